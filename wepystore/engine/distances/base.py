@@ -1,0 +1,96 @@
+"""What every distance is, and the checks of atom indices that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.engine.component import Component
+
+Floats = NDArray[np.float64]
+
+
+class Distance(Component):
+    """How different two states are, by way of an *image*: the few numbers that matter.
+
+    A subclass gives `image` and `image_distances`; one written for wepy gives
+    `image` and `image_distance`, and works as well, only slower.
+    """
+
+    def image(self, state: Any) -> Floats:
+        """The part of a state that distances are measured on; the same shape for every state."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its image is")
+
+    def images(self, states: Sequence[Any]) -> Floats:
+        """The images of many states, stacked on axis 0."""
+        return np.stack([np.asarray(self.image(state), dtype=np.float64) for state in states])
+
+    def image_distances(self, image: Floats, images: Floats) -> Floats:
+        """Distances, shape (n,), of `image` to each of `images`, stacked on axis 0."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how images are compared")
+
+    def image_distance(self, image_a: Floats, image_b: Floats) -> float:
+        """Distance between two images."""
+        return float(self.image_distances(image_a, np.asarray(image_b)[np.newaxis])[0])
+
+    def distance(self, state_a: Any, state_b: Any) -> float:
+        """Distance between two states."""
+        return self.image_distance(self.image(state_a), self.image(state_b))
+
+
+def atom_indices(indices: Iterable[int], name: str) -> tuple[int, ...]:
+    """`indices` as a tuple of ints, at least one, none negative, none twice.
+
+    Raises
+    ------
+    ValueError : names the parameter and the culprit.
+    """
+    array = np.asarray(list(indices))
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: at least one atom index is needed")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be a flat list of whole numbers, got {array.dtype} of shape {array.shape}"
+        )
+    checked = tuple(int(index) for index in array)
+    if min(checked) < 0:
+        raise ValueError(f"{name} holds {min(checked)}; atoms are counted from 0")
+    if len(set(checked)) < len(checked):
+        twice = next(index for index in checked if checked.count(index) > 1)
+        raise ValueError(f"{name} holds atom {twice} more than once")
+    return checked
+
+
+def state_positions(state: Any, indices: NDArray[np.int64], name: str) -> Floats:
+    """Positions (len(indices), 3), nm, of some atoms of a state.
+
+    Raises
+    ------
+    ValueError : the state has fewer atoms than `indices` (called `name`) ask for.
+    """
+    positions = state["positions"]
+    try:
+        return positions[indices]
+    except IndexError:
+        raise ValueError(
+            f"{name} names atom {int(indices.max())}, but the state has {len(positions)} atoms "
+            f"(0 to {len(positions) - 1})"
+        ) from None
+
+
+def state_boxes(states: Sequence[Any]) -> Floats:
+    """Box vectors (n, 3, 3), nm, of many states.
+
+    Raises
+    ------
+    ValueError : a state has none.
+    """
+    try:
+        return np.stack([state["box_vectors"] for state in states])
+    except KeyError:
+        raise ValueError(
+            "a state has no box_vectors: give periodic=False if the system is not periodic"
+        ) from None

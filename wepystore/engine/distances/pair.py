@@ -1,0 +1,53 @@
+"""The distance between two atoms as a progress coordinate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wepystore.engine.distances.base import (
+    Distance,
+    Floats,
+    atom_indices,
+    state_boxes,
+    state_positions,
+)
+from wepystore.engine.distances.periodic import minimum_image
+
+
+class PairDistance(Distance):
+    """How much the distance between two atoms differs between two states, nm.
+
+    The image is that distance, shape (1,), so the distance of two images is
+    the difference of two numbers.
+
+    Parameters
+    ----------
+    i, j : int
+        The two atoms.
+    periodic : bool
+        Take the nearest periodic image by the state's box vectors.
+    """
+
+    def __init__(self, i: int = 0, j: int = 1, periodic: bool = True) -> None:
+        self.i, self.j = atom_indices((i, j), "the pair of atoms (i, j)")
+        self.periodic = bool(periodic)
+
+    def image(self, state: Any) -> Floats:
+        """The distance of the two atoms, shape (1,), nm."""
+        return self.images([state])[0]
+
+    def images(self, states: Sequence[Any]) -> Floats:
+        """The distances of the two atoms in many states, shape (n, 1), nm."""
+        pair = np.array([self.i, self.j])
+        ends = np.stack([state_positions(state, pair, "PairDistance") for state in states])
+        vectors = ends[:, 1] - ends[:, 0]
+        if self.periodic:
+            vectors = minimum_image(vectors, state_boxes(states))
+        return np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+
+    def image_distances(self, image: Floats, images: Floats) -> Floats:
+        """|difference| of the pair distances, shape (n,), nm."""
+        return np.abs(images[:, 0] - image[0])

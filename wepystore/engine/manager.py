@@ -1,0 +1,297 @@
+"""One cycle of weighted ensemble: runner, boundary conditions, resampler, reporters.
+
+Each arrow is a function of its input; only reporters have side effects, and
+nothing they do can change the result. The components are duck-typed: those
+written for wepy run here unchanged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wepystore.engine import rng
+from wepystore.engine.errors import ComponentError, PeriodicityError, WeightError
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class CycleTimes:
+    """Seconds spent in each part of a cycle."""
+
+    runner: float
+    boundary_conditions: float
+    resampling: float
+    reporting: float
+    total: float
+
+
+@dataclass(frozen=True)
+class CycleResult:
+    """What a cycle leaves behind."""
+
+    walkers: list[Any]
+    times: CycleTimes
+    n_warped: int
+
+
+@dataclass
+class CycleManager:
+    """Runs cycles over an apparatus under a configuration.
+
+    Parameters
+    ----------
+    init_walkers : sequence of walkers
+    runner, boundary_conditions, resampler
+        The apparatus; boundary_conditions may be None.
+    work_mapper
+        Maps segments over walkers.
+    streams : rng.Streams
+        Where every random number comes from.
+    reporters, monitor
+        Look on.
+    runner_options : dict
+        Keywords for every segment: platform, platform_kwargs, getState_kwargs.
+    dumps : callable or None
+        Handed to the work mapper for runners that plain pickle cannot take.
+    """
+
+    init_walkers: Sequence[Any]
+    runner: Any
+    boundary_conditions: Any
+    resampler: Any
+    work_mapper: Any
+    streams: rng.Streams
+    reporters: Sequence[Any] = ()
+    monitor: Any = None
+    runner_options: dict[str, Any] = field(default_factory=dict)
+    dumps: Callable[[Any], bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self._takes_seed = _accepts(self.runner.run_segment, "seed")
+        check_ensemble(self.init_walkers, 0, "the start snapshot")
+        _check_periodicity(self)
+
+    def init(self, num_workers: int | None = None, continue_run: Any = None) -> None:
+        """Start the mapper's workers and open the reporters' files."""
+        if self.monitor is not None:
+            self.monitor.init()
+        options: dict[str, Any] = {"segment_func": self.runner.run_segment}
+        if _accepts(self.work_mapper.init, "dumps"):
+            options["dumps"] = self.dumps
+        self.work_mapper.init(num_workers=num_workers, **options)
+        for reporter in self.reporters:
+            reporter.init(
+                init_walkers=self.init_walkers,
+                runner=self.runner,
+                resampler=self.resampler,
+                boundary_conditions=self.boundary_conditions,
+                work_mapper=self.work_mapper,
+                reporters=self.reporters,
+                continue_run=continue_run,
+            )
+
+    def run_cycle(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> CycleResult:
+        """Propagate, warp, resample and report once; the input is not changed.
+
+        Raises WeightError if a component breaks the weights (W1-W3).
+        """
+        begun = time.perf_counter()
+        report: dict[str, Any] = {"cycle_idx": cycle_idx, "n_segment_steps": n_steps}
+
+        new_walkers = self._propagate(walkers, n_steps, cycle_idx, report)
+        check_conserved(walkers, new_walkers, cycle_idx, "the runner")
+        propagated = time.perf_counter()
+
+        warped_walkers = self._warp(new_walkers, cycle_idx, report)
+        check_conserved(new_walkers, warped_walkers, cycle_idx, "the boundary conditions")
+        warped = time.perf_counter()
+
+        self._set_rng(self.resampler, rng.RESAMPLING, cycle_idx)
+        resampled_walkers, resampling_data, resampler_data = self.resampler.resample(warped_walkers)
+        check_conserved(warped_walkers, resampled_walkers, cycle_idx, "the resampler")
+        resampled_walkers = without_drift(resampled_walkers)
+        check_ensemble(resampled_walkers, cycle_idx, "the resampler")
+        resampled = time.perf_counter()
+
+        report.update(
+            new_walkers=new_walkers,
+            resampled_walkers=resampled_walkers,
+            resampling_data=resampling_data,
+            resampler_data=resampler_data,
+            worker_segment_times=getattr(self.work_mapper, "worker_segment_times", {}),
+            cycle_runner_time=propagated - begun,
+            cycle_bc_time=warped - propagated,
+            cycle_resampling_time=resampled - warped,
+        )
+        for reporter in self.reporters:
+            reporter.report(**report)
+        reported = time.perf_counter()
+        if self.monitor is not None:
+            self.monitor.cycle_monitor(self, resampled_walkers)
+        return CycleResult(
+            walkers=list(resampled_walkers),
+            times=CycleTimes(
+                runner=propagated - begun,
+                boundary_conditions=warped - propagated,
+                resampling=resampled - warped,
+                reporting=reported - resampled,
+                total=reported - begun,
+            ),
+            n_warped=len(report["warp_data"]),
+        )
+
+    def _propagate(
+        self, walkers: Sequence[Any], n_steps: int, cycle_idx: int, report: dict[str, Any]
+    ) -> list[Any]:
+        n_walkers = len(walkers)
+        begun = time.perf_counter()
+        self.runner.pre_cycle(
+            walkers=walkers, n_segment_steps=n_steps, cycle_idx=cycle_idx, **self.runner_options
+        )
+        prepared = time.perf_counter()
+        keywords: dict[str, Any] = {
+            "cycle_idx": itertools.repeat(cycle_idx, n_walkers),
+            "walker_idx": range(n_walkers),
+        }
+        if self._takes_seed:
+            keywords["seed"] = self.streams.segment_seeds(cycle_idx, n_walkers)
+        for name, value in self.runner_options.items():
+            keywords[name] = itertools.repeat(value, n_walkers)
+        new_walkers = list(
+            self.work_mapper.map(walkers, itertools.repeat(n_steps, n_walkers), **keywords)
+        )
+        mapped = time.perf_counter()
+        self.runner.post_cycle()
+        done = time.perf_counter()
+        segment_times = getattr(self.work_mapper, "worker_segment_times", {}) or {}
+        busiest = max((sum(times) for times in segment_times.values()), default=mapped - prepared)
+        report.update(
+            runner_precycle_time=prepared - begun,
+            runner_postcycle_time=done - mapped,
+            runner_splits_time=mapped - prepared,
+            cycle_sim_manager_segment_time=mapped - prepared,
+            sim_manager_segment_overhead_time=max(0.0, mapped - prepared - busiest),
+        )
+        return new_walkers
+
+    def _warp(
+        self, walkers: list[Any], cycle_idx: int, report: dict[str, Any]
+    ) -> Sequence[Any]:
+        warp_data: Any = []
+        bc_data: Any = []
+        progress_data: Any = {}
+        warped: Sequence[Any] = walkers
+        if self.boundary_conditions is not None:
+            self._set_rng(self.boundary_conditions, rng.BOUNDARY_CONDITIONS, cycle_idx)
+            warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
+                walkers, cycle_idx
+            )
+        report.update(warp_data=warp_data, bc_data=bc_data, progress_data=progress_data)
+        return warped
+
+    def _set_rng(self, component: Any, purpose: int, cycle_idx: int) -> None:
+        if hasattr(component, "set_rng"):
+            component.set_rng(self.streams.generator(purpose, cycle_idx))
+
+    def cleanup(self) -> None:
+        """Close the reporters' files and let the workers go."""
+        if self.monitor is not None:
+            self.monitor.cleanup()
+        self.work_mapper.cleanup()
+        for reporter in self.reporters:
+            reporter.cleanup(
+                runner=self.runner,
+                work_mapper=self.work_mapper,
+                resampler=self.resampler,
+                boundary_conditions=self.boundary_conditions,
+                reporters=self.reporters,
+            )
+
+
+def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
+    """Raise WeightError unless every weight is > 0 (W1) and they sum to 1 (W2)."""
+    weights = np.array([walker.weight for walker in walkers], dtype=np.float64)
+    if len(weights) == 0:
+        raise WeightError(cycle_idx=cycle_idx, step=step, problem="there are no walkers")
+    if not np.all(weights > 0):
+        bad = int(np.argmin(weights > 0))
+        raise WeightError(
+            cycle_idx=cycle_idx,
+            step=step,
+            problem=f"walker {bad} has weight {weights[bad]!r}, not > 0",
+        )
+    total = float(weights.sum())
+    if not abs(total - 1.0) <= len(weights) * _EPS:
+        raise WeightError(
+            cycle_idx=cycle_idx, step=step, problem=f"the weights sum to {total!r}, not 1"
+        )
+
+
+def check_conserved(
+    before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str
+) -> None:
+    """Raise WeightError unless `step` conserved the total weight (W3)."""
+    total_before = float(np.sum([walker.weight for walker in before]))
+    total_after = float(np.sum([walker.weight for walker in after]))
+    if not abs(total_after - total_before) <= max(len(before), len(after)) * _EPS:
+        raise WeightError(
+            cycle_idx=cycle_idx,
+            step=step,
+            problem=f"the total went from {total_before!r} to {total_after!r}",
+        )
+
+
+def without_drift(walkers: Sequence[Any]) -> Sequence[Any]:
+    """The walkers with weights rescaled to sum to 1, if rounding has begun to add up.
+
+    Every clone and merge rounds once; over 10^6 cycles these errors wander far
+    beyond what W2 allows, though each step keeps W3. Nothing is touched before
+    half of W2's bound is used up, so most cycles keep their weights bit for bit.
+    """
+    total = math.fsum(walker.weight for walker in walkers)
+    drift = abs(total - 1.0)
+    n_eps = len(walkers) * _EPS
+    if not n_eps / 2 < drift <= 2 * n_eps:
+        return walkers  # Small enough to leave, or no rounding error: check_ensemble will tell.
+    return [type(walker)(walker.state, walker.weight / total) for walker in walkers]
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True
+    return name in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def _check_periodicity(manager: CycleManager) -> None:
+    """Refuse distances that would fold by a box that the runner's system does not have."""
+    if getattr(manager.runner, "periodic", True):
+        return
+    for component in (
+        manager.boundary_conditions,
+        getattr(manager.resampler, "distance", None),
+    ):
+        if getattr(component, "periodic", False):
+            raise PeriodicityError(component=type(component).__name__)
+
+
+__all__ = [
+    "ComponentError",
+    "CycleManager",
+    "CycleResult",
+    "CycleTimes",
+    "check_conserved",
+    "check_ensemble",
+]

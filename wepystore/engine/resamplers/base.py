@@ -1,0 +1,54 @@
+"""What every resampler is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wepystore.engine.component import Component
+from wepystore.engine.record_fields import ResamplerRecords, Shape
+from wepystore.engine.resamplers.decision import Decision
+
+
+class Resampler(ResamplerRecords, Component):
+    """Base of the resamplers: random numbers and the fields common to all records."""
+
+    DECISION: ClassVar[type[Decision]] = Decision
+
+    RESAMPLING_FIELDS: ClassVar[tuple[str, ...]] = (
+        "decision_id",
+        "target_idxs",
+        "step_idx",
+        "walker_idx",
+    )
+    RESAMPLING_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,), Ellipsis, (1,), (1,))
+    RESAMPLING_DTYPES: ClassVar[tuple[type, ...]] = (int, int, int, int)
+    RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
+
+    _rng: np.random.Generator | None = None
+
+    def set_rng(self, rng: np.random.Generator) -> None:
+        """Draw from `rng` from now on; the manager calls this before each use (R1)."""
+        self._rng = rng
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Where random numbers come from; seeded by the system if `set_rng` was not called."""
+        if self._rng is None:
+            self._rng = np.random.default_rng()
+        return self._rng
+
+    def resample(
+        self, walkers: Sequence[Any]
+    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Decide what becomes of each walker and carry it out.
+
+        Returns
+        -------
+        walkers : list of as many walkers, the sum of weights conserved (W3)
+        resampling_data : list of dict, one record per walker
+        resampler_data : list of dict, one record per change of the resampler itself
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to resample")

@@ -1,0 +1,168 @@
+"""Decisions: what becomes of each walker, and the one function that carries it out.
+
+Deciding and applying are apart: a resampler returns records, `apply_decisions`
+turns them into walkers. A record says for its walker
+
+- NOTHING: it stays in its own slot;
+- CLONE: ``target_idxs`` are the slots of its children, its own slot first;
+- SQUASH: ``target_idxs`` is the slot of the KEEP_MERGE walker that takes its weight;
+- KEEP_MERGE: it stays in its own slot and takes the weight of those squashed into it.
+
+Every survivor keeps its own slot, the number of walkers does not change and
+weight is conserved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from wepystore.errors import FailedError
+
+#: One walker's record: decision_id, target_idxs, and what else the resampler tells.
+Record = Mapping[str, Any]
+
+
+class DecisionError(FailedError):
+    """The resampling records cannot be carried out: {reason}. The resampler that made them is at
+    fault."""
+
+
+class Decision(IntEnum):
+    """What becomes of a walker; the numbers are part of the HDF5 format."""
+
+    NOTHING = 1
+    CLONE = 2
+    SQUASH = 3
+    KEEP_MERGE = 4
+
+    @classmethod
+    def enum_dict_by_name(cls) -> dict[str, int]:
+        """{name: number} of every decision."""
+        return {decision.name: int(decision) for decision in cls}
+
+
+def read_record(record: Record) -> tuple[Decision, list[int]]:
+    """The decision and the target slots of a record, whose values may be scalars or arrays."""
+    number = record["decision_id"]
+    number = number.item() if hasattr(number, "item") else int(number)
+    targets = record["target_idxs"]
+    if isinstance(targets, np.ndarray):
+        targets = targets.ravel().tolist()
+    try:
+        return Decision(number), [int(target) for target in targets]
+    except ValueError:
+        raise DecisionError(reason=f"there is no decision {number!r}") from None
+
+
+def parents(records: Sequence[Record]) -> list[int]:
+    """For each slot after resampling, the slot of the walker whose state it holds.
+
+    Parameters
+    ----------
+    records : one per walker, in the order of the walkers
+
+    Raises
+    ------
+    DecisionError : a slot is filled twice or not at all, a squashed walker has
+        nowhere to go, or a survivor leaves its own slot.
+    """
+    return _resolve(records)[0]
+
+
+def _resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
+    """(parent of each slot, {kept walker: squashed walkers}, {walker: number of children})."""
+    n_walkers = len(records)
+    filled = [-1] * n_walkers
+    kept: dict[int, list[int]] = {}
+    squashed: list[tuple[int, int]] = []
+    children: dict[int, int] = {}
+    for walker_idx, record in enumerate(records):
+        decision, targets = read_record(record)
+        for target in targets:
+            if not 0 <= target < n_walkers:
+                raise DecisionError(
+                    reason=f"walker {walker_idx} ({decision.name}) names slot {target}, "
+                    f"but there are slots 0 to {n_walkers - 1}"
+                )
+        if decision is Decision.CLONE:
+            if len(targets) < 2:
+                raise DecisionError(
+                    reason=f"walker {walker_idx} is cloned into {len(targets)} slots, "
+                    "at least 2 are needed"
+                )
+        elif len(targets) != 1:
+            raise DecisionError(
+                reason=f"walker {walker_idx} ({decision.name}) names {len(targets)} slots, not 1"
+            )
+        if decision is Decision.SQUASH:
+            squashed.append((walker_idx, targets[0]))
+            continue
+        if targets[0] != walker_idx:
+            raise DecisionError(
+                reason=f"walker {walker_idx} ({decision.name}) survives, "
+                f"but its first slot is {targets[0]} and not its own"
+            )
+        if decision is Decision.KEEP_MERGE:
+            kept[walker_idx] = []
+        elif decision is Decision.CLONE:
+            children[walker_idx] = len(targets)
+        for target in targets:
+            if filled[target] != -1:
+                raise DecisionError(
+                    reason=f"slot {target} is filled by walkers {filled[target]} and {walker_idx}"
+                )
+            filled[target] = walker_idx
+    for walker_idx, target in squashed:
+        if target not in kept:
+            raise DecisionError(
+                reason=f"walker {walker_idx} is squashed into slot {target}, "
+                "whose walker is not KEEP_MERGE"
+            )
+        kept[target].append(walker_idx)
+    if -1 in filled:
+        raise DecisionError(reason=f"no walker fills slot {filled.index(-1)}")
+    return filled, kept, children
+
+
+def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[Any]:
+    """The walkers after resampling, as many as before; `walkers` is left as it was.
+
+    Clones share the weight of their parent equally. A kept walker gets the sum
+    of the weights of its group, correctly rounded, so that the order of the
+    group does not matter.
+
+    Parameters
+    ----------
+    walkers : sequence of walkers
+        Anything with ``.state``, ``.weight`` and ``.clone(number)`` whose class
+        can be called as ``cls(state, weight)``.
+    records : sequence of dict
+        One per walker, in the same order.
+
+    Raises
+    ------
+    DecisionError : the records do not fill every slot exactly once.
+    """
+    if len(records) != len(walkers):
+        raise DecisionError(reason=f"there are {len(records)} records for {len(walkers)} walkers")
+    filled, kept, children = _resolve(records)
+    clones = {
+        walker_idx: iter(walkers[walker_idx].clone(number - 1))
+        for walker_idx, number in children.items()
+    }
+    resampled: list[Any] = []
+    for parent in filled:
+        walker = walkers[parent]
+        if parent in clones:
+            resampled.append(next(clones[parent]))
+        elif kept.get(parent):
+            group = [walker.weight, *(walkers[idx].weight for idx in kept[parent])]
+            resampled.append(type(walker)(walker.state, math.fsum(group)))
+        else:
+            resampled.append(walker)
+    return resampled

@@ -1,0 +1,266 @@
+"""HDF5Reporter: every walker of every cycle in a WepyHDF5 file."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.engine.topology import n_atoms as count_atoms
+from wepystore.engine.topology import wepy_topology_json
+from wepystore.engine.walker import Walker, WalkerState
+from wepystore.reporters.base import Reporter, named_errors
+from wepystore.reporters.records import (
+    TABLES,
+    column,
+    decision_numbers,
+    table_fields,
+    table_record_names,
+)
+from wepystore.reporters.wepy_hdf5 import ATOM_FIELDS, RunWriter
+
+#: The report key of each record table.
+_REPORT_KEYS = {
+    "resampling": "resampling_data",
+    "resampler": "resampler_data",
+    "warping": "warp_data",
+    "progress": "progress_data",
+    "boundary_conditions": "bc_data",
+}
+
+# A block is written when any of these is reached: so much memory, so many
+# cycles, so old. The file of a running job is then never further behind.
+_MAX_BYTES = 64 * 1024 * 1024
+_MAX_CYCLES = 512
+_MAX_AGE_S = 10.0
+
+#: What one small array costs besides its numbers.
+_ARRAY_OVERHEAD = 200
+
+
+class HDF5Reporter(Reporter):
+    """Writes `JOB.wepy.h5`, which wepy's WepyHDF5 and its analysis classes read.
+
+    The states are those after dynamics, before warping and resampling. Cycles
+    are gathered in memory (64 MiB, 512 cycles or 10 s of them at most) and
+    written in blocks.
+
+    Parameters
+    ----------
+    save_fields : sequence of str
+        State fields to save; those a walker does not have are left out. Fields
+        of rank 0 (time, energies) become shape (n_cycles, 1).
+    main_rep_idxs : sequence of int, or None
+        Save only these atoms of positions, velocities and forces; None for all.
+    """
+
+    suffix: ClassVar[str] = ".wepy.h5"
+
+    def __init__(
+        self,
+        save_fields: Sequence[str] = ("positions", "box_vectors", "velocities"),
+        main_rep_idxs: Sequence[int] | None = None,
+    ) -> None:
+        self.save_fields = tuple(save_fields)
+        self.main_rep_idxs = None if main_rep_idxs is None else [int(i) for i in main_rep_idxs]
+        self._facts: dict[str, Any] = {}
+        self._file: h5py.File | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._walkers: list[list[Any]] = []
+        self._weights: list[list[float]] = []
+        self._data: list[tuple[Any, ...]] = []
+        self._first_cycle = 0
+        self._bytes = 0
+        self._oldest = 0.0
+
+    def annotate(self, **facts: Any) -> None:
+        """Keep facts (hashes, seed) as attributes of the run in the file."""
+        kept = {name: value for name, value in facts.items() if value is not None}
+        self._facts.update(kept)
+        if self._file is not None:
+            with named_errors(self.path):
+                self._writer.annotate(kept)
+
+    def init(
+        self,
+        *,
+        init_walkers: Sequence[Walker],
+        runner: Any = None,
+        resampler: Any = None,
+        boundary_conditions: Any = None,
+        work_mapper: Any = None,
+        reporters: Sequence[Any] = (),
+        continue_run: int | None = None,
+    ) -> None:
+        """Create the file with everything that is known before the first cycle."""
+        self._forget()
+        self._started = False
+        owners = {
+            table: resampler if table.startswith("resampl") else boundary_conditions
+            for table in TABLES
+        }
+        tables = {table: table_fields(owner, table) for table, owner in owners.items()}
+        states = [self._selected(walker.state) for walker in init_walkers]
+        with named_errors(self.path):
+            if self._resume_at is not None:
+                # Without a lock: a watcher may have the file open.
+                self._file = h5py.File(self.path, "r+", locking=False)
+                self._writer = RunWriter(self._file)
+                try:
+                    self._writer.adopt(tables, self._resume_at)
+                except ValueError as error:
+                    self._close()
+                    raise OSError(None, f"cannot go on with this file: it {error}", self.path) from error
+            else:
+                self._file = h5py.File(self.path, "w", libver="earliest", locking=False)
+                self._writer = RunWriter(self._file)
+                example = np.atleast_2d(states[0].get("positions", np.zeros((1, 3))))
+                n_dims = int(example.shape[-1])
+                self._writer.create(
+                    topology=_topology(runner, len(example)),
+                    n_atoms=len(example),
+                    n_dims=n_dims,
+                    main_rep_idxs=self.main_rep_idxs,
+                    extra_fields={
+                        name: tuple(np.atleast_1d(array).shape)
+                        for name, array in states[0].items()
+                        if name not in ATOM_FIELDS
+                    },
+                    decisions=decision_numbers(resampler),
+                    tables=tables,
+                    record_names={
+                        table: table_record_names(owner, table) for table, owner in owners.items()
+                    },
+                )
+                self._writer.write_init_walkers(states, [walker.weight for walker in init_walkers])
+            self._writer.annotate(self._facts)
+            self._file.flush()
+
+    def report(self, **report: Any) -> None:
+        """Hold on to one cycle, and write what is held when it is much or old."""
+        walkers: Sequence[Any] = report["new_walkers"]
+        now = time.monotonic()
+        if not self._walkers:
+            self._first_cycle = int(report["cycle_idx"])
+            self._oldest = now
+        # States of this package cannot change, so holding on to one is as good
+        # as copying it; of another's, nobody knows.
+        self._walkers.append([_unchanging(walker.state) for walker in walkers])
+        self._weights.append([walker.weight for walker in walkers])
+        self._data.append(tuple(report.get(key) for key in _REPORT_KEYS.values()))
+        self._bytes += len(walkers) * _size(self._walkers[-1][0])
+        if (
+            not self._started
+            or self._bytes >= _MAX_BYTES
+            or len(self._walkers) >= _MAX_CYCLES
+            or now - self._oldest >= _MAX_AGE_S
+        ):
+            # The first cycle goes out at once: what is wrong shows up at once.
+            self._started = True
+            self.flush()
+
+    def flush(self) -> None:
+        """Write every cycle held; afterwards the file is complete and valid."""
+        if self._file is None:
+            return
+        with named_errors(self.path):
+            if self._walkers:
+                self._write_frames()
+                self._write_records()
+                self._forget()
+            self._file.flush()
+
+    def cleanup(self, **parts: Any) -> None:
+        """Write what is left and close the file."""
+        try:
+            self.flush()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            with named_errors(self.path):
+                file.close()
+
+    def _selected(self, state: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+        """The fields of a state that are saved, with the atoms that are saved."""
+        names = [name for name in self.save_fields if name in state]
+        return {name: self._pick(name)(state[name]) for name in names}
+
+    def _pick(self, name: str) -> Callable[[Any], NDArray[np.float64]]:
+        if self.main_rep_idxs is not None and name in ATOM_FIELDS:
+            return lambda array: np.asarray(array)[self.main_rep_idxs]
+        return lambda array: array
+
+    def _write_frames(self) -> None:
+        """Write the trajectories, one block for each stretch of equally many walkers."""
+        start = 0
+        while start < len(self._walkers):
+            n_walkers = len(self._walkers[start])
+            stop = start + 1
+            while stop < len(self._walkers) and len(self._walkers[stop]) == n_walkers:
+                stop += 1
+            block = self._walkers[start:stop]
+            fields = {}
+            for name in self.save_fields:
+                if name in block[0][0]:
+                    pick = self._pick(name)
+                    fields[name] = [
+                        [pick(states[walker][name]) for states in block]
+                        for walker in range(n_walkers)
+                    ]
+            weights = np.array(self._weights[start:stop], dtype=np.float64)
+            self._writer.append_frames(self._first_cycle + start, weights, fields)
+            start = stop
+
+    def _write_records(self) -> None:
+        for place, table in enumerate(TABLES):
+            fields = self._writer.fields(table)
+            if table == "progress":
+                # One row a cycle: {name: a number for each walker}.
+                records = [held[place] or {} for held in self._data]
+                cycles = list(range(len(records)))
+            else:
+                records, cycles = [], []
+                for offset, held in enumerate(self._data):
+                    found = held[place] or ()
+                    records += found
+                    cycles += [self._first_cycle + offset] * len(found)
+            if records:
+                values = {field.name: column(records, field, table) for field in fields}
+                self._writer.append_records(table, cycles, values)
+
+
+def _topology(runner: Any, n_atoms: int) -> str:
+    """The runner's topology as readers want it; bare particles where it has none."""
+    text = getattr(runner, "topology", None)
+    if text:
+        return wepy_topology_json(text)
+    import json
+
+    residue = {
+        "index": 0,
+        "name": "SYS",
+        "resSeq": 1,
+        "segmentID": "",
+        "atoms": [{"index": i, "name": f"P{i}", "element": ""} for i in range(n_atoms)],
+    }
+    return json.dumps({"chains": [{"index": 0, "residues": [residue]}], "bonds": []})
+
+
+def _unchanging(state: Any) -> Any:
+    if isinstance(state, WalkerState):
+        return state
+    return {name: np.array(value) for name, value in state.dict().items() if value is not None}
+
+
+def _size(state: Mapping[str, Any]) -> int:
+    return sum(array.nbytes + _ARRAY_OVERHEAD for array in state.values())

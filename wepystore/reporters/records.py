@@ -1,0 +1,188 @@
+"""Record tables: what components say about their data, whatever style they say it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.errors import FailedError
+
+
+class RecordError(FailedError):
+    """a {table} record lacks the field {field!r} that the component declares: it holds {held}"""
+
+
+@dataclass(frozen=True)
+class RecordField:
+    """One column of a record table.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int, or None
+        Shape of one record's value; None for rank 1 of any length.
+    dtype : numpy dtype
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+
+
+#: The method and constant prefix of each record table in wepy's protocol.
+_PREFIXES = {
+    "resampling": "resampling",
+    "resampler": "resampler",
+    "warping": "warping",
+    "progress": "progress",
+    "boundary_conditions": "bc",
+}
+
+TABLES = tuple(_PREFIXES)
+
+_INT = np.dtype(np.int64)
+_FLOAT = np.dtype(np.float64)
+
+#: What readers need to find even where no component declares it.
+_DEFAULTS = {
+    "resampling": (
+        RecordField("decision_id", (1,), _INT),
+        RecordField("target_idxs", None, _INT),
+        RecordField("step_idx", (1,), _INT),
+        RecordField("walker_idx", (1,), _INT),
+    ),
+    "warping": (
+        RecordField("walker_idx", (1,), _INT),
+        RecordField("target_idx", (1,), _INT),
+        RecordField("weight", (1,), _FLOAT),
+    ),
+}
+
+#: Decisions as every clone-and-merge resampler numbers them.
+_DECISIONS = {"NOTHING": 1, "CLONE": 2, "SQUASH": 3, "KEEP_MERGE": 4}
+
+
+def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
+    """The columns of `table` as `component` declares them, by method or by constant.
+
+    A component that declares nothing (or None) gets the columns that readers
+    of resampling and warping records cannot do without.
+    """
+    prefix = _PREFIXES[table]
+    specs: Iterable[Any]
+    method = getattr(component, f"{prefix}_fields", None)
+    if method is not None:
+        specs = method()
+    else:
+        upper = prefix.upper()
+        specs = zip(
+            getattr(component, f"{upper}_FIELDS", ()),
+            getattr(component, f"{upper}_SHAPES", ()),
+            getattr(component, f"{upper}_DTYPES", ()),
+            strict=True,
+        )
+    fields = tuple(
+        RecordField(
+            str(name),
+            None if shape is Ellipsis else tuple(int(length) for length in shape),
+            np.dtype(dtype),
+        )
+        for name, shape, dtype in specs
+    )
+    return fields or _DEFAULTS.get(table, ())
+
+
+def table_record_names(component: Any, table: str) -> list[str]:
+    """The columns that belong into a summary table, in the order readers unpack them."""
+    prefix = _PREFIXES[table]
+    method = getattr(component, f"{prefix}_record_field_names", None)
+    if method is not None:
+        names = list(method())
+    else:
+        names = list(getattr(component, f"{prefix.upper()}_RECORD_FIELDS", ()))
+    if not names and table in _DEFAULTS:
+        names = [field.name for field in _DEFAULTS[table]]
+    return [str(name) for name in names]
+
+
+def decision_numbers(resampler: Any) -> dict[str, int]:
+    """Name and number of each decision the resampler can take."""
+    decision = getattr(resampler, "DECISION", None)
+    by_name = getattr(decision, "enum_dict_by_name", None)
+    if by_name is None:
+        return dict(_DECISIONS)
+    return {str(name): int(number) for name, number in by_name().items()}
+
+
+def column(
+    records: Sequence[Mapping[str, Any]], field: RecordField, table: str
+) -> NDArray[np.generic] | list[NDArray[np.generic]]:
+    """The values of one column.
+
+    Returns an array of shape (n_records, *field.shape), or for a column of
+    any length a list of rank 1 arrays.
+    """
+    try:
+        values = [record[field.name] for record in records]
+    except KeyError:
+        bare = next(record for record in records if field.name not in record)
+        raise RecordError(table=table, field=field.name, held=sorted(bare)) from None
+    if field.shape is None:
+        return [np.asarray(value, dtype=field.dtype).ravel() for value in values]
+    shape = (len(values), *field.shape)
+    try:
+        return np.array(values, dtype=field.dtype).reshape(shape)
+    except ValueError:
+        # Some records hold a scalar where others hold an array of one.
+        rows = [np.asarray(value, dtype=field.dtype).reshape(field.shape) for value in values]
+        return np.stack(rows)
+
+
+def parents(
+    resampling_data: Sequence[Mapping[str, Any]], n_walkers: int, squash: int = 3
+) -> list[int]:
+    """The walker before resampling that each slot's state comes from.
+
+    A record says in which slots its walker goes on (``target_idxs``); only a
+    squashed walker goes on in none. Several steps in one cycle are composed.
+
+    Parameters
+    ----------
+    resampling_data : records of one cycle, with decision_id, target_idxs and
+        (if there is more than one step) step_idx and walker_idx
+    n_walkers : number of walkers before resampling
+    squash : number of the decision whose walkers have no children
+
+    Returns
+    -------
+    list of int, one for each walker after resampling; -1 where no record says.
+    """
+    lineage = list(range(n_walkers))
+    if not resampling_data:
+        return lineage
+    steps: dict[int, list[tuple[int, Mapping[str, Any]]]] = {}
+    for place, record in enumerate(resampling_data):
+        step = _one(record.get("step_idx", 0))
+        steps.setdefault(step, []).append((_one(record.get("walker_idx", place)), record))
+    for step in sorted(steps):
+        slots: dict[int, int] = {}
+        for walker, record in steps[step]:
+            if _one(record["decision_id"]) == squash:
+                continue
+            origin = lineage[walker]
+            targets = record["target_idxs"]
+            for slot in targets.tolist() if hasattr(targets, "tolist") else targets:
+                slots[slot] = origin
+        lineage = [slots.get(slot, -1) for slot in range(max(slots, default=-1) + 1)]
+    return lineage
+
+
+def _one(value: Any) -> int:
+    """The one number of a value that may be a scalar or an array of one."""
+    if type(value) is int:
+        return value
+    return int(value.item()) if hasattr(value, "item") else int(value)

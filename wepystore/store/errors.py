@@ -1,0 +1,79 @@
+"""What can go wrong in a store. The base class is the exit status, the docstring the message."""
+
+from __future__ import annotations
+
+from wepystore.errors import DamagedError, FailedError
+
+
+class NoSuchStoreError(FailedError):
+    """no store at {path}: there is no such directory; 'wepy create orch {path}' makes one"""
+
+
+class NotAStoreError(FailedError):
+    """{path} is not a store: {why}"""
+
+
+class StoreExistsError(FailedError):
+    """{path} is already a store: use it as it is, or name another place"""
+
+
+class NotEmptyError(FailedError):
+    """{path} is not empty and not a store (it holds {found}): name a new or an empty directory"""
+
+
+class NewerFormatError(FailedError):
+    """{path} has store format {found} and this program reads formats up to {known}: upgrade it"""
+
+
+class UnknownHashError(FailedError):
+    """no {kinds} {text!r} in {path}: {hint}"""
+
+
+class AmbiguousHashError(FailedError):
+    """{text!r} could be any of {count}: {candidates}; give more digits"""
+
+
+class MalformedHashError(FailedError):
+    """{text!r} is not a hash: {why}"""
+
+
+class MalformedTagError(FailedError):
+    """{text!r} cannot be a tag: {why}"""
+
+
+class WrongKindError(FailedError):
+    """{text} is a {found}, and a {expected} is needed here"""
+
+
+class NotCanonicalError(FailedError):
+    """{what} cannot be written as canonical JSON: {why}"""
+
+
+class MD5CollisionError(FailedError):
+    """two different contents with the MD5 {md5} ({kind}): the one in {path} stays, and the
+    other is refused, because a name must mean one content; change any byte of it to store it"""
+
+
+class NotABundleError(FailedError):
+    """{path} is not a file of 'wepy get': {why}"""
+
+
+class BadJSONError(DamagedError):
+    """{what} is damaged: {why}"""
+
+
+class DamagedEntryError(DamagedError):
+    """{file} is damaged: {why}; bring a whole copy from another store with 'wepy reconcile orch'"""
+
+
+class DamagedBundleError(DamagedError):
+    """{path} is damaged: {why}; get it again with 'wepy get'"""
+
+
+class MissingError(DamagedError):
+    """{file} is not there{needed}: bring it from another store with 'wepy reconcile orch'"""
+
+
+class IncompleteError(DamagedError):
+    """{kind} {md5} is incomplete in {path}: {missing} missing; bring the rest from another store
+    with 'wepy reconcile orch'"""

@@ -1,0 +1,159 @@
+"""Names: of the kinds of entries, of contents (MD5, SHA-256, size), of tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTagError
+
+# In the order of S4: what is named comes before what names it.
+KINDS = ("objects", "configs", "snapshots", "runs")
+
+# The word for one entry of a kind, as in messages.
+ONE = {
+    "objects": "object",
+    "configs": "configuration",
+    "snapshots": "snapshot",
+    "runs": "run",
+}
+
+_HEX = frozenset("0123456789abcdef")
+_TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
+_KEYS = frozenset(("md5", "sha256", "size"))
+_ENTRY_KEYS = _KEYS | {"kind"}
+
+
+class Ref(NamedTuple):
+    """What a manifest says of an object it names: the MD5 is the name, the SHA-256 the proof (S3)."""
+
+    md5: str
+    sha256: str
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"md5": self.md5, "sha256": self.sha256, "size": self.size}
+
+    @staticmethod
+    def from_json(value: Any, what: str) -> Ref:
+        """The Ref in a JSON value read from `what`; BadJSONError when it is not one."""
+        if not isinstance(value, dict) or not value.keys() >= _KEYS:
+            raise BadJSONError(what=what, why="a reference lacks md5, sha256 or size")
+        md5, sha256, size = value["md5"], value["sha256"], value["size"]
+        if not is_hash(md5):
+            raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
+        if not (isinstance(sha256, str) and len(sha256) == 64 and _HEX.issuperset(sha256)):
+            raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
+        return Ref(md5, sha256, size)
+
+
+class EntryRef(NamedTuple):
+    """What a run record says of a snapshot or configuration: a Ref and its kind."""
+
+    kind: str
+    ref: Ref
+
+    @property
+    def md5(self) -> str:
+        return self.ref.md5
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.ref.to_json()}
+
+    @staticmethod
+    def from_json(value: Any, what: str) -> EntryRef:
+        """The EntryRef in a JSON value read from `what`; BadJSONError when it is not one."""
+        ref = Ref.from_json(value, what)
+        kind = value.get("kind")
+        if kind not in KINDS:
+            raise BadJSONError(what=what, why=f"{_short(kind)} is no kind of entry")
+        return EntryRef(kind, ref)
+
+
+def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, Ref]]:
+    """Every (kind, Ref) that a manifest or record names, in the order of its keys, once each.
+
+    An object with exactly the keys md5, sha256 and size names an object; with `kind` as well, an
+    entry of that kind. BadJSONError, naming `what`, when one of them is malformed.
+    """
+    seen: set[tuple[str, Ref]] = set()
+    stack = [manifest]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            keys = value.keys()
+            if keys == _KEYS:
+                found = ("objects", Ref.from_json(value, what))
+            elif keys == _ENTRY_KEYS:
+                entry = EntryRef.from_json(value, what)
+                found = (entry.kind, entry.ref)
+            else:
+                stack.extend(value[key] for key in sorted(keys, reverse=True))
+                continue
+            if found not in seen:
+                seen.add(found)
+                yield found
+        elif isinstance(value, list):
+            stack.extend(item for item in reversed(value) if isinstance(item, dict | list))
+
+
+def is_hash(text: Any) -> bool:
+    """Whether this is the name of an entry: 32 lower-case hex digits."""
+    return isinstance(text, str) and len(text) == 32 and _HEX.issuperset(text)
+
+
+def is_hex(text: str) -> bool:
+    """Whether all characters are lower-case hex digits (at least one)."""
+    return bool(text) and _HEX.issuperset(text)
+
+
+def check_hash(text: str) -> str:
+    """The text itself if it is a full hash, else MalformedHashError."""
+    if not is_hash(text):
+        raise MalformedHashError(text=text, why=hash_fault(text))
+    return text
+
+
+def hash_fault(text: str) -> str:
+    """Why this is not a full hash, in words."""
+    for place, character in enumerate(text, start=1):
+        if character not in _HEX:
+            return f"character {place}, {character!r}, is not a lower-case hex digit"
+    return f"it has {len(text)} of the 32 hex digits of a hash"
+
+
+def check_tag(text: str) -> str:
+    """The text itself if it may be a tag (and so a file name), else MalformedTagError."""
+    why = ""
+    if not text:
+        why = "it is empty"
+    elif len(text) > 100:
+        why = "it is longer than 100 characters"
+    elif not _TAG.issuperset(text):
+        odd = next(character for character in text if character not in _TAG)
+        why = f"{odd!r} is not one of the letters, digits, '.', '_', '-' and '+' it is made of"
+    elif text[0] in ".-+":
+        why = f"it begins with {text[0]!r}"
+    elif text == "default":
+        why = "that word stands for the store's default"
+    elif len(text) >= 4 and is_hex(text.lower()):
+        why = "it could be mistaken for a hash; add a letter beyond f, or a '-'"
+    if why:
+        raise MalformedTagError(text=text, why=why)
+    return text
+
+
+def is_tag(text: str) -> bool:
+    """Whether this may be a tag."""
+    try:
+        check_tag(text)
+    except MalformedTagError:
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 44 else text[:40] + "…"

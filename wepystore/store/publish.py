@@ -1,0 +1,361 @@
+"""The one way by which a file gets its name in a store (S2, S3).
+
+    write()   a file under tmp/, hashed while it is written
+    sync()    its bytes are on the disk
+    place()   it has its final name, or what already had that name is as good
+    sync_directory()   the name is on the disk
+
+Each function closes one race or one kind of crash; the order in which they are called for
+several files at once is the Batch's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from wepystore.store.errors import DamagedEntryError, MD5CollisionError
+from wepystore.store.names import Ref
+
+
+# Bytes-like (bytes, bytearray, memoryview, mmap, a numpy array), or a list or tuple of such to be
+# concatenated. The buffer protocol has no type before Python 3.12.
+Data = Any
+
+# From here on it pays to hash in two threads while a third one writes.
+LARGE = 1 << 20
+_CHUNK = 1 << 20
+# writev takes at most this many buffers (IOV_MAX on Linux).
+_IOV = 1024
+
+# Where the file system has no hard links, or refuses one to this user.
+_NO_LINK = frozenset(
+    (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+)
+_NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
+
+
+class Workers:
+    """The threads of one batch: two that compute (hash, write), a few that wait for the disk."""
+
+    def __init__(self) -> None:
+        self.compute = ThreadPoolExecutor(2, thread_name_prefix="wepystore-hash")
+        self.disk = ThreadPoolExecutor(8, thread_name_prefix="wepystore-sync")
+
+    def close(self) -> None:
+        self.compute.shutdown()
+        self.disk.shutdown()
+
+
+def buffers_of(data: Data) -> list[memoryview]:
+    """The data as flat views of bytes; nothing is copied unless a view is not contiguous."""
+    parts: Sequence[Any]
+    if isinstance(data, list | tuple):
+        parts = data
+    else:
+        parts = (data,)
+    views = []
+    for part in parts:
+        view = memoryview(part)
+        if not view.nbytes:
+            continue
+        if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+            views.append(view)
+        elif view.c_contiguous:
+            views.append(view.cast("B"))
+        else:
+            views.append(memoryview(view.tobytes()))
+    return views
+
+
+def hash_of(views: Sequence[memoryview], compute: ThreadPoolExecutor | None = None) -> Ref:
+    """MD5, SHA-256 and size of the concatenated views, in two threads when that pays."""
+    size = sum(view.nbytes for view in views)
+    if size < LARGE or compute is None:
+        return Ref(_hash("md5", views), _hash("sha256", views), size)
+    sha256 = compute.submit(_hash, "sha256", views)
+    return Ref(_hash("md5", views), sha256.result(), size)
+
+
+def _hash(algorithm: str, views: Sequence[memoryview]) -> str:
+    # Not for security: FIPS builds of OpenSSL refuse md5 otherwise.
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for view in views:
+        digest.update(view)
+    return digest.hexdigest()
+
+
+class Unfinished:
+    """A file under tmp/ that waits for its name; `path` is None when it has turned out not to
+    be needed, because the final name is there already and holds the same bytes."""
+
+    __slots__ = ("final", "path", "ref", "synced")
+
+    def __init__(self, final: Path, path: Path | None, ref: Ref, synced: Future[None]) -> None:
+        self.final = final
+        self.path = path
+        self.ref = ref
+        self.synced = synced
+
+    def discard(self) -> None:
+        """Remove the file under tmp/, if it is still there."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            self.path = None
+
+
+def unfinished_path(tmp: Path) -> Path:
+    """A name under tmp/ that no other process on any host uses."""
+    host = "".join(c for c in os.uname().nodename if c.isalnum() or c in "-.")
+    return tmp / f"{host}-{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def write(tmp: Path, views: Sequence[memoryview], workers: Workers) -> tuple[Path, Ref, int]:
+    """Write a new file under tmp/ and hash what is written; returns path, Ref, open descriptor.
+
+    For large data one thread writes while two others hash, all from the same memory.
+    """
+    path = unfinished_path(tmp)
+    # The kernel takes the umask (or the directory's default ACL) off this mode: no chmod needed.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        if sum(view.nbytes for view in views) < LARGE:
+            _write_all(descriptor, views)
+            ref = hash_of(views)
+        else:
+            written = workers.compute.submit(_write_all, descriptor, views)
+            try:
+                ref = hash_of(views, workers.compute)
+            finally:
+                written.result()
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return path, ref, descriptor
+
+
+def _write_all(descriptor: int, views: Sequence[memoryview]) -> None:
+    for first in range(0, len(views), _IOV):
+        left = list(views[first : first + _IOV])
+        while left:
+            count = os.writev(descriptor, left)
+            while left and count >= left[0].nbytes:
+                count -= left.pop(0).nbytes
+            if count:
+                left[0] = left[0][count:]
+
+
+def sync(descriptor: int) -> None:
+    """The file's bytes on the disk; closes the descriptor."""
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_existing(path: Path) -> None:
+    """The same for a file that was there before: nobody knows whether its writer did it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    sync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in a directory on the disk, where the file system can do that at all."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> set[Path]:
+    """Make a directory and its parents; returns the directories that got a new name in them."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return set()
+    except FileNotFoundError:
+        changed = make_directory(path.parent)
+        return changed | make_directory(path)
+    return {path.parent}
+
+
+def place(unfinished: Unfinished, quarantine: Path) -> bool:
+    """Give a file its final name; True if the name is new, False if it was there, whole.
+
+    `link` fails where the name exists, so no two writers can replace each other's file and no
+    inode that somebody reads over NFS is ever replaced. A name that exists is compared, not
+    trusted. Raises MD5CollisionError (S3).
+    """
+    tmp, final = unfinished.path, unfinished.final
+    if tmp is None:
+        # It was compared when it was put; all that is left is that it must not have gone since.
+        sync_existing(final)
+        return False
+    new = False
+    try:
+        os.link(tmp, final)
+        new = True
+    except FileExistsError:
+        _settle(unfinished, quarantine)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        new = _rename(unfinished, quarantine)
+    unfinished.discard()
+    return new
+
+
+def _rename(unfinished: Unfinished, quarantine: Path) -> bool:
+    # Without hard links there is no "create unless it exists"; two writers of the same name have
+    # the same bytes, so the window between this look and the rename does no harm.
+    assert unfinished.path is not None
+    if os.path.lexists(unfinished.final):
+        _settle(unfinished, quarantine)
+        return False
+    os.rename(unfinished.path, unfinished.final)
+    return True
+
+
+def _settle(unfinished: Unfinished, quarantine: Path) -> None:
+    """The name exists: right bytes are left alone, wrong ones go to quarantine/ (S2)."""
+    tmp, final, ref = unfinished.path, unfinished.final, unfinished.ref
+    assert tmp is not None
+    while True:
+        try:
+            there = os.open(final, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # A dangling link (git-annex); or it has just gone, and the replace makes it anew.
+            os.replace(tmp, final)
+            return
+        try:
+            stat = os.fstat(there)
+            if _is(stat, tmp):
+                return
+            found = hash_descriptor(there)
+            if found == ref:
+                os.fsync(there)
+                return
+        finally:
+            os.close(there)
+        if found.md5 == ref.md5:
+            raise MD5CollisionError(md5=ref.md5, kind=final.parent.parent.name, path=final)
+        quarantine.mkdir(exist_ok=True)
+        aside = quarantine / f"{final.parent.parent.name}-{final.name}-{os.urandom(4).hex()}"
+        try:
+            os.link(final, aside, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            os.rename(final, aside)
+            os.rename(tmp, final)
+            return
+        if _is(stat, aside) or os.path.islink(aside):
+            # From here to the replace somebody else may have put the good file there: then one
+            # good file replaces another, and the name is never without a file.
+            os.replace(tmp, final)
+            return
+        # Another writer has already put something else there: look again.
+        aside.unlink()
+
+
+def _is(stat: os.stat_result, path: Path) -> bool:
+    try:
+        other = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino)
+
+
+def hash_descriptor(descriptor: int) -> Ref:
+    """MD5, SHA-256 and size of an open file, read in chunks."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    sha256 = hashlib.sha256(usedforsecurity=False)
+    size = 0
+    while chunk := os.pread(descriptor, _CHUNK, size):
+        md5.update(chunk)
+        sha256.update(chunk)
+        size += len(chunk)
+    return Ref(md5.hexdigest(), sha256.hexdigest(), size)
+
+
+def same_bytes(path: Path, views: Sequence[memoryview]) -> bool:
+    """Whether a file holds just these bytes (small ones: it is read as a whole)."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return data == b"".join(views)
+
+
+def bring(tmp: Path, source: Path, ref: Ref | None, md5: str) -> tuple[Path, Ref, int]:
+    """A file of another store under tmp/: as a hard link if that can be, else as a copy.
+
+    What is verified is the very inode that gets the name, before it gets it: a damaged source
+    is never linked in. Returns path, Ref and the open descriptor to sync. DamagedEntryError
+    names the source.
+    """
+    path = unfinished_path(tmp)
+    linked = True
+    try:
+        # What a link of git-annex points at, not the link.
+        os.link(os.path.realpath(source), path)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        linked = False
+    descriptor = -1
+    try:
+        if linked:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            found = hash_descriptor(descriptor)
+        else:
+            found, descriptor = _copy(source, path)
+        if found.md5 != md5 or (ref is not None and found != ref):
+            raise DamagedEntryError(file=source, why=difference(found, ref, md5))
+    except BaseException:
+        if descriptor >= 0:
+            os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return path, found, descriptor
+
+
+def _copy(source: Path, path: Path) -> tuple[Ref, int]:
+    md5 = hashlib.md5(usedforsecurity=False)
+    sha256 = hashlib.sha256(usedforsecurity=False)
+    size = 0
+    with open(source, "rb", buffering=0) as reader:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            while chunk := reader.read(_CHUNK):
+                md5.update(chunk)
+                sha256.update(chunk)
+                _write_all(descriptor, [memoryview(chunk)])
+                size += len(chunk)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return Ref(md5.hexdigest(), sha256.hexdigest(), size), descriptor
+
+
+def difference(found: Ref, ref: Ref | None, md5: str) -> str:
+    """What is wrong with a content, in words."""
+    if ref is not None and found.size != ref.size:
+        return f"it has {found.size} bytes and should have {ref.size}"
+    if found.md5 != md5:
+        return "its bytes do not have the MD5 it is named by"
+    return "its MD5 is right but its SHA-256 is not: somebody has made a collision"
