@@ -35,8 +35,12 @@ class Component:
 
     def params(self) -> dict[str, Any]:
         """Keyword arguments that build an equal component."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
+        parameters = inspect.signature(type(self)).parameters.values()
+        return {
+            parameter.name: getattr(self, parameter.name)
+            for parameter in parameters
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
 
     @classmethod
     def from_params(cls, params: dict[str, Any], version: int) -> Component:

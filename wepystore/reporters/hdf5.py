@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.engine.topology import n_atoms as count_atoms
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.reporters.base import Reporter, named_errors
+from wepystore.reporters.journal import JournaledFile
 from wepystore.reporters.records import (
     TABLES,
     column,
@@ -109,39 +109,60 @@ class HDF5Reporter(Reporter):
         tables = {table: table_fields(owner, table) for table, owner in owners.items()}
         states = [self._selected(walker.state) for walker in init_walkers]
         with named_errors(self.path):
-            if self._resume_at is not None:
-                # Without a lock: a watcher may have the file open.
-                self._file = h5py.File(self.path, "r+", locking=False)
-                self._writer = RunWriter(self._file)
-                try:
+            try:
+                if self._resume_at:
+                    self._open(create=False)
                     self._writer.adopt(tables, self._resume_at)
-                except ValueError as error:
-                    self._close()
-                    raise OSError(None, f"cannot go on with this file: it {error}", self.path) from error
-            else:
-                self._file = h5py.File(self.path, "w", libver="earliest", locking=False)
-                self._writer = RunWriter(self._file)
-                example = np.atleast_2d(states[0].get("positions", np.zeros((1, 3))))
-                n_dims = int(example.shape[-1])
-                self._writer.create(
-                    topology=_topology(runner, len(example)),
-                    n_atoms=len(example),
-                    n_dims=n_dims,
-                    main_rep_idxs=self.main_rep_idxs,
-                    extra_fields={
-                        name: tuple(np.atleast_1d(array).shape)
-                        for name, array in states[0].items()
-                        if name not in ATOM_FIELDS
-                    },
-                    decisions=decision_numbers(resampler),
-                    tables=tables,
-                    record_names={
-                        table: table_record_names(owner, table) for table, owner in owners.items()
-                    },
-                )
-                self._writer.write_init_walkers(states, [walker.weight for walker in init_walkers])
-            self._writer.annotate(self._facts)
-            self._file.flush()
+                    self._started = True
+                else:
+                    self._open(create=True)
+                    self._create(states, runner, decision_numbers(resampler), tables, owners)
+                    weights = [walker.weight for walker in init_walkers]
+                    self._writer.write_init_walkers(states, weights)
+                self._writer.annotate(self._facts)
+                self._commit()
+            except ValueError as error:
+                self._close(commit=False)
+                raise OSError(None, f"this file cannot be continued: {error}", self.path) from error
+            except BaseException:
+                self._close(commit=False)
+                raise
+
+    def _open(self, create: bool) -> None:
+        self._journaled = JournaledFile(self.path, create)
+        # The oldest format that HDF5 1.8 and later all read, and the one without
+        # a mark that says "still open": after a kill, a file with that mark
+        # would have to be repaired before anything opens it.
+        mode = "w" if create else "r+"
+        self._file = h5py.File(self._journaled, mode, libver="earliest")
+        self._writer = RunWriter(self._file)
+
+    def _create(
+        self,
+        states: Sequence[Mapping[str, Any]],
+        runner: Any,
+        decisions: Mapping[str, int],
+        tables: Mapping[str, Any],
+        owners: Mapping[str, Any],
+    ) -> None:
+        positions = np.atleast_2d(states[0].get("positions", np.zeros((1, 3))))
+        n_atoms, n_dims = positions.shape
+        self._writer.create(
+            topology=_topology(runner, n_atoms),
+            n_atoms=n_atoms,
+            n_dims=n_dims,
+            main_rep_idxs=self.main_rep_idxs,
+            extra_fields={
+                name: np.atleast_1d(array).shape
+                for name, array in states[0].items()
+                if name not in ATOM_FIELDS
+            },
+            decisions=decisions,
+            tables=tables,
+            record_names={
+                table: table_record_names(owner, table) for table, owner in owners.items()
+            },
+        )
 
     def report(self, **report: Any) -> None:
         """Hold on to one cycle, and write what is held when it is much or old."""
@@ -171,24 +192,38 @@ class HDF5Reporter(Reporter):
         if self._file is None:
             return
         with named_errors(self.path):
-            if self._walkers:
-                self._write_frames()
-                self._write_records()
-                self._forget()
-            self._file.flush()
+            try:
+                if self._walkers:
+                    self._write_frames()
+                    self._write_records()
+                    self._forget()
+                self._commit()
+            except BaseException:
+                # What is on the disk stays as the last commit left it.
+                self._close(commit=False)
+                raise
 
     def cleanup(self, **parts: Any) -> None:
         """Write what is left and close the file."""
-        try:
-            self.flush()
-        finally:
-            self._close()
+        self.flush()
+        with named_errors(self.path):
+            self._close(commit=True)
 
-    def _close(self) -> None:
+    def _commit(self) -> None:
         if self._file is not None:
-            file, self._file = self._file, None
-            with named_errors(self.path):
-                file.close()
+            self._file.flush()
+            self._journaled.commit()
+
+    def _close(self, commit: bool) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+            if commit:
+                self._journaled.commit()
+        finally:
+            self._journaled.close()
 
     def _selected(self, state: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
         """The fields of a state that are saved, with the atoms that are saved."""
@@ -244,8 +279,6 @@ def _topology(runner: Any, n_atoms: int) -> str:
     text = getattr(runner, "topology", None)
     if text:
         return wepy_topology_json(text)
-    import json
-
     residue = {
         "index": 0,
         "name": "SYS",

@@ -77,7 +77,8 @@ class _Column:
             self.length = length
 
     def read(self) -> NDArray[Any]:
-        return h5py.Dataset(self._dataset)[...]
+        rows: NDArray[Any] = h5py.Dataset(self._dataset)[...]
+        return rows
 
 
 class RunWriter:
@@ -134,7 +135,7 @@ class RunWriter:
         settings.create_group("field_feature_shapes")
         settings.create_group("field_feature_dtypes")
         file.create_group("units/units")
-        shapes = {name: (n_atoms, n_dims) for name in ATOM_FIELDS} | _KNOWN_FIELDS
+        shapes = dict.fromkeys(ATOM_FIELDS, (n_atoms, n_dims)) | _KNOWN_FIELDS
         for name, shape in (shapes | dict(extra_fields)).items():
             self._describe(name, shape)
         for name, unit in UNITS.items():
@@ -188,6 +189,8 @@ class RunWriter:
                 length = int(np.searchsorted(columns["_cycle_idxs"].read(), n_cycles))
             for each in columns.values():
                 each.truncate(length)
+        # What an earlier end said of itself holds no more.
+        run.attrs.pop("end_snapshot_hash", None)
         self.n_cycles = n_cycles
 
     def _describe(self, name: str, shape: tuple[int, ...]) -> None:
@@ -201,10 +204,9 @@ class RunWriter:
         if table != _CONTINUAL:
             columns["_cycle_idxs"] = _extendable(group, "_cycle_idxs", (), _INT, _RECORD_CHUNK)
         for field in fields:
-            if field.shape is None:
-                kind, shape, rows = h5py.vlen_dtype(field.dtype), (), _VLEN_CHUNK
-            else:
-                kind, shape = field.dtype, field.shape
+            kind, shape, rows = h5py.vlen_dtype(field.dtype), field.shape or (), _VLEN_CHUNK
+            if field.shape is not None:
+                kind = field.dtype
                 row_bytes = max(1, field.dtype.itemsize * int(np.prod(shape)))
                 rows = max(1, min(_RECORD_CHUNK, 16 * _CHUNK_BYTES // row_bytes))
             columns[field.name] = _extendable(group, field.name, shape, kind, rows)
@@ -277,9 +279,7 @@ class RunWriter:
                 self._describe(name, shape)
         self._trajectories.append(columns)
 
-    def append_records(
-        self, table: str, cycles: Sequence[int], values: Mapping[str, Any]
-    ) -> None:
+    def append_records(self, table: str, cycles: Sequence[int], values: Mapping[str, Any]) -> None:
         """Append records to a table.
 
         Parameters

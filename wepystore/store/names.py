@@ -25,7 +25,7 @@ _ENTRY_KEYS = _KEYS | {"kind"}
 
 
 class Ref(NamedTuple):
-    """What a manifest says of an object it names: the MD5 is the name, the SHA-256 the proof (S3)."""
+    """What a manifest says of an object: the MD5 is its name, the SHA-256 the proof (S3)."""
 
     md5: str
     sha256: str

@@ -1,8 +1,8 @@
 """The one way by which a file gets its name in a store (S2, S3).
 
-    write()   a file under tmp/, hashed while it is written
-    sync()    its bytes are on the disk
-    place()   it has its final name, or what already had that name is as good
+    Writing            a file under tmp/, hashed while it is written
+    sync()             its bytes are on the disk
+    place()            it has its final name, or what already had that name is as good
     sync_directory()   the name is on the disk
 
 Each function closes one race or one kind of crash; the order in which they are called for
@@ -22,7 +22,6 @@ from typing import Any
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
 
-
 # Bytes-like (bytes, bytearray, memoryview, mmap, a numpy array), or a list or tuple of such to be
 # concatenated. The buffer protocol has no type before Python 3.12.
 Data = Any
@@ -41,10 +40,11 @@ _NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.E
 
 
 class Workers:
-    """The threads of one batch: two that compute (hash, write), a few that wait for the disk."""
+    """The threads of one batch: some that hash, some that wait for the disk."""
 
     def __init__(self) -> None:
-        self.compute = ThreadPoolExecutor(2, thread_name_prefix="wepystore-hash")
+        threads = min(8, os.cpu_count() or 1)
+        self.compute = ThreadPoolExecutor(threads, thread_name_prefix="wepystore-hash")
         self.disk = ThreadPoolExecutor(8, thread_name_prefix="wepystore-sync")
 
     def close(self) -> None:
@@ -73,13 +73,14 @@ def buffers_of(data: Data) -> list[memoryview]:
     return views
 
 
-def hash_of(views: Sequence[memoryview], compute: ThreadPoolExecutor | None = None) -> Ref:
-    """MD5, SHA-256 and size of the concatenated views, in two threads when that pays."""
-    size = sum(view.nbytes for view in views)
-    if size < LARGE or compute is None:
-        return Ref(_hash("md5", views), _hash("sha256", views), size)
-    sha256 = compute.submit(_hash, "sha256", views)
-    return Ref(_hash("md5", views), sha256.result(), size)
+def size_of(views: Sequence[memoryview]) -> int:
+    """The number of bytes."""
+    return sum(view.nbytes for view in views)
+
+
+def hash_of(views: Sequence[memoryview]) -> Ref:
+    """MD5, SHA-256 and size of the concatenated views."""
+    return Ref(_hash("md5", views), _hash("sha256", views), size_of(views))
 
 
 def _hash(algorithm: str, views: Sequence[memoryview]) -> str:
@@ -115,29 +116,39 @@ def unfinished_path(tmp: Path) -> Path:
     return tmp / f"{host}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
-def write(tmp: Path, views: Sequence[memoryview], workers: Workers) -> tuple[Path, Ref, int]:
-    """Write a new file under tmp/ and hash what is written; returns path, Ref, open descriptor.
+class Writing:
+    """A file that is being written under tmp/ and hashed from the same memory.
 
-    For large data one thread writes while two others hash, all from the same memory.
+    Hashing is the larger part of the work for large data, so it runs in two other threads while
+    this one writes, and the disk gets its part as soon as it can: the wait for it then overlaps
+    with the hashing of this file and the next ones.
     """
-    path = unfinished_path(tmp)
-    # The kernel takes the umask (or the directory's default ACL) off this mode: no chmod needed.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        if sum(view.nbytes for view in views) < LARGE:
-            _write_all(descriptor, views)
-            ref = hash_of(views)
+
+    def __init__(self, tmp: Path, views: Sequence[memoryview], workers: Workers) -> None:
+        self.path = unfinished_path(tmp)
+        self._size = size_of(views)
+        # The kernel takes the umask (or the directory's default ACL) off this mode.
+        mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(self.path, mode, 0o666)
+        if self._size < LARGE:
+            self._ref: Ref | None = hash_of(views)
         else:
-            written = workers.compute.submit(_write_all, descriptor, views)
-            try:
-                ref = hash_of(views, workers.compute)
-            finally:
-                written.result()
-    except BaseException:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
-        raise
-    return path, ref, descriptor
+            self._ref = None
+            self._md5 = workers.compute.submit(_hash, "md5", views)
+            self._sha256 = workers.compute.submit(_hash, "sha256", views)
+        try:
+            _write_all(descriptor, views)
+        except BaseException:
+            os.close(descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
+        self.synced: Future[None] = workers.disk.submit(sync, descriptor)
+
+    def ref(self) -> Ref:
+        """Wait for the hashes; from here on the data may change."""
+        if self._ref is None:
+            self._ref = Ref(self._md5.result(), self._sha256.result(), self._size)
+        return self._ref
 
 
 def _write_all(descriptor: int, views: Sequence[memoryview]) -> None:

@@ -17,20 +17,23 @@ class Distance(Component):
     """How different two states are, by way of an *image*: the few numbers that matter.
 
     A subclass gives `image` and `image_distances`; one written for wepy gives
-    `image` and `image_distance`, and works as well, only slower.
+    `image` and `image_distance`, and works as well, only slower. One that also
+    gives `images(states)`, the images of many states stacked on axis 0, saves
+    resamplers the time of asking for each.
     """
 
     def image(self, state: Any) -> Floats:
         """The part of a state that distances are measured on; the same shape for every state."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its image is")
 
-    def images(self, states: Sequence[Any]) -> Floats:
-        """The images of many states, stacked on axis 0."""
-        return np.stack([np.asarray(self.image(state), dtype=np.float64) for state in states])
-
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """Distances, shape (n,), of `image` to each of `images`, stacked on axis 0."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how images are compared")
+        if type(self).image_distance is Distance.image_distance:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say how images are compared: "
+                "it needs image_distances or image_distance"
+            )
+        return np.array([self.image_distance(image, other) for other in images])
 
     def image_distance(self, image_a: Floats, image_b: Floats) -> float:
         """Distance between two images."""
@@ -71,9 +74,10 @@ def state_positions(state: Any, indices: NDArray[np.int64], name: str) -> Floats
     ------
     ValueError : the state has fewer atoms than `indices` (called `name`) ask for.
     """
-    positions = state["positions"]
+    positions: Floats = state["positions"]
     try:
-        return positions[indices]
+        chosen: Floats = positions[indices]
+        return chosen
     except IndexError:
         raise ValueError(
             f"{name} names atom {int(indices.max())}, but the state has {len(positions)} atoms "

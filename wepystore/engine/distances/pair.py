@@ -37,7 +37,8 @@ class PairDistance(Distance):
 
     def image(self, state: Any) -> Floats:
         """The distance of the two atoms, shape (1,), nm."""
-        return self.images([state])[0]
+        image: Floats = self.images([state])[0]
+        return image
 
     def images(self, states: Sequence[Any]) -> Floats:
         """The distances of the two atoms in many states, shape (n, 1), nm."""
@@ -46,8 +47,10 @@ class PairDistance(Distance):
         vectors = ends[:, 1] - ends[:, 0]
         if self.periodic:
             vectors = minimum_image(vectors, state_boxes(states))
-        return np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+        lengths: Floats = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+        return lengths
 
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """|difference| of the pair distances, shape (n,), nm."""
-        return np.abs(images[:, 0] - image[0])
+        differences: Floats = np.abs(images[:, 0] - image[0])
+        return differences

@@ -137,7 +137,8 @@ def minimum_distances(group_a: Floats, group_b: Floats, boxes: Floats | None) ->
         b = group_b[some, np.newaxis]
         squares = _nearest_squares(a, b, None if boxes is None else boxes[some])
         np.minimum(shortest[some], squares, out=shortest[some])
-    return np.sqrt(shortest)
+    np.sqrt(shortest, out=shortest)
+    return shortest
 
 
 def _nearest_squares(a: Floats, b: Floats, boxes: Floats | None) -> Floats:
@@ -150,7 +151,7 @@ def _nearest_squares(a: Floats, b: Floats, boxes: Floats | None) -> Floats:
                 step = boxes[:, axis, component, np.newaxis, np.newaxis]
                 if step.any():
                     xyz[component] -= turns * step
-    squares = (xyz[0] ** 2 + xyz[1] ** 2 + xyz[2] ** 2).min(axis=(1, 2))
+    squares: Floats = (xyz[0] ** 2 + xyz[1] ** 2 + xyz[2] ** 2).min(axis=(1, 2))
     if boxes is None:
         return squares
     half = 0.5 * np.diagonal(boxes, axis1=-2, axis2=-1).min(axis=-1)

@@ -74,11 +74,13 @@ class ReceptorLigandDistance(Distance):
             centroids = ligands.mean(axis=1)
             nearest = minimum_image(centroids, state_boxes(states))
             ligands += (nearest - centroids)[:, np.newaxis]
-        return np.matmul(ligands, rotations(sites - origins, self._ref_site))
+        turned: Floats = np.matmul(ligands, rotations(sites - origins, self._ref_site))
+        return turned
 
     def image(self, state: Any) -> Floats:
         """The ligand in the frame of the reference, shape (n_ligand_atoms, 3), nm."""
-        return self.images([state])[0]
+        image: Floats = self.images([state])[0]
+        return image
 
     def images(self, states: Sequence[Any]) -> Floats:
         """The images of many states, stacked on axis 0."""
@@ -129,4 +131,6 @@ class RebindingDistance(ReceptorLigandDistance):
 
 def _rmsd(sets: Floats, reference: Floats) -> Floats:
     """Root mean square deviation (n,) of point sets (n, m, 3) from one (m, 3), as they lie."""
-    return np.sqrt(((sets - reference) ** 2).sum(axis=(1, 2)) / reference.shape[0])
+    squares: Floats = ((sets - reference) ** 2).sum(axis=(1, 2))
+    deviations: Floats = np.sqrt(squares / reference.shape[0])
+    return deviations

@@ -29,4 +29,5 @@ def rotations(mobile: Floats, reference: Floats) -> Floats:
     left, _, right = np.linalg.svd(np.matmul(mobile.transpose(0, 2, 1), reference))
     mirrored = np.linalg.det(left) * np.linalg.det(right) < 0
     left[mirrored, :, -1] *= -1
-    return np.matmul(left, right)
+    turned: Floats = np.matmul(left, right)
+    return turned

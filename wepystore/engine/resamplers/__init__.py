@@ -1,0 +1,15 @@
+"""Resamplers: which walkers to clone and which to merge."""
+
+from wepystore.engine.resamplers.base import Resampler
+from wepystore.engine.resamplers.decision import Decision, apply_decisions, parents
+from wepystore.engine.resamplers.noop import NoResampler
+from wepystore.engine.resamplers.wexplore import WExploreResampler
+
+__all__ = [
+    "Decision",
+    "NoResampler",
+    "Resampler",
+    "WExploreResampler",
+    "apply_decisions",
+    "parents",
+]

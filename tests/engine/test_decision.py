@@ -1,0 +1,154 @@
+"""Decisions: applying records conserves weight and number, and refuses records that cannot be."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wepystore.engine.resamplers.clone_merge import (
+    CloneMergeResampler,
+    assign_slots,
+    draw_survivor,
+)
+from wepystore.engine.resamplers.decision import Decision, DecisionError, apply_decisions, parents
+from wepystore.engine.walker import Walker, WalkerState
+
+
+def make_walkers(weights):
+    return [
+        Walker(WalkerState(positions=[[idx, 0.0, 0.0]]), weight)
+        for idx, weight in enumerate(weights)
+    ]
+
+
+def record(decision, *targets):
+    return {"decision_id": int(decision), "target_idxs": targets}
+
+
+def origin(walker):
+    return int(walker.state["positions"][0, 0])
+
+
+def test_numbers_are_those_of_the_file_format():
+    """The names and numbers written into HDF5 files are wepy's."""
+    assert Decision.enum_dict_by_name() == {
+        "NOTHING": 1,
+        "CLONE": 2,
+        "SQUASH": 3,
+        "KEEP_MERGE": 4,
+    }
+
+
+def test_applying_moves_states_and_weights():
+    """A clone fills the slot of the squashed walker, and the kept walker gets its weight."""
+    walkers = make_walkers([0.5, 0.2, 0.2, 0.1])
+    records = [
+        record(Decision.CLONE, 0, 3),
+        record(Decision.KEEP_MERGE, 1),
+        record(Decision.NOTHING, 2),
+        record(Decision.SQUASH, 1),
+    ]
+    after = apply_decisions(walkers, records)
+    assert [origin(walker) for walker in after] == [0, 1, 2, 0] == parents(records)
+    assert [walker.weight for walker in after] == [0.25, math.fsum([0.2, 0.1]), 0.2, 0.25]
+    assert after[2] is walkers[2]
+    assert [walker.weight for walker in walkers] == [0.5, 0.2, 0.2, 0.1]
+
+
+def test_array_values_are_read_too():
+    """Records as reporters see them, with arrays of shape (1,), can be applied."""
+    walkers = make_walkers([0.5, 0.5])
+    records = [{"decision_id": np.array([1]), "target_idxs": np.array([idx])} for idx in range(2)]
+    assert apply_decisions(walkers, records) == walkers
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([record(1, 0)], "1 records for 2 walkers"),
+        ([record(1, 0), record(1, 0)], "first slot is 0"),
+        ([record(2, 0, 1), record(1, 1)], "slot 1 is filled by walkers 0 and 1"),
+        ([record(3, 1), record(1, 1)], "not KEEP_MERGE"),
+        ([record(4, 0), record(3, 0)], "no walker fills slot 1"),
+        ([record(2, 0), record(1, 1)], "cloned into 1 slots"),
+        ([record(1, 0), record(1, 2)], "names slot 2"),
+        ([record(1, 0), record(1, 1, 0)], "names 2 slots"),
+        ([record(1, 0), record(9, 1)], "no decision 9"),
+    ],
+)
+def test_impossible_records_are_refused(records, words):
+    """Records that fill a slot twice or never are an error that says which."""
+    with pytest.raises(DecisionError, match=words):
+        apply_decisions(make_walkers([0.5, 0.5]), records)
+
+
+@st.composite
+def plans(draw):
+    """Weights, merges and clones that balance."""
+    n_walkers = draw(st.integers(1, 24))
+    order = draw(st.permutations(range(n_walkers)))
+    merges, position = {}, 0
+    for size in draw(st.lists(st.integers(2, 4), max_size=4)):
+        if position + size < n_walkers:
+            kept, *squashed = order[position : position + size]
+            merges[kept] = squashed
+            position += size
+    freed = sum(len(squashed) for squashed in merges.values())
+    clones = {}
+    for _ in range(freed):
+        walker_idx = draw(st.sampled_from(order[position:]))
+        clones[walker_idx] = clones.get(walker_idx, 0) + 1
+    raw = draw(st.lists(st.floats(1e-9, 1.0), min_size=n_walkers, max_size=n_walkers))
+    return [weight / math.fsum(raw) for weight in raw], merges, clones
+
+
+@given(plans())
+def test_slots_weights_and_numbers(plan):
+    """W1, W3: any balanced plan keeps the number of walkers, the weight, and survivors' slots."""
+    weights, merges, clones = plan
+    records = assign_slots(len(weights), merges, clones)
+    after = apply_decisions(make_walkers(weights), records)
+    assert len(after) == len(weights)
+    assert min(walker.weight for walker in after) > 0
+    total = math.fsum(walker.weight for walker in after)
+    assert abs(total - math.fsum(weights)) <= len(weights) * np.finfo(float).eps
+    squashed = {idx for group in merges.values() for idx in group}
+    for idx, line in enumerate(parents(records)):
+        assert origin(after[idx]) == line
+        assert idx in squashed or line == idx
+    for kept, group in merges.items():
+        assert after[kept].weight == math.fsum(weights[idx] for idx in (kept, *group))
+
+
+@pytest.mark.parametrize(
+    ("merges", "clones", "words"),
+    [
+        ({0: [1]}, {}, "0 clones are asked for but merging frees 1"),
+        ({}, {0: 1}, "1 clones are asked for but merging frees 0"),
+        ({0: [1]}, {1: 1}, "both cloned and merged"),
+        ({0: [1], 2: [1]}, {3: 2}, "in two merge groups"),
+    ],
+)
+def test_unbalanced_plans_are_refused(merges, clones, words):
+    """A plan that would change the number of walkers is an error."""
+    with pytest.raises(DecisionError, match=words):
+        assign_slots(4, merges, clones)
+
+
+def test_survivor_is_drawn_by_weight():
+    """The kept walker of a merge is drawn with probability proportional to weight."""
+    rng = np.random.default_rng(7)
+    weights = [0.1, 0.6, 0.3]
+    n_draws = 20_000
+    counts = np.bincount([draw_survivor(weights, rng) for _ in range(n_draws)], minlength=3)
+    expected = np.array(weights) * n_draws
+    assert (np.abs(counts - expected) < 4 * np.sqrt(expected * (1 - np.array(weights)))).all()
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 0.1), (0.1, 0.1), (0.1, 1.5), (-1.0, 0.5)])
+def test_weight_bounds_are_checked(bounds):
+    """pmin and pmax that allow nothing, or a weight of 0 (W1), are refused."""
+    with pytest.raises(ValueError, match="pmin"):
+        CloneMergeResampler(*bounds)

@@ -1,0 +1,73 @@
+"""Everything a script needs to describe a simulation, in one place.
+
+    from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, prepare_store
+"""
+
+from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC
+from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
+from wepystore.engine.component import Component
+from wepystore.engine.distances.base import Distance
+from wepystore.engine.distances.pair import PairDistance
+from wepystore.engine.distances.receptor import ReceptorLigandDistance, UnbindingDistance
+from wepystore.engine.mappers.processes import ProcessMapper
+from wepystore.engine.mappers.serial import SerialMapper
+from wepystore.engine.resamplers.noop import NoResampler
+from wepystore.engine.resamplers.wexplore import WExploreResampler
+from wepystore.engine.runners.base import Runner
+from wepystore.engine.runners.openmm import OpenMMRunner, as_walker_state
+from wepystore.engine.walker import Walker, WalkerState
+from wepystore.orchestrator.setup import Prepared, prepare_store
+from wepystore.records.configuration import Configuration
+from wepystore.records.library import (
+    hash_of,
+    load_configuration,
+    load_run,
+    load_snapshot,
+    save_configuration,
+    save_snapshot,
+)
+from wepystore.records.snapshot import Apparatus, Snapshot
+from wepystore.reporters.base import Reporter
+from wepystore.reporters.dashboard import DashboardReporter
+from wepystore.reporters.family_tree import FamilyTreeReporter
+from wepystore.reporters.hdf5 import HDF5Reporter
+from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
+from wepystore.store.store import Store
+
+__all__ = [
+    "Apparatus",
+    "BoundaryConditions",
+    "Component",
+    "Configuration",
+    "DashboardReporter",
+    "Distance",
+    "FamilyTreeReporter",
+    "HDF5Reporter",
+    "InitTopologyReporter",
+    "NoBC",
+    "NoResampler",
+    "OpenMMRunner",
+    "PairDistance",
+    "Prepared",
+    "ProcessMapper",
+    "ReceptorLigandDistance",
+    "Reporter",
+    "Runner",
+    "SerialMapper",
+    "Snapshot",
+    "Store",
+    "UnbindingBC",
+    "UnbindingDistance",
+    "WExploreResampler",
+    "Walker",
+    "WalkerReporter",
+    "WalkerState",
+    "as_walker_state",
+    "hash_of",
+    "load_configuration",
+    "load_run",
+    "load_snapshot",
+    "prepare_store",
+    "save_configuration",
+    "save_snapshot",
+]

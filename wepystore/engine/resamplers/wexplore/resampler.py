@@ -1,0 +1,195 @@
+"""The WExplore resampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wepystore.engine.record_fields import Shape
+from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
+from wepystore.engine.resamplers.decision import apply_decisions
+from wepystore.engine.resamplers.wexplore.balancing import balance
+from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree, is_numeric
+
+
+class WExploreResampler(CloneMergeResampler):
+    """Spreads walkers evenly over a hierarchy of regions that grows as they explore.
+
+    WExplore (Dickson & Brooks, J. Phys. Chem. B 118, 3532, 2014). A walker
+    that is further than `max_region_sizes[level]` from the nearest image at
+    some level makes a new region there, if its parent has room. Walkers are
+    then cloned and merged so that at each level sibling regions that hold
+    walkers hold equal numbers of them, as far as pmin and pmax allow.
+
+    Parameters
+    ----------
+    distance : Distance
+        Measures how far states are apart.
+    max_n_regions : sequence of int, one per level, topmost first
+        How many children each region of the level above may have.
+    max_region_sizes : sequence of float, one per level, topmost first
+        In the unit of the distance, e.g. (1, 0.5, 0.35, 0.25) nm.
+    pmin : float
+        No walker is cloned into children lighter than this.
+    pmax : float
+        No walkers are merged into one heavier than this.
+    init_state : state, optional
+        Gives the first image; otherwise the first walker resampled does.
+    """
+
+    RESAMPLING_FIELDS: ClassVar[tuple[str, ...]] = (
+        *CloneMergeResampler.RESAMPLING_FIELDS,
+        "region_assignment",
+    )
+    RESAMPLING_SHAPES: ClassVar[tuple[Shape, ...]] = (
+        *CloneMergeResampler.RESAMPLING_SHAPES,
+        Ellipsis,
+    )
+    RESAMPLING_DTYPES: ClassVar[tuple[type, ...]] = (*CloneMergeResampler.RESAMPLING_DTYPES, int)
+    RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
+
+    # An image is recorded flat, as the HDF5 format wants rank 1; its length is the user's affair.
+    RESAMPLER_FIELDS: ClassVar[tuple[str, ...]] = (
+        "branching_level",
+        "distance",
+        "new_leaf_id",
+        "image",
+    )
+    RESAMPLER_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,), (1,), Ellipsis, Ellipsis)
+    RESAMPLER_DTYPES: ClassVar[tuple[type, ...]] = (int, float, int, float)
+    RESAMPLER_RECORD_FIELDS: ClassVar[tuple[str, ...]] = (
+        "branching_level",
+        "distance",
+        "new_leaf_id",
+    )
+
+    def __init__(
+        self,
+        distance: Any,
+        max_n_regions: Sequence[int] = (10, 10, 10, 10),
+        max_region_sizes: Sequence[float] = (1.0, 0.5, 0.35, 0.25),
+        pmin: float = 1e-12,
+        pmax: float = 0.1,
+        init_state: Any = None,
+    ) -> None:
+        super().__init__(pmin=pmin, pmax=pmax)
+        self.distance = distance
+        self.max_n_regions = tuple(int(number) for number in max_n_regions)
+        self.max_region_sizes = tuple(float(size) for size in max_region_sizes)
+        self.init_state = init_state
+        if not self.max_n_regions or len(self.max_n_regions) != len(self.max_region_sizes):
+            raise ValueError(
+                "max_n_regions and max_region_sizes need one number per level each, got "
+                f"{len(self.max_n_regions)} and {len(self.max_region_sizes)}"
+            )
+        if min(self.max_n_regions) < 1:
+            raise ValueError(f"max_n_regions must be at least 1, got {self.max_n_regions}")
+        if not all(size > 0 for size in self.max_region_sizes):
+            raise ValueError(f"max_region_sizes must be positive, got {self.max_region_sizes}")
+        self._tree: RegionTree | None = None
+
+    @property
+    def tree(self) -> RegionTree | None:
+        """The regions found so far; None before the first resampling."""
+        return self._tree
+
+    def resample(
+        self, walkers: Sequence[Any]
+    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Place the walkers, grow the tree, decide and carry out.
+
+        Returns
+        -------
+        walkers : as many as before
+        resampling_data : per walker decision_id, target_idxs, step_idx,
+            walker_idx, and region_assignment (n_levels,), its leaf
+        resampler_data : per new region branching_level (1,), distance (1,) in
+            the unit of the distance, new_leaf_id (n_levels,), image (flat)
+
+        Raises
+        ------
+        ValueError : there are no walkers.
+        NoPlaceError : a walker's distance is not a number.
+        """
+        if not walkers:
+            raise ValueError("there are no walkers to resample")
+        images = self._images([walker.state for walker in walkers])
+        if self._tree is None:
+            self._tree = RegionTree(self.distance, self.max_n_regions, self.max_region_sizes)
+            self._tree.plant(
+                images[0] if self.init_state is None else self.distance.image(self.init_state)
+            )
+        tree = self._tree
+        numbers, new_regions = tree.explore(images)
+        leaves = numbers.tolist()
+        weights = [float(walker.weight) for walker in walkers]
+        groups, clones = balance(tree, leaves, weights, self.pmin, self.pmax)
+        records = self.settle(weights, groups, clones)
+        leaf_ids = np.array([tree.ids[leaf] for leaf in leaves], dtype=np.int64)
+        for record, leaf_id in zip(records, leaf_ids, strict=True):
+            record["region_assignment"] = leaf_id
+        return (
+            apply_decisions(walkers, records),
+            records,
+            [_region_record(region) for region in new_regions],
+        )
+
+    def _images(self, states: list[Any]) -> Any:
+        """The images, stacked on axis 0 if they are arrays of one shape, else a list."""
+        if hasattr(self.distance, "images"):
+            return self.distance.images(states)
+        images = [self.distance.image(state) for state in states]
+        if all(is_numeric(image) for image in images) and len({np.shape(i) for i in images}) == 1:
+            return np.array(images, dtype=np.float64)
+        return images
+
+    def state(self) -> dict[str, Any]:
+        """The regions: {} before the first resampling, else
+
+        - ``branches``: list of [level, leaf id] in the order they were made;
+        - ``images``: float64, shape (n_branches, *image shape), or
+          ``image_list`` where a distance's images are no arrays of one shape.
+        """
+        if self._tree is None:
+            return {}
+        branches = [[level, list(leaf_id)] for level, leaf_id in self._tree.branches]
+        stacked = self._tree.images.stacked
+        if stacked is None:
+            return {"branches": branches, "image_list": self._tree.images.listed()}
+        return {"branches": branches, "images": stacked.copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; resampling then goes on to the bit (R2)."""
+        if not state:
+            self._tree = None
+            return
+        images = state["images"] if "images" in state else state["image_list"]
+        self._tree = RegionTree.rebuild(
+            self.distance, self.max_n_regions, self.max_region_sizes, state["branches"], images
+        )
+
+    def summary(self) -> dict[str, str]:
+        """Regions and free slots per level, topmost first."""
+        if self._tree is None:
+            return {"regions per level": "none yet"}
+        return {
+            "regions per level": ", ".join(str(number) for number in self._tree.n_regions()),
+            "most per parent": ", ".join(str(number) for number in self.max_n_regions),
+            "free slots per level": ", ".join(str(number) for number in self._tree.free_slots()),
+            "region sizes": ", ".join(f"{size:g}" for size in self.max_region_sizes),
+        }
+
+
+def _region_record(region: NewRegion) -> dict[str, Any]:
+    # An image that is no array cannot be a field of the record: it is recorded empty, and kept
+    # whole in the resampler's state.
+    image = region.image
+    flat = np.array(image, dtype=np.float64).ravel() if is_numeric(image) else np.empty(0)
+    return {
+        "branching_level": np.array([region.level], dtype=np.int64),
+        "distance": np.array([region.distance], dtype=np.float64),
+        "new_leaf_id": np.array(region.leaf_id, dtype=np.int64),
+        "image": flat,
+    }

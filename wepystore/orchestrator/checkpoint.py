@@ -1,0 +1,93 @@
+"""Checkpoints: the snapshots and run records of a job's own store while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wepystore.engine.component import Text
+from wepystore.records.library import Remembering
+from wepystore.records.run import RunRecord, encode_run
+from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
+from wepystore.store.names import EntryRef, Ref
+from wepystore.store.store import Store
+
+#: A checkpoint that the next one supersedes stays until the one after that, so that
+#: whoever is just copying it has a whole interval to finish.
+_KEPT = 2
+
+
+class Checkpointer:
+    """Writes checkpoints of one run into the job's store and takes superseded ones away.
+
+    Every checkpoint is a whole run so far: a snapshot and a record from the
+    start to it. A job that is killed leaves the last one, ready to be
+    reconciled or run on from. The end of the run is the last checkpoint; it
+    leaves the start, the end and one record.
+
+    Parameters
+    ----------
+    store : Store
+    apparatus : Apparatus
+        As it runs: its state is read at every checkpoint.
+    record : callable
+        (end, n_cycles) -> RunRecord
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        apparatus: Apparatus,
+        record: Callable[[EntryRef, int], RunRecord],
+    ) -> None:
+        self._store = store
+        self._apparatus = apparatus
+        self._record = record
+        self._texts: dict[Text, Ref] = {}
+        self._written: list[list[tuple[str, str]]] = []
+        self.seconds: list[float] = []
+
+    def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
+        """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
+        begun = time.perf_counter()
+        with self._store.batch() as batch:
+            sink = Remembering(batch, self._texts)
+            snapshot = Snapshot(list(walkers), self._apparatus)
+            end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
+            run = encode_run(self._record(end, n_cycles), sink)
+        # Only what was not there before is ours to take away again.
+        new = [entry for entry in batch.new if entry != ("runs", run.md5)]
+        self._written.append([*new, ("runs", run.md5)])
+        kept = 1 if last else _KEPT
+        superseded = self._written[:-kept]
+        self._written = self._written[-kept:]
+        if superseded:
+            self._remove({entry for entries in superseded for entry in entries})
+        self.seconds.append(time.perf_counter() - begun)
+        return end
+
+    def _remove(self, entries: set[tuple[str, str]]) -> None:
+        # What names something goes before what it names, so that no reader ever sees
+        # a name whose parts are gone (S4, backwards).
+        for kind in ("runs", "snapshots"):
+            for each, md5 in sorted(entries):
+                if each == kind and not (kind == "snapshots" and self._named_by_runs(md5)):
+                    self._store.remove(kind, md5)
+        needed = {
+            ref.md5
+            for kind in ("snapshots", "configs")
+            for md5 in self._store.list(kind)
+            for _, ref in self._store.references(kind, md5)
+        }
+        for kind, md5 in sorted(entries):
+            if kind == "objects" and md5 not in needed:
+                self._store.remove(kind, md5)
+
+    def _named_by_runs(self, snapshot: str) -> bool:
+        # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
+        return any(
+            ref.md5 == snapshot
+            for run in self._store.list("runs")
+            for _, ref in self._store.references("runs", run)
+        )

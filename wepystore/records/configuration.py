@@ -1,0 +1,66 @@
+"""Configurations: how an apparatus is run. They hold no path, host, job name or time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wepystore.records.errors import MalformedRecordError
+from wepystore.records.snapshot import FORMAT, check_type
+from wepystore.records.values import Fetch, Sink, decode, encode
+from wepystore.store import canonical
+from wepystore.store.names import Ref
+
+_PARTS = ("work_mapper", "reporters", "monitor", "platform", "platform_properties")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How it is executed.
+
+    Attributes
+    ----------
+    work_mapper : WorkMapper
+    reporters : sequence of Reporter
+        Their files are named by the job when a run begins.
+    monitor : object or None
+        Looks at the manager once a cycle (wepy's protocol).
+    platform : str or None
+        OpenMM platform for every segment; None leaves the runner its own.
+    platform_properties : mapping of str to str
+    """
+
+    work_mapper: Any
+    reporters: Sequence[Any] = ()
+    monitor: Any = None
+    platform: str | None = None
+    platform_properties: Mapping[str, str] = field(default_factory=dict)
+
+    def __reduce__(self) -> Any:
+        from wepystore.records import bundle
+
+        return bundle.reduce(self)
+
+
+def encode_configuration(configuration: Configuration, sink: Sink) -> Ref:
+    """Put a configuration's objects and then its manifest into `sink`; the manifest's Ref."""
+    values = {part: getattr(configuration, part) for part in _PARTS}
+    values["reporters"] = list(configuration.reporters)
+    values["platform_properties"] = dict(configuration.platform_properties)
+    manifest: dict[str, Any] = {"type": "configuration", "format": FORMAT}
+    for part, value in values.items():
+        manifest[part] = encode(value, sink, part)
+    return sink.put("configs", canonical.dumps(manifest))
+
+
+def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configuration:
+    """The configuration of a manifest. Loads its pickled parts, if it has any (S9)."""
+    check_type(manifest, "configuration", where)
+    try:
+        parts = {part: decode(manifest[part], fetch, f"{where}: {part}") for part in _PARTS}
+        return Configuration(**parts)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise MalformedRecordError(
+            where=where, what="configuration", problem=f"{type(problem).__name__}: {problem}"
+        ) from problem

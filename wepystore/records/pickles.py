@@ -1,0 +1,166 @@
+"""A user's own classes and functions, pickled by value and reproducibly.
+
+dill already pickles what lives in `__main__` by value. Two things are added:
+
+- what lives in a user's own module is pickled by value as well, so that a store
+  can be used where that module is not. Modules of installed packages stay
+  references.
+- equal input gives equal bytes in every process (I1). Left alone, a pickle
+  depends on the hash seed (the order of sets, of the globals a function uses),
+  on which equal strings happen to be one object, and on the path of the script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dill
+import dill.detect
+
+#: Protocol 4 is the newest that every supported Python and dill can read.
+_PROTOCOL = 4
+
+
+def dumps(value: Any) -> bytes:
+    """`value` as a pickle that holds the user's own code by value."""
+    with _as_if_in_main(_user_modules()), _ordered_globals():
+        buffer = io.BytesIO()
+        _Pickler(buffer, protocol=_PROTOCOL, recurse=True, byref=False).dump(value)
+    return buffer.getvalue()
+
+
+def loads(data: bytes) -> Any:
+    """The inverse; runs whatever the pickle says, so only for trusted data (S9)."""
+    return dill.loads(data)
+
+
+def label(value: Any) -> str:
+    """What a person would call `value`."""
+    named = value if isinstance(value, (type, types.FunctionType)) else type(value)
+    return str(named.__qualname__)
+
+
+class _Pickler(dill.Pickler):  # type: ignore[misc]
+    """dill's pickler, made independent of hash seeds, interning and paths."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._canonical: dict[tuple[type, Any], Any] = {}
+        # The pickler's memo goes by id(): what it has seen must stay alive until the end.
+        self._kept: list[Any] = []
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        cls = type(obj)
+        if cls is str or cls is bytes:
+            # Equal strings become one object, so the memo no longer shows which were interned.
+            obj = self._canonical.setdefault((cls, obj), obj)
+        elif cls is set or cls is frozenset:
+            self._save_sorted_set(obj)
+            return
+        elif cls is types.CodeType:
+            obj = self._keep(_without_paths(obj))
+        super().save(obj, save_persistent_id)
+
+    def _keep(self, obj: Any) -> Any:
+        self._kept.append(obj)
+        return obj
+
+    def _save_sorted_set(self, obj: Any) -> None:
+        memoised = self.memo.get(id(obj))
+        if memoised is not None:
+            self.write(self.get(memoised[0]))
+            return
+        items = sorted(obj, key=lambda item: (type(item).__qualname__, repr(item)))
+        self.save_reduce(type(obj), (self._keep(items),), obj=obj)
+
+
+@contextlib.contextmanager
+def _ordered_globals() -> Iterator[None]:
+    """Within the block, dill finds the globals that a function uses in the order of their names.
+
+    It collects them in a set, so otherwise their order follows the hash seed.
+    """
+    original = dill.detect.globalvars
+
+    def ordered(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        found = original(*args, **kwargs)
+        return {name: found[name] for name in sorted(found)}
+
+    dill.detect.globalvars = ordered
+    try:
+        yield
+    finally:
+        dill.detect.globalvars = original
+
+
+def _without_paths(code: types.CodeType) -> types.CodeType:
+    """`code` as if compiled from a nameless file, nested functions included."""
+    constants = tuple(
+        _without_paths(item) if isinstance(item, types.CodeType) else item
+        for item in code.co_consts
+    )
+    return code.replace(co_filename="<wepystore>", co_consts=constants)
+
+
+class _as_if_in_main:
+    """Within the block, the functions and classes of `modules` call `__main__` their home.
+
+    dill pickles by value what is in `__main__`, and has no other way to ask for it.
+    """
+
+    def __init__(self, modules: list[types.ModuleType]) -> None:
+        self._modules = modules
+        self._homes: list[tuple[Any, str]] = []
+
+    def __enter__(self) -> None:
+        for module in self._modules:
+            for thing in list(vars(module).values()):
+                self._move(thing, module.__name__)
+
+    def _move(self, thing: Any, home: str) -> None:
+        if not isinstance(thing, (type, types.FunctionType)) or thing.__module__ != home:
+            return
+        try:
+            thing.__module__ = "__main__"
+        except (AttributeError, TypeError):
+            return  # An extension type keeps its home; it cannot be had by value anyway.
+        self._homes.append((thing, home))
+        if isinstance(thing, type):
+            for member in list(vars(thing).values()):
+                self._move(getattr(member, "__func__", member), home)
+
+    def __exit__(self, *exc_info: object) -> None:
+        for thing, home in self._homes:
+            thing.__module__ = home
+
+
+def _user_modules() -> list[types.ModuleType]:
+    """Imported modules that are neither Python's, nor installed, nor this package's."""
+    roots = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    roots += [*site.getsitepackages(), site.getusersitepackages(), *_base_prefix_paths()]
+    installed = tuple(str(Path(root).resolve()) + "/" for root in roots if root)
+    found = []
+    for name, module in list(sys.modules.items()):
+        if name == "__main__" or name.partition(".")[0] in ("wepystore", "__mp_main__"):
+            continue
+        path = getattr(module, "__file__", None)
+        if (
+            isinstance(module, types.ModuleType)
+            and path
+            and not str(Path(path).resolve()).startswith(installed)
+        ):
+            found.append(module)
+    return found
+
+
+def _base_prefix_paths() -> list[str]:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return [str(Path(sys.base_prefix) / "lib" / version)]

@@ -1,0 +1,52 @@
+"""Names under which built-in components stand in a store.
+
+A name, once released, keeps its meaning for ever: manifests use it instead of
+the class's place in the package, which may change.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from wepystore.records.errors import UnknownComponentError
+
+_PLACES = {
+    "OpenMMRunner": "wepystore.engine.runners.openmm",
+    "WExploreResampler": "wepystore.engine.resamplers.wexplore",
+    "NoResampler": "wepystore.engine.resamplers.noop",
+    "UnbindingBC": "wepystore.engine.boundary_conditions.unbinding",
+    "NoBC": "wepystore.engine.boundary_conditions.base",
+    "PairDistance": "wepystore.engine.distances.pair",
+    "ReceptorLigandDistance": "wepystore.engine.distances.receptor",
+    "RebindingDistance": "wepystore.engine.distances.receptor",
+    "UnbindingDistance": "wepystore.engine.distances.receptor",
+    "SerialMapper": "wepystore.engine.mappers.serial",
+    "ProcessMapper": "wepystore.engine.mappers.processes",
+    "HDF5Reporter": "wepystore.reporters.hdf5",
+    "DashboardReporter": "wepystore.reporters.dashboard",
+    "InitTopologyReporter": "wepystore.reporters.structures",
+    "WalkerReporter": "wepystore.reporters.structures",
+    "FamilyTreeReporter": "wepystore.reporters.family_tree",
+}
+
+
+def builtin_name(component: object) -> str | None:
+    """The stored name of a built-in component; None for anything else, subclasses included."""
+    cls = type(component)
+    name = cls.__name__
+    if name not in _PLACES or not cls.__module__.startswith("wepystore."):
+        return None
+    return name if builtin_class(name, "") is cls else None
+
+
+def builtin_class(name: str, where: str) -> Any:
+    """The class a stored name stands for."""
+    if name not in _PLACES:
+        raise UnknownComponentError(where=where, name=name)
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def builtin_names() -> list[str]:
+    """Every stored name."""
+    return sorted(_PLACES)

@@ -1,0 +1,78 @@
+"""Run records: what was run from where to where, and all that a repetition needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from wepystore.records.errors import MalformedRecordError
+from wepystore.records.snapshot import FORMAT, check_type
+from wepystore.records.values import Sink
+from wepystore.store import canonical
+from wepystore.store.names import EntryRef, Ref
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes
+    ----------
+    start, end, config : EntryRef
+    n_cycles : int
+    n_steps : int
+        Steps in each segment.
+    seed : int
+        Where every random number came from, with the start snapshot's hash.
+    reproducible : bool
+        Whether another execution gives the same end to the bit (R1).
+    environment : dict
+        Platform and properties, versions of OpenMM, numpy, Python and wepystore.
+    execution : dict
+        What has no influence on the result: job name, narration, number of
+        workers, begin (UTC), wall time in s, why the run ended.
+    """
+
+    start: EntryRef
+    end: EntryRef
+    config: EntryRef
+    n_cycles: int
+    n_steps: int
+    seed: int
+    reproducible: bool
+    environment: dict[str, Any] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)
+
+
+def encode_run(record: RunRecord, sink: Sink) -> Ref:
+    """Put a run record into `sink`; its Ref."""
+    value = {
+        **asdict(record),
+        "type": "run",
+        "format": FORMAT,
+        "start": record.start.to_json(),
+        "end": record.end.to_json(),
+        "config": record.config.to_json(),
+    }
+    return sink.put("runs", canonical.dumps(value))
+
+
+def decode_run(manifest: Any, where: str) -> RunRecord:
+    """The run record of a manifest."""
+    check_type(manifest, "run", where)
+    try:
+        return RunRecord(
+            start=EntryRef.from_json(manifest["start"], where),
+            end=EntryRef.from_json(manifest["end"], where),
+            config=EntryRef.from_json(manifest["config"], where),
+            n_cycles=manifest["n_cycles"],
+            n_steps=manifest["n_steps"],
+            seed=manifest["seed"],
+            reproducible=manifest["reproducible"],
+            environment=manifest["environment"],
+            execution=manifest["execution"],
+        )
+    except (KeyError, TypeError) as problem:
+        raise MalformedRecordError(
+            where=where, what="run record", problem=f"{type(problem).__name__}: {problem}"
+        ) from problem

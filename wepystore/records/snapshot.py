@@ -1,0 +1,119 @@
+"""Snapshots: walkers and apparatus at a cycle boundary, enough to start a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wepystore.engine.walker import Walker
+from wepystore.records.errors import CannotRecordError, MalformedRecordError
+from wepystore.records.values import Fetch, Sink, decode, decode_states, encode, encode_states
+from wepystore.store import canonical
+from wepystore.store.names import Ref
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Apparatus:
+    """What is simulated.
+
+    Attributes
+    ----------
+    runner, boundary_conditions, resampler
+        Components (boundary_conditions may be None), or a user's objects with
+        the same methods.
+    """
+
+    runner: Any
+    boundary_conditions: Any
+    resampler: Any
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Walkers and apparatus at a cycle boundary.
+
+    Attributes
+    ----------
+    walkers : sequence of Walker
+        Weights > 0 that sum to 1 (W1, W2).
+    apparatus : Apparatus
+    """
+
+    walkers: Sequence[Walker]
+    apparatus: Apparatus
+
+    def __reduce__(self) -> Any:
+        from wepystore.records import bundle
+
+        return bundle.reduce(self)
+
+
+def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:
+    """Put a snapshot's objects and then its manifest into `sink`; the manifest's Ref."""
+    walkers = list(snapshot.walkers)
+    if not walkers:
+        raise CannotRecordError(where="walkers", problem="there are none")
+    states = encode_states([_fields(w.state, k) for k, w in enumerate(walkers)], sink, "walkers")
+    apparatus = snapshot.apparatus
+    manifest = {
+        "type": "snapshot",
+        "format": FORMAT,
+        "walkers": {
+            "weights": [float(walker.weight) for walker in walkers],
+            "states": states["index"],
+            "groups": states["groups"],
+        },
+        "apparatus": {
+            part: encode(getattr(apparatus, part), sink, part)
+            for part in ("runner", "boundary_conditions", "resampler")
+        },
+    }
+    return sink.put("snapshots", canonical.dumps(manifest))
+
+
+def _fields(state: Any, index: int) -> Mapping[str, Any]:
+    if isinstance(state, Mapping):
+        return state
+    if hasattr(state, "dict"):
+        fields: Mapping[str, Any] = state.dict()
+        return fields
+    raise CannotRecordError(
+        where=f"walkers[{index}].state", problem=f"{type(state).__name__} has no dict() of arrays"
+    )
+
+
+def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
+    """The snapshot of a manifest. Loads its pickled parts, if it has any (S9)."""
+    check_type(manifest, "snapshot", where)
+    try:
+        walkers = manifest["walkers"]
+        states = decode_states(
+            {"index": walkers["states"], "groups": walkers["groups"]}, fetch, f"{where}: walkers"
+        )
+        pairs = zip(states, walkers["weights"], strict=True)
+        parts = {
+            part: decode(manifest["apparatus"][part], fetch, f"{where}: {part}")
+            for part in ("runner", "boundary_conditions", "resampler")
+        }
+        return Snapshot([Walker(state, float(w)) for state, w in pairs], Apparatus(**parts))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+        raise MalformedRecordError(
+            where=where, what="snapshot", problem=f"{type(problem).__name__}: {problem}"
+        ) from problem
+
+
+def check_type(manifest: Any, wanted: str, where: str) -> None:
+    """Raise unless `manifest` is of type `wanted` in a format this version reads."""
+    if not isinstance(manifest, dict) or manifest.get("type") != wanted:
+        found = manifest.get("type") if isinstance(manifest, dict) else type(manifest).__name__
+        raise MalformedRecordError(where=where, what=wanted, problem=f"its type is {found!r}")
+    version = manifest.get("format")
+    if version != FORMAT:
+        raise MalformedRecordError(
+            where=where,
+            what=wanted,
+            problem=f"format {version!r}; this wepystore reads format {FORMAT}",
+        )

@@ -1,0 +1,268 @@
+"""Parameter values <-> JSON and objects.
+
+JSON scalars and lists stand for themselves; everything else is an object with
+one telling key:
+
+    {"array": REF} or {"array": {"dtype", "shape", "data"}}    numpy array, large or small
+    {"text": REF}                                              Text
+    {"states": {"index": […], "groups": [{"n_states", "fields": {name: REF}}]}}
+    {"component": {"class", "version", "params", "state"}}
+    {"dict": {…}}    {"float": "nan" | "inf" | "-inf"}
+    {"pickle": REF, "of": NAME}                                anything else, by value
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from wepystore.engine.component import Component, Text
+from wepystore.engine.walker import WalkerState
+from wepystore.errors import WepystoreError
+from wepystore.records import npy, pickles, registry
+from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
+from wepystore.store.names import Ref
+
+#: Arrays of at most this many numbers stand in the manifest itself: an inode costs more.
+_INLINE_SIZE = 256
+
+
+class Sink(Protocol):
+    """Where encoded objects go: a store's batch, or memory."""
+
+    def put(self, kind: str, data: Any) -> Ref: ...
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]: ...
+
+    def put_text(self, text: Text) -> Ref: ...
+
+
+#: How decoding gets an object's bytes back.
+Fetch = Callable[[Ref], bytes]
+
+
+def encode(value: Any, sink: Sink, where: str) -> Any:
+    """JSON for `value`; its large parts go to `sink`. `where` names it in errors."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return number if math.isfinite(number) else {"float": str(number)}
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Text):
+        return {"text": sink.put_text(value).to_json()}
+    if type(value) is str:
+        return value
+    if type(value) in (list, tuple):
+        if value and all(isinstance(item, WalkerState) for item in value):
+            return {"states": encode_states(value, sink, where)}
+        return [encode(item, sink, f"{where}[{k}]") for k, item in enumerate(value)]
+    if isinstance(value, WalkerState):
+        return {"state": encode_states([value], sink, where)}
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {
+            "dict": {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}
+        }
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return {"array": _encode_array(value, sink, where)}
+    if isinstance(value, Component):
+        name = registry.builtin_name(value)
+        if name is not None:
+            return {"component": encode_component(value, name, sink, where)}
+    return _encode_pickle(value, sink, where)
+
+
+def encode_component(component: Component, name: str, sink: Sink, where: str) -> Any:
+    """Class name, version, parameters and (if it has one) state of a built-in."""
+    record: dict[str, Any] = {
+        "class": name,
+        "version": component.version,
+        "params": {
+            key: encode(value, sink, f"{where}.{key}") for key, value in component.params().items()
+        },
+    }
+    state = component.state()
+    if state:
+        record["state"] = {
+            key: encode(value, sink, f"{where}.{key}") for key, value in state.items()
+        }
+    return record
+
+
+def _encode_array(array: np.ndarray[Any, Any], sink: Sink, where: str) -> Any:
+    held = npy.storable(array, where)
+    if held.size > _INLINE_SIZE or (held.dtype.kind == "f" and not np.isfinite(held).all()):
+        return sink.put("objects", npy.array_buffers(held, where)).to_json()
+    return {"dtype": held.dtype.str, "shape": list(held.shape), "data": held.reshape(-1).tolist()}
+
+
+def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
+    try:
+        data = pickles.dumps(value)
+    except Exception as problem:
+        # dill raises whatever the object's own hooks raise.
+        raise CannotRecordError(
+            where=where,
+            problem=f"{type(value).__name__} cannot be pickled: "
+            f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
+        ) from problem
+    return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
+
+
+def encode_states(states: Sequence[Mapping[str, Any]], sink: Sink, where: str) -> dict[str, Any]:
+    """Unique states stacked by the fields they have, and an index into them (I4)."""
+    index, uniques = unique_states(states)
+    # A warped walker may lack a field that the others have: states of like form go together.
+    forms: dict[tuple[Any, ...], list[int]] = {}
+    for number, state in enumerate(uniques):
+        form = tuple((name, np.shape(state[name])) for name in sorted(state))
+        forms.setdefault(form, []).append(number)
+    place: dict[int, int] = {}
+    groups = []
+    for form, members in forms.items():
+        for number in members:
+            place[number] = len(place)
+        names = [name for name, _ in form]
+        stacks = [
+            npy.stack_buffers(
+                [np.asarray(uniques[number][name], np.float64) for number in members],
+                f"{where}.{name}",
+            )
+            for name in names
+        ]
+        # Together: the sink hashes large ones in parallel.
+        refs = sink.put_many("objects", stacks)
+        fields = {name: ref.to_json() for name, ref in zip(names, refs, strict=True)}
+        groups.append({"n_states": len(members), "fields": fields})
+    return {"index": [place[number] for number in index], "groups": groups}
+
+
+def unique_states(
+    states: Sequence[Mapping[str, Any]],
+) -> tuple[list[int], list[Mapping[str, Any]]]:
+    """For every state the index of the first one with the same bits, and those first ones."""
+    by_identity: dict[int, int] = {}
+    by_sketch: dict[tuple[Any, ...], list[int]] = {}
+    uniques: list[Mapping[str, Any]] = []
+    index = []
+    for state in states:
+        found = by_identity.get(id(state))
+        if found is None:
+            # A few numbers of each field tell almost all states apart without reading them.
+            sketch = tuple(
+                (name, np.shape(state[name]), np.asarray(state[name]).reshape(-1)[:4].tobytes())
+                for name in sorted(state)
+            )
+            rivals = by_sketch.setdefault(sketch, [])
+            found = next((k for k in rivals if _same_bits(uniques[k], state)), None)
+            if found is None:
+                found = len(uniques)
+                uniques.append(state)
+                rivals.append(found)
+            by_identity[id(state)] = found
+        index.append(found)
+    return index, uniques
+
+
+def _same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    # Bytes, not values: 0.0 == -0.0, but they are not the same state.
+    return all(np.asarray(a[name]).tobytes() == np.asarray(b[name]).tobytes() for name in a)
+
+
+def decode(value: Any, fetch: Fetch, where: str) -> Any:
+    """The inverse of `encode`. Loads pickles: only for those who trust the store (S9)."""
+    if not isinstance(value, dict):
+        if isinstance(value, list):
+            return [decode(item, fetch, f"{where}[{k}]") for k, item in enumerate(value)]
+        return value
+    try:
+        if "array" in value:
+            return _decode_array(value["array"], fetch, where)
+        if "text" in value:
+            return Text(fetch(Ref.from_json(value["text"], where)).decode())
+        if "float" in value:
+            return float(value["float"])
+        if "dict" in value:
+            return {
+                key: decode(item, fetch, f"{where}.{key}") for key, item in value["dict"].items()
+            }
+        if "states" in value:
+            return decode_states(value["states"], fetch, where)
+        if "state" in value:
+            return decode_states(value["state"], fetch, where)[0]
+        if "component" in value:
+            return decode_component(value["component"], fetch, where)
+        if "pickle" in value:
+            return _decode_pickle(value, fetch, where)
+    except WepystoreError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+        raise MalformedRecordError(
+            where=where, what="value", problem=f"{type(problem).__name__}: {problem}"
+        ) from problem
+    raise MalformedRecordError(
+        where=where, what="value", problem=f"unknown form {sorted(value)[:3]}"
+    )
+
+
+def decode_component(record: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
+    """A built-in component from its record."""
+    cls = registry.builtin_class(record["class"], where)
+    params = {
+        key: decode(item, fetch, f"{where}.{key}") for key, item in record["params"].items()
+    }
+    component = cls.from_params(params, record["version"])
+    if "state" in record:
+        component.restore(
+            {key: decode(item, fetch, f"{where}.{key}") for key, item in record["state"].items()}
+        )
+    return component
+
+
+def _decode_array(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
+    if "md5" in value:
+        return npy.load(fetch(Ref.from_json(value, where)), where)
+    if value["dtype"] not in npy.DTYPES:
+        raise ValueError(f"dtype {value['dtype']!r}")
+    return np.array(value["data"], dtype=value["dtype"]).reshape(value["shape"])
+
+
+def _decode_pickle(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
+    data = fetch(Ref.from_json(value["pickle"], where))
+    try:
+        return pickles.loads(data)
+    except Exception as problem:
+        # Anything can come out of a user's pickle, most often a missing module.
+        raise PickleLoadError(
+            where=where, of=value["of"], problem=f"{type(problem).__name__}: {problem}"
+        ) from problem
+
+
+def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[WalkerState]:
+    """The states that `encode_states` wrote; equal ones are one object again."""
+    uniques: list[WalkerState] = []
+    for group in value["groups"]:
+        stacks = {
+            name: npy.load(fetch(Ref.from_json(ref, where)), f"{where}.{name}")
+            for name, ref in group["fields"].items()
+        }
+        n_states = group["n_states"]
+        for name, stack in stacks.items():
+            if stack.shape[:1] != (n_states,):
+                raise MalformedRecordError(
+                    where=f"{where}.{name}",
+                    what="stack of states",
+                    problem=f"shape {stack.shape} for {n_states} states",
+                )
+        for k in range(n_states):
+            # np.asarray: one element of a stack of scalars is a scalar, not an array.
+            uniques.append(
+                WalkerState.adopt({name: np.asarray(stack[k]) for name, stack in stacks.items()})
+            )
+    return [uniques[k] for k in value["index"]]

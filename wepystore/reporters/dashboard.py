@@ -1,0 +1,306 @@
+"""DashboardReporter: one page of text that tells how a run is doing."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wepystore.engine.walker import Walker
+from wepystore.reporters.base import Reporter, replace_file
+
+#: The least time between two rewrites of the file, in seconds.
+_EVERY_S = 1.0
+
+#: How many of the latest warps are listed.
+_N_WARPS = 20
+
+#: Marks the lines of the file that `resume` reads back.
+_STATE = "# wepystore-state: "
+
+#: Report key of each timed part of a cycle, and what a reader calls it.
+_PARTS = {
+    "cycle_runner_time": "segments",
+    "cycle_bc_time": "boundary conditions",
+    "cycle_resampling_time": "resampling",
+}
+
+
+@dataclass
+class _Totals:
+    """All that is carried from cycle to cycle: sums and counts, of constant size."""
+
+    n_cycles: int = 0
+    n_steps: int = 0
+    time_ps: float = 0.0
+    aggregate_ps: float = 0.0
+    walker_steps: int = 0
+    wall_s: float = 0.0
+    timed_cycles: int = 0
+    parts_s: dict[str, float] = field(default_factory=dict)
+    workers: dict[str, list[float]] = field(default_factory=dict)
+    n_warps: int = 0
+    warped_weight: float = 0.0
+    extremes: dict[str, list[float]] = field(default_factory=dict)
+
+
+class DashboardReporter(Reporter):
+    """Writes `JOB.dash.org`, an org-mode page of running figures.
+
+    Rewritten whole, at most once a second, at each `flush` and at the end. The
+    cost of a cycle does not grow: only sums, counts and the last warps are kept.
+    """
+
+    suffix: ClassVar[str] = ".dash.org"
+
+    def init(
+        self,
+        *,
+        init_walkers: Sequence[Walker],
+        runner: Any = None,
+        resampler: Any = None,
+        boundary_conditions: Any = None,
+        work_mapper: Any = None,
+        reporters: Sequence[Any] = (),
+        continue_run: int | None = None,
+    ) -> None:
+        """Begin counting, or go on from the counts of the file that is there."""
+        self._runner, self._resampler, self._bc = runner, resampler, boundary_conditions
+        self._mapper = work_mapper
+        self._totals = _Totals()
+        self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
+        self._flushed: deque[str] = deque(maxlen=2)
+        self._weights: list[float] = [walker.weight for walker in init_walkers]
+        self._progress: Mapping[str, Any] = {}
+        self._last_parts: dict[str, float] = {}
+        self._n_steps = 0
+        self._since = 0
+        if self._resume_at:
+            self._recall(self._resume_at)
+        self._clock = time.monotonic()
+        self._next = 0.0
+        self._write()
+
+    def report(self, **report: Any) -> None:
+        """Add one cycle to the sums; write the page if a second has passed."""
+        now = time.monotonic()
+        totals = self._totals
+        n_steps = int(report.get("n_segment_steps") or 0)
+        walkers = report["resampled_walkers"]
+        n_walkers = len(report["new_walkers"])
+        totals.n_cycles = int(report["cycle_idx"]) + 1
+        totals.n_steps += n_steps
+        totals.walker_steps += n_steps * n_walkers
+        step_size = getattr(self._runner, "step_size", None)
+        if step_size:
+            totals.time_ps += n_steps * step_size
+            totals.aggregate_ps += n_steps * step_size * n_walkers
+        self._last_parts = {"whole cycle": now - self._clock}
+        totals.wall_s += now - self._clock
+        totals.timed_cycles += 1
+        self._clock = now
+        for key, name in _PARTS.items():
+            seconds = report.get(key)
+            if seconds is not None:
+                self._last_parts[name] = seconds
+                totals.parts_s[name] = totals.parts_s.get(name, 0.0) + seconds
+        for worker, seconds in (report.get("worker_segment_times") or {}).items():
+            sums = totals.workers.setdefault(str(worker), [0.0, 0.0])
+            sums[0] += len(seconds)
+            sums[1] += sum(seconds)
+        for warp in report.get("warp_data") or ():
+            self._add_warp(int(report["cycle_idx"]), warp)
+        self._progress = report.get("progress_data") or {}
+        for name, values in self._progress.items():
+            self._add_extremes(name, values)
+        self._weights = [walker.weight for walker in walkers]
+        self._n_steps = n_steps
+        if now >= self._next:
+            self._write()
+
+    def flush(self) -> None:
+        """Write the page, with the sums so far kept in it for a later `resume`."""
+        state = {"totals": asdict(self._totals), "warps": list(self._warps), "since": self._since}
+        line = json.dumps(state, separators=(",", ":"))
+        if not self._flushed or self._flushed[-1] != line:
+            self._flushed.append(line)
+        self._write()
+
+    def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> None:
+        weight = float(np.ravel(warp.get("weight", math.nan))[0])
+        walker = int(np.ravel(warp.get("walker_idx", -1))[0])
+        target = int(np.ravel(warp.get("target_idx", -1))[0])
+        self._totals.n_warps += 1
+        self._totals.warped_weight += weight
+        self._warps.append((cycle, walker, target, weight))
+
+    def _add_extremes(self, name: str, values: Any) -> None:
+        if len(values) == 0 or np.ndim(values[0]) != 0:
+            return
+        low, high = float(min(values)), float(max(values))
+        seen = self._totals.extremes.setdefault(name, [low, high])
+        seen[0], seen[1] = min(seen[0], low), max(seen[1], high)
+
+    def _recall(self, n_cycles: int) -> None:
+        """Take back the sums of a page that was flushed after `n_cycles`.
+
+        Where no such page is (it was deleted, say), count from here and say so.
+        """
+        self._since = n_cycles
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                lines = [line[len(_STATE) :] for line in file if line.startswith(_STATE)]
+        except (FileNotFoundError, UnicodeDecodeError):
+            return
+        for line in lines:
+            try:
+                state = json.loads(line)
+                totals = _Totals(**state["totals"])
+                warps = [tuple(warp) for warp in state["warps"]]
+                since = int(state["since"])
+            except (ValueError, TypeError, KeyError):
+                continue
+            if totals.n_cycles == n_cycles:
+                self._totals, self._since = totals, since
+                self._warps.extend(warps)
+                self._flushed.append(line.rstrip("\n"))
+
+    def _write(self) -> None:
+        text = "\n".join(self._page()) + "\n"
+        text += "".join(f"{_STATE}{line}\n" for line in self._flushed)
+        replace_file(self.path, text.encode())
+        self._next = time.monotonic() + _EVERY_S
+
+    def _page(self) -> Iterable[str]:
+        name = self.path.rpartition("/")[2].removesuffix(self.suffix)
+        yield f"#+TITLE: {name}"
+        yield from self._simulation()
+        yield from self._weight_section()
+        yield from self._progress_section()
+        yield from self._resampler_section()
+        yield from self._boundary_section()
+        yield from self._performance()
+
+    def _simulation(self) -> Iterable[str]:
+        totals = self._totals
+        yield "\n* Simulation"
+        yield f"- cycles :: {totals.n_cycles}"
+        if self._since:
+            yield f"- figures below :: from cycle {self._since} on"
+        yield f"- steps a cycle :: {self._n_steps}"
+        yield f"- steps :: {totals.n_steps} of each walker, {totals.walker_steps} in all"
+        if totals.time_ps:
+            yield f"- sampled time of each walker :: {_picoseconds(totals.time_ps)}"
+            yield f"- sampled time of all walkers :: {_picoseconds(totals.aggregate_ps)}"
+            if totals.wall_s > 0:
+                rate = totals.aggregate_ps * 1e-3 / (totals.wall_s / 86400)
+                yield f"- speed :: {rate:.4g} ns/day over all walkers"
+        yield f"- wall-clock time :: {_seconds(totals.wall_s)}"
+        for label, part in (
+            ("runner", self._runner),
+            ("boundary conditions", self._bc),
+            ("resampler", self._resampler),
+            ("work mapper", self._mapper),
+        ):
+            if part is not None:
+                yield f"- {label} :: {type(part).__name__}"
+
+    def _weight_section(self) -> Iterable[str]:
+        weights = np.array(self._weights, dtype=np.float64)
+        yield "\n* Weights"
+        yield f"- walkers :: {len(weights)}"
+        if not len(weights):
+            return
+        total = weights.sum()
+        shares = weights[weights > 0] / total
+        entropy = float(-(shares * np.log(shares)).sum())
+        yield f"- total :: {total:.15g}"
+        yield f"- smallest :: {weights.min():.6g}"
+        yield f"- largest :: {weights.max():.6g}"
+        yield f"- entropy :: {entropy:.4f} (as much as {math.exp(entropy):.2f} equal walkers)"
+
+    def _progress_section(self) -> Iterable[str]:
+        if not self._totals.extremes:
+            return
+        yield "\n* Progress"
+        yield "| quantity | least now | mean now | most now | least ever | most ever |"
+        yield "|-"
+        for name, (low, high) in self._totals.extremes.items():
+            values = np.asarray(self._progress.get(name, ()), dtype=np.float64)
+            now = (
+                [f"{f(values):.6g}" for f in (np.min, np.mean, np.max)] if len(values) else [""] * 3
+            )
+            yield f"| {' | '.join([name, *now, f'{low:.6g}', f'{high:.6g}'])} |"
+
+    def _resampler_section(self) -> Iterable[str]:
+        facts = _summary(self._resampler)
+        if facts:
+            yield "\n* Resampler"
+            yield from (f"- {label} :: {value}" for label, value in facts.items())
+
+    def _boundary_section(self) -> Iterable[str]:
+        totals = self._totals
+        if self._bc is None and not totals.n_warps:
+            return
+        yield "\n* Boundary conditions"
+        yield from (f"- {label} :: {value}" for label, value in _summary(self._bc).items())
+        yield f"- warps :: {totals.n_warps}"
+        yield f"- warped weight :: {totals.warped_weight:.6g}"
+        if totals.n_warps and totals.time_ps:
+            # Hill relation: in the steady state the rate is the flux of weight
+            # into the target (Hill, Free Energy Transduction in Biology, 1977).
+            rate = totals.warped_weight / totals.time_ps
+            yield f"- rate so far :: {rate:.6g} 1/ps (mean first passage time {1 / rate:.6g} ps)"
+        if self._warps:
+            yield "\n** Latest warps"
+            yield "| cycle | walker | target | weight |"
+            yield "|-"
+            for cycle, walker, target, weight in reversed(self._warps):
+                yield f"| {cycle} | {walker} | {target} | {weight:.6g} |"
+
+    def _performance(self) -> Iterable[str]:
+        totals = self._totals
+        if not totals.timed_cycles:
+            return
+        yield "\n* Performance"
+        yield "| part of a cycle | mean (s) | last (s) |"
+        yield "|-"
+        for name, seconds in totals.parts_s.items():
+            last = self._last_parts.get(name, math.nan)
+            yield f"| {name} | {seconds / totals.timed_cycles:.6f} | {last:.6f} |"
+        whole = self._last_parts.get("whole cycle")
+        if whole is not None:
+            known = sum(totals.parts_s.values())
+            last_known = sum(self._last_parts.values()) - whole
+            mean = max(0.0, totals.wall_s - known) / totals.timed_cycles
+            yield f"| everything else | {mean:.6f} | {max(0.0, whole - last_known):.6f} |"
+            yield f"| whole cycle | {totals.wall_s / totals.timed_cycles:.6f} | {whole:.6f} |"
+        if totals.workers:
+            yield "\n** Workers"
+            yield "| worker | segments | mean (s) | total (s) |"
+            yield "|-"
+            for worker, (count, seconds) in sorted(totals.workers.items()):
+                mean = seconds / count if count else math.nan
+                yield f"| {worker} | {int(count)} | {mean:.6f} | {seconds:.3f} |"
+
+
+def _summary(part: Any) -> dict[str, str]:
+    """What a component says of itself; {} for one that says nothing."""
+    tell = getattr(part, "summary", None)
+    facts = tell() if callable(tell) else {}
+    return dict(facts) if isinstance(facts, Mapping) else {}
+
+
+def _picoseconds(value: float) -> str:
+    return f"{value:.6g} ps" if value < 1e4 else f"{value * 1e-3:.6g} ns"
+
+
+def _seconds(value: float) -> str:
+    hours, rest = divmod(int(value), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d} ({value:.1f} s)"

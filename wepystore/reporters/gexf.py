@@ -1,0 +1,188 @@
+"""Rows of a family tree as GEXF, the XML that Gephi and networkx read, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NAMESPACE = "http://www.gexf.net/1.2draft"
+
+#: Flags of a row: there is a walker of this number; it was warped.
+WALKER, WARPED = 1, 2
+
+#: Levels of a region's name that are kept; WExplore has about four.
+REGION_LEVELS = 8
+
+#: Rows written at a time: bounds the memory it takes.
+_BATCH = 1 << 14
+
+_NODE = (
+    '<node id="%d-%d" label="%d-%d"><attvalues><attvalue for="0" value="%d"/>'
+    '<attvalue for="1" value="%d"/><attvalue for="2" value="%r"/>'
+    '<attvalue for="3" value="%s"/>%s</attvalues></node>\n'
+)
+_EDGE = '<edge id="%d" source="%d-%d" target="%d-%d"/>\n'
+
+_FIXED = (
+    ("cycle", "integer"),
+    ("walker", "integer"),
+    ("weight", "double"),
+    ("warped", "boolean"),
+    ("region", "string"),
+)
+
+
+def row_dtype(n_progress: int) -> np.dtype[Any]:
+    """One walker of one cycle.
+
+    ``next_parent`` is about the slot of this number after resampling: the
+    walker of this cycle whose state went there, or -1. ``region`` ends at the
+    first -1. A progress that is not known is NaN.
+    """
+    return np.dtype(
+        [
+            ("cycle", "<i8"),
+            ("walker", "<i4"),
+            ("next_parent", "<i4"),
+            ("flags", "<i8"),
+            ("weight", "<f8"),
+            ("region", "<i4", (REGION_LEVELS,)),
+            ("progress", "<f8", (n_progress,)),
+        ]
+    )
+
+
+def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
+    """Write rows, in the order of their cycles, as a GEXF 1.2 document.
+
+    Parameters
+    ----------
+    file : open for writing text
+    progress : names of the progress columns
+    rows : of `row_dtype`; may be mapped from a file
+    """
+    last = int(rows["cycle"][-1]) if len(rows) else 0
+    start_of_last = int(np.searchsorted(rows["cycle"], last))
+    onwards = " ".join(map(str, rows["next_parent"][start_of_last:].tolist()))
+    file.write(
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<gexf xmlns="{_NAMESPACE}" version="1.2">\n'
+        # Where the last cycle's walkers go on is no edge yet; `read` needs it.
+        f"<meta><creator>wepystore</creator><description>next {onwards}</description></meta>\n"
+        '<graph mode="static" defaultedgetype="directed">\n'
+        '<attributes class="node" mode="static">\n'
+    )
+    for place, (title, kind) in enumerate([*_FIXED, *((name, "double") for name in progress)]):
+        file.write(f'<attribute id="{place}" title={quoteattr(title)} type="{kind}"/>\n')
+    file.write("</attributes>\n<nodes>\n")
+    for batch in _batches(rows):
+        file.write("".join(_nodes(batch[(batch["flags"] & WALKER) != 0])))
+    file.write("</nodes>\n<edges>\n")
+    number = 0
+    for batch in _batches(rows[:start_of_last]):
+        batch = batch[batch["next_parent"] >= 0]
+        columns = (batch["cycle"], batch["walker"], batch["next_parent"])
+        lines = [
+            _EDGE % (number + place, cycle, parent, cycle + 1, walker)
+            for place, (cycle, walker, parent) in enumerate(
+                zip(*(values.tolist() for values in columns), strict=True)
+            )
+        ]
+        number += len(lines)
+        file.write("".join(lines))
+    file.write("</edges>\n</graph>\n</gexf>\n")
+
+
+def read(path: str) -> tuple[list[str], NDArray[Any]]:
+    """The names of the progress columns and the rows that `write` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file is not one that `write` wrote.
+    """
+    titles: list[str] = []
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    parents: dict[tuple[int, int], int] = {}
+    onwards: list[int] = []
+    try:
+        for _, element in ElementTree.iterparse(path):
+            kind = element.tag.rpartition("}")[2]
+            if kind == "description":
+                onwards = [int(word) for word in (element.text or "").split()[1:]]
+            elif kind == "attribute":
+                titles.append(element.attrib["title"])
+            elif kind == "node":
+                cycle, _, walker = element.attrib["id"].partition("-")
+                found[int(cycle), int(walker)] = {
+                    value.attrib["for"]: value.attrib["value"]
+                    for value in element.iter()
+                    if value.attrib.get("for")
+                }
+                element.clear()
+            elif kind == "edge":
+                cycle, _, walker = element.attrib["target"].partition("-")
+                parent = element.attrib["source"].partition("-")[2]
+                parents[int(cycle) - 1, int(walker)] = int(parent)
+                element.clear()
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise ValueError(f"not a family tree: {error}") from error
+    if titles[: len(_FIXED)] != [title for title, _ in _FIXED]:
+        raise ValueError("not a family tree of this program: the attributes are others")
+    last = max((cycle for cycle, _ in found), default=-1)
+    parents.update({(last, walker): parent for walker, parent in enumerate(onwards)})
+    progress = titles[len(_FIXED) :]
+    places = sorted(found.keys() | parents.keys())
+    rows = np.zeros(len(places), dtype=row_dtype(len(progress)))
+    rows["region"] = -1
+    rows["progress"] = np.nan
+    for row, place in zip(rows, places, strict=True):
+        row["cycle"], row["walker"] = place
+        row["next_parent"] = parents.get(place, -1)
+        values = found.get(place)
+        if values is None:
+            continue
+        row["flags"] = WALKER | (WARPED if values["3"] == "true" else 0)
+        row["weight"] = float(values["2"])
+        levels = [int(level) for level in values.get("4", "").split(".") if level]
+        row["region"][: len(levels)] = levels
+        for column in range(len(progress)):
+            text = values.get(str(len(_FIXED) + column))
+            if text is not None:
+                row["progress"][column] = float(text)
+    return progress, rows
+
+
+def _batches(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _nodes(rows: NDArray[Any]) -> Iterator[str]:
+    extras = [""] * len(rows)
+    regions = rows["region"]
+    if len(rows) and (regions[:, 0] >= 0).any():
+        # Few regions, many rows: each is spelt out once.
+        keys = np.ascontiguousarray(regions).view(f"V{regions[0].nbytes}").ravel().tolist()
+        spelt = {key: _region(key) for key in set(keys)}
+        extras = [spelt[key] for key in keys]
+    for place in range(rows["progress"].shape[1]):
+        column = len(_FIXED) + place
+        extras = [
+            f'{extra}<attvalue for="{column}" value="{value!r}"/>' if value == value else extra
+            for extra, value in zip(extras, rows["progress"][:, place].tolist(), strict=True)
+        ]
+    warped = ["true" if flags & WARPED else "false" for flags in rows["flags"].tolist()]
+    columns = (rows["cycle"].tolist(), rows["walker"].tolist(), rows["weight"].tolist())
+    for cycle, walker, weight, flag, extra in zip(*columns, warped, extras, strict=True):
+        yield _NODE % (cycle, walker, cycle, walker, cycle, walker, weight, flag, extra)
+
+
+def _region(key: bytes) -> str:
+    levels = [str(level) for level in np.frombuffer(key, "<i4").tolist() if level >= 0]
+    return f'<attvalue for="4" value="{".".join(levels)}"/>' if levels else ""

@@ -1,0 +1,211 @@
+"""A file that only ever changes from one complete state to the next.
+
+HDF5 rewrites its own index in place, so a program killed while it does leaves a
+file that nothing can open. This file object stands between HDF5 and the disk:
+
+- Bytes past the end of the last committed state are written at once: nothing
+  that is committed refers to them.
+- Bytes that lie within the committed state are held in memory, by the page.
+- `commit` writes those pages to a journal beside the file, syncs it, puts them in
+  their place, and removes the journal.
+
+Killed before the journal is there, the file is what the last commit made it.
+Killed afterwards, the journal holds all that was to be put in place, and
+`JournaledFile` does so when it opens the file next. Only someone who opens the file
+without this module, after a kill within the few milliseconds of putting pages
+in place, can meet a mixture; a reader of a running job can meet one for as long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import zlib
+from typing import Any
+
+_PAGE = 4096
+_MAGIC = b"wepystore journal 1\n"
+_HEAD = struct.Struct("<QQI")  # size of the file, number of pages, CRC-32 of what follows
+_PLACE = struct.Struct("<QI")  # offset, length
+
+
+class JournaledFile(io.RawIOBase):
+    """A file object for `h5py.File`, all of whose changes come with `commit`.
+
+    Parameters
+    ----------
+    path : the file
+    create : begin an empty file, whatever was there; else open the one that is
+        there, after putting in place what a killed commit left in the journal
+    """
+
+    def __init__(self, path: str, create: bool) -> None:
+        self._path = path
+        self._journal = journal_name(path)
+        self._position = 0
+        self._pages: dict[int, bytearray] = {}
+        if create:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._journal)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        else:
+            self._file = os.open(path, os.O_RDWR)
+            self._recover()
+        self._committed = self._size = os.fstat(self._file).st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        start = self._position
+        stop = min(start + len(view), self._size)
+        if stop <= start:
+            return 0
+        whole = os.pread(self._file, stop - start, start)
+        view[: len(whole)] = whole
+        view[len(whole) : stop - start] = bytes(stop - start - len(whole))
+        for number in _page_numbers(start, min(stop, self._committed)):
+            page = self._pages.get(number)
+            if page is not None:
+                first, last = _overlap(number, start, min(stop, self._committed))
+                offset = number * _PAGE
+                view[first - start : last - start] = page[first - offset : last - offset]
+        self._position = stop
+        return stop - start
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        start = self._position
+        stop = start + len(view)
+        inside = min(stop, self._committed)
+        for number in _page_numbers(start, inside):
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = self._read_page(number)
+            first, last = _overlap(number, start, inside)
+            offset = number * _PAGE
+            page[first - offset : last - offset] = view[first - start : last - start]
+        outside = max(start, self._committed)
+        if stop > outside:
+            _write_all(self._file, view[outside - start :], outside)
+        self._size = max(self._size, stop)
+        self._position = stop
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._position if size is None else size
+        if self._size >= self._committed:
+            os.ftruncate(self._file, self._size)
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing: HDF5 flushes more often than a state is complete."""
+
+    def commit(self) -> None:
+        """Make everything written so far the state of the file."""
+        if self._pages:
+            body = b"".join(
+                _PLACE.pack(offset, len(data)) + data for offset, data in self._changes()
+            )
+            head = _HEAD.pack(self._size, len(self._pages), zlib.crc32(body))
+            draft = f"{self._journal}.tmp"
+            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                _write_all(file, memoryview(_MAGIC + head + body), 0)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            # What the pages refer to must be on the disk before they are.
+            os.fsync(self._file)
+            os.replace(draft, self._journal)
+            for offset, data in self._changes():
+                _write_all(self._file, memoryview(data), offset)
+            os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
+            os.unlink(self._journal)
+        elif self._size != self._committed:
+            os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
+        self._pages.clear()
+        self._committed = self._size
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is lost."""
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._committed)
+            os.close(self._file)
+        super().close()
+
+    def _changes(self) -> list[tuple[int, bytes]]:
+        end = min(self._committed, self._size)
+        return [
+            (number * _PAGE, bytes(page[: max(0, end - number * _PAGE)]))
+            for number, page in sorted(self._pages.items())
+        ]
+
+    def _read_page(self, number: int) -> bytearray:
+        page = bytearray(os.pread(self._file, _PAGE, number * _PAGE))
+        page.extend(bytes(_PAGE - len(page)))
+        return page
+
+    def _recover(self) -> None:
+        """Finish the commit that a kill cut short, if there was one."""
+        try:
+            with open(self._journal, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return
+        start = len(_MAGIC) + _HEAD.size
+        if data.startswith(_MAGIC) and len(data) >= start:
+            size, n_pages, checksum = _HEAD.unpack_from(data, len(_MAGIC))
+            if zlib.crc32(data[start:]) == checksum:
+                for _ in range(n_pages):
+                    offset, length = _PLACE.unpack_from(data, start)
+                    start += _PLACE.size
+                    _write_all(self._file, memoryview(data)[start : start + length], offset)
+                    start += length
+                os.ftruncate(self._file, size)
+                os.fsync(self._file)
+        # A journal is renamed into place whole and synced, so one that is not
+        # whole was rot and never ours to use; the file then speaks for itself.
+        os.unlink(self._journal)
+
+
+def journal_name(path: str) -> str:
+    """The hidden file beside `path` that a commit goes through."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.journal")
+
+
+def _page_numbers(start: int, stop: int) -> range:
+    return range(start // _PAGE, -(-stop // _PAGE)) if stop > start else range(0)
+
+
+def _overlap(number: int, start: int, stop: int) -> tuple[int, int]:
+    """The part of page `number` within start … stop, in offsets of the file."""
+    return max(start, number * _PAGE), min(stop, (number + 1) * _PAGE)
+
+
+def _write_all(file: int, view: memoryview, offset: int) -> None:
+    while len(view):
+        written = os.pwrite(file, view, offset)
+        offset += written
+        view = view[written:]

@@ -1,0 +1,85 @@
+"""Reporters of structures: what a viewer opens next to the trajectories.
+
+A runner without a topology (a model on a grid, a potential in closed form)
+has no atoms that a structure file could name; both reporters then write nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from wepystore.engine.structures import DCDWriter, pdb_text
+from wepystore.engine.walker import Walker
+from wepystore.reporters.base import Reporter, draft_name, named_errors, replace_file
+
+#: Share of the run's time that rewriting the walkers may take.
+_SHARE = 0.05
+
+#: The least time between two rewrites, in seconds: nobody looks more often.
+_LEAST_S = 5.0
+
+
+class InitTopologyReporter(Reporter):
+    """Writes `JOB.init_top.pdb`: the first walker as it was when the run began."""
+
+    suffix: ClassVar[str] = ".init_top.pdb"
+
+    def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
+        """Write the file; nothing is added to it later."""
+        topology = getattr(runner, "topology", None)
+        if not topology or (self._resume_at is not None and os.path.exists(self.path)):
+            # A resumed job begins at a checkpoint; the file shows the true beginning.
+            return
+        state = init_walkers[0].state
+        box = state.dict().get("box_vectors")
+        replace_file(self.path, pdb_text(topology, state["positions"], box).encode())
+
+
+class WalkerReporter(Reporter):
+    """Writes `JOB.walkers.dcd`: the walkers as they go into the next cycle, one frame each.
+
+    Rewritten whole, at most every 5 s and for at most about 5 % of the time, at
+    each `flush` and at the end. The topology for it is in `JOB.init_top.pdb`.
+    """
+
+    suffix: ClassVar[str] = ".walkers.dcd"
+
+    def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
+        """Parse the topology."""
+        topology = getattr(runner, "topology", None)
+        self._writer = DCDWriter(topology) if topology else None
+        self._walkers: Sequence[Any] | None = None
+        self._next = time.monotonic() + _LEAST_S
+
+    def report(self, **report: Any) -> None:
+        """Hold on to the walkers; write them if that was long enough ago."""
+        self._walkers = report["resampled_walkers"]
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the walkers of the last cycle."""
+        if self._writer is None or self._walkers is None:
+            return
+        began = time.monotonic()
+        states = [walker.state for walker in self._walkers]
+        boxes = None
+        if all("box_vectors" in state for state in states):
+            boxes = [state["box_vectors"] for state in states]
+        draft = draft_name(self.path)
+        with named_errors(self.path):
+            try:
+                with open(draft, "w+b") as file:
+                    self._writer.write(file, [state["positions"] for state in states], boxes)
+                os.replace(draft, self.path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(draft)
+                raise
+        self._walkers = None
+        now = time.monotonic()
+        self._next = now + max(_LEAST_S, (now - began) / _SHARE)

@@ -1,0 +1,244 @@
+r"""One self-contained file for one snapshot or configuration (I2).
+
+The file is two things at once. To `unzip` it is a ZIP archive of the entry and all objects it
+names; to `dill.load` it is a pickle that calls `wepystore.records.bundle.load` with the archive:
+
+    \x80\x04 c wepystore.records.bundle\nload\n  \x8e <length, 8 bytes LE>  <ZIP archive>  \x85 R .
+
+The last three opcodes are the ZIP archive's comment, and its offsets count from the start of the
+file. This module reads and writes it as bytes: nothing is ever unpickled here (S9). Members are
+stored, not compressed, with a fixed date and in a fixed order: one entry, one file, to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wepystore.store import canonical, publish
+from wepystore.store.errors import (
+    DamagedBundleError,
+    IncompleteError,
+    NotABundleError,
+    WrongKindError,
+)
+from wepystore.store.names import ONE, Ref, is_hash, references
+
+if TYPE_CHECKING:
+    from wepystore.store.store import Store
+
+FORMAT = 1
+KINDS = ("snapshots", "configs")
+HEAD = b"\x80\x04cwepystore.records.bundle\nload\n\x8e"
+TAIL = b"\x85R."
+MARK = "wepystore.json"
+
+_LENGTH = struct.Struct("<Q")
+_DATE = (1980, 1, 1, 0, 0, 0)
+# A ZIP archive ends with this record of 22 bytes and the comment it announces.
+_END = b"PK\x05\x06"
+_END_SIZE = 22 + len(TAIL)
+
+
+def write(store: Store, kind: str, md5: str, file: str | os.PathLike[str]) -> None:
+    """Write an entry and all it names to a file, whole or not at all; the same bytes every time.
+
+    Replaces the file if it is there. Raises MissingError, DamagedError, IncompleteError.
+    """
+    path = Path(file)
+    members = _members(store, kind, md5)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as stream:
+            stream.write(HEAD + _LENGTH.pack(0))
+            with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+                for name, member_kind, ref in members:
+                    data = _head(kind, md5)
+                    if ref is not None:
+                        data = store.read(member_kind, ref.md5, ref)
+                    info = zipfile.ZipInfo(name, _DATE)
+                    info.create_system = 3
+                    info.external_attr = 0o644 << 16
+                    archive.writestr(info, data)
+                archive.comment = TAIL
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(len(HEAD))
+            stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    publish.sync_directory(path.parent)
+
+
+def _members(store: Store, kind: str, md5: str) -> list[tuple[str, str, Ref | None]]:
+    """(member name, kind, Ref) in the order of the file: the mark, the manifest, the objects."""
+    if kind not in KINDS:
+        raise ValueError(f"a {kind!r} cannot be put in one file")
+    data = store.read(kind, md5)
+    manifest = canonical.load_object(data, str(store.file(kind, md5)))
+    parts = list(references(manifest, str(store.file(kind, md5))))
+    missing = store.missing(kind, md5)
+    if missing:
+        raise IncompleteError(kind=ONE[kind], md5=md5, path=store.path, missing=len(missing))
+    own = Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
+    members = [(_member(part, ref.md5), part, ref) for part, ref in parts]
+    members.sort()
+    return [(MARK, "", None), (_member(kind, md5), kind, own), *members]
+
+
+def _member(kind: str, md5: str) -> str:
+    return f"{kind}/{md5[:2]}/{md5}"
+
+
+def _head(kind: str, md5: str) -> bytes:
+    return canonical.dumps({"format": FORMAT, "kind": kind, "md5": md5})
+
+
+def read(
+    file: str | os.PathLike[str], kind: str | None = None
+) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+    """(kind, md5, {(kind, md5): bytes}) of a file, every byte of it verified.
+
+    Raises NotABundleError (something else, empty, truncated), DamagedBundleError, and
+    WrongKindError when `kind` is given and it is the other one.
+    """
+    path = str(file)
+    with open(file, "rb") as stream:
+        return parse(stream.read(), path, kind)
+
+
+def parse(
+    data: bytes, path: str, kind: str | None = None
+) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+    """The same from the bytes of a file; `path` is for messages."""
+    start = len(HEAD) + _LENGTH.size
+    _check_frame(data, path, start)
+    return unpack(data, path, kind, start)
+
+
+def unpack(
+    data: bytes, path: str, kind: str | None = None, start: int = 0
+) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+    """The same from the archive; `start` is how many bytes of the file `data` has before it.
+
+    With start = 0, data is what a pickle machine hands to `load`: the archive without its head
+    and without the comment, both of which it has consumed.
+    """
+    if start == 0:
+        data = HEAD + _LENGTH.pack(len(data)) + data + TAIL
+    members = _read_zip(data, path)
+    head = canonical.load_object(_take(members, MARK, path), f"{path}: {MARK}")
+    found, md5 = head.get("kind"), head.get("md5")
+    if head.get("format") != FORMAT:
+        why = f"it has format {head.get('format')!r}, this program reads {FORMAT}: upgrade it"
+        raise NotABundleError(path=path, why=why)
+    if (
+        not isinstance(found, str)
+        or found not in KINDS
+        or not isinstance(md5, str)
+        or not is_hash(md5)
+    ):
+        raise DamagedBundleError(path=path, why=f"{MARK} in it does not name an entry")
+    if kind is not None and found != kind:
+        raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
+    own = _take(members, _member(found, md5), path)
+    if hashlib.md5(own, usedforsecurity=False).hexdigest() != md5:
+        raise DamagedBundleError(path=path, why=f"the {ONE[found]} in it is not {md5}")
+    what = f"{path}: {_member(found, md5)}"
+    entries = {(found, md5): own}
+    for part, ref in references(canonical.load_object(own, what), what):
+        content = _take(members, _member(part, ref.md5), path)
+        if publish.hash_of([memoryview(content)]) != ref:
+            raise DamagedBundleError(path=path, why=f"{part}/{ref.md5} in it has wrong bytes")
+        entries[part, ref.md5] = content
+    if members:
+        raise DamagedBundleError(path=path, why=f"it holds {min(members)!r}, which nothing names")
+    return found, md5, entries
+
+
+def _check_frame(data: bytes, path: str, start: int) -> None:
+    """The pickle around the archive is ours to the byte, and all of it is there."""
+    if not data:
+        raise NotABundleError(path=path, why="it is empty")
+    if not data.startswith(HEAD[: len(data)]):
+        raise NotABundleError(path=path, why=_guess(data))
+    if len(data) < start + _END_SIZE:
+        raise NotABundleError(path=path, why=f"it is truncated after {len(data)} bytes")
+    (length,) = _LENGTH.unpack_from(data, len(HEAD))
+    expected = start + length + len(TAIL)
+    if len(data) < expected:
+        why = f"it is truncated: it has {len(data)} bytes of {expected}"
+        raise NotABundleError(path=path, why=why)
+    if len(data) > expected:
+        why = f"{len(data) - expected} bytes follow its end"
+        raise DamagedBundleError(path=path, why=why)
+    if not data.endswith(TAIL):
+        raise DamagedBundleError(path=path, why="its last bytes are wrong")
+
+
+def _guess(data: bytes) -> str:
+    if data.startswith(b"eJ") or data.startswith(b"eN"):
+        return "it looks like one of wepy 1.x"
+    if data.startswith(b"\x80"):
+        return "it is some other pickle, and is not opened"
+    if data.startswith(b"SQLite format 3"):
+        return "it is an SQLite database"
+    if data.startswith(b"\x89HDF"):
+        return "it is an HDF5 file"
+    if data.startswith(b"PK"):
+        return "it is an ordinary ZIP archive"
+    return "it begins with other bytes"
+
+
+def _read_zip(data: bytes, path: str) -> dict[str, bytes]:
+    try:
+        if not data[-_END_SIZE:].startswith(_END):
+            raise zipfile.BadZipFile("its directory is not at its end")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members: dict[str, bytes] = {}
+            for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                    raise zipfile.BadZipFile(f"{info.filename!r} is compressed")
+                if info.filename in members:
+                    raise zipfile.BadZipFile(f"{info.filename!r} occurs twice")
+                members[info.filename] = archive.read(info)
+            return members
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        OSError,
+        struct.error,
+        OverflowError,
+    ) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise DamagedBundleError(path=path, why=why) from None
+
+
+def _take(members: dict[str, bytes], name: str, path: str) -> bytes:
+    try:
+        return members.pop(name)
+    except KeyError:
+        raise DamagedBundleError(path=path, why=f"{name} is not in it") from None
+
+
+def add(store: Store, file: str | os.PathLike[str], kind: str | None = None) -> str:
+    """Put the entry in a file into a store and return its hash. Raises as read."""
+    found, md5, entries = read(file, kind)
+    with store.batch() as batch:
+        for (part, _), content in entries.items():
+            batch.put(part, content)
+    return md5

@@ -1,0 +1,424 @@
+"""The store: a directory of files named by their MD5 (see docs/format.md)."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wepystore.store import canonical, names
+from wepystore.store.errors import (
+    AmbiguousHashError,
+    BadJSONError,
+    DamagedEntryError,
+    MalformedHashError,
+    MissingError,
+    NewerFormatError,
+    NoSuchStoreError,
+    NotAStoreError,
+    NotEmptyError,
+    StoreExistsError,
+    UnknownHashError,
+    WrongKindError,
+)
+from wepystore.store.names import KINDS, ONE, Ref, references
+
+if TYPE_CHECKING:
+    from wepystore.store.batch import Batch
+    from wepystore.store.publish import Data
+
+FORMAT = 1
+MARK = "wepystore.json"
+DIRECTORIES = (*KINDS, "refs", "tmp", "quarantine")
+DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
+
+
+class Store:
+    """A store that is there. Opening it reads one small file; it holds no lock and no handle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    # ---- the store itself
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Store:
+        """Make an empty store; its directory may be there if it is empty, or a half-made store.
+
+        Raises StoreExistsError, NotEmptyError.
+        """
+        from wepystore.store import publish
+
+        root = Path(path)
+        if os.path.lexists(root / MARK):
+            raise StoreExistsError(path=root)
+        if root.exists():
+            foreign = _foreign(root)
+            if foreign:
+                raise NotEmptyError(path=root, found=foreign)
+        changed = publish.make_directory(root)
+        for name in DIRECTORIES:
+            changed |= publish.make_directory(root / name)
+        changed |= publish.make_directory(root / "refs" / "tags")
+        for directory in changed:
+            publish.sync_directory(directory)
+        # Last: a directory with this file in it is a store.
+        mark = canonical.dumps({"format": FORMAT, "type": "store"})
+        _write_file(root, root / MARK, mark)
+        return cls(root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Store:
+        """The store at a path. Raises NoSuchStoreError, NotAStoreError, NewerFormatError, and
+        BadJSONError when its wepystore.json is damaged."""
+        root = Path(path)
+        mark = root / MARK
+        try:
+            data = mark.read_bytes()
+        except NotADirectoryError:
+            raise NotAStoreError(path=root, why=_file_fault(root)) from None
+        except FileNotFoundError:
+            if not os.path.lexists(root):
+                raise NoSuchStoreError(path=root) from None
+            why = f"it has no {MARK}"
+            if any((root / kind).is_dir() for kind in KINDS):
+                why += ", but parts of one: copy the rest of it"
+            raise NotAStoreError(path=root, why=why) from None
+        value = canonical.load_object(data, str(mark))
+        found = value.get("format")
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise BadJSONError(what=mark, why="it gives no format version")
+        if found > FORMAT:
+            raise NewerFormatError(path=root, found=found, known=FORMAT)
+        return cls(root)
+
+    # ---- what is in it
+
+    def file(self, kind: str, md5: str) -> Path:
+        """Where an entry is, or would be."""
+        if kind not in ONE:
+            raise ValueError(f"{kind!r} is no kind of entry")
+        names.check_hash(md5)
+        return self.path / kind / md5[:2] / (md5 + ".json" if kind == "runs" else md5)
+
+    def list(self, kind: str) -> list[str]:
+        """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
+        if kind not in ONE:
+            raise ValueError(f"{kind!r} is no kind of entry")
+        return sorted(self._names(kind, ""))
+
+    def _names(self, kind: str, prefix: str) -> Iterator[str]:
+        root = os.path.join(self.path, kind)
+        try:
+            directories = [prefix[:2]] if len(prefix) >= 2 else os.listdir(root)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        suffix = ".json" if kind == "runs" else ""
+        for directory in directories:
+            if len(directory) != 2 or not names.is_hex(directory):
+                continue
+            try:
+                entries = os.scandir(os.path.join(root, directory))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    md5 = entry.name.removesuffix(suffix)
+                    if (
+                        md5.startswith(directory)
+                        and md5.startswith(prefix)
+                        and names.is_hash(md5)
+                        and md5 + suffix == entry.name
+                        and not entry.is_dir(follow_symlinks=False)
+                    ):
+                        yield md5
+
+    def has(self, kind: str, md5: str) -> bool:
+        """Whether the file is there (its bytes are not looked at)."""
+        return self.file(kind, md5).is_file()
+
+    def read(self, kind: str, md5: str, ref: Ref | None = None) -> bytes:
+        """The bytes of an entry, verified by MD5 and, with ref, by SHA-256 and size (S10).
+
+        Raises MissingError, DamagedEntryError.
+        """
+        file = self.file(kind, md5)
+        try:
+            data = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingError(file=file, needed="") from None
+        if ref is not None and len(data) != ref.size:
+            why = f"it has {len(data)} bytes and should have {ref.size}"
+            raise DamagedEntryError(file=file, why=why)
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            raise DamagedEntryError(file=file, why="its bytes do not have the MD5 it is named by")
+        if ref is not None and hashlib.sha256(data).hexdigest() != ref.sha256:
+            why = "its MD5 is right but its SHA-256 is not: somebody has made a collision"
+            raise DamagedEntryError(file=file, why=why)
+        return data
+
+    def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
+        """The JSON object of a snapshot, configuration or run. Raises as read, and BadJSONError."""
+        return canonical.load_object(self.read(kind, md5, ref), str(self.file(kind, md5)))
+
+    def references(
+        self, kind: str, md5: str, ref: Ref | None = None
+    ) -> builtins.list[tuple[str, Ref]]:
+        """What a manifest or record names; nothing for an object. Raises as manifest."""
+        if kind == "objects":
+            return []
+        what = str(self.file(kind, md5))
+        return list(references(self.manifest(kind, md5, ref), what))
+
+    def missing(self, kind: str, md5: str) -> builtins.list[tuple[str, Ref]]:
+        """What an entry names, directly or through others, and is not here (S5).
+
+        Only existence and size are looked at. Raises MissingError or DamagedError when the
+        entry itself, or a manifest it names, cannot be read.
+        """
+        lacking: builtins.list[tuple[str, Ref]] = []
+        todo = self.references(kind, md5)
+        seen = set(todo)
+        while todo:
+            part, ref = todo.pop(0)
+            if self.size(part, ref.md5) != ref.size:
+                lacking.append((part, ref))
+            elif part != "objects":
+                for found in self.references(part, ref.md5, ref):
+                    if found not in seen:
+                        seen.add(found)
+                        todo.append(found)
+        return lacking
+
+    def size(self, kind: str, md5: str) -> int | None:
+        """The size of an entry's file in bytes; None when it is not there."""
+        try:
+            stat = os.stat(self.file(kind, md5))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return stat.st_size
+
+    # ---- adding and removing
+
+    def batch(self) -> Batch:
+        """`with store.batch() as batch`: several entries made durable together."""
+        from wepystore.store.batch import Batch
+
+        return Batch(self)
+
+    def put(self, kind: str, data: Data) -> Ref:
+        """Add one entry: bytes-like, or a list of bytes-like buffers to be concatenated.
+
+        Harmless when it is there already. Raises MD5CollisionError.
+        """
+        with self.batch() as batch:
+            return batch.put(kind, data)
+
+    def remove(self, kind: str, md5: str) -> None:
+        """Take an entry away (a superseded checkpoint of a job's own store); missing is fine."""
+        from wepystore.store import publish
+
+        file = self.file(kind, md5)
+        file.unlink(missing_ok=True)
+        if file.parent.is_dir():
+            publish.sync_directory(file.parent)
+
+    # ---- refs
+
+    def ref(self, name: str) -> str | None:
+        """The hash that a ref ("default-snapshot", "default-config", "tags/<name>") holds."""
+        file = self._ref_file(name)
+        try:
+            data = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        text = data.decode("ascii", "replace").removesuffix("\n")
+        if not names.is_hash(text):
+            why = names.hash_fault(text) if text else "it is empty"
+            raise BadJSONError(what=file, why=f"{why}; write the right hash into it or remove it")
+        return text
+
+    def set_ref(self, name: str, md5: str) -> None:
+        """Point a ref at an entry that is there. Raises MissingError, WrongKindError."""
+        file = self._ref_file(name)
+        names.check_hash(md5)
+        kinds = [kind for kind in ("snapshots", "configs", "runs") if self.has(kind, md5)]
+        expected = [kind for kind, default in DEFAULTS.items() if default == name] or kinds
+        if not kinds:
+            raise MissingError(file=self.path / "*" / md5[:2] / md5, needed=f" for {name}")
+        if not set(kinds) & set(expected):
+            raise WrongKindError(text=md5, found=ONE[kinds[0]], expected=ONE[expected[0]])
+        _write_file(self.path, file, md5.encode() + b"\n", replace=True)
+
+    def del_ref(self, name: str) -> None:
+        """Remove a ref; missing is fine."""
+        from wepystore.store import publish
+
+        file = self._ref_file(name)
+        file.unlink(missing_ok=True)
+        if file.parent.is_dir():
+            publish.sync_directory(file.parent)
+
+    def tags(self) -> dict[str, str]:
+        """All tags and what they point at, sorted by name. Foreign files are passed over."""
+        try:
+            found = sorted(filter(names.is_tag, os.listdir(self.path / "refs" / "tags")))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        tags = ((name, self.ref("tags/" + name)) for name in found)
+        return {name: md5 for name, md5 in tags if md5 is not None}
+
+    def _ref_file(self, name: str) -> Path:
+        if name not in DEFAULTS.values():
+            directory, _, tag = name.partition("/")
+            if directory != "tags":
+                raise ValueError(f"{name!r} is no ref")
+            names.check_tag(tag)
+        return self.path / "refs" / name
+
+    # ---- names that users type
+
+    def resolve(
+        self, text: str, kinds: Sequence[str] = ("snapshots", "configs")
+    ) -> tuple[str, str]:
+        """The (kind, md5) a user means by a hash, a prefix of at least 4 digits, a tag or
+        "default".
+
+        Raises UnknownHashError, AmbiguousHashError, MalformedHashError, WrongKindError.
+        """
+        if text == "default":
+            return self._default(kinds)
+        if not names.is_hex(text):
+            return self._tagged(text, kinds)
+        if len(text) < 4:
+            raise MalformedHashError(text=text, why="give at least 4 digits of it")
+        if len(text) > 32:
+            raise MalformedHashError(text=text, why=f"it has {len(text)} digits; a hash has 32")
+        found = [(kind, md5) for kind in kinds for md5 in sorted(self._names(kind, text))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = ", ".join(f"{ONE[kind]} {md5}" for kind, md5 in found[:4])
+            if len(found) > 4:
+                shown += ", …"
+            raise AmbiguousHashError(text=text, count=len(found), candidates=shown)
+        for kind in KINDS:
+            if kind not in kinds and any(self._names(kind, text)):
+                raise WrongKindError(text=text, found=ONE[kind], expected=_one_of(kinds))
+        raise self._unknown(text, kinds)
+
+    def _default(self, kinds: Sequence[str]) -> tuple[str, str]:
+        for kind in kinds:
+            name = DEFAULTS.get(kind)
+            md5 = self.ref(name) if name else None
+            if md5 is not None:
+                if not os.path.lexists(self.file(kind, md5)):
+                    raise MissingError(file=self.file(kind, md5), needed=f" for refs/{name}")
+                return kind, md5
+        raise UnknownHashError(
+            kinds=_one_of(kinds), text="default", path=self.path, hint="no default is set in it"
+        )
+
+    def _tagged(self, text: str, kinds: Sequence[str]) -> tuple[str, str]:
+        if not names.is_tag(text):
+            if len(text) <= 40 and text.lower() != text and names.is_hex(text.lower()):
+                why = "the digits of a hash are lower-case"
+            else:
+                why = names.hash_fault(text) if text else "it is empty"
+            raise MalformedHashError(text=text, why=why)
+        md5 = self.ref("tags/" + text)
+        if md5 is None:
+            if len(text) >= 28 and sum(map(names.is_hex, text)) >= len(text) - 4:
+                raise MalformedHashError(text=text, why=names.hash_fault(text))
+            raise self._unknown(text, kinds)
+        for kind in kinds:
+            if os.path.lexists(self.file(kind, md5)):
+                return kind, md5
+        for kind in KINDS:
+            if os.path.lexists(self.file(kind, md5)):
+                raise WrongKindError(text=text, found=ONE[kind], expected=_one_of(kinds))
+        raise MissingError(file=self.file(kinds[0], md5), needed=f" for the tag {text!r}")
+
+    def _unknown(self, text: str, kinds: Sequence[str]) -> UnknownHashError:
+        known = sorted({md5 for kind in kinds for md5 in self._names(kind, "")})
+        near = _nearest(text, known, list(self.tags()))
+        if near:
+            hint = f"did you mean {near}?"
+        elif not known:
+            hint = "it holds none"
+        else:
+            listing = next((kind for kind in kinds if kind != "objects"), "snapshots")
+            hint = f"'wepy ls {listing} {self.path}' lists what there is"
+        return UnknownHashError(kinds=_one_of(kinds), text=text, path=self.path, hint=hint)
+
+
+def _one_of(kinds: Sequence[str]) -> str:
+    return " or ".join(ONE[kind] for kind in kinds)
+
+
+def _nearest(text: str, hashes: Sequence[str], tags: Sequence[str]) -> str | None:
+    """A tag or hash that somebody may have meant."""
+    import difflib
+
+    if names.is_hex(text):
+        # A typo in one digit, or the wrong end of the right line copied.
+        for md5 in hashes:
+            same = sum(a == b for a, b in zip(md5, text, strict=False))
+            if len(text) >= 6 and same >= len(text) - 2:
+                return md5
+            if len(text) >= 6 and md5.endswith(text):
+                return md5
+        close = difflib.get_close_matches(text, hashes[:2000], 1, 0.9) if len(text) > 16 else []
+    else:
+        close = difflib.get_close_matches(text, tags, 1, 0.6)
+    return close[0] if close else None
+
+
+def _foreign(root: Path) -> str | None:
+    """A name in a directory that a half-made store would not have; None when there is none."""
+    if not root.is_dir():
+        return "a file"
+    for name in sorted(os.listdir(root)):
+        if name not in DIRECTORIES:
+            return name
+        inside = [entry for entry in os.listdir(root / name) if (name, entry) != ("refs", "tags")]
+        if name != "tmp" and inside:
+            return f"{name}/{inside[0]}"
+    return None
+
+
+def _file_fault(root: Path) -> str:
+    if root.name.endswith((".sqlite", ".sqlite3", ".db")):
+        return "it is a file, as wepy 1.x made them; bring it over with 'wepy reconcile orch'"
+    return "it is a file, not a directory"
+
+
+def _write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> None:
+    """A small mutable or marking file, whole and durable, by way of tmp/."""
+    from wepystore.store import publish
+
+    changed = publish.make_directory(root / "tmp") | publish.make_directory(file.parent)
+    tmp = publish.unfinished_path(root / "tmp")
+    descriptor = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(descriptor, data)
+        publish.sync(descriptor)
+        if replace:
+            os.replace(tmp, file)
+        else:
+            try:
+                os.link(tmp, file)
+            except FileExistsError:
+                raise StoreExistsError(path=root) from None
+            except OSError:
+                os.rename(tmp, file)
+    finally:
+        tmp.unlink(missing_ok=True)
+    for directory in changed | {file.parent}:
+        publish.sync_directory(directory)
