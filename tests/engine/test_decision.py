@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wepystore.engine.resamplers import decision
 from wepystore.engine.resamplers.clone_merge import (
     CloneMergeResampler,
     assign_slots,
@@ -23,8 +24,8 @@ def make_walkers(weights):
     ]
 
 
-def record(decision, *targets):
-    return {"decision_id": int(decision), "target_idxs": targets}
+def record(number, *targets):
+    return {"decision_id": int(number), "target_idxs": targets}
 
 
 def origin(walker):
@@ -62,6 +63,26 @@ def test_array_values_are_read_too():
     walkers = make_walkers([0.5, 0.5])
     records = [{"decision_id": np.array([1]), "target_idxs": np.array([idx])} for idx in range(2)]
     assert apply_decisions(walkers, records) == walkers
+
+
+class Foreign:
+    """A walker of somebody else's, with no more than the protocol asks for."""
+
+    def __init__(self, state, weight):
+        self.state, self.weight = state, weight
+
+    def clone(self, number=1):
+        return [Foreign(self.state, self.weight / (number + 1)) for _ in range(number + 1)]
+
+
+def test_any_walkers_that_keep_the_protocol_will_do():
+    """Walkers of another class stay of that class."""
+    walkers = [Foreign({"name": name}, weight) for name, weight in (("a", 0.6), ("b", 0.3))]
+    walkers.append(Foreign({"name": "c"}, 0.1))
+    after = apply_decisions(walkers, assign_slots(3, {1: [2]}, {0: 1}))
+    assert [type(walker) for walker in after] == [Foreign] * 3
+    assert [walker.state["name"] for walker in after] == ["a", "b", "a"]
+    assert [walker.weight for walker in after] == [0.3, 0.4, 0.3]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +141,35 @@ def test_slots_weights_and_numbers(plan):
         assert idx in squashed or line == idx
     for kept, group in merges.items():
         assert after[kept].weight == math.fsum(weights[idx] for idx in (kept, *group))
+
+
+def longest_drift(n_cycles):
+    """The furthest the weights of 10 walkers get from a sum of 1, in n eps, over many cycles."""
+    rng = np.random.default_rng(0)
+    walkers = make_walkers([0.1] * 10)
+    worst = 0.0
+    for _ in range(n_cycles):
+        order = np.argsort([walker.weight for walker in walkers]).tolist()
+        number = int(rng.integers(1, 4))
+        records = assign_slots(10, {order[0]: order[1 : 1 + number]}, {order[-1]: number})
+        walkers = apply_decisions(walkers, records)
+        off = math.fsum([-1.0, *(walker.weight for walker in walkers)])
+        worst = max(worst, abs(off) / (10 * np.finfo(float).eps))
+    return worst
+
+
+def test_rounding_does_not_add_up(monkeypatch):
+    """W2: over many resamplings the sum of weights stays at 1, which it would not do by itself."""
+    assert longest_drift(5000) <= 0.1
+    monkeypatch.setattr(decision, "_absorb_rounding", lambda walkers, merged: None)
+    assert longest_drift(5000) > 0.3
+
+
+def test_walkers_that_are_no_ensemble_keep_their_sum():
+    """A part of an ensemble is not pushed towards a sum of 1."""
+    records = assign_slots(3, {0: [1]}, {2: 1})
+    after = apply_decisions(make_walkers([0.1, 0.1, 0.3]), records)
+    assert math.fsum(walker.weight for walker in after) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.reporters.base import Reporter, named_errors
-from wepystore.reporters.journal import JournaledFile
+from wepystore.reporters.journal import JournaledHDF5
 from wepystore.reporters.records import (
     TABLES,
     column,
@@ -69,7 +68,7 @@ class HDF5Reporter(Reporter):
         self.save_fields = tuple(save_fields)
         self.main_rep_idxs = None if main_rep_idxs is None else [int(i) for i in main_rep_idxs]
         self._facts: dict[str, Any] = {}
-        self._file: h5py.File | None = None
+        self._hdf5: JournaledHDF5 | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -84,7 +83,7 @@ class HDF5Reporter(Reporter):
         """Keep facts (hashes, seed) as attributes of the run in the file."""
         kept = {name: value for name, value in facts.items() if value is not None}
         self._facts.update(kept)
-        if self._file is not None:
+        if self._hdf5 is not None:
             with named_errors(self.path):
                 self._writer.annotate(kept)
 
@@ -120,22 +119,18 @@ class HDF5Reporter(Reporter):
                     weights = [walker.weight for walker in init_walkers]
                     self._writer.write_init_walkers(states, weights)
                 self._writer.annotate(self._facts)
-                self._commit()
+                assert self._hdf5 is not None
+                self._hdf5.commit()
             except ValueError as error:
-                self._close(commit=False)
+                self._abandon()
                 raise OSError(None, f"this file cannot be continued: {error}", self.path) from error
             except BaseException:
-                self._close(commit=False)
+                self._abandon()
                 raise
 
     def _open(self, create: bool) -> None:
-        self._journaled = JournaledFile(self.path, create)
-        # The oldest format that HDF5 1.8 and later all read, and the one without
-        # a mark that says "still open": after a kill, a file with that mark
-        # would have to be repaired before anything opens it.
-        mode = "w" if create else "r+"
-        self._file = h5py.File(self._journaled, mode, libver="earliest")
-        self._writer = RunWriter(self._file)
+        self._hdf5 = JournaledHDF5(self.path, create)
+        self._writer = RunWriter(self._hdf5.file)
 
     def _create(
         self,
@@ -189,7 +184,7 @@ class HDF5Reporter(Reporter):
 
     def flush(self) -> None:
         """Write every cycle held; afterwards the file is complete and valid."""
-        if self._file is None:
+        if self._hdf5 is None:
             return
         with named_errors(self.path):
             try:
@@ -197,33 +192,24 @@ class HDF5Reporter(Reporter):
                     self._write_frames()
                     self._write_records()
                     self._forget()
-                self._commit()
+                self._hdf5.commit()
             except BaseException:
                 # What is on the disk stays as the last commit left it.
-                self._close(commit=False)
+                self._abandon()
                 raise
 
     def cleanup(self, **parts: Any) -> None:
         """Write what is left and close the file."""
         self.flush()
-        with named_errors(self.path):
-            self._close(commit=True)
+        hdf5, self._hdf5 = self._hdf5, None
+        if hdf5 is not None:
+            with named_errors(self.path):
+                hdf5.close()
 
-    def _commit(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-            self._journaled.commit()
-
-    def _close(self, commit: bool) -> None:
-        file, self._file = self._file, None
-        if file is None:
-            return
-        try:
-            file.close()
-            if commit:
-                self._journaled.commit()
-        finally:
-            self._journaled.close()
+    def _abandon(self) -> None:
+        hdf5, self._hdf5 = self._hdf5, None
+        if hdf5 is not None:
+            hdf5.abandon()
 
     def _selected(self, state: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
         """The fields of a state that are saved, with the atoms that are saved."""

@@ -11,7 +11,7 @@ file that nothing can open. This file object stands between HDF5 and the disk:
 
 Killed before the journal is there, the file is what the last commit made it.
 Killed afterwards, the journal holds all that was to be put in place, and
-`JournaledFile` does so when it opens the file next. Only someone who opens the file
+opening it here does so when it opens the file next. Only someone who opens the file
 without this module, after a kill within the few milliseconds of putting pages
 in place, can meet a mixture; a reader of a running job can meet one for as long.
 """
@@ -22,8 +22,11 @@ import contextlib
 import io
 import os
 import struct
+import weakref
 import zlib
 from typing import Any
+
+import h5py
 
 _PAGE = 4096
 _MAGIC = b"wepystore journal 1\n"
@@ -31,8 +34,8 @@ _HEAD = struct.Struct("<QQI")  # size of the file, number of pages, CRC-32 of wh
 _PLACE = struct.Struct("<QI")  # offset, length
 
 
-class JournaledFile(io.RawIOBase):
-    """A file object for `h5py.File`, all of whose changes come with `commit`.
+class JournaledHDF5:
+    """An HDF5 file open for writing, all of whose changes come with `commit`.
 
     Parameters
     ----------
@@ -42,9 +45,53 @@ class JournaledFile(io.RawIOBase):
     """
 
     def __init__(self, path: str, create: bool) -> None:
+        self._raw = JournaledFile(path, create)
+        try:
+            # The oldest format that HDF5 1.8 and later all read, and the one
+            # without a mark that says "still open": after a kill, a file with
+            # that mark would have to be repaired before anything opens it.
+            self.file = h5py.File(self._raw, "w" if create else "r+", libver="earliest")
+        except BaseException:
+            self._raw.close()
+            raise
+        # HDF5 calls back into the raw file whenever it closes, so at the end of
+        # the interpreter, or in a collected cycle, the order must be this one.
+        self._finalizer = weakref.finalize(self, _abandon, self.file, self._raw)
+
+    def commit(self) -> None:
+        """Make everything written so far the state of the file on the disk."""
+        self.file.flush()
+        self._raw.commit()
+
+    def close(self) -> None:
+        """Commit and close."""
+        if self._finalizer.detach():
+            try:
+                self.file.close()
+                self._raw.commit()
+            finally:
+                self._raw.close()
+
+    def abandon(self) -> None:
+        """Close; the file on the disk stays as the last commit left it."""
+        self._finalizer()
+
+
+def _abandon(file: h5py.File, raw: JournaledFile) -> None:
+    raw.mute()
+    file.close()
+    raw.close()
+
+
+class JournaledFile:
+    """The file object between HDF5 and the disk; see `JournaledHDF5`."""
+
+    def __init__(self, path: str, create: bool) -> None:
         self._path = path
         self._journal = journal_name(path)
         self._position = 0
+        self._muted = False
+        self.error: OSError | None = None
         self._pages: dict[int, bytearray] = {}
         if create:
             with contextlib.suppress(FileNotFoundError):
@@ -55,15 +102,6 @@ class JournaledFile(io.RawIOBase):
             self._recover()
         self._committed = self._size = os.fstat(self._file).st_size
 
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
         return self._position
 
@@ -71,6 +109,11 @@ class JournaledFile(io.RawIOBase):
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = start + offset
         return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = max(0, self._size - self._position) if size < 0 else size
+        buffer = bytearray(wanted)
+        return bytes(buffer[: self.readinto(buffer)])
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
@@ -81,10 +124,12 @@ class JournaledFile(io.RawIOBase):
         whole = os.pread(self._file, stop - start, start)
         view[: len(whole)] = whole
         view[len(whole) : stop - start] = bytes(stop - start - len(whole))
-        for number in _page_numbers(start, min(stop, self._committed)):
+        for number in _page_numbers(start, stop):
             page = self._pages.get(number)
             if page is not None:
-                first, last = _overlap(number, start, min(stop, self._committed))
+                # A page that was read before the file grew knows nothing of the rest.
+                end = stop if self.error else min(stop, self._committed)
+                first, last = _overlap(number, start, end)
                 offset = number * _PAGE
                 view[first - start : last - start] = page[first - offset : last - offset]
         self._position = stop
@@ -94,32 +139,58 @@ class JournaledFile(io.RawIOBase):
         view = memoryview(data).cast("B")
         start = self._position
         stop = start + len(view)
+        if self._muted:
+            return len(view)
         inside = min(stop, self._committed)
-        for number in _page_numbers(start, inside):
-            page = self._pages.get(number)
-            if page is None:
-                page = self._pages[number] = self._read_page(number)
-            first, last = _overlap(number, start, inside)
-            offset = number * _PAGE
-            page[first - offset : last - offset] = view[first - start : last - start]
+        self._hold(view[: max(0, inside - start)], start)
         outside = max(start, self._committed)
         if stop > outside:
-            _write_all(self._file, view[outside - start :], outside)
+            try:
+                _write_all(self._file, view[outside - start :], outside)
+            except OSError as error:
+                # HDF5 cannot even close a file that failed it, so it is not told:
+                # the bytes wait in memory and `commit` raises.
+                self.error = self.error or error
+                self._hold(view[outside - start :], outside)
         self._size = max(self._size, stop)
         self._position = stop
         return len(view)
 
+    def _hold(self, view: memoryview, start: int) -> None:
+        """Keep bytes for `start` and on in memory."""
+        stop = start + len(view)
+        for number in _page_numbers(start, stop):
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = self._read_page(number)
+            first, last = _overlap(number, start, stop)
+            offset = number * _PAGE
+            page[first - offset : last - offset] = view[first - start : last - start]
+
     def truncate(self, size: int | None = None) -> int:
+        if self._muted:
+            return self._size
         self._size = self._position if size is None else size
         if self._size >= self._committed:
-            os.ftruncate(self._file, self._size)
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError as error:
+                self.error = self.error or error
         return self._size
 
     def flush(self) -> None:
         """Nothing: HDF5 flushes more often than a state is complete."""
 
     def commit(self) -> None:
-        """Make everything written so far the state of the file."""
+        """Make everything written so far the state of the file.
+
+        Raises
+        ------
+        OSError
+            Now, or while HDF5 wrote; the file is as the last commit left it.
+        """
+        if self.error is not None:
+            raise self.error
         if self._pages:
             body = b"".join(
                 _PLACE.pack(offset, len(data)) + data for offset, data in self._changes()
@@ -146,13 +217,15 @@ class JournaledFile(io.RawIOBase):
         self._pages.clear()
         self._committed = self._size
 
+    def mute(self) -> None:
+        """Take in nothing more: what HDF5 writes on its way out is not wanted."""
+        self._muted = True
+
     def close(self) -> None:
         """Let go of the file; what was not committed is lost."""
-        if not self.closed:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._committed)
-            os.close(self._file)
-        super().close()
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, self._committed)
+        os.close(self._file)
 
     def _changes(self) -> list[tuple[int, bytes]]:
         end = min(self._committed, self._size)

@@ -38,6 +38,8 @@ class Batch:
         self._waiting: deque[Future[None]] = deque()
         # (kind, md5) of what was not there before; known after the `with`.
         self.new: list[tuple[str, str]] = []
+        # How many of those brought from another store are hard links to its files.
+        self.linked = 0
 
     def __enter__(self) -> Batch:
         return self
@@ -106,7 +108,8 @@ class Batch:
         Raises DamagedEntryError naming the source, FileNotFoundError when it has gone.
         """
         workers = self._ready()
-        path, found, descriptor = publish.bring(self._tmp, source, ref, md5)
+        path, found, descriptor, linked = publish.bring(self._tmp, source, ref, md5)
+        self.linked += linked
         self._wait_later(kind, path, found, workers.disk.submit(publish.sync, descriptor))
         return found
 

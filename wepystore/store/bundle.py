@@ -186,7 +186,7 @@ def _check_frame(data: bytes, path: str, start: int) -> None:
 
 
 def _guess(data: bytes) -> str:
-    if data.startswith(b"eJ") or data.startswith(b"eN"):
+    if data.startswith((b"eJ", b"eN")):
         return "it looks like one of wepy 1.x"
     if data.startswith(b"\x80"):
         return "it is some other pickle, and is not opened"
@@ -237,7 +237,7 @@ def _take(members: dict[str, bytes], name: str, path: str) -> bytes:
 
 def add(store: Store, file: str | os.PathLike[str], kind: str | None = None) -> str:
     """Put the entry in a file into a store and return its hash. Raises as read."""
-    found, md5, entries = read(file, kind)
+    _found, md5, entries = read(file, kind)
     with store.batch() as batch:
         for (part, _), content in entries.items():
             batch.put(part, content)

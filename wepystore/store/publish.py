@@ -312,12 +312,12 @@ def same_bytes(path: Path, views: Sequence[memoryview]) -> bool:
     return data == b"".join(views)
 
 
-def bring(tmp: Path, source: Path, ref: Ref | None, md5: str) -> tuple[Path, Ref, int]:
+def bring(tmp: Path, source: Path, ref: Ref | None, md5: str) -> tuple[Path, Ref, int, bool]:
     """A file of another store under tmp/: as a hard link if that can be, else as a copy.
 
     What is verified is the very inode that gets the name, before it gets it: a damaged source
-    is never linked in. Returns path, Ref and the open descriptor to sync. DamagedEntryError
-    names the source.
+    is never linked in. Returns path, Ref, the open descriptor to sync, and whether it is a
+    link. DamagedEntryError names the source.
     """
     path = unfinished_path(tmp)
     linked = True
@@ -342,7 +342,7 @@ def bring(tmp: Path, source: Path, ref: Ref | None, md5: str) -> tuple[Path, Ref
             os.close(descriptor)
         path.unlink(missing_ok=True)
         raise
-    return path, found, descriptor
+    return path, found, descriptor, linked
 
 
 def _copy(source: Path, path: Path) -> tuple[Ref, int]:

@@ -265,13 +265,16 @@ class Store:
         if file.parent.is_dir():
             publish.sync_directory(file.parent)
 
-    def tags(self) -> dict[str, str]:
-        """All tags and what they point at, sorted by name. Foreign files are passed over."""
+    def tag_names(self) -> builtins.list[str]:
+        """The names of all tags, sorted. Foreign files are passed over."""
         try:
-            found = sorted(filter(names.is_tag, os.listdir(self.path / "refs" / "tags")))
+            return sorted(filter(names.is_tag, os.listdir(self.path / "refs" / "tags")))
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        tags = ((name, self.ref("tags/" + name)) for name in found)
+            return []
+
+    def tags(self) -> dict[str, str]:
+        """All tags and what they point at, sorted by name. Raises BadJSONError."""
+        tags = ((name, self.ref("tags/" + name)) for name in self.tag_names())
         return {name: md5 for name, md5 in tags if md5 is not None}
 
     def _ref_file(self, name: str) -> Path:
@@ -347,7 +350,7 @@ class Store:
 
     def _unknown(self, text: str, kinds: Sequence[str]) -> UnknownHashError:
         known = sorted({md5 for kind in kinds for md5 in self._names(kind, "")})
-        near = _nearest(text, known, list(self.tags()))
+        near = _nearest(text, known, self.tag_names())
         if near:
             hint = f"did you mean {near}?"
         elif not known:

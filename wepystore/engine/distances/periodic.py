@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 
 #: Pairs of atoms handled at once by `minimum_distances`: 3 arrays of 8 MB each.
 _CHUNK = 1_000_000
+#: Pairs of atoms in a state from which on it pays to leave out the atoms that are far anyway.
+_WORTH_PRUNING = 2_000
 
 
 def check_boxes(boxes: Floats) -> Floats:
@@ -125,6 +127,41 @@ def minimum_distances(group_a: Floats, group_b: Floats, boxes: Floats | None) ->
     n_b = group_b.shape[1]
     if boxes is not None:
         boxes = check_boxes(boxes)
+    if n_a * n_b >= _WORTH_PRUNING:
+        return np.array(
+            [
+                _pruned_minimum(group_a[idx], group_b[idx], None if boxes is None else boxes[idx])
+                for idx in range(n_states)
+            ]
+        )
+    return _all_pairs_minimum(group_a, group_b, boxes)
+
+
+def _pruned_minimum(a: Floats, b: Floats, box: Floats | None) -> float:
+    """The shortest distance between a (A, 3) and b (B, 3), looking only at atoms that can have it.
+
+    With every atom of `a` within r of their centroid c, the shortest distance is at most
+    min|b - c| + r, and that of any atom of `b` at least |b - c| - r: atoms of `b` further
+    from c than min|b - c| + 2r cannot have it. That holds for nearest images as well.
+    """
+    centroid = a.mean(axis=0)
+    radius = float(np.sqrt(((a - centroid) ** 2).sum(axis=1).max()))
+    vectors = b - centroid
+    if box is not None:
+        vectors = minimum_image(vectors, box)
+    lengths = np.sqrt((vectors**2).sum(axis=1))
+    # A hair more than the bound, so that rounding excludes no atom.
+    near = b[lengths <= (lengths.min() + 2 * radius) * (1 + 1e-9)]
+    if not len(near):  # only if a position is not a number
+        near = b
+    boxes = None if box is None else box[np.newaxis]
+    return float(_all_pairs_minimum(a[np.newaxis], near[np.newaxis], boxes)[0])
+
+
+def _all_pairs_minimum(group_a: Floats, group_b: Floats, boxes: Floats | None) -> Floats:
+    """As `minimum_distances`, by looking at every pair."""
+    n_states, n_a = group_a.shape[:2]
+    n_b = group_b.shape[1]
     shortest = np.full(n_states, np.inf)
     # Small groups: many states at once; large ones: one state and some rows of it at a time.
     states_at_once = max(1, _CHUNK // (n_a * n_b))

@@ -15,13 +15,18 @@ weight is conserved.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
 from wepystore.errors import FailedError
+
+_EPS = sys.float_info.epsilon
+#: A relative change of a weight too small to matter beside any statistical error.
+_UNNOTICED = 1e-9
 
 #: One walker's record: decision_id, target_idxs, and what else the resampler tells.
 Record = Mapping[str, Any]
@@ -165,4 +170,27 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[A
             resampled.append(type(walker)(walker.state, math.fsum(group)))
         else:
             resampled.append(walker)
+    if kept or clones:
+        _absorb_rounding(resampled, merged=kept)
     return resampled
+
+
+def _absorb_rounding(walkers: list[Any], merged: Collection[int]) -> None:
+    """Keep rounding errors from adding up over a long run: |sum of weights - 1| <= n eps (W2).
+
+    Each clone and each merge rounds, and after some ten thousand cycles the sum would be
+    off by more than n eps. Once it is off by eps, the heaviest walker takes the difference.
+    Not one merged just now: it may be as heavy as is allowed. And only if it is heavy enough
+    not to notice. Walkers that are no whole ensemble (their sum is not 1) are left alone.
+    """
+    missing = math.fsum([1.0, *(-walker.weight for walker in walkers)])
+    if not _EPS < abs(missing) <= len(walkers) * _EPS:
+        return
+    heaviest = max(
+        (idx for idx in range(len(walkers)) if idx not in merged),
+        key=lambda idx: walkers[idx].weight,
+        default=None,
+    )
+    if heaviest is not None and abs(missing) < _UNNOTICED * walkers[heaviest].weight:
+        walker = walkers[heaviest]
+        walkers[heaviest] = type(walker)(walker.state, walker.weight + missing)

@@ -1,4 +1,14 @@
-"""The WExplore resampler."""
+"""The WExplore resampler.
+
+New regions form exactly as in wepy 1.2 (same order, same ids, same distances).
+It differs from wepy in three choices that the paper leaves open:
+
+- when new regions have formed, every walker is in the region nearest to it,
+  those placed before the region formed included;
+- shares are balanced until no move makes them more even (wepy stops after two moves of one walker);
+- a region that must give up several walkers merges its two lightest again and
+  again, so that no single walker swallows them all, and more merges fit under pmax.
+"""
 
 from __future__ import annotations
 

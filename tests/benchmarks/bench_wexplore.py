@@ -1,0 +1,51 @@
+"""Milliseconds per WExplore resampling of LJ pairs, against wepy's 9.6 / 35 / 89 / 308.
+
+Run as a program: python tests/benchmarks/bench_wexplore.py
+"""
+
+import statistics
+import time
+
+import numpy as np
+
+from wepystore.engine.distances import PairDistance
+from wepystore.engine.resamplers import WExploreResampler
+from wepystore.engine.walker import Walker, WalkerState
+
+#: wepy 1.2 with networkx patched, two cores: walkers -> ms per resampling.
+PEER_MS = {48: 9.6, 200: 35.0, 500: 89.0, 1000: 308.0}
+BOX = 4.0 * np.eye(3)
+
+
+def milliseconds(n_walkers: int, n_cycles: int = 40) -> float:
+    """Median time of a resampling while pairs of atoms diffuse apart."""
+    rng = np.random.default_rng(1)
+    resampler = WExploreResampler(
+        PairDistance(0, 1), (10, 10, 10, 10), (1.0, 0.5, 0.35, 0.25), pmax=0.5
+    )
+    start = WalkerState(positions=[[0, 0, 0], [0.38, 0, 0]], box_vectors=BOX)
+    walkers = [Walker(start, 1 / n_walkers) for _ in range(n_walkers)]
+    times = []
+    for cycle in range(n_cycles):
+        moved = []
+        for walker in walkers:
+            positions = walker.state["positions"] + rng.normal(size=(2, 3)) * 0.1
+            state = WalkerState(positions=positions, box_vectors=BOX)
+            moved.append(Walker(state, walker.weight))
+        resampler.set_rng(np.random.default_rng([1, cycle]))
+        began = time.perf_counter()
+        walkers, _, _ = resampler.resample(moved)
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
+
+
+def main() -> None:
+    """Print a line for each number of walkers."""
+    print("walkers      ms   wepy ms   times faster")
+    for n_walkers, peer in PEER_MS.items():
+        ours = milliseconds(n_walkers)
+        print(f"{n_walkers:7d} {ours:7.2f} {peer:9.1f} {peer / ours:14.1f}")
+
+
+if __name__ == "__main__":
+    main()

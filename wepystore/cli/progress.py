@@ -1,0 +1,112 @@
+"""How a run shows itself: one moving line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wepystore.cli.console import Console
+    from wepystore.orchestrator.job import Job
+    from wepystore.orchestrator.run import Progress, RunOptions
+
+#: On a terminal: often enough to look alive, too seldom to cost anything.
+_REDRAW_S = 0.2
+#: In a log: every half minute at first, and at least every 5 minutes later.
+_FIRST_LINE_S = 30.0
+_LAST_LINE_S = 300.0
+
+
+class RunProgress:
+    """A Watcher that draws on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Any = None
+        self._next = 0.0
+        self._interval = _REDRAW_S if console.stderr_is_terminal else _FIRST_LINE_S
+        self._latest: Progress | None = None
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> RunProgress:
+        return self
+
+    def begun(self, job: Job, options: RunOptions, seed: int, n_walkers: int) -> None:
+        self._console.note(
+            f"{n_walkers} walkers, {options.n_steps} steps a cycle, seed {seed}, job {job.path}"
+        )
+        if self._console.stderr_is_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=self._console.rich(), auto_refresh=False, transient=True)
+            self._live.start()
+
+    def cycle_done(self, progress: Progress) -> None:
+        self._latest = progress
+        now = time.monotonic()
+        if now >= self._next:
+            self._show(progress)
+            self._next = now + self._interval
+            if self._live is None:
+                self._interval = min(self._interval * 1.5, _LAST_LINE_S)
+
+    def _show(self, progress: Progress) -> None:
+        self._shown = progress
+        line = describe(progress)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self._console.note(line)
+
+    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+        pass
+
+    def stopping(self, signal_name: str) -> None:
+        # In a signal handler: one system call, no locks, no buffers.
+        text = f"\n{signal_name}: finishing this cycle, then a checkpoint. Ctrl-C: stop at once.\n"
+        os.write(2, text.encode())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._latest is not None and (self._latest is not self._shown or self._is_terminal):
+            self._console.note(describe(self._latest))
+
+    @property
+    def _is_terminal(self) -> bool:
+        return self._console.stderr_is_terminal
+
+
+def describe(progress: Progress) -> str:
+    """One line: cycle, times, speed, weights, warps."""
+    of = f"/{progress.n_cycles}" if progress.n_cycles else ""
+    parts = [
+        f"cycle {progress.n_cycles_done}{of}",
+        f"{clock(progress.elapsed)} elapsed",
+        f"{clock(progress.remaining)} left",
+    ]
+    if progress.ns_per_day is not None:
+        parts.append(f"{progress.ns_per_day:,.3g} ns/day".replace("e+0", "e"))
+    parts.append(f"weights {progress.weight_min:.2g} to {progress.weight_max:.2g}")
+    if progress.n_warped:
+        parts.append(f"{progress.n_warped} warped")
+    return " · ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """h:mm:ss, or seconds below a minute."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

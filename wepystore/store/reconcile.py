@@ -1,0 +1,373 @@
+"""Bring what other stores have, and this one lacks, into this one.
+
+`plan` looks and decides, `apply` does just that. Together they make the union of the stores (S6),
+verified: what is damaged or incomplete in the sources stays out and is reported, everything else
+comes over (S5, S7). The result does not depend on the order of the sources, except that of two
+different defaults the first source's is taken; doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wepystore.errors import DamagedError
+from wepystore.store import canonical
+from wepystore.store.errors import NoSuchStoreError
+from wepystore.store.names import KINDS, ONE, Ref, references
+from wepystore.store.runs import Run, run_of
+from wepystore.store.store import DEFAULTS, Store
+
+Name = tuple[str, str]  # (kind, md5)
+
+# What becomes durable at a time: bounds the unfinished files of an interrupted reconcile.
+_CHUNK_FILES = 512
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One file to bring, and the stores that have it (with the right size)."""
+
+    kind: str
+    ref: Ref
+    sources: tuple[Store, ...]
+
+    @property
+    def name(self) -> Name:
+        return self.kind, self.ref.md5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A snapshot, configuration or run that the target gets, or gets missing parts of."""
+
+    kind: str
+    md5: str
+    new: bool
+    needs: frozenset[Name]
+    """Everything it names, directly or not, that has to be brought for it; and itself."""
+    sources: tuple[Store, ...]
+    run: Run | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """An entry (or, with kind "refs", a ref) of a source that was left out, and why."""
+
+    kind: str
+    md5: str
+    source: Path
+    why: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A tag that differs (S7). `ours` is None when two sources differ and the target has none."""
+
+    name: str
+    ours: str | None
+    theirs: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `apply` will do."""
+
+    target: Path
+    creates: bool
+    copies: tuple[Copy, ...]
+    """In the order of S4."""
+    entries: tuple[Entry, ...]
+    refs: tuple[tuple[str, str], ...]
+    conflicts: tuple[Conflict, ...]
+    left: tuple[Left, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes to bring."""
+        return sum(copy.ref.size for copy in self.copies)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `apply` did."""
+
+    entries: tuple[Entry, ...]
+    """Only those that are complete in the target now, and were not before."""
+    refs: tuple[tuple[str, str], ...]
+    conflicts: tuple[Conflict, ...]
+    left: tuple[Left, ...]
+    linked: int
+    copied: int
+    size: int
+    """Files brought as hard links, as copies, and the bytes of both."""
+
+
+def plan(target: Store | str | os.PathLike[str], sources: Sequence[Store]) -> Plan:
+    """Decide what to bring. Nothing is written; a target that does not exist is an empty one.
+
+    Raises what Store.open raises for a target that is there and no store.
+    """
+    creates = False
+    here: Store | None
+    if isinstance(target, Store):
+        here, path = target, target.path
+    else:
+        path = Path(target)
+        try:
+            here = Store.open(path)
+        except NoSuchStoreError:
+            here, creates = None, True
+    return _Planner(here, path, sources).plan(creates)
+
+
+class _Planner:
+    def __init__(self, target: Store | None, path: Path, sources: Sequence[Store]) -> None:
+        self.target = target
+        self.path = path
+        self.sources = sources
+        # What each entry needs, or why it cannot come; filled by _entry.
+        self.needs: dict[Name, frozenset[Name] | str | None] = {}
+        self.located: dict[tuple[str, Ref], bool | None] = {}
+        self.copies: dict[Name, Copy] = {}
+        self.entries: dict[Name, Entry] = {}
+        self.left: list[Left] = []
+
+    def plan(self, creates: bool) -> Plan:
+        for kind in ("configs", "snapshots", "runs"):
+            found: dict[str, list[Store]] = {}
+            for source in self.sources:
+                for md5 in source.list(kind):
+                    found.setdefault(md5, []).append(source)
+            for md5 in sorted(found):
+                why = self._entry(kind, md5)
+                if isinstance(why, str):
+                    self.left.append(Left(kind, md5, found[md5][0].path, why))
+        wanted = {name for entry in self.entries.values() for name in entry.needs}
+        copies = sorted(
+            (copy for name, copy in self.copies.items() if name in wanted),
+            key=lambda copy: (KINDS.index(copy.kind), copy.ref.md5),
+        )
+        refs, conflicts = self._refs()
+        return Plan(
+            self.path,
+            creates,
+            tuple(copies),
+            tuple(self.entries.values()),
+            tuple(refs.items()),
+            tuple(conflicts),
+            tuple(self.left),
+        )
+
+    def _entry(self, kind: str, md5: str) -> frozenset[Name] | str | None:
+        """What has to be brought for an entry; a str says why it cannot come; None: it has gone
+        from the sources since they were listed, with all its parts, and nothing is amiss."""
+        name = (kind, md5)
+        if name in self.needs:
+            return self.needs[name]
+        self.needs[name] = "it names itself"
+        result: frozenset[Name] | str | None = self._look(kind, md5)
+        if isinstance(result, str) and not any(
+            os.path.lexists(store.file(kind, md5)) for store in self._stores()
+        ):
+            result = None
+        self.needs[name] = result
+        return result
+
+    def _look(self, kind: str, md5: str) -> frozenset[Name] | str:
+        why = f"{ONE[kind]} {md5} is not there"
+        for store in self._stores():
+            what = str(store.file(kind, md5))
+            try:
+                data = store.read(kind, md5)
+                manifest = canonical.load_object(data, what)
+                parts = list(references(manifest, what))
+                run = run_of(manifest, md5, what) if kind == "runs" else None
+            except (DamagedError, OSError) as error:
+                if os.path.lexists(what):
+                    why = str(error)
+                continue
+            ref = Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
+            return self._closure(kind, ref, parts, run)
+        return why
+
+    def _closure(
+        self, kind: str, ref: Ref, parts: list[tuple[str, Ref]], run: Run | None
+    ) -> frozenset[Name] | str:
+        needs: set[Name] = set()
+        missing = []
+        for part, part_ref in parts:
+            if part != "objects":
+                more = self._entry(part, part_ref.md5)
+                if not isinstance(more, frozenset):
+                    missing.append(more or f"{ONE[part]} {part_ref.md5} is not there")
+                    continue
+                needs |= more
+            there = self._locate(part, part_ref)
+            if there is None:
+                missing.append(f"{ONE[part]} {part_ref.md5} is not there whole")
+            elif not there:
+                needs.add((part, part_ref.md5))
+        if missing:
+            rest = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            return missing[0] + rest
+        if not self._locate(kind, ref):
+            needs.add((kind, ref.md5))
+        if needs:
+            name = (kind, ref.md5)
+            new = self.target is None or not self.target.has(kind, ref.md5)
+            holders = tuple(s for s in self.sources if s.has(kind, ref.md5))
+            self.entries[name] = Entry(kind, ref.md5, new, frozenset(needs), holders, run)
+        return frozenset(needs)
+
+    def _locate(self, kind: str, ref: Ref) -> bool | None:
+        """True: the target has it; False: it can be brought; None: no store has it whole."""
+        key = (kind, ref)
+        if key not in self.located:
+            self.located[key] = self._search(kind, ref)
+        return self.located[key]
+
+    def _search(self, kind: str, ref: Ref) -> bool | None:
+        if self.target is not None and self.target.size(kind, ref.md5) == ref.size:
+            return True
+        holders = tuple(s for s in self.sources if s.size(kind, ref.md5) == ref.size)
+        if not holders:
+            return None
+        self.copies[kind, ref.md5] = Copy(kind, ref, holders)
+        return False
+
+    def _stores(self) -> Iterator[Store]:
+        yield from self.sources
+        if self.target is not None:
+            yield self.target
+
+    def _refs(self) -> tuple[dict[str, str], list[Conflict]]:
+        refs: dict[str, str] = {}
+        conflicts: list[Conflict] = []
+        for name in DEFAULTS.values():
+            if self.target is not None and self._ref_is_set(self.target, name):
+                continue
+            for source in self.sources:
+                md5 = self._ref_of(source, name)
+                if md5 is not None:
+                    refs.setdefault(name, md5)
+        for name, values in sorted(self._tags().items()):
+            ours = None
+            if self.target is not None and self._ref_is_set(self.target, name):
+                ours = self._ref_of(self.target, name, complete=False)
+            if ours is None and len(values) == 1:
+                refs[name] = next(iter(values))
+            for theirs, path in values.items():
+                if ours != theirs and (ours is not None or len(values) > 1):
+                    conflicts.append(Conflict(name, ours, theirs, path))
+        return refs, conflicts
+
+    def _tags(self) -> dict[str, dict[str, Path]]:
+        tags: dict[str, dict[str, Path]] = {}
+        for source in self.sources:
+            for tag in source.tag_names():
+                md5 = self._ref_of(source, "tags/" + tag)
+                if md5 is not None:
+                    tags.setdefault("tags/" + tag, {}).setdefault(md5, source.path)
+        return tags
+
+    def _ref_is_set(self, store: Store, name: str) -> bool:
+        return os.path.lexists(store.path / "refs" / name)
+
+    def _ref_of(self, store: Store, name: str, complete: bool = True) -> str | None:
+        """The hash a ref holds if it means something in the target; else it is reported."""
+        try:
+            md5 = store.ref(name)
+        except DamagedError as error:
+            self.left.append(Left("refs", name, store.path, str(error)))
+            return None
+        if md5 is None or not complete:
+            return md5
+        kinds = [kind for kind, default in DEFAULTS.items() if default == name]
+        for kind in kinds or ("snapshots", "configs", "runs"):
+            if isinstance(self._entry(kind, md5), frozenset):
+                return md5
+        why = f"{md5}, which it names, is not there whole"
+        self.left.append(Left("refs", name, store.path, why))
+        return None
+
+
+def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Outcome:
+    """Do what a plan says; `progress(files done, files in all)` is called now and then.
+
+    Each file is verified before it gets its name in the target (S2, S10). What turns out to be
+    damaged, or has gone from the sources since, is left out with all that needs it.
+    """
+    try:
+        target = Store.open(plan.target)
+    except NoSuchStoreError:
+        target = Store.create(plan.target)
+    mover = _Mover(target, len(plan.copies), progress)
+    by_stage: dict[str, list[Copy]] = {kind: [] for kind in KINDS}
+    for copy in plan.copies:
+        by_stage[copy.kind].append(copy)
+    mover.bring(by_stage["objects"])
+    # A manifest may come only if all it names is there; a run only if its snapshots are.
+    for kind in ("configs", "snapshots", "runs"):
+        lost = {
+            (entry.kind, entry.md5)
+            for entry in plan.entries
+            if not mover.failed.keys().isdisjoint(entry.needs)
+        }
+        mover.bring([copy for copy in by_stage[kind] if copy.name not in lost])
+    entries, left = [], list(plan.left)
+    for entry in plan.entries:
+        failures = [mover.failed[name] for name in entry.needs if name in mover.failed]
+        if not failures:
+            entries.append(entry)
+        elif any(os.path.lexists(s.file(entry.kind, entry.md5)) for s in entry.sources):
+            left.append(Left(entry.kind, entry.md5, entry.sources[0].path, min(failures)))
+    refs = []
+    for name, md5 in plan.refs:
+        if any(target.has(kind, md5) for kind in ("snapshots", "configs", "runs")):
+            target.set_ref(name, md5)
+            refs.append((name, md5))
+    return Outcome(
+        tuple(entries),
+        tuple(refs),
+        plan.conflicts,
+        tuple(left),
+        mover.linked,
+        mover.done - mover.linked,
+        mover.size,
+    )
+
+
+class _Mover:
+    def __init__(
+        self, target: Store, total: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.target = target
+        self.total = total
+        self.progress = progress
+        self.failed: dict[Name, str] = {}
+        self.done = self.linked = self.size = 0
+
+    def bring(self, copies: Sequence[Copy]) -> None:
+        for first in range(0, len(copies), _CHUNK_FILES):
+            with self.target.batch() as batch:
+                for copy in copies[first : first + _CHUNK_FILES]:
+                    for source in copy.sources:
+                        file = source.file(copy.kind, copy.ref.md5)
+                        try:
+                            batch.bring(copy.kind, copy.ref.md5, file, copy.ref)
+                        except (DamagedError, FileNotFoundError) as error:
+                            why = f"{file} has gone" if isinstance(error, OSError) else str(error)
+                            self.failed[copy.name] = why
+                            continue
+                        self.failed.pop(copy.name, None)
+                        self.done += 1
+                        self.size += copy.ref.size
+                        break
+                    if self.progress is not None:
+                        self.progress(self.done + len(self.failed), self.total)
+            self.linked += batch.linked

@@ -1,0 +1,40 @@
+"""What this layer knows of a run record: from where to where, and how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wepystore.store.errors import BadJSONError
+from wepystore.store.names import EntryRef
+
+if TYPE_CHECKING:
+    from wepystore.store.store import Store
+
+
+class Run(NamedTuple):
+    """One run: hashes of the record, its snapshots and its configuration, and its length."""
+
+    md5: str
+    start: str
+    end: str
+    config: str
+    n_cycles: int
+
+
+def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
+    """The Run in a run record; BadJSONError, naming `what`, when it is none."""
+    parts = {}
+    for key, kind in (("start", "snapshots"), ("end", "snapshots"), ("config", "configs")):
+        entry = EntryRef.from_json(record.get(key), what)
+        if entry.kind != kind:
+            raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
+        parts[key] = entry.md5
+    n_cycles = record.get("n_cycles")
+    if not isinstance(n_cycles, int) or isinstance(n_cycles, bool) or n_cycles < 0:
+        raise BadJSONError(what=what, why="its n_cycles is not a number of cycles")
+    return Run(md5, parts["start"], parts["end"], parts["config"], n_cycles)
+
+
+def read_run(store: Store, md5: str) -> Run:
+    """The run with this hash. Raises MissingError, DamagedError."""
+    return run_of(store.manifest("runs", md5), md5, str(store.file("runs", md5)))
