@@ -449,3 +449,19 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_last_whole_state(
     assert caught.value.filename == reporter.path
     with h5py.File(reporter.path, "r") as file:
         assert len(file["runs/0/trajectories/7/positions"][:]) == 5
+
+
+def test_much_data_is_written_before_anybody_asks(tmp_path: Path) -> None:
+    """Memory is bounded: after the first cycle, a block goes out once 64 MiB are held."""
+    state = WalkerState(positions=np.zeros((350_000, 3)))
+    walkers = [Walker(state, 0.5) for _ in range(2)]
+    reports = [
+        {"cycle_idx": c, "new_walkers": walkers, "resampled_walkers": walkers} for c in range(7)
+    ]
+    plain = Recording(walkers, Bare(), Bare(), None, reports)
+    reporter = open_reporter(HDF5Reporter(), tmp_path / "job", plain)
+    for report in reports:
+        reporter.report(**report)
+    with h5py.File(reporter.path, "r") as file:
+        assert len(file["runs/0/trajectories/0/positions"]) == 5
+    reporter.cleanup()

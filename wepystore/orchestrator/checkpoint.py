@@ -68,8 +68,8 @@ class Checkpointer:
         return end
 
     def _remove(self, entries: set[tuple[str, str]]) -> None:
-        # What names something goes before what it names, so that no reader ever sees
-        # a name whose parts are gone (S4, backwards).
+        # What names something goes, durably, before what it names: no reader, not even
+        # after a crash, sees a name whose parts are gone (S4, backwards).
         for kind in ("runs", "snapshots"):
             for each, md5 in sorted(entries):
                 if each == kind and not (kind == "snapshots" and self._named_by_runs(md5)):
@@ -82,7 +82,8 @@ class Checkpointer:
         }
         for kind, md5 in sorted(entries):
             if kind == "objects" and md5 not in needed:
-                self._store.remove(kind, md5)
+                # If a crash undoes this, an object is left that nothing names: harmless.
+                self._store.remove(kind, md5, durable=False)
 
     def _named_by_runs(self, snapshot: str) -> bool:
         # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).

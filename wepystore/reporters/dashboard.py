@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,6 +60,8 @@ class DashboardReporter(Reporter):
 
     suffix: ClassVar[str] = ".dash.org"
 
+    _begun = False
+
     def init(
         self,
         *,
@@ -85,6 +88,7 @@ class DashboardReporter(Reporter):
             self._recall(self._resume_at)
         self._clock = time.monotonic()
         self._next = 0.0
+        self._begun = True
         self._write()
 
     def report(self, **report: Any) -> None:
@@ -126,6 +130,8 @@ class DashboardReporter(Reporter):
 
     def flush(self) -> None:
         """Write the page, with the sums so far kept in it for a later `resume`."""
+        if not self._begun:
+            return
         state = {"totals": asdict(self._totals), "warps": list(self._warps), "since": self._since}
         line = json.dumps(state, separators=(",", ":"))
         if not self._flushed or self._flushed[-1] != line:
@@ -178,7 +184,7 @@ class DashboardReporter(Reporter):
         self._next = time.monotonic() + _EVERY_S
 
     def _page(self) -> Iterable[str]:
-        name = self.path.rpartition("/")[2].removesuffix(self.suffix)
+        name = os.path.basename(self.path).removesuffix(self.suffix)
         yield f"#+TITLE: {name}"
         yield from self._simulation()
         yield from self._weight_section()

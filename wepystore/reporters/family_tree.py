@@ -32,7 +32,7 @@ from wepystore.reporters.records import decision_numbers, parents, table_record_
 #: The first line of a spool: JSON padded to this length, so that records are aligned.
 _HEADER = 1024
 
-# The spool is appended to when this much waits, or for this long.
+# The spool is appended to when this much waits, or after this long.
 _MAX_WAITING = 1 << 20
 _MAX_AGE_S = 10.0
 
@@ -80,7 +80,7 @@ class FamilyTreeReporter(Reporter):
         self._dtype: np.dtype[Any] | None = None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._oldest = 0.0
+        self._written = time.monotonic()
         self._n_cycles = 0
         self._composed = 0
         with named_errors(self._spool_path):
@@ -120,7 +120,7 @@ class FamilyTreeReporter(Reporter):
             _note_regions(rows["region"], records)
         self._add(rows.tobytes())
         self._n_cycles = cycle + 1
-        if self._waiting_bytes >= _MAX_WAITING or time.monotonic() - self._oldest >= _MAX_AGE_S:
+        if self._waiting_bytes >= _MAX_WAITING or time.monotonic() - self._written >= _MAX_AGE_S:
             self._write_waiting()
 
     def flush(self) -> None:
@@ -166,8 +166,6 @@ class FamilyTreeReporter(Reporter):
         self._add(header.ljust(_HEADER - 1) + b"\n")
 
     def _add(self, data: bytes) -> None:
-        if not self._waiting:
-            self._oldest = time.monotonic()
         self._waiting.append(data)
         self._waiting_bytes += len(data)
 
@@ -178,6 +176,7 @@ class FamilyTreeReporter(Reporter):
             self._spool.flush()
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._written = time.monotonic()
 
     def _restore_spool(self) -> bool:
         """True if there is a spool to go on with, made from the GEXF if need be."""

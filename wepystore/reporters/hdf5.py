@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,8 @@ _REPORT_KEYS = {
 }
 
 # A block is written when any of these is reached: so much memory, so many
-# cycles, so old. The file of a running job is then never further behind.
+# cycles, so long since the last one. So the file of a running job is never much
+# behind, and where cycles take long, each is written when it is done.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CYCLES = 512
 _MAX_AGE_S = 10.0
@@ -77,7 +79,7 @@ class HDF5Reporter(Reporter):
         self._data: list[tuple[Any, ...]] = []
         self._first_cycle = 0
         self._bytes = 0
-        self._oldest = 0.0
+        self._written = time.monotonic()
 
     def annotate(self, **facts: Any) -> None:
         """Keep facts (hashes, seed) as attributes of the run in the file."""
@@ -111,7 +113,7 @@ class HDF5Reporter(Reporter):
             try:
                 if self._resume_at:
                     self._open(create=False)
-                    self._writer.adopt(tables, self._resume_at)
+                    self._adopt(tables, self._resume_at)
                     self._started = True
                 else:
                     self._open(create=True)
@@ -121,9 +123,6 @@ class HDF5Reporter(Reporter):
                 self._writer.annotate(self._facts)
                 assert self._hdf5 is not None
                 self._hdf5.commit()
-            except ValueError as error:
-                self._abandon()
-                raise OSError(None, f"this file cannot be continued: {error}", self.path) from error
             except BaseException:
                 self._abandon()
                 raise
@@ -131,6 +130,13 @@ class HDF5Reporter(Reporter):
     def _open(self, create: bool) -> None:
         self._hdf5 = JournaledHDF5(self.path, create)
         self._writer = RunWriter(self._hdf5.file)
+
+    def _adopt(self, tables: Mapping[str, Any], n_cycles: int) -> None:
+        try:
+            self._writer.adopt(tables, n_cycles)
+        except ValueError as error:
+            message = f"cannot be continued: it {error}"
+            raise OSError(errno.EINVAL, message, self.path) from error
 
     def _create(
         self,
@@ -165,7 +171,6 @@ class HDF5Reporter(Reporter):
         now = time.monotonic()
         if not self._walkers:
             self._first_cycle = int(report["cycle_idx"])
-            self._oldest = now
         # States of this package cannot change, so holding on to one is as good
         # as copying it; of another's, nobody knows.
         self._walkers.append([_unchanging(walker.state) for walker in walkers])
@@ -176,7 +181,7 @@ class HDF5Reporter(Reporter):
             not self._started
             or self._bytes >= _MAX_BYTES
             or len(self._walkers) >= _MAX_CYCLES
-            or now - self._oldest >= _MAX_AGE_S
+            or now - self._written >= _MAX_AGE_S
         ):
             # The first cycle goes out at once: what is wrong shows up at once.
             self._started = True

@@ -48,11 +48,14 @@ class WalkerReporter(Reporter):
 
     suffix: ClassVar[str] = ".walkers.dcd"
 
+    _writer: DCDWriter | None = None
+    _walkers: Sequence[Any] | None = None
+
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Parse the topology."""
         topology = getattr(runner, "topology", None)
         self._writer = DCDWriter(topology) if topology else None
-        self._walkers: Sequence[Any] | None = None
+        self._walkers = None
         self._next = time.monotonic() + _LEAST_S
 
     def report(self, **report: Any) -> None:

@@ -249,10 +249,7 @@ class RunWriter:
         fields : {name: for each walker, its array of every cycle}
         """
         n_cycles, n_walkers = weights.shape
-        stacks = {
-            name: [np.stack(arrays).reshape(n_cycles, *feature(arrays[0]).shape) for arrays in each]
-            for name, each in fields.items()
-        }
+        stacks = {name: [_stacked(arrays) for arrays in each] for name, each in fields.items()}
         while len(self._trajectories) < n_walkers:
             walker = len(self._trajectories)
             shapes = {name: each[walker].shape[1:] for name, each in stacks.items()}
@@ -309,6 +306,15 @@ class RunWriter:
         attributes = self._file["runs/0"].attrs
         for name, value in facts.items():
             attributes[name] = value
+
+
+def _stacked(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """One array of all frames, of rank 2 at least."""
+    first = arrays[0]
+    if first.ndim == 0:
+        return np.array(arrays, dtype=np.float64)[:, None]
+    # np.stack does the same and spends its time on checking shapes in Python.
+    return np.concatenate(arrays).reshape(len(arrays), *first.shape)
 
 
 def _extendable(group: Any, name: str, shape: tuple[int, ...], dtype: Any, rows: int) -> _Column:

@@ -12,6 +12,7 @@ stored, not compressed, with a fixed date and in a fixed order: one entry, one f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -45,12 +46,16 @@ _END = b"PK\x05\x06"
 _END_SIZE = 22 + len(TAIL)
 
 
-def write(store: Store, kind: str, md5: str, file: str | os.PathLike[str]) -> None:
+def write(
+    store: Store, kind: str, md5: str, file: str | os.PathLike[str], replace: bool = True
+) -> None:
     """Write an entry and all it names to a file, whole or not at all; the same bytes every time.
 
-    Replaces the file if it is there. Raises MissingError, DamagedError, IncompleteError.
+    Raises MissingError, DamagedError, IncompleteError, and FileExistsError unless it may replace.
     """
     path = Path(file)
+    if not replace and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     members = _members(store, kind, md5)
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -72,10 +77,9 @@ def write(store: Store, kind: str, md5: str, file: str | os.PathLike[str]) -> No
             stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException:
+        publish.move(part, path, replace)
+    finally:
         part.unlink(missing_ok=True)
-        raise
     publish.sync_directory(path.parent)
 
 

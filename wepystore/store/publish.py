@@ -202,6 +202,20 @@ def make_directory(path: Path) -> set[Path]:
     return {path.parent}
 
 
+def move(source: Path, final: Path, replace: bool) -> None:
+    """Give a file that is no entry (a ref, an export) its name: FileExistsError, or replace."""
+    if not replace:
+        try:
+            os.link(source, final)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            if os.path.lexists(final):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+    os.replace(source, final)
+
+
 def place(unfinished: Unfinished, quarantine: Path) -> bool:
     """Give a file its final name; True if the name is new, False if it was there, whole.
 

@@ -220,13 +220,13 @@ class Store:
         with self.batch() as batch:
             return batch.put(kind, data)
 
-    def remove(self, kind: str, md5: str) -> None:
+    def remove(self, kind: str, md5: str, durable: bool = True) -> None:
         """Take an entry away (a superseded checkpoint of a job's own store); missing is fine."""
         from wepystore.store import publish
 
         file = self.file(kind, md5)
         file.unlink(missing_ok=True)
-        if file.parent.is_dir():
+        if durable and file.parent.is_dir():
             publish.sync_directory(file.parent)
 
     # ---- refs
@@ -412,15 +412,9 @@ def _write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> N
     try:
         os.write(descriptor, data)
         publish.sync(descriptor)
-        if replace:
-            os.replace(tmp, file)
-        else:
-            try:
-                os.link(tmp, file)
-            except FileExistsError:
-                raise StoreExistsError(path=root) from None
-            except OSError:
-                os.rename(tmp, file)
+        publish.move(tmp, file, replace)
+    except FileExistsError:
+        raise StoreExistsError(path=root) from None
     finally:
         tmp.unlink(missing_ok=True)
     for directory in changed | {file.parent}:

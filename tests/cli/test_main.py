@@ -1,0 +1,269 @@
+"""The program: help, wrong usage, errors as one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.cli.conftest import Wepy, World
+from wepystore.cli import console, get
+from wepystore.cli.main import COMMANDS, main
+from wepystore.errors import (
+    ConflictError,
+    DamagedError,
+    FailedError,
+    StoppedError,
+    UntrustedError,
+    UsageError,
+    WepystoreError,
+)
+
+
+def test_help_lists_all_commands(wepy: Wepy) -> None:
+    """--help, -h and help go to stdout with exit status 0 and name every command."""
+    for line in ("--help", "-h", "help"):
+        result = wepy(line)
+        assert result.status == 0 and result.err == ""
+        assert all(f"\n  {name} " in result.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(wepy: Wepy, command: str) -> None:
+    """The first line of a module is its line in `wepy --help`; its usage is docopt's."""
+    for line in (f"{command} --help", f"help {command}", f"{command} -h nonsense --nonsense"):
+        result = wepy(line)
+        assert result.status == 0
+        assert result.lines[0] == COMMANDS[command]
+        assert f"Usage:\n  wepy {command}" in result.out
+    doc = import_module(f"wepystore.cli.{command}").__doc__ or ""
+    assert "--debug" not in doc.partition("Options:")[2]
+
+
+def test_version(wepy: Wepy) -> None:
+    """--version prints one line."""
+    from wepystore import __version__
+
+    assert wepy("--version").lines == [f"wepystore {__version__}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("", "no command"),
+        ("lss", "did you mean 'ls'"),
+        ("--hepl", "no option '--hepl'"),
+        ("help reconsile", "did you mean 'reconcile'"),
+        ("ls", "configs, runs, snapshots"),
+        ("ls snapshot", "'snapshot'; did you mean 'snapshots'"),
+        ("ls zebras", "'zebras'; there are configs, runs, snapshots"),
+        ("ls snapshots a b", "'b' is one word too many"),
+        ("ls snapshots --lnog", "'--lnog'; did you mean '--long'"),
+        ("ls snapshots --lon", "'--lon'; did you mean '--long'"),
+        ("ls snapshots --long=1", "--long takes no value"),
+        ("ls snapshots -x", "no option '-x'"),
+        ("ls snapshots -lx", "no option '-x' (in '-lx')"),
+        ("get snapshot", "HASH is missing"),
+        ("get snapshots x", "'snapshots'; did you mean 'snapshot'"),
+        ("get snapshot x y z", "'z' is one word too many"),
+        ("get snapshot x --output", "--output needs a value"),
+        ("get snapshot x -O", "-O needs a value"),
+        ("add config", "FILE is missing"),
+        ("add", "config, snapshot"),
+        ("create", "orch"),
+        ("create orhc", "did you mean 'orch'"),
+        ("create orch a b", "'b' is one word too many"),
+        ("init a b", "'b' is one word too many"),
+        ("reconcile a b", "'a'"),
+        ("reconcile orch", "TARGET, SOURCE are missing"),
+        ("reconcile orch a", "SOURCE is missing"),
+        ("show", "HASH is missing"),
+        ("log a b", "'b' is one word too many"),
+        ("tag a b c d", "'d' is one word too many"),
+        ("tag --delete a b c", "do not go together"),
+        ("tag --delete", "NAME is missing"),
+    ],
+)
+def test_wrong_usage_names_the_word(wepy: Wepy, line: str, word: str) -> None:
+    """Exit status 2; the first line says which word is wrong; nothing on stdout."""
+    result = wepy(line)
+    assert result.status == 2 and result.out == ""
+    first, *hints = result.err.splitlines()
+    assert first.startswith("wepy: error: ") and word in first
+    assert hints and all(hint.startswith("  usage: wepy ") for hint in hints)
+
+
+words = st.sampled_from(
+    [
+        "ls",
+        "snapshots",
+        "tag",
+        "get",
+        "snapshot",
+        "-O",
+        "--json",
+        "-d",
+        "--",
+        "-",
+        "show",
+        "zz",
+        "--x=",
+    ]
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(argv=st.lists(words | st.text(max_size=5), max_size=5))
+def test_no_command_line_gives_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    """Whatever is typed ends in an exit status of the table, and an error in one line."""
+    os.environ.pop("WEPY_ORCH", None)
+    os.chdir(tmp_path)
+    status = main(argv)
+    err = capsys.readouterr().err
+    assert status in (0, 1, 2, 3) and "bug" not in err and "Traceback" not in err
+    assert status == 0 or err.startswith("wepy: error: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FailedError("why\nnot"), 1),
+        (UsageError("why not"), 2),
+        (DamagedError("why not"), 3),
+        (ConflictError("why not"), 4),
+        (UntrustedError("why not"), 5),
+        (StoppedError("why not"), 75),
+        (OSError(28, "No space left on device", "/x/why not"), 1),
+        (PermissionError(13, "Permission denied", "/x/why not"), 1),
+        (ValueError("why not"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_is_one_line_and_a_status(
+    wepy: Wepy, world: World, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int
+) -> None:
+    """One place maps errors to exit statuses; a traceback is shown only with --debug."""
+
+    def fail(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(get, "open_store", fail)
+    result = wepy("get snapshot 1234")
+    assert result.status == status and result.out == "" and result.err.count("\n") == 1
+    assert ("bug" in result.err) == isinstance(error, ValueError)
+    if not isinstance(error, KeyboardInterrupt):
+        assert "why not" in result.err and result.err.startswith("wepy: error: ")
+    for line in ("--debug get snapshot 1234", "get snapshot 1234 --debug"):
+        result = wepy(line)
+        assert result.status == status and "Traceback" in result.err
+
+
+def test_the_store_is_found(
+    wepy: Wepy, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ORCH; else $WEPY_ORCH; else upwards a store or a .orch; else it says where it looked."""
+    hashes = sorted([world.start, world.end])
+    assert wepy("ls snapshots", world.store.path).lines == hashes
+    inside = world.store.path / "refs" / "tags"
+    monkeypatch.chdir(inside)
+    assert wepy("ls snapshots").lines == hashes
+    project = tmp_path / "project"
+    (project / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(project / "a" / "b")
+    result = wepy("ls snapshots")
+    assert result.status == 1 and str(project / "a" / "b") in result.err
+    world.store.path.rename(project / ".orch")
+    assert wepy("ls snapshots").lines == hashes
+    assert wepy("ls snapshots", project).lines == hashes
+    wepy("create orch /", tmp_path / "other")
+    wepy("create orch", tmp_path / "other")
+    monkeypatch.setenv("WEPY_ORCH", str(tmp_path / "other"))
+    assert wepy("ls snapshots").lines == []
+    assert wepy("ls snapshots .").status == 1
+    monkeypatch.setenv("WEPY_ORCH", str(tmp_path / "none"))
+    assert "no store at" in wepy("ls snapshots").err
+
+
+@pytest.mark.parametrize("line", ["ls snapshots", "log", "show 1234", "get config 1234", "tag"])
+def test_what_is_no_store_is_an_error(wepy: Wepy, tmp_path: Path, line: str) -> None:
+    """No such path, a plain directory, a file and a damaged store, each in one line."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "wepystore.json").write_text("{")
+    command, *rest = line.split(" 1234")
+    for name, status in (("none", 1), ("plain", 1), ("file", 1), ("bad", 3)):
+        result = wepy(f"{command} {name}" + " 1234" * bool(rest))
+        assert result.status == status and result.out == ""
+        assert name in result.err and result.err.count("\n") == 1
+
+
+def run_python(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter."""
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, *map(str, argv)], capture_output=True, text=True, **options
+    )
+
+
+def test_as_a_program(world: World) -> None:
+    """`python -m wepystore` is the same program; its exit status is the command's."""
+    good = run_python("-m", "wepystore", "ls", "runs", world.store.path)
+    assert (good.returncode, good.stdout) == (0, f"{world.start}, {world.end}\n")
+    bad = run_python("-m", "wepystore", "ls", "zebras")
+    assert bad.returncode == 2 and bad.stdout == "" and "zebras" in bad.stderr
+
+
+def test_a_reader_that_goes_is_no_error(world: World) -> None:
+    """`wepy ls … | head -1`: quiet."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "wepystore", "ls", "snapshots", world.store.path],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writer)
+    assert done.stderr == b"" and done.returncode == 141
+
+
+def test_an_ascii_terminal_is_no_error(world: World) -> None:
+    """Names that cannot be printed are escaped."""
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = run_python("-m", "wepystore", "log", world.store.path, env=env)
+    assert done.returncode == 0 and "\\u2026" in done.stdout
+
+
+def test_console_talks_on_the_right_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers on stdout; notes, warnings and errors on stderr, each in one line."""
+    here = console.Console()
+    here.out("answer")
+    here.json({"a": "é"})
+    here.note("note")
+    here.warn("two\nlines")
+    here.error("two\nlines")
+    out, err = capsys.readouterr()
+    assert out == 'answer\n{\n  "a": "é"\n}\n'
+    assert err == "note\nwepy: warning: two lines\nwepy: error: two lines\n"
+    assert not here.stderr_is_terminal and here.rich().stderr
+
+
+def test_every_error_has_a_message() -> None:
+    """Every error class of the package fills its docstring to one line."""
+    for name in ("wepystore.store.errors", "wepystore.cli.get", "wepystore.cli.tag"):
+        for thing in vars(import_module(name)).values():
+            if isinstance(thing, type) and issubclass(thing, WepystoreError):
+                fields = dict.fromkeys(
+                    "message path why found known text kinds hint count candidates expected what "
+                    "md5 kind file needed missing name directory".split(),
+                    "X",
+                )
+                error = thing("X") if "{message}" in (thing.__doc__ or "") else thing(**fields)
+                assert "\n" not in str(error) and "{" not in str(error) and error.exit_status

@@ -1,0 +1,98 @@
+"""What several commands need: finding the store, reading numbers, short forms."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from wepystore.errors import FailedError, UsageError
+from wepystore.store import Ref, Store
+from wepystore.store.store import MARK
+
+HIDDEN = ".orch"
+
+
+class NoStoreHereError(FailedError):
+    """no store was named and none was found: $WEPY_ORCH is not set, and neither {start} nor a
+    directory above it is a store or holds a {hidden}; 'wepy create orch' makes one here"""
+
+
+def open_store(path: str | None) -> Store:
+    """The store a user means: the path; else $WEPY_ORCH; else the nearest one upwards.
+
+    A directory that holds a `.orch` stands for it. Raises NoStoreHereError and as Store.open.
+    """
+    named = path or os.environ.get("WEPY_ORCH")
+    if named:
+        root = Path(named)
+        if not (root / MARK).exists() and (root / HIDDEN / MARK).exists():
+            root = root / HIDDEN
+        return Store.open(root)
+    start = Path.cwd()
+    for directory in (start, *start.parents):
+        for root in (directory, directory / HIDDEN):
+            if (root / MARK).exists():
+                return Store.open(root)
+    raise NoStoreHereError(start=start, hidden=HIDDEN)
+
+
+def positive_number(text: str, word: str) -> float:
+    """The number a user typed for `word` (> 0, finite). Raises UsageError."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise UsageError(f"{word} is {text!r} and must be a number above 0") from None
+    if not (math.isfinite(number) and number > 0):
+        raise UsageError(f"{word} is {text} and must be a number above 0")
+    return number
+
+
+def positive_int(text: str, word: str) -> int:
+    """The whole number a user typed for `word` (>= 1). Raises UsageError."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise UsageError(f"{word} is {text!r} and must be a whole number above 0") from None
+    if number < 1:
+        raise UsageError(f"{word} is {text} and must be a whole number above 0")
+    return number
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as people read it: 512 B, 11.5 MB (powers of 1000)."""
+    if size < 1000:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        number /= 1000
+        if number < 999.95 or unit == "TB":
+            break
+    return f"{number:.1f} {unit}"
+
+
+def names_of(store: Store) -> dict[str, list[str]]:
+    """For each hash, what refers to it: "default", "tag: bound"."""
+    names: dict[str, list[str]] = {}
+    for default in ("default-snapshot", "default-config"):
+        md5 = store.ref(default)
+        if md5 is not None:
+            names.setdefault(md5, []).append("default")
+    for tag, md5 in store.tags().items():
+        names.setdefault(md5, []).append(f"tag: {tag}")
+    return names
+
+
+def total_size(refs: Iterable[tuple[str, Ref]]) -> int:
+    """Bytes of what a manifest names."""
+    return sum(ref.size for _, ref in refs)
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of aligned columns; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

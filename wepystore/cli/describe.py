@@ -1,0 +1,201 @@
+"""Entries in words: from manifests and headers of .npy files alone; nothing is unpickled (S9)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from wepystore.cli.common import size_text, total_size
+from wepystore.store import Ref, Store
+
+_NPY = b"\x93NUMPY"
+_REF = frozenset(("md5", "sha256", "size"))
+# Values longer than this are cut in the text; --json has them whole.
+_WIDTH = 72
+
+
+def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
+    """The text of `wepy show` for one entry, without its heading. Raises as Store.manifest."""
+    if kind == "objects":
+        yield _object(store, Ref(md5, "", store.size(kind, md5) or 0))
+        return
+    manifest = store.manifest(kind, md5)
+    parts = store.references(kind, md5)
+    pickled = sum(1 for _ in _pickles(manifest))
+    if kind != "runs":
+        yield f"{len(parts)} objects, {size_text(total_size(parts))}, {pickled} of them pickled"
+    if kind == "snapshots":
+        yield from _walkers(store, manifest.get("walkers"))
+    for key, value in manifest.items():
+        if key not in ("type", "format", "walkers"):
+            yield from _tree(store, key, value, 0)
+
+
+def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
+    """The entry for programs: its manifest, and for each object its size and what it is."""
+    if kind == "objects":
+        size = store.size(kind, md5)
+        return {"kind": kind, "hash": md5, "size": size, **_npy(store, md5)}
+    manifest = store.manifest(kind, md5)
+    pickled = {ref["md5"] for ref in _pickles(manifest)}
+    objects = {
+        ref.md5: {
+            "size": ref.size,
+            "here": store.size(part, ref.md5) == ref.size,
+            "pickled": ref.md5 in pickled,
+            **_npy(store, ref.md5),
+        }
+        for part, ref in store.references(kind, md5)
+        if part == "objects"
+    }
+    return {"kind": kind, "hash": md5, "manifest": manifest, "objects": objects}
+
+
+def npy_header(data: bytes) -> tuple[str, tuple[int, ...]] | None:
+    """(dtype, shape) from the first bytes of a .npy file (versions 1 to 3); None if it is none."""
+    if not data.startswith(_NPY) or len(data) < 12:
+        return None
+    width = 2 if data[6] == 1 else 4
+    length = int.from_bytes(data[8 : 8 + width], "little")
+    try:
+        fields = ast.literal_eval(data[8 + width : 8 + width + length].decode("latin-1").strip())
+        descr, shape = fields["descr"], fields["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        return None
+    if isinstance(descr, str) and isinstance(shape, tuple) and all(type(n) is int for n in shape):
+        return descr, shape
+    return None
+
+
+def _npy(store: Store, md5: str) -> dict[str, Any]:
+    header = _header(store, md5)
+    return {} if header is None else {"dtype": header[0], "shape": list(header[1])}
+
+
+def _header(store: Store, md5: str) -> tuple[str, tuple[int, ...]] | None:
+    try:
+        with open(store.file("objects", md5), "rb") as file:
+            return npy_header(file.read(4096))
+    except FileNotFoundError:
+        return None
+
+
+def _walkers(store: Store, walkers: Any) -> Iterator[str]:
+    if not isinstance(walkers, dict):
+        return
+    weights = walkers.get("weights")
+    if isinstance(weights, list) and weights and all(_is_number(w) for w in weights):
+        yield (
+            f"{len(weights)} walkers, weights {min(weights):.4g} to {max(weights):.4g}, "
+            f"sum {sum(weights):.12g}"
+        )
+    states = walkers.get("states")
+    if isinstance(states, list) and all(isinstance(state, int) for state in states):
+        yield f"{len(set(states))} different states"
+    groups = walkers.get("groups", [walkers])
+    for group in groups if isinstance(groups, list) else []:
+        fields = group.get("fields") if isinstance(group, dict) else None
+        for name, ref in sorted(fields.items()) if isinstance(fields, dict) else []:
+            if _is_ref(ref):
+                yield f"  {name}: {_object(store, Ref.from_json(ref, name), name)}"
+
+
+def _object(store: Store, ref: Ref, field: str = "") -> str:
+    header = _header(store, ref.md5)
+    text = f"object {ref.md5[:8]}…, {size_text(ref.size)}"
+    if header is not None:
+        dtype, shape = header
+        atoms = f", {shape[1]} atoms" if field == "positions" and len(shape) == 3 else ""
+        text = f"array {'×'.join(map(str, shape)) or 'scalar'} {dtype}{atoms}, {text}"
+    if store.size("objects", ref.md5) is None:
+        text += ", MISSING"
+    return text
+
+
+def _tree(store: Store, name: str, value: Any, depth: int) -> Iterator[str]:
+    """A value of a manifest: components with their parameters, one a line, indented."""
+    pad = "  " * depth
+    if isinstance(value, dict) and depth < 40:
+        if _is_ref(value):
+            yield f"{pad}{name}: {_object(store, Ref.from_json(value, name))}"
+            return
+        if value.keys() == _REF | {"kind"}:
+            yield f"{pad}{name}: {value['md5']}"
+            return
+        if _is_ref(value.get("pickle")):
+            ref = Ref.from_json(value["pickle"], name)
+            yield f"{pad}{name}: PICKLED {_cut(value.get('of', ''))}, {_object(store, ref)}"
+            return
+        if len(value) == 1:
+            (key, inner), *_ = value.items()
+            if key == "component" and isinstance(inner, dict):
+                yield from _component(store, name, inner, depth)
+                return
+            if key == "array" and isinstance(inner, dict) and "shape" in inner:
+                yield f"{pad}{name}: array {_cut(inner.get('data'))}"
+                return
+            if key in ("array", "text", "float"):
+                yield from _tree(store, name, inner, depth)
+                return
+            if key == "dict":
+                value = inner
+        if isinstance(value, dict):
+            yield f"{pad}{name}:" + ("" if value else " {}")
+            for key, inner in value.items():
+                yield from _tree(store, key, inner, depth + 1)
+            return
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        yield f"{pad}{name}:"
+        for number, item in enumerate(value[:20]):
+            yield from _tree(store, f"[{number}]", item, depth + 1)
+        if len(value) > 20:
+            yield f"{pad}  … and {len(value) - 20} more"
+        return
+    yield f"{pad}{name}: {_cut(value)}"
+
+
+def _component(store: Store, name: str, component: dict[str, Any], depth: int) -> Iterator[str]:
+    yield f"{'  ' * depth}{name}: {_cut(component.get('class'))}"
+    for part in ("params", "state"):
+        values = component.get(part)
+        if isinstance(values, dict):
+            for key, inner in values.items():
+                label = key if part == "params" else f"({part}) {key}"
+                yield from _tree(store, label, inner, depth + 1)
+
+
+def _pickles(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if _is_ref(value.get("pickle")):
+            yield value["pickle"]
+        for inner in value.values():
+            yield from _pickles(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pickles(inner)
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == _REF
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cut(value: Any) -> str:
+    text = value if isinstance(value, str) else _plain(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        # Only what is shown is turned into text: some lists are long.
+        return "[" + ", ".join(_plain(item) for item in value[:30]) + "]"
+    return str(value)

@@ -1,0 +1,113 @@
+"""Show which runs led from which snapshot to which.
+
+Usage:
+  wepy log [options] [ORCH]
+
+Prints every snapshot, the latest descendants first, with the runs that ended in it.
+
+Options:
+  --json  Print JSON, ancestors first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+from wepystore.cli.common import names_of, open_store
+from wepystore.cli.console import Console
+from wepystore.errors import DamagedError
+from wepystore.store import Store
+from wepystore.store.runs import Run, run_of
+
+INCOMPLETE = 3
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Print the history."""
+    store = open_store(args["ORCH"])
+    names = names_of(store)
+    runs, damaged = _runs(store)
+    here = set(store.list("snapshots"))
+    ends: dict[str, list[Run]] = {}
+    for run, _ in runs:
+        ends.setdefault(run.end, []).append(run)
+    records = {run.md5: record for run, record in runs}
+    history = order(here, [run for run, _ in runs])
+    if args["--json"]:
+        console.json(
+            [
+                {
+                    "hash": md5,
+                    "names": names.get(md5, []),
+                    "here": md5 in here,
+                    "runs": [_facts(run, records[run.md5]) for run in ends.get(md5, ())],
+                }
+                for md5 in history
+            ]
+        )
+    else:
+        for md5 in reversed(history):
+            shown = f" ({', '.join(names[md5])})" if md5 in names else ""
+            console.out(f"snapshot {md5}{shown}" + ("" if md5 in here else " (not in this store)"))
+            for run in ends.get(md5, ()):
+                console.out("    " + _line(_facts(run, records[run.md5])))
+    for text in damaged:
+        console.warn(text)
+    return INCOMPLETE if damaged else 0
+
+
+def order(snapshots: set[str], runs: list[Run]) -> list[str]:
+    """The hashes of all snapshots, each after all it descends from; ties in order of hash."""
+    everything = snapshots | {run.start for run in runs} | {run.end for run in runs}
+    parents: dict[str, set[str]] = {md5: set() for md5 in everything}
+    children: dict[str, set[str]] = {md5: set() for md5 in everything}
+    for run in runs:
+        if run.start != run.end:
+            parents[run.end].add(run.start)
+            children[run.start].add(run.end)
+    ready = [md5 for md5 in everything if not parents[md5]]
+    heapq.heapify(ready)
+    done: list[str] = []
+    while ready:
+        md5 = heapq.heappop(ready)
+        done.append(md5)
+        for child in children[md5]:
+            parents[child].discard(md5)
+            if not parents[child]:
+                heapq.heappush(ready, child)
+    # Only made-up records can go round in a circle; they are shown all the same.
+    return done + sorted(everything.difference(done))
+
+
+def _runs(store: Store) -> tuple[list[tuple[Run, dict[str, Any]]], list[str]]:
+    runs, damaged = [], []
+    for md5 in store.list("runs"):
+        try:
+            record = store.manifest("runs", md5)
+            runs.append((run_of(record, md5, str(store.file("runs", md5))), record))
+        except DamagedError as error:
+            damaged.append(str(error))
+    return sorted(runs, key=lambda item: item[0][1:]), damaged
+
+
+def _facts(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+    facts = {"run": run.md5, **run._asdict()}
+    del facts["md5"]
+    for key in ("n_steps", "seed", "reproducible", "execution"):
+        if key in record:
+            facts[key] = record[key]
+    return facts
+
+
+def _line(facts: dict[str, Any]) -> str:
+    cycles = f"{facts['n_cycles']} cycle" + "s" * (facts["n_cycles"] != 1)
+    steps = f" of {facts['n_steps']} steps" if "n_steps" in facts else ""
+    seed = f", seed {facts['seed']}" if "seed" in facts else ""
+    execution = facts.get("execution")
+    begin = execution.get("begin") if isinstance(execution, dict) else None
+    when = f", {begin}" if isinstance(begin, str) else ""
+    return (
+        f"run {facts['start'][:8]}…, {facts['end'][:8]}…: {cycles}{steps}, "
+        f"config {facts['config'][:8]}…{seed}{when}"
+    )

@@ -1,0 +1,106 @@
+"""List the snapshots, configurations or runs of a store.
+
+Usage:
+  wepy ls (snapshots|configs|runs) [options] [ORCH]
+
+Prints one hash a line, sorted; a run as 'START, END'. What is incomplete or damaged is listed
+too, and reported on stderr (exit status 3).
+
+Options:
+  -l --long  A table with more about each.
+  --json     Print JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wepystore.cli.common import names_of, open_store, size_text, table, total_size
+from wepystore.cli.console import Console
+from wepystore.errors import DamagedError
+from wepystore.store import Store
+from wepystore.store.names import ONE
+from wepystore.store.runs import Run, run_of
+
+INCOMPLETE = 3
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """List one kind."""
+    store = open_store(args["ORCH"])
+    kind = next(kind for kind in ("snapshots", "configs", "runs") if args[kind])
+    names = names_of(store) if args["--long"] or args["--json"] else {}
+    items = [_item(store, kind, md5, names) for md5 in store.list(kind)]
+    if kind == "runs":
+        # By snapshots, as they are shown; the hash of the record settles the rest.
+        items.sort(key=lambda item: (item.get("start", "~"), item.get("end", ""), item["hash"]))
+    if args["--json"]:
+        console.json(items)
+    elif args["--long"]:
+        for line in table([_heading(kind), *(_row(kind, item) for item in items)]) if items else []:
+            console.out(line)
+    else:
+        for item in items:
+            if kind != "runs":
+                console.out(item["hash"])
+            elif "start" in item:
+                console.out(f"{item['start']}, {item['end']}")
+    bad = [item for item in items if item["state"] != "complete"]
+    for item in bad:
+        console.warn(f"{ONE[kind]} {item['hash']}: {item['why']}")
+    return INCOMPLETE if bad else 0
+
+
+def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dict[str, Any]:
+    """What there is to say of an entry; "state" is complete, incomplete or damaged."""
+    item: dict[str, Any] = {"hash": md5}
+    if names:
+        item["names"] = names.get(md5, [])
+    try:
+        manifest = store.manifest(kind, md5)
+        if kind == "runs":
+            run = run_of(manifest, md5, str(store.file(kind, md5)))
+            item.update(run._asdict())
+            del item["md5"]
+        else:
+            item["size"] = total_size(store.references(kind, md5))
+        if kind == "snapshots":
+            item["n_walkers"] = _count(manifest)
+        missing = store.missing(kind, md5)
+    except DamagedError as error:
+        item.update(state="damaged", why=str(error))
+        return item
+    item["state"] = "incomplete" if missing else "complete"
+    if missing:
+        first = f"{ONE[missing[0][0]]} {missing[0][1].md5}"
+        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        item["why"] = f"incomplete: {first}{rest} missing; bring it with 'wepy reconcile orch'"
+        item["missing"] = [{"kind": part, **ref.to_json()} for part, ref in missing]
+    return item
+
+
+def _count(manifest: dict[str, Any]) -> int | None:
+    walkers = manifest.get("walkers")
+    weights = walkers.get("weights") if isinstance(walkers, dict) else None
+    return len(weights) if isinstance(weights, list) else None
+
+
+def _heading(kind: str) -> tuple[str, ...]:
+    if kind == "runs":
+        return ("START", "END", "CYCLES", "CONFIG", "STATE", "NAMES")
+    if kind == "snapshots":
+        return ("HASH", "WALKERS", "SIZE", "STATE", "NAMES")
+    return ("HASH", "SIZE", "STATE", "NAMES")
+
+
+def _row(kind: str, item: dict[str, Any]) -> tuple[str, ...]:
+    state, names = item["state"], ", ".join(item.get("names", ()))
+    size = size_text(item["size"]) if "size" in item else "?"
+    if kind == "runs":
+        if "start" not in item:
+            return (item["hash"], "?", "?", "?", state, names)
+        run = Run(*(item[key] for key in ("hash", "start", "end", "config", "n_cycles")))
+        return (run.start, run.end, str(run.n_cycles), run.config, state, names)
+    if kind == "snapshots":
+        return (item["hash"], str(item.get("n_walkers", "?")), size, state, names)
+    return (item["hash"], size, state, names)

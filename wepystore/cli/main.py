@@ -1,0 +1,168 @@
+"""The program `wepy`: finds the command, and turns errors into one line and an exit status.
+
+A command is a module of this package, `wepystore.cli.<name>`, with
+
+    __doc__    a summary in the first line (the same as in COMMANDS), then a section "Usage:" for
+               docopt whose lines begin with `wepy <name>`, then one "Options:". Not in it: --help
+               and --debug, which are handled here for all commands.
+    main(args: dict[str, Any], console: Console) -> int
+               args as docopt gives them ({"ORCH": None, "--json": False, ...}); returns the exit
+               status or raises a WepystoreError. It prints through the console only, and only
+               modules of cli/ read the environment.
+
+Modules are imported when their command is called, and import what is heavy when they need it:
+`wepy --help` and `wepy ls` are to start fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from wepystore.cli.console import Console
+from wepystore.errors import WepystoreError
+
+COMMANDS = {
+    "init": "Make an empty store here, if there is none yet.",
+    "create": "Make an empty store.",
+    "ls": "List the snapshots, configurations or runs of a store.",
+    "log": "Show which runs led from which snapshot to which.",
+    "show": "Show what a snapshot, a configuration or a run consists of.",
+    "tag": "Give snapshots and configurations names that people can remember.",
+    "get": "Write a snapshot or a configuration to one self-contained file.",
+    "add": "Put a file of 'wepy get' into a store.",
+    "run": "Run cycles of a simulation, from a store or from two files.",
+    "reconcile": "Bring what other stores have, and this one lacks, into this one.",
+}
+
+HELP = """Weighted ensemble simulations run from a content-addressed store.
+
+Usage:
+  wepy COMMAND [ARGUMENTS]
+  wepy help COMMAND
+
+Commands:
+{commands}
+
+Options, for every command:
+  -h --help     Show how a command is used.
+  --debug       Show the traceback of an error.
+  --version     Show the version.
+
+The store ORCH may be left out: then it is $WEPY_ORCH, or else the nearest directory upwards
+that is a store or holds a '.orch'. A hash may be given by its first digits (at least 4), as a
+tag, or as 'default'.
+"""
+
+# As of a program that the signal ended: SIGINT 2, SIGPIPE 13.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def entry_point() -> None:
+    """What the installed scripts call."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that cannot be printed here is shown escaped, and is no reason to fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    status = main(sys.argv[1:])
+    try:
+        Console().flush()
+    except BrokenPipeError:
+        status = _reader_has_gone()
+    sys.exit(status)
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line (without the program's name); returns the exit status."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    console = Console(debug="--debug" in words)
+    argv = [word for word in words if word != "--debug"] + argv[len(words) :]
+    try:
+        status = _dispatch(argv, console)
+        console.flush()
+        return status
+    except WepystoreError as error:
+        _raise_if_debug(console)
+        console.error(str(error))
+        for line in getattr(error, "usage", ()):
+            console.note(f"  usage: {line}")
+        return error.exit_status
+    except BrokenPipeError:
+        return _reader_has_gone()
+    except KeyboardInterrupt:
+        _raise_if_debug(console)
+        console.note("wepy: interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        _raise_if_debug(console)
+        console.error(_os_error(error))
+        return 1
+    except Exception as error:
+        _raise_if_debug(console)
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        console.error(f"{text} (this is a bug in wepystore; --debug shows the traceback)")
+        return 1
+
+
+def _dispatch(argv: list[str], console: Console) -> int:
+    if not argv:
+        from wepystore.cli.usage import WrongUsageError
+
+        raise WrongUsageError("no command was given; 'wepy --help' lists them", ["wepy COMMAND"])
+    name = argv[0]
+    if name in ("-h", "--help") or argv == ["help"]:
+        lines = "\n".join(f"  {word:12}{summary}" for word, summary in COMMANDS.items())
+        console.out(HELP.format(commands=lines).rstrip())
+        return 0
+    if name in ("-V", "--version"):
+        from wepystore import __version__
+
+        console.out(f"wepystore {__version__}")
+        return 0
+    if name == "help":
+        return _help(argv[1], console)
+    module = _command(name)
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    if "--help" in words or "-h" in words:
+        return _help(name, console)
+    from wepystore.cli import usage
+
+    status: int = module.main(usage.parse(module.__doc__, argv), console)
+    return status
+
+
+def _help(name: str, console: Console) -> int:
+    console.out(_command(name).__doc__.strip())
+    return 0
+
+
+def _command(name: str):  # type: ignore[no-untyped-def]  # a module with the members above
+    if name not in COMMANDS:
+        from wepystore.cli.usage import WrongUsageError, suggestion
+
+        near = suggestion(name, COMMANDS) or "; 'wepy --help' lists the commands"
+        what = "option" if name.startswith("-") else "command"
+        raise WrongUsageError(f"there is no {what} {name!r}{near}", ["wepy COMMAND [ARGUMENTS]"])
+    return import_module(f"wepystore.cli.{name}")
+
+
+def _os_error(error: OSError) -> str:
+    names = [os.fspath(n) for n in (error.filename, error.filename2) if n is not None]
+    where = " -> ".join(n.decode(errors="replace") if isinstance(n, bytes) else n for n in names)
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{where}: {what}" if where else what
+
+
+def _reader_has_gone() -> int:
+    # Whatever is still in the buffer must not be flushed into the broken pipe at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
+
+
+def _raise_if_debug(console: Console) -> None:
+    if console.debug:
+        import traceback
+
+        traceback.print_exc()

@@ -1,0 +1,66 @@
+"""Show what a snapshot, a configuration or a run consists of.
+
+Usage:
+  wepy show [options] HASH
+  wepy show [options] ORCH HASH
+
+HASH is a hash, its first digits, a tag, 'default', or 'START,END' for runs. Parts that are
+pickled are marked so; they are never opened here.
+
+Options:
+  --json  Print the manifest, with what is known of each object, as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wepystore.cli import describe
+from wepystore.cli.common import names_of, open_store
+from wepystore.cli.console import Console
+from wepystore.errors import FailedError
+from wepystore.store import Store
+from wepystore.store.names import ONE
+from wepystore.store.runs import read_run
+
+INCOMPLETE = 3
+
+
+class NoSuchRunError(FailedError):
+    """{path} has no run {start}, {end}: 'wepy ls runs {path}' lists what there is"""
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Show one entry, or the runs between two snapshots."""
+    store = open_store(args["ORCH"])
+    found = _find(store, args["HASH"])
+    if args["--json"]:
+        shown = [describe.as_json(store, kind, md5) for kind, md5 in found]
+        console.json(shown[0] if len(shown) == 1 else shown)
+    names = names_of(store)
+    status = 0
+    for kind, md5 in found:
+        if not args["--json"]:
+            note = f" ({', '.join(names[md5])})" if md5 in names else ""
+            console.out(f"{ONE[kind]} {md5}{note}")
+            for line in describe.lines(store, kind, md5):
+                console.out("  " + line)
+        missing = store.missing(kind, md5)
+        for part, ref in missing:
+            console.warn(f"{ONE[part]} {ref.md5} is missing, or has the wrong size")
+        if missing:
+            status = INCOMPLETE
+    return status
+
+
+def _find(store: Store, text: str) -> list[tuple[str, str]]:
+    if "," not in text:
+        return [store.resolve(text, ("snapshots", "configs", "runs", "objects"))]
+    first, _, second = text.partition(",")
+    start = store.resolve(first.strip(), ("snapshots",))[1]
+    end = store.resolve(second.strip(), ("snapshots",))[1]
+    runs = [read_run(store, md5) for md5 in store.list("runs")]
+    found = [("runs", run.md5) for run in runs if (run.start, run.end) == (start, end)]
+    if not found:
+        raise NoSuchRunError(path=store.path, start=start, end=end)
+    return found
