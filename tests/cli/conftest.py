@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
+import wepystore
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.cli.main import main
 from wepystore.store import Store
+
+# For commands in an interpreter of their own: this very package, and no store of the developer's.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "WEPY_ORCH"}
+ENVIRONMENT["PYTHONPATH"] = str(Path(wepystore.__file__).parents[1])
 
 
 class Result(NamedTuple):

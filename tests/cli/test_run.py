@@ -221,6 +221,12 @@ def test_seconds_must_be_a_positive_number(
     assert not (tmp_path / "j").exists()
 
 
+def test_negative_numbers_are_numbers_not_options(orch: Path, tmp_path: Path) -> None:
+    """As argparse has it: -1 in SECONDS' place is a wrong SECONDS, not an unknown option."""
+    for words, what in (((-1, 10), "SECONDS"), ((10, -1), "STEPS")):
+        assert what in fails(2, "orch", orch, "default", *words, cwd=tmp_path)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "ten", "1.5", "1e3", ""])
 def test_steps_must_be_a_positive_whole_number(orch: Path, tmp_path: Path, text: str) -> None:
     """Exit 2, naming STEPS and what was typed; no folder."""
@@ -296,7 +302,9 @@ def test_files_that_are_truncated_empty_foreign_or_swapped(orch: Path, tmp_path:
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 1
     (tmp_path / "flipped").write_bytes(flipped)
-    error = fails(3, "snapshot", tmp_path / "flipped", config, 10, 10, "--job-dir", tmp_path / "job")
+    error = fails(
+        3, "snapshot", tmp_path / "flipped", config, 10, 10, "--job-dir", tmp_path / "job"
+    )
     assert "damaged" in error
     error = fails(1, "snapshot", config, good, 10, 10, "--job-dir", tmp_path / "job")
     assert "configuration" in error

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import World
+from tests.cli.conftest import ENVIRONMENT, World
 
 _HEAVY = ("numpy", "openmm", "dill", "rich", "networkx", "h5py", "concurrent.futures")
-_PICKLES = ("pickle", "_pickle", "cPickle", "dill", "pickletools", "shelve", "marshal.loads")
+_PICKLES = ("pickle", "_pickle", "dill", "pickletools", "shelve")
 
 _SCRIPT = """
 import json, sys
@@ -27,7 +27,10 @@ def modules_of(tmp_path: Path, *argv: object) -> set[str]:
     """What is in sys.modules after a command in a fresh interpreter that succeeded."""
     report = tmp_path / "modules.json"
     subprocess.run(
-        [sys.executable, "-c", _SCRIPT, report, *map(str, argv)], check=True, capture_output=True
+        [sys.executable, "-c", _SCRIPT, report, *map(str, argv)],
+        check=True,
+        capture_output=True,
+        env=ENVIRONMENT,
     )
     status, modules = json.loads(report.read_text())
     assert status == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,12 @@ def test_no_resampling_and_no_boundary_conditions_make_whole_files(tmp_path: Pat
     )
     run(tmp_path / "job", plain, ALL_REPORTERS, 3)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_naming_the_reporters_imports_nothing_heavy() -> None:
+    """Listing a store must not pay for HDF5 and numpy."""
+    code = (
+        "import sys, wepystore.reporters as r; assert 'HDF5Reporter' in r.__all__;"
+        "assert not {'h5py', 'numpy', 'openmm', 'networkx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

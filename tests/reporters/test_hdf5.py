@@ -44,7 +44,16 @@ WEPY_LAYOUT = {
     },
     **{
         f"_settings/field_feature_shapes/{name}": (1, "i", False)
-        for name in ("box_vectors", "box_volume", "forces", "kinetic_energy", "positions", "time")
+        for name in (
+            "box_vectors",
+            "box_volume",
+            "forces",
+            "kinetic_energy",
+            "positions",
+            "potential_energy",
+            "time",
+            "velocities",
+        )
     },
     **{
         f"_settings/record_fields/{name}": (1, "s", True)

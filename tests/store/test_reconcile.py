@@ -70,7 +70,11 @@ def test_a_target_that_is_not_there_is_made(other: Store, tmp_path: Path) -> Non
     assert plan.creates and not (tmp_path / "new").exists() and plan.size > 0
     reconcile.apply(plan)
     assert contents(Store.open(tmp_path / "new" / "c.orch")) == contents(other)
+    (tmp_path / "empty").mkdir()
+    merge(tmp_path / "empty", other)
+    assert contents(Store.open(tmp_path / "empty")) == contents(other)
     (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "thesis.tex").touch()
     with pytest.raises(NotAStoreError):
         reconcile.plan(tmp_path / "plain", [other])
 
@@ -81,6 +85,19 @@ def test_files_are_linked_where_they_can_be(store: Store, other: Store) -> None:
     outcome = merge(store, other)
     assert outcome.copied == 0 and outcome.linked == 4
     assert store.file("snapshots", md5).samefile(other.file("snapshots", md5))
+
+
+def test_private_files_are_copied_into_a_shared_store(store: Store, other: Store) -> None:
+    """A link would carry over the mode: who may read the target may read what comes to it."""
+    md5 = add_snapshot(other, "a")
+    os.chmod(store.path / "wepystore.json", 0o664)
+    for file in other.path.glob("objects/*/*"):
+        file.chmod(0o600)
+    outcome = merge(store, other)
+    assert (outcome.linked, outcome.copied) == (1, 3)
+    (_, part), *_ = store.references("snapshots", md5)
+    assert store.file("objects", part.md5).stat().st_mode & 0o444 == 0o444
+    check(store.path)
 
 
 def test_files_are_copied_where_they_cannot_be_linked(

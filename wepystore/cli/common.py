@@ -6,10 +6,14 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wepystore.errors import FailedError, UsageError
 from wepystore.store import Ref, Store
 from wepystore.store.store import MARK
+
+if TYPE_CHECKING:
+    from wepystore.store.runs import Run
 
 HIDDEN = ".orch"
 
@@ -17,6 +21,10 @@ HIDDEN = ".orch"
 class NoStoreHereError(FailedError):
     """no store was named and none was found: $WEPY_ORCH is not set, and neither {start} nor a
     directory above it is a store or holds a {hidden}; 'wepy create orch' makes one here"""
+
+
+class NoSuchRunError(FailedError):
+    """{path} has no run {start}, {end}: 'wepy ls runs {path}' lists what there is"""
 
 
 def open_store(path: str | None) -> Store:
@@ -36,6 +44,20 @@ def open_store(path: str | None) -> Store:
             if (root / MARK).exists():
                 return Store.open(root)
     raise NoStoreHereError(start=start, hidden=HIDDEN)
+
+
+def find_runs(store: Store, start: str, end: str) -> list[Run]:
+    """The runs between two snapshots that a user named (there may be several, with different
+    configurations or seeds). Raises NoSuchRunError and as Store.resolve."""
+    from wepystore.store.runs import read_run
+
+    first = store.resolve(start, ("snapshots",))[1]
+    last = store.resolve(end, ("snapshots",))[1]
+    runs = [read_run(store, md5) for md5 in store.list("runs")]
+    found = [run for run in runs if (run.start, run.end) == (first, last)]
+    if not found:
+        raise NoSuchRunError(path=store.path, start=first, end=last)
+    return found
 
 
 def positive_number(text: str, word: str) -> float:

@@ -1,15 +1,21 @@
-"""Write a snapshot or a configuration to one self-contained file.
+"""Write a snapshot, a configuration or a run to a file of its own.
 
 Usage:
   wepy get (snapshot|config) [options] HASH
   wepy get (snapshot|config) [options] ORCH HASH
+  wepy get run [options] START END
+  wepy get run [options] ORCH START END
+  wepy get run-cycles START END
+  wepy get run-cycles ORCH START END
 
 Prints the file's name. Without --output it is HASH.snap.dill.pkl or HASH.config.dill.pkl.
 'dill.load' gives the object, 'unzip -t' checks the file, 'wepy add' takes it in again.
+'get run' makes a store that holds the run from START to END alone (START-END.orch, of the first
+8 digits of each); 'get run-cycles' prints how many cycles it has.
 
 Options:
   -O FILE --output=FILE  Where to write it.
-  -f --force             Replace the file if it is there.
+  -f --force             Replace the file if it is there (not for runs).
 """
 
 from __future__ import annotations
@@ -17,9 +23,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from wepystore.cli.common import open_store
+from wepystore.cli.common import find_runs, open_store
 from wepystore.cli.console import Console
-from wepystore.errors import FailedError
+from wepystore.errors import DamagedError, FailedError
+from wepystore.store import Store
 
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
 
@@ -28,24 +35,63 @@ class FileExistsAlreadyError(FailedError):
     """{file} is there already: name another file with --output, or replace it with --force"""
 
 
+class DirectoryExistsAlreadyError(FailedError):
+    """{file} is there already: name another directory with --output"""
+
+
 class NoSuchDirectoryError(FailedError):
     """{file} cannot be written: there is no directory {directory}"""
 
 
+class RunIncompleteError(DamagedError):
+    """the run is incomplete in {path}: {why}"""
+
+
 def main(args: dict[str, Any], console: Console) -> int:
-    """Write the file and print its name."""
+    """Write what is asked for and print its name, or print a number of cycles."""
+    store = open_store(args["ORCH"])
+    if args["run-cycles"]:
+        for run in find_runs(store, args["START"], args["END"]):
+            console.out(str(run.n_cycles))
+    elif args["run"]:
+        console.out(_get_run(store, args["START"], args["END"], args["--output"]))
+    else:
+        kind = "snapshots" if args["snapshot"] else "configs"
+        console.out(_get_file(store, kind, args["HASH"], args["--output"], args["--force"]))
+    return 0
+
+
+def _get_file(store: Store, kind: str, text: str, output: str | None, force: bool) -> str:
     from wepystore.store import bundle
 
-    kind = "snapshots" if args["snapshot"] else "configs"
-    store = open_store(args["ORCH"])
-    _, md5 = store.resolve(args["HASH"], (kind,))
-    file = args["--output"] or md5 + SUFFIXES[kind]
-    directory = os.path.dirname(file) or "."
-    if not os.path.isdir(directory):
-        raise NoSuchDirectoryError(file=file, directory=directory)
+    _, md5 = store.resolve(text, (kind,))
+    file = output or md5 + SUFFIXES[kind]
+    _check_directory(file)
     try:
-        bundle.write(store, kind, md5, file, replace=args["--force"])
+        bundle.write(store, kind, md5, file, replace=force)
     except FileExistsError:
         raise FileExistsAlreadyError(file=file) from None
-    console.out(file)
-    return 0
+    return file
+
+
+def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
+    from wepystore.store import reconcile
+
+    runs = find_runs(store, start, end)
+    target = output or f"{runs[0].start[:8]}-{runs[0].end[:8]}.orch"
+    _check_directory(target)
+    if os.path.lexists(target):
+        raise DirectoryExistsAlreadyError(file=target)
+    plan = reconcile.plan(target, [store], only=[("runs", run.md5) for run in runs])
+    if plan.left:
+        raise RunIncompleteError(path=store.path, why=plan.left[0].why)
+    outcome = reconcile.apply(plan)
+    if outcome.left:
+        raise RunIncompleteError(path=store.path, why=outcome.left[0].why)
+    return target
+
+
+def _check_directory(file: str) -> None:
+    directory = os.path.dirname(file.rstrip("/")) or "."
+    if not os.path.isdir(directory):
+        raise NoSuchDirectoryError(file=file, directory=directory)

@@ -18,7 +18,7 @@ from typing import Any
 from wepystore.cli.common import names_of, open_store, size_text, table, total_size
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError
-from wepystore.store import Store
+from wepystore.store import Store, references
 from wepystore.store.names import ONE
 from wepystore.store.runs import Run, run_of
 
@@ -57,16 +57,18 @@ def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dic
     if names:
         item["names"] = names.get(md5, [])
     try:
+        what = str(store.file(kind, md5))
         manifest = store.manifest(kind, md5)
+        parts = list(references(manifest, what))
         if kind == "runs":
-            run = run_of(manifest, md5, str(store.file(kind, md5)))
+            run = run_of(manifest, md5, what)
             item.update(run._asdict())
             del item["md5"]
         else:
-            item["size"] = total_size(store.references(kind, md5))
+            item["size"] = total_size(parts)
         if kind == "snapshots":
             item["n_walkers"] = _count(manifest)
-        missing = store.missing(kind, md5)
+        missing = store.lacking(parts)
     except DamagedError as error:
         item.update(state="damaged", why=str(error))
         return item

@@ -30,9 +30,9 @@ COMMANDS = {
     "log": "Show which runs led from which snapshot to which.",
     "show": "Show what a snapshot, a configuration or a run consists of.",
     "tag": "Give snapshots and configurations names that people can remember.",
-    "get": "Write a snapshot or a configuration to one self-contained file.",
+    "get": "Write a snapshot, a configuration or a run to a file of its own.",
     "add": "Put a file of 'wepy get' into a store.",
-    "run": "Run cycles of a simulation, from a store or from two files.",
+    "run": "Run cycles of a simulation and keep them in a job folder.",
     "reconcile": "Bring what other stores have, and this one lacks, into this one.",
 }
 

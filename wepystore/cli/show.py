@@ -16,18 +16,12 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import names_of, open_store
+from wepystore.cli.common import find_runs, names_of, open_store
 from wepystore.cli.console import Console
-from wepystore.errors import FailedError
 from wepystore.store import Store
 from wepystore.store.names import ONE
-from wepystore.store.runs import read_run
 
 INCOMPLETE = 3
-
-
-class NoSuchRunError(FailedError):
-    """{path} has no run {start}, {end}: 'wepy ls runs {path}' lists what there is"""
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -41,9 +35,10 @@ def main(args: dict[str, Any], console: Console) -> int:
     status = 0
     for kind, md5 in found:
         if not args["--json"]:
+            text = list(describe.lines(store, kind, md5))
             note = f" ({', '.join(names[md5])})" if md5 in names else ""
             console.out(f"{ONE[kind]} {md5}{note}")
-            for line in describe.lines(store, kind, md5):
+            for line in text:
                 console.out("  " + line)
         missing = store.missing(kind, md5)
         for part, ref in missing:
@@ -57,10 +52,4 @@ def _find(store: Store, text: str) -> list[tuple[str, str]]:
     if "," not in text:
         return [store.resolve(text, ("snapshots", "configs", "runs", "objects"))]
     first, _, second = text.partition(",")
-    start = store.resolve(first.strip(), ("snapshots",))[1]
-    end = store.resolve(second.strip(), ("snapshots",))[1]
-    runs = [read_run(store, md5) for md5 in store.list("runs")]
-    found = [("runs", run.md5) for run in runs if (run.start, run.end) == (start, end)]
-    if not found:
-        raise NoSuchRunError(path=store.path, start=start, end=end)
-    return found
+    return [("runs", run.md5) for run in find_runs(store, first.strip(), second.strip())]

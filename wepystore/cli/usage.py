@@ -24,14 +24,25 @@ class WrongUsageError(UsageError):
 def parse(doc: str, argv: list[str]) -> dict[str, Any]:
     """The arguments of a command line (without "wepy") by its docstring. Raises WrongUsageError."""
     lines = usage_lines(doc)
-    words = _check_options(doc, argv, lines)
+    options, words = _check_options(doc, argv, lines)
+    # docopt reads "-1" as an option wherever it stands, and keeps "--" as a word. Words that
+    # begin with a dash go past it under other names.
+    masks = {f"\0{k}": word for k, word in enumerate(words) if word.startswith("-")}
+    masked = [f"\0{k}" if word.startswith("-") else word for k, word in enumerate(words)]
     # Last: it is the slowest import of a command that only looks something up.
     import docopt
 
     try:
-        return dict(docopt.docopt(doc, argv, default_help=False))
+        found = docopt.docopt(doc, masked + options, default_help=False)
     except docopt.DocoptExit:
         raise WrongUsageError(_diagnose(lines, words), lines) from None
+    return {name: _unmasked(value, masks) for name, value in found.items()}
+
+
+def _unmasked(value: Any, masks: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [masks.get(word, word) for word in value]
+    return masks.get(value, value) if isinstance(value, str) else value
 
 
 def usage_lines(doc: str) -> list[str]:
@@ -70,15 +81,16 @@ def _options(doc: str) -> dict[str, bool]:
     return options
 
 
-def _check_options(doc: str, argv: list[str], lines: list[str]) -> list[str]:
-    """The words of a command line that are no options nor their values."""
+def _check_options(doc: str, argv: list[str], lines: list[str]) -> tuple[list[str], list[str]]:
+    """A command line in two: the options with their values, and the other words."""
     options = _options(doc)
     words: list[str] = []
+    found: list[str] = []
     rest = list(argv)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return words + rest
+            return found, words + rest
         if not word.startswith("-") or word == "-" or _is_number(word):
             words.append(word)
         elif word.startswith("--"):
@@ -91,15 +103,19 @@ def _check_options(doc: str, argv: list[str], lines: list[str]) -> list[str]:
             if options[name] and not equals:
                 if not rest or rest[0] == "--":
                     raise WrongUsageError(f"{name} needs a value", lines)
-                rest.pop(0)
+                word = f"{name}={rest.pop(0)}"
             elif equals and not options[name]:
                 raise WrongUsageError(f"{name} takes no value", lines)
+            found.append(word)
         else:
-            _check_shorts(word, rest, options, lines)
-    return words
+            found += _check_shorts(word, rest, options, lines)
+    return found, words
 
 
-def _check_shorts(word: str, rest: list[str], options: dict[str, bool], lines: list[str]) -> None:
+def _check_shorts(
+    word: str, rest: list[str], options: dict[str, bool], lines: list[str]
+) -> list[str]:
+    """`word` and, if its last letter takes one, the value from `rest`."""
     for place, letter in enumerate(word[1:], start=2):
         name = "-" + letter
         if name not in options:
@@ -112,8 +128,9 @@ def _check_shorts(word: str, rest: list[str], options: dict[str, bool], lines: l
             if place == len(word):
                 if not rest:
                     raise WrongUsageError(f"{name} needs a value", lines)
-                rest.pop(0)
-            return
+                return [word, rest.pop(0)]
+            return [word]
+    return [word]
 
 
 def _known(options: dict[str, bool]) -> str:

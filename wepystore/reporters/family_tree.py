@@ -14,6 +14,7 @@ order and is resumed all the same gets its spool back from the GEXF.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -128,6 +129,9 @@ class FamilyTreeReporter(Reporter):
         if self._spool is None:
             return
         self._write_waiting()
+        with named_errors(self._spool_path):
+            # A checkpoint is about to vouch for these cycles.
+            os.fsync(self._spool.fileno())
         if self._n_cycles >= 2 * self._composed:
             self.compose()
 
@@ -197,7 +201,16 @@ class FamilyTreeReporter(Reporter):
         assert self._spool is not None
         self._progress = json.loads(self._spool.read(_HEADER))["progress"]
         self._dtype = gexf.row_dtype(len(self._progress))
-        kept = int(np.searchsorted(self._rows()["cycle"], n_cycles))
+        rows = self._rows()
+        held = int(rows["cycle"][-1]) + 1 if len(rows) else 0
+        if held < n_cycles:
+            message = (
+                f"cannot be continued: it holds {held} cycles where {n_cycles} are expected; "
+                "without it and the .gexf beside it, the tree begins anew"
+            )
+            raise OSError(errno.EINVAL, message, self._spool_path)
+        kept = int(np.searchsorted(rows["cycle"], n_cycles))
+        del rows
         end = _HEADER + kept * self._dtype.itemsize
         self._spool.truncate(end)
         self._spool.seek(end)

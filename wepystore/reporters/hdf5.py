@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
+from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
 from wepystore.reporters.journal import JournaledHDF5
 from wepystore.reporters.records import (
@@ -42,6 +44,12 @@ _MAX_AGE_S = 10.0
 
 #: What one small array costs besides its numbers.
 _ARRAY_OVERHEAD = 200
+
+
+class FieldError(FailedError):
+    """the state of walker {walker} in cycle {cycle} has no {field!r}, which other states have;
+    let the runner give every state the same fields, or leave this one out of save_fields
+    """
 
 
 class HDF5Reporter(Reporter):
@@ -81,9 +89,18 @@ class HDF5Reporter(Reporter):
         self._bytes = 0
         self._written = time.monotonic()
 
+    def bind(self, base: str | os.PathLike[str]) -> None:
+        """Take the path prefix, and forget the facts of an earlier job."""
+        super().bind(base)
+        self._facts = {}
+
     def annotate(self, **facts: Any) -> None:
         """Keep facts (hashes, seed) as attributes of the run in the file."""
-        kept = {name: value for name, value in facts.items() if value is not None}
+        kept = {
+            name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            for name, value in facts.items()
+            if value is not None
+        }
         self._facts.update(kept)
         if self._hdf5 is not None:
             with named_errors(self.path):
@@ -238,14 +255,28 @@ class HDF5Reporter(Reporter):
             fields = {}
             for name in self.save_fields:
                 if name in block[0][0]:
-                    pick = self._pick(name)
-                    fields[name] = [
-                        [pick(states[walker][name]) for states in block]
-                        for walker in range(n_walkers)
-                    ]
+                    fields[name] = self._collected(name, block, self._first_cycle + start)
             weights = np.array(self._weights[start:stop], dtype=np.float64)
             self._writer.append_frames(self._first_cycle + start, weights, fields)
             start = stop
+
+    def _collected(
+        self, name: str, block: Sequence[Sequence[Any]], first_cycle: int
+    ) -> list[list[NDArray[np.float64]]]:
+        """A field of every walker of a block: first by walker, then by cycle."""
+        pick = self._pick(name)
+        try:
+            return [
+                [pick(states[walker][name]) for states in block] for walker in range(len(block[0]))
+            ]
+        except KeyError:
+            cycle, walker = next(
+                (first_cycle + place, walker)
+                for place, states in enumerate(block)
+                for walker, state in enumerate(states)
+                if name not in state
+            )
+            raise FieldError(field=name, walker=walker, cycle=cycle) from None
 
     def _write_records(self) -> None:
         for place, table in enumerate(TABLES):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError
 from wepystore.store import canonical
-from wepystore.store.errors import NoSuchStoreError
+from wepystore.store.errors import NoSuchStoreError, NotAStoreError
 from wepystore.store.names import KINDS, ONE, Ref, references
 from wepystore.store.runs import Run, run_of
 from wepystore.store.store import DEFAULTS, Store
@@ -107,10 +107,14 @@ class Outcome:
     """Files brought as hard links, as copies, and the bytes of both."""
 
 
-def plan(target: Store | str | os.PathLike[str], sources: Sequence[Store]) -> Plan:
+def plan(
+    target: Store | str | os.PathLike[str],
+    sources: Sequence[Store],
+    only: Collection[Name] | None = None,
+) -> Plan:
     """Decide what to bring. Nothing is written; a target that does not exist is an empty one.
 
-    Raises what Store.open raises for a target that is there and no store.
+    With `only`, just these entries and what they name are brought, and no refs. Raises what Store.open raises for a target that is there and no store.
     """
     creates = False
     here: Store | None
@@ -118,11 +122,9 @@ def plan(target: Store | str | os.PathLike[str], sources: Sequence[Store]) -> Pl
         here, path = target, target.path
     else:
         path = Path(target)
-        try:
-            here = Store.open(path)
-        except NoSuchStoreError:
-            here, creates = None, True
-    return _Planner(here, path, sources).plan(creates)
+        creates = not path.exists() or (path.is_dir() and not os.listdir(path))
+        here = None if creates else Store.open(path)
+    return _Planner(here, path, sources).plan(creates, only)
 
 
 class _Planner:
@@ -137,11 +139,13 @@ class _Planner:
         self.entries: dict[Name, Entry] = {}
         self.left: list[Left] = []
 
-    def plan(self, creates: bool) -> Plan:
+    def plan(self, creates: bool, only: Collection[Name] | None) -> Plan:
         for kind in ("configs", "snapshots", "runs"):
             found: dict[str, list[Store]] = {}
             for source in self.sources:
                 for md5 in source.list(kind):
+                    if only is not None and (kind, md5) not in only:
+                        continue
                     found.setdefault(md5, []).append(source)
             for md5 in sorted(found):
                 why = self._entry(kind, md5)
@@ -152,7 +156,7 @@ class _Planner:
             (copy for name, copy in self.copies.items() if name in wanted),
             key=lambda copy: (KINDS.index(copy.kind), copy.ref.md5),
         )
-        refs, conflicts = self._refs()
+        refs, conflicts = self._refs() if only is None else ({}, [])
         return Plan(
             self.path,
             creates,
@@ -304,7 +308,9 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
     """
     try:
         target = Store.open(plan.target)
-    except NoSuchStoreError:
+    except (NoSuchStoreError, NotAStoreError):
+        if not plan.creates:
+            raise
         target = Store.create(plan.target)
     mover = _Mover(target, len(plan.copies), progress)
     by_stage: dict[str, list[Copy]] = {kind: [] for kind in KINDS}

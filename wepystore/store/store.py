@@ -182,8 +182,12 @@ class Store:
         Only existence and size are looked at. Raises MissingError or DamagedError when the
         entry itself, or a manifest it names, cannot be read.
         """
+        return self.lacking(self.references(kind, md5))
+
+    def lacking(self, parts: Sequence[tuple[str, Ref]]) -> builtins.list[tuple[str, Ref]]:
+        """Of what a manifest names (see references), what is not here; otherwise as missing."""
         lacking: builtins.list[tuple[str, Ref]] = []
-        todo = self.references(kind, md5)
+        todo = [*parts]
         seen = set(todo)
         while todo:
             part, ref = todo.pop(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -235,8 +236,15 @@ class _Simulation:
             )
         self._platform = _platform(name, properties)
         self._properties = properties
+        self._limit_threads()
         self._new_context(positions)
         self._steps_a_piece = 0
+
+    def _limit_threads(self) -> None:
+        # The CPU platform's PME takes its number of threads from here alone, whatever the
+        # property says; the order of its sums, and so the last bits, depend on it (R1).
+        if "Threads" in self._properties:
+            os.environ["OPENMM_CPU_THREADS"] = self._properties["Threads"]
 
     def _new_context(self, positions: np.ndarray) -> None:
         self._integrator = openmm.XmlSerializer.deserialize(self._runner.integrator)
@@ -260,6 +268,7 @@ class _Simulation:
         seed: int,
         getstate_keywords: dict[str, Any],
     ) -> dict[str, np.ndarray]:
+        self._limit_threads()
         if not self._memoryless:
             # Thermostat chains, adaptive steps and global variables would leak from the
             # walker before; only a new context is known to be free of them.

@@ -42,16 +42,21 @@ class ReinitializingSeeder:
 
     def __init__(self, context: openmm.Context) -> None:
         self._context = context
-        self._integrator = context.getIntegrator()
+        self._integrators = integrators_with_seeds(context.getIntegrator())
         self._forces = forces_with_seeds(context.getSystem())
 
     def __call__(self, seed: int) -> None:
-        if hasattr(self._integrator, "setRandomNumberSeed"):
-            self._integrator.setRandomNumberSeed(seed)
+        for k, integrator in enumerate(self._integrators):
+            integrator.setRandomNumberSeed(seed if k == 0 else _derived(seed, -k))
         # A barostat or thermostat draws from a generator of its own.
         for k, force in enumerate(self._forces, start=1):
-            force.setRandomNumberSeed((seed + k * 0x9E3779B1) % (2**31 - 1) + 1)
+            force.setRandomNumberSeed(_derived(seed, k))
         self._context.reinitialize()
+
+
+def _derived(seed: int, k: int) -> int:
+    """Another seed in [1, 2**31) for the k-th generator beside the first."""
+    return (seed + k * 0x9E3779B1) % (2**31 - 1) + 1
 
 
 class NothingToSeed:
@@ -73,6 +78,14 @@ class CheckpointSeeder:
         self._context.loadCheckpoint(self._head + seed.to_bytes(4, "little") + self._tail)
 
 
+def integrators_with_seeds(integrator: openmm.Integrator) -> list[Any]:
+    """The integrators that draw random numbers: `integrator`, or those in a compound one."""
+    parts = [integrator]
+    if isinstance(integrator, openmm.CompoundIntegrator):
+        parts = [integrator.getIntegrator(k) for k in range(integrator.getNumIntegrators())]
+    return [part for part in parts if hasattr(part, "setRandomNumberSeed")]
+
+
 def forces_with_seeds(system: openmm.System) -> list[Any]:
     """The forces of `system` that draw random numbers themselves."""
     return [force for force in system.getForces() if hasattr(force, "setRandomNumberSeed")]
@@ -88,12 +101,15 @@ def choose_seeder(context: openmm.Context, positions: np.ndarray) -> Seeder:
     positions : ndarray, shape (n_particles, 3), nm
         A physically sensible conformation to try a few steps from.
     """
-    if not hasattr(context.getIntegrator(), "setRandomNumberSeed") and not forces_with_seeds(
-        context.getSystem()
-    ):
+    integrator = context.getIntegrator()
+    forces = forces_with_seeds(context.getSystem())
+    if not integrators_with_seeds(integrator) and not forces:
         return NothingToSeed()
     slow = ReinitializingSeeder(context)
-    if context.getPlatform().getName() != "Reference" or forces_with_seeds(context.getSystem()):
+    if context.getPlatform().getName() != "Reference" or forces:
+        return slow
+    if type(integrator) not in MEMORYLESS_INTEGRATORS:
+        # Trying it out would leave traces in what such an integrator remembers.
         return slow
     first, second = (_seeded_checkpoint(context, slow, seed) for seed in _PROBE_SEEDS)
     offset = first.find(_PROBE_SEEDS[0].to_bytes(4, "little"))

@@ -1,0 +1,70 @@
+"""Start-up of `wepy --help` and `wepy ls snapshots` on a store of ten snapshots.
+
+    python tests/benchmarks/bench_cli.py
+
+Against `python -c pass`, measured alternately in one run. Limit: 5 times that plus 60 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import wepystore
+from wepystore.store import Store, canonical
+
+ROUNDS = 15
+
+
+def seconds(environment: dict[str, str], *argv: str) -> float:
+    """Wall time of one interpreter."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *argv], check=True, stdout=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - start
+
+
+def ten_snapshots(path: Path) -> str:
+    """A store with ten snapshots of five parts each."""
+    store = Store.create(path)
+    with store.batch() as batch:
+        for number in range(10):
+            parts = [batch.put("objects", f"{number} {part}".encode()) for part in range(5)]
+            manifest = {"type": "snapshot", "format": 1, "parts": [p.to_json() for p in parts]}
+            batch.put("snapshots", canonical.dumps(manifest))
+    return str(path)
+
+
+def measure() -> dict[str, float]:
+    """Minima in ms, and the limit that follows from the bare interpreter."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(wepystore.__file__).parents[1])}
+    with tempfile.TemporaryDirectory() as folder:
+        store = ten_snapshots(Path(folder) / "ten.orch")
+        commands = {
+            "python -c pass": ("-c", "pass"),
+            "wepy --help": ("-m", "wepystore", "--help"),
+            "wepy ls snapshots": ("-m", "wepystore", "ls", "snapshots", store),
+        }
+        best = dict.fromkeys(commands, 9.0)
+        for _ in range(ROUNDS):
+            for name, argv in commands.items():
+                best[name] = min(best[name], seconds(environment, *argv))
+    figures = {name: value * 1e3 for name, value in best.items()}
+    figures["limit"] = 5 * figures["python -c pass"] + 60
+    return figures
+
+
+def main() -> int:
+    """Print the figures; 1 when one is over the limit."""
+    figures = measure()
+    bare = figures["python -c pass"]
+    for name, value in figures.items():
+        print(f"{name:20} {value:7.1f} ms  {value / bare:5.1f} x")
+    return int(max(figures["wepy --help"], figures["wepy ls snapshots"]) > figures["limit"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.systems import pair_snapshot, plain_configuration
+from wepystore.api import Prepared, prepare_store
+
+
+@pytest.fixture(scope="session")
+def pair_store(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A store with six Lennard-Jones pairs and a silent serial configuration. Only read it."""
+    path: Path = tmp_path_factory.mktemp("pair") / "pair.orch"
+    return prepare_store(path, pair_snapshot(), plain_configuration())

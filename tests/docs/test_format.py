@@ -1,0 +1,135 @@
+"""docs/format.md shows commands that work, and what they really print."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import DOCS, ROOT, Block, blocks
+
+PAGE = DOCS / "format.md"
+#: Tools that a block may use and a machine may lack; they are got from the system's packages.
+TOOLS = ("jq", "rsync", "unzip")
+_TIMEOUT_S = 180
+
+
+def script_blocks() -> list[tuple[Block, str | None]]:
+    """Every ```sh block, with the ```text block that follows it at once, if one does."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = blocks(text)
+    pairs: list[tuple[Block, str | None]] = []
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        if block.language == "sh":
+            shown = None
+            if after and after.language == "text" and not text[block.end : after.start].strip():
+                shown = after.text
+            pairs.append((block, shown))
+    return pairs
+
+
+def have(tool: str) -> bool:
+    """Whether the tool is there, or could be installed now."""
+    if shutil.which(tool):
+        return True
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return False
+    for command in (["install"], ["update"], ["install"]):
+        more = ["-y", "--no-install-recommends", tool] if command == ["install"] else []
+        subprocess.run(
+            ["apt-get", "-qq", *command, *more],
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
+        if shutil.which(tool):
+            return True
+    return False
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether a text is what the page shows.
+
+    "…" stands for any part of a line; a line of nothing else stands for any number of lines.
+    """
+    pattern = ""
+    for line in shown.rstrip("\n").split("\n"):
+        if line.strip() == "…":
+            pattern += r"(?:.*\n)*"
+        else:
+            pattern += ".*".join(map(re.escape, line.rstrip().split("…"))) + r"[ \t]*\n"
+    text = printed if printed.endswith("\n") or not printed else printed + "\n"
+    return re.fullmatch(pattern, text) is not None
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A folder with the fixtures, and a `wepy` and a `python` on the PATH of its blocks."""
+    (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")
+    programs = tmp_path / ".programs"
+    programs.mkdir()
+    for name, arguments in (("python", ""), ("wepy", " -m wepystore")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
+        program.chmod(0o755)
+    return tmp_path
+
+
+def test_every_command_of_the_page_works(scratch: Path) -> None:
+    """Each block, run in order, ends with status 0 and prints what the page shows."""
+    environment = {
+        **os.environ,
+        "PATH": f"{scratch / '.programs'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "LC_ALL": "C.UTF-8",
+    }
+    environment.pop("WEPY_ORCH", None)
+    lacking = {tool for tool in TOOLS if not have(tool)}
+    skipped = []
+    for block, shown in script_blocks():
+        needed = {tool for tool in lacking if re.search(rf"\b{tool}\b", block.text)}
+        if needed:
+            skipped.append(f"line {block.line} needs {', '.join(sorted(needed))}")
+            continue
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.text],
+            cwd=scratch,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
+        where = f"{PAGE.name}, line {block.line}"
+        assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stderr}"
+        if shown is not None:
+            assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
+    if skipped:
+        pytest.skip(f"blocks left out: {'; '.join(skipped)} (not installed, and cannot be here)")
+
+
+def test_the_page_has_what_it_promises() -> None:
+    """The tests above looked at a page full of blocks, not at an empty one."""
+    pairs = script_blocks()
+    assert len(pairs) >= 12
+    assert sum(shown is not None for _, shown in pairs) >= 8
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\n", "a\n", True),
+        ("a\n", "b\n", False),
+        ("4a…  x\n", "4ac3  x\n", True),
+        ("…\nlast\n", "1\n2\nlast\n", True),
+        ("…\nlast\n", "1\n2\n", False),
+        ("a\n", "a\nb\n", False),
+    ],
+)
+def test_matching_is_strict_where_nothing_is_left_out(shown: str, printed: str, same: bool) -> None:
+    """Only "…" stands for something else: a wrong output is never taken for a right one."""
+    assert matches(shown, printed) is same

@@ -1,0 +1,108 @@
+"""Seeding a context: the fast way must be the documented way, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from tests.systems import langevin, pair_state, pair_system, salt_system
+from wepystore.engine.runners.seeding import (
+    CheckpointSeeder,
+    NothingToSeed,
+    ReinitializingSeeder,
+    choose_seeder,
+    integrators_with_seeds,
+)
+
+
+def context_of(
+    integrator: openmm.Integrator, system: openmm.System | None = None, platform: str = "Reference"
+) -> openmm.Context:
+    return openmm.Context(
+        system or pair_system(), integrator, openmm.Platform.getPlatformByName(platform)
+    )
+
+
+def trajectory(context: openmm.Context, seeder: Any, seed: int, n_steps: int = 40) -> bytes:
+    state = pair_state()
+    seeder(seed)
+    context.setPositions(state["positions"])
+    context.setVelocities(state["velocities"])
+    context.getIntegrator().step(n_steps)
+    found = context.getState(positions=True, velocities=True)
+    return bytes(
+        found.getPositions(asNumpy=True)._value.tobytes()
+        + found.getVelocities(asNumpy=True)._value.tobytes()
+    )
+
+
+MEMORYLESS = {
+    "Langevin": langevin,
+    "LangevinMiddle": lambda: openmm.LangevinMiddleIntegrator(300, 1, 0.002),
+    "Brownian": lambda: openmm.BrownianIntegrator(300, 1, 0.002),
+}
+
+
+@pytest.mark.parametrize("name", MEMORYLESS)
+def test_the_fast_seeder_equals_reinitialising_to_the_bit(name: str) -> None:
+    """R1: CheckpointSeeder, chosen on Reference, gives what set-seed-and-reinitialize gives."""
+    context = context_of(MEMORYLESS[name]())
+    fast = choose_seeder(context, pair_state()["positions"])
+    assert isinstance(fast, CheckpointSeeder)
+    other = context_of(MEMORYLESS[name]())
+    slow = ReinitializingSeeder(other)
+    for seed in (1, 255, 256, 2**31 - 1, 77, 1):
+        assert trajectory(context, fast, seed) == trajectory(other, slow, seed)
+
+
+def test_different_seeds_give_different_noise() -> None:
+    """A seeder that seeds nothing would pass every test of equality."""
+    context = context_of(langevin())
+    seeder = choose_seeder(context, pair_state()["positions"])
+    assert len({trajectory(context, seeder, seed) for seed in range(1, 30)}) == 29
+
+
+def test_the_fast_way_is_for_the_reference_platform_alone() -> None:
+    """Elsewhere a checkpoint's layout is anybody's guess."""
+    context = context_of(langevin(), platform="CPU")
+    assert isinstance(
+        choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder
+    )
+
+
+def test_forces_that_draw_are_seeded_too() -> None:
+    """A barostat has a generator of its own, which the checkpoint of the fast way lacks."""
+    system, state = salt_system(n_side=2, spacing=1.0)
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0, 1))
+    context = context_of(langevin(), system)
+    assert isinstance(choose_seeder(context, state["positions"]), ReinitializingSeeder)
+
+
+def test_what_draws_nothing_is_left_alone() -> None:
+    """Verlet has no generator to seed."""
+    context = context_of(openmm.VerletIntegrator(0.001))
+    assert isinstance(choose_seeder(context, pair_state()["positions"]), NothingToSeed)
+
+
+def test_what_remembers_is_not_tried_out() -> None:
+    """Probing would change the step size that a variable integrator remembers."""
+    context = context_of(openmm.VariableLangevinIntegrator(300, 1, 1e-4))
+    assert isinstance(choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder)
+    assert context.getIntegrator().getStepSize()._value == 0.0
+
+
+def test_integrators_inside_a_compound_one_are_found() -> None:
+    """Left alone they would take a random seed: the run would be another one every time."""
+    compound = openmm.CompoundIntegrator()
+    for part in (langevin(), openmm.VerletIntegrator(0.001), langevin()):
+        compound.addIntegrator(part)
+    assert len(integrators_with_seeds(compound)) == 2
+    seeder = ReinitializingSeeder(context_of(compound))
+    seeder(5)
+    seeds = [part.getRandomNumberSeed() for part in integrators_with_seeds(compound)]
+    assert seeds[0] == 5
+    assert len(set(seeds)) == 2
+    assert np.all(np.array(seeds) > 0)

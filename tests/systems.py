@@ -1,0 +1,233 @@
+"""Small molecular systems, and ways to run them, for tests of all rooms."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from wepystore.api import (
+    Apparatus,
+    Configuration,
+    OpenMMRunner,
+    PairDistance,
+    SerialMapper,
+    Snapshot,
+    Store,
+    UnbindingBC,
+    Walker,
+    WalkerState,
+    WExploreResampler,
+    as_walker_state,
+)
+from wepystore.orchestrator.run import RunOptions, RunOutcome, run
+from wepystore.orchestrator.start import start_from_store
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIGMA_NM = 0.335
+
+
+def pair_system() -> openmm.System:
+    """Two argon-like particles that attract each other; no box."""
+    system = openmm.System()
+    force = openmm.NonbondedForce()
+    for _ in range(2):
+        system.addParticle(39.9)
+        force.addParticle(0.0, SIGMA_NM, 41.84)
+    system.addForce(force)
+    return system
+
+
+def pair_topology(n_atoms: int = 2) -> app.Topology:
+    """As many argon atoms, each a residue of its own."""
+    topology = app.Topology()
+    chain = topology.addChain()
+    for _ in range(n_atoms):
+        topology.addAtom("Ar", app.Element.getBySymbol("Ar"), topology.addResidue("Ar", chain))
+    return topology
+
+
+def pair_state(distance: float = 2 ** (1 / 6) * SIGMA_NM) -> WalkerState:
+    """The pair at a distance in nm, at rest."""
+    return as_walker_state([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]], np.eye(3) * 4.0)
+
+
+def langevin(step_ps: float = 0.002) -> openmm.LangevinIntegrator:
+    """300 K, 1/ps."""
+    return openmm.LangevinIntegrator(300.0, 1.0, step_ps)
+
+
+def pair_runner(**options: Any) -> OpenMMRunner:
+    """The pair on the Reference platform."""
+    options.setdefault("platform", "Reference")
+    return OpenMMRunner(pair_system(), pair_topology(), langevin(), **options)
+
+
+def pair_apparatus(**parts: Any) -> Apparatus:
+    """Runner, unbinding boundary and WExplore for the pair; `parts` replace some of them.
+
+    The boundary and the regions are narrow, so that a few short cycles warp, clone and merge.
+    """
+    parts.setdefault("runner", pair_runner())
+    parts.setdefault(
+        "boundary_conditions",
+        UnbindingBC(0.42, [pair_state()], ligand_idxs=[0], receptor_idxs=[1], periodic=False),
+    )
+    parts.setdefault(
+        "resampler",
+        WExploreResampler(
+            PairDistance(0, 1, periodic=False),
+            max_n_regions=(10, 10),
+            max_region_sizes=(0.02, 0.005),
+            pmax=0.5,
+        ),
+    )
+    return Apparatus(**parts)
+
+
+def pair_snapshot(n_walkers: int = 6, apparatus: Apparatus | None = None) -> Snapshot:
+    """So many pairs in one state, of equal weight."""
+    start = pair_state()
+    return Snapshot(
+        [Walker(start, 1 / n_walkers) for _ in range(n_walkers)], apparatus or pair_apparatus()
+    )
+
+
+def salt_system(n_side: int = 4, spacing: float = 0.5) -> tuple[openmm.System, WalkerState]:
+    """A small periodic box of charged Lennard-Jones particles with PME."""
+    box = n_side * spacing
+    system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*(np.eye(3) * box))
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(openmm.NonbondedForce.PME)
+    force.setCutoffDistance(0.45 * box)
+    grid = np.array(list(np.ndindex(n_side, n_side, n_side)))
+    for cell in grid:
+        system.addParticle(30.0)
+        force.addParticle(0.5 if cell.sum() % 2 else -0.5, 0.3, 0.5)
+    system.addForce(force)
+    positions = grid * spacing + 0.03 * np.random.default_rng(5).normal(size=grid.shape)
+    return system, as_walker_state(positions, np.eye(3) * box)
+
+
+def salt_apparatus(platform: str = "CPU") -> tuple[Apparatus, WalkerState]:
+    """The box on a platform, WExplore on two of its particles."""
+    system, state = salt_system()
+    return (
+        Apparatus(
+            OpenMMRunner(
+                system, pair_topology(len(state["positions"])), langevin(), platform=platform
+            ),
+            None,
+            WExploreResampler(
+                PairDistance(0, 1),
+                max_n_regions=(10, 10),
+                max_region_sizes=(0.01, 0.002),
+                pmax=0.5,
+            ),
+        ),
+        state,
+    )
+
+
+@dataclass
+class Recorder:
+    """A watcher that remembers what it was told."""
+
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    on_cycle: Any = None
+
+    def begun(self, job: Any, options: Any, seed: int, n_walkers: int) -> None:
+        self.events.append(("begun", seed, n_walkers))
+
+    def cycle_done(self, progress: Any) -> None:
+        self.events.append(("cycle", progress))
+        if self.on_cycle is not None:
+            self.on_cycle(progress)
+
+    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+        self.events.append(("checkpoint", end, n_cycles))
+
+    def stopping(self, signal_name: str) -> None:
+        self.events.append(("stopping", signal_name))
+
+
+def run_job(
+    store: Store,
+    snapshot: str,
+    job_dir: Path,
+    watcher: Any = None,
+    configuration: str | None = None,
+    **options: Any,
+) -> RunOutcome:
+    """Run from a snapshot of a store: 3 cycles of 10 steps with seed 1 unless told otherwise."""
+    for name, value in {
+        "seconds": 1e6,
+        "n_steps": 10,
+        "n_cycles": 3,
+        "seed": 1,
+        "job_name": "job",
+    }.items():
+        options.setdefault(name, value)
+    start = start_from_store(store, snapshot, configuration)
+    return run(start, RunOptions(job_dir=job_dir, **options), watcher or Recorder())
+
+
+def plain_configuration(mapper: Any = None, reporters: Sequence[Any] = ()) -> Configuration:
+    """Serial and silent unless told otherwise."""
+    return Configuration(work_mapper=mapper or SerialMapper(), reporters=list(reporters))
+
+
+def bits(walkers: Sequence[Any]) -> str:
+    """A digest of all weights and states, to the bit."""
+    digest = hashlib.sha256()
+    for walker in walkers:
+        digest.update(np.float64(walker.weight).tobytes())
+        for name in sorted(walker.state):
+            array = np.asarray(walker.state[name])
+            digest.update(f"{name} {array.shape} {array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a child process that imports this very checkout."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+def python(
+    script: Path | str, *arguments: str | os.PathLike[str], cwd: Path | None = None, **more: str
+) -> str:
+    """Run a script (a path) in a fresh interpreter; what it printed. Fails with its stderr."""
+    done = subprocess.run(
+        [sys.executable, os.fspath(script), *map(os.fspath, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(**more),
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def tree_of(root: Path) -> dict[str, tuple[int, int, str]]:
+    """Every file under a directory with its size, time of change and MD5."""
+    return {
+        str(path.relative_to(root)): (
+            path.stat().st_size,
+            path.stat().st_mtime_ns,
+            hashlib.md5(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
