@@ -38,7 +38,7 @@ def ten_snapshots(path: Path) -> str:
     return str(path)
 
 
-def measure() -> dict[str, float]:
+def measure(rounds: int = ROUNDS) -> dict[str, float]:
     """Minima in ms, and the limit that follows from the bare interpreter."""
     environment = {**os.environ, "PYTHONPATH": str(Path(wepystore.__file__).parents[1])}
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def measure() -> dict[str, float]:
             "wepy ls snapshots": ("-m", "wepystore", "ls", "snapshots", store),
         }
         best = dict.fromkeys(commands, 9.0)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, argv in commands.items():
                 best[name] = min(best[name], seconds(environment, *argv))
     figures = {name: value * 1e3 for name, value in best.items()}

@@ -236,6 +236,19 @@ def test_a_reader_that_goes_is_no_error(world: World) -> None:
     assert done.stderr == b"" and done.returncode == 141
 
 
+def test_a_full_or_closed_stdout(world: World) -> None:
+    """An answer that cannot be written is an error in one line; a closed stdout is the user's."""
+    command = f"{sys.executable} -m wepystore ls snapshots {world.store.path}"
+    full = subprocess.run(
+        f"{command} >/dev/full", shell=True, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert full.returncode == 1 and full.stderr.count("\n") == 1 and "No space" in full.stderr
+    closed = subprocess.run(
+        f"{command} >&-", shell=True, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert closed.returncode == 0 and closed.stderr == ""
+
+
 def test_an_ascii_terminal_is_no_error(world: World) -> None:
     """Names that cannot be printed are escaped."""
     done = run_python("-m", "wepystore", "log", world.store.path, PYTHONIOENCODING="ascii")

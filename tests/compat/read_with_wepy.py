@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 from wepy.analysis.contig_tree import ContigTree
+from wepy.analysis.network import MacroStateNetwork
 from wepy.boundary_conditions.receptor import UnbindingBC
 from wepy.hdf5 import WepyHDF5
 from wepy.resampling.decisions.clone_merge import MultiCloneMergeDecision
@@ -72,6 +73,16 @@ def main(path):
         found["lineages"] = plain(lineages)
         fields = contig.wepy_h5.get_trace_fields(lineages[0], ["positions"])
         found["lineage_positions"] = plain(np.array(fields["positions"]))
+
+    # Two macrostates: atoms nearer than 0.38 nm, and the others.
+    near = [
+        [int(np.linalg.norm(np.subtract(*frame)) < 0.38) for frame in frames]
+        for frames in found["positions"]
+    ]
+    network = MacroStateNetwork(tree, assignments=[near], transition_lag_time=2)
+    with network:
+        weights = network.macrostate_weights()
+    found["macrostate_weights"] = {str(state): float(weights[state]) for state in weights}
     json.dump(found, sys.stdout, default=plain)
 
 

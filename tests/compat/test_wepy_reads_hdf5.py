@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.reporters.recorded import Recording, record, replay
@@ -123,3 +124,15 @@ def test_a_lineage_traced_by_wepy_is_the_true_one(
         recording.reports[cycle]["new_walkers"][walker].state["positions"].tolist()
         for _, walker, cycle in lineage
     ]
+
+
+def test_wepys_macrostate_network_finds_the_true_weights(
+    read: dict[str, Any], recording: Recording
+) -> None:
+    """Weights summed over the frames in which the two atoms are near each other, and far."""
+    true = {"0": 0.0, "1": 0.0}
+    for report in recording.reports:
+        for walker in report["new_walkers"]:
+            first, second = walker.state["positions"]
+            true[str(int(np.linalg.norm(first - second) < 0.38))] += walker.weight
+    assert read["macrostate_weights"] == pytest.approx(true)

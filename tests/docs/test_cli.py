@@ -41,7 +41,7 @@ def test_a_command_has_usage_lines_of_its_own_name(name: str) -> None:
 
 
 def test_every_exit_status_is_in_the_table() -> None:
-    """The table of exit statuses has each status an error class or the program has, and no other."""
+    """The table has every status that an error class or the program has, and no other."""
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     known = {c.exit_status for c in classes if issubclass(c, errors.WepystoreError)}
     listed = {int(number) for number in re.findall(r"^\| (\d+) \|", page(), re.MULTILINE)}

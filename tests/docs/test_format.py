@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -67,28 +68,41 @@ def matches(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    """A folder with the fixtures, and a `wepy` and a `python` on the PATH of its blocks."""
-    (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")
-    programs = tmp_path / ".programs"
-    programs.mkdir()
-    for name, arguments in (("python", ""), ("wepy", " -m wepystore")):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
-        program.chmod(0o755)
-    return tmp_path
+class Shell:
+    """A scratch folder in which the blocks of the page are run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "fixtures").symlink_to(ROOT / "fixtures")
+        programs = folder / ".programs"
+        programs.mkdir()
+        for name, arguments in (("python", ""), ("wepy", " -m wepystore")):
+            program = programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
+            program.chmod(0o755)
+        self._environment = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "LC_ALL": "C.UTF-8",
+        }
+        self._environment.pop("WEPY_ORCH", None)
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a block; a command of it that fails is a failure of the block."""
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
 
 
-def test_every_command_of_the_page_works(scratch: Path) -> None:
+def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows."""
-    environment = {
-        **os.environ,
-        "PATH": f"{scratch / '.programs'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "LC_ALL": "C.UTF-8",
-    }
-    environment.pop("WEPY_ORCH", None)
+    shell = Shell(tmp_path)
     lacking = {tool for tool in TOOLS if not have(tool)}
     skipped = []
     for block, shown in script_blocks():
@@ -96,20 +110,37 @@ def test_every_command_of_the_page_works(scratch: Path) -> None:
         if needed:
             skipped.append(f"line {block.line} needs {', '.join(sorted(needed))}")
             continue
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.text],
-            cwd=scratch,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-        )
+        done = shell.run(block.text)
         where = f"{PAGE.name}, line {block.line}"
         assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stderr}"
         if shown is not None:
             assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
     if skipped:
         pytest.skip(f"blocks left out: {'; '.join(skipped)} (not installed, and cannot be here)")
+
+
+def test_the_checks_of_the_page_find_damage(tmp_path: Path) -> None:
+    """S1, S3: after one bit of one object has flipped, both checks fail and name the file."""
+    if not have("jq"):
+        pytest.skip("jq is not installed, and cannot be here")
+    shell = Shell(tmp_path)
+    scripts = [block.text for block, _ in script_blocks()]
+    assert shell.run(scripts[0]).returncode == 0
+    checks = [script for script in scripts if "md5sum --check" in script]
+    assert len(checks) == 2
+    assert [shell.run(check).returncode for check in checks] == [0, 0]
+    store = tmp_path / "LJ-pair.orch"
+    start = (store / "refs/default-snapshot").read_text().strip()
+    manifest = json.loads((store / "snapshots" / start[:2] / start).read_bytes())
+    md5 = manifest["walkers"]["groups"][0]["fields"]["positions"]["md5"]
+    file = store / "objects" / md5[:2] / md5
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    for check in checks:
+        done = shell.run(check)
+        assert done.returncode != 0
+        assert md5 in done.stdout
 
 
 def test_the_page_has_what_it_promises() -> None:

@@ -20,6 +20,7 @@ from tests.reporters.recorded import (
     record,
     replay,
 )
+from tests.reporters.test_hdf5 import contents
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.resamplers import NoResampler
@@ -141,6 +142,52 @@ def test_no_resampling_and_no_boundary_conditions_make_whole_files(tmp_path: Pat
     )
     run(tmp_path / "job", plain, ALL_REPORTERS, 3)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+class ForeignState:
+    """A state as a component written for wepy may make it: two ways to read, no more."""
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def dict(self) -> dict[str, Any]:
+        return self._fields
+
+
+class ForeignWalker:
+    def __init__(self, walker: Any) -> None:
+        self.state = ForeignState(**walker.state.dict(), forces=None)
+        self.weight = walker.weight
+
+
+@pytest.mark.parametrize("kind", ALL_REPORTERS)
+def test_walkers_of_another_make_are_reported_alike(
+    kind: Any, recording: Recording, tmp_path: Path
+) -> None:
+    """Components written for wepy run here unchanged, and so do their walkers."""
+    foreign = Recording(
+        [ForeignWalker(walker) for walker in recording.init_walkers],  # type: ignore[misc]
+        recording.runner,
+        recording.resampler,
+        recording.boundary_conditions,
+        [
+            report
+            | {
+                key: [ForeignWalker(walker) for walker in report[key]]
+                for key in ("new_walkers", "resampled_walkers")
+            }
+            for report in recording.reports[:4]
+        ],
+    )
+    ours = replay(kind(), tmp_path / "ours", recording, recording.reports[:4])
+    theirs = replay(kind(), tmp_path / "theirs", foreign)
+    if kind is HDF5Reporter:
+        assert contents(ours) == contents(theirs)
+    elif not ours.endswith(".dash.org"):
+        assert Path(ours).read_bytes() == Path(theirs).read_bytes()
 
 
 def test_naming_the_reporters_imports_nothing_heavy() -> None:

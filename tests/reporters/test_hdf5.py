@@ -132,8 +132,15 @@ def contents(path: str | Path) -> dict[str, Any]:
         else:
             found[name] = attributes
 
+    def walk(group: h5py.Group) -> None:
+        # visititems would show an array that walkers share under one name only.
+        for item in group.values():
+            visit(item.name, item)
+            if isinstance(item, h5py.Group):
+                walk(item)
+
     with h5py.File(path, "r") as file:
-        file.visititems(visit)
+        walk(file)
     return found
 
 
@@ -269,6 +276,45 @@ def test_a_file_with_too_few_cycles_is_not_continued(recording: Recording, tmp_p
     with pytest.raises(OSError, match="cannot be continued: it holds 4 cycles") as caught:
         open_reporter(HDF5Reporter(), tmp_path / "job", recording, resume_at=9)
     assert caught.value.filename == path
+
+
+def test_another_kind_of_file_is_not_continued(recording: Recording, tmp_path: Path) -> None:
+    """Whatever lies under the job's name is not written into unless it is ours."""
+    path = tmp_path / "job.wepy.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="it is not one of these files"):
+        open_reporter(HDF5Reporter(), tmp_path / "job", recording, resume_at=1)
+    path.write_bytes(b"no HDF5 at all")
+    with pytest.raises(OSError) as caught:
+        open_reporter(HDF5Reporter(), tmp_path / "job", recording, resume_at=1)
+    assert caught.value.filename == str(path)
+    assert before.startswith(b"\x89HDF")
+
+
+def test_a_cycle_without_progress_has_an_empty_row(recording: Recording, tmp_path: Path) -> None:
+    """Rows of progress are found by their cycle, so none may be missing."""
+    reports = [dict(report) for report in recording.reports[:3]]
+    reports[1]["progress_data"] = {}
+    path = replay(HDF5Reporter(), tmp_path / "job", recording, reports)
+    with h5py.File(path, "r") as file:
+        assert [len(row) for row in file["runs/0/progress/min_distances"][:]] == [8, 0, 8]
+
+
+def test_states_with_unequal_fields_are_named(recording: Recording, tmp_path: Path) -> None:
+    """A runner that leaves a field out now and then is told which walker lacks it."""
+    bare = dict(recording.reports[1])
+    walkers = list(bare["new_walkers"])
+    walkers[3] = Walker(WalkerState(positions=walkers[3].state["positions"]), walkers[3].weight)
+    bare["new_walkers"] = walkers
+    reporter = open_reporter(HDF5Reporter(), tmp_path / "job", recording)
+    reporter.report(**recording.reports[0])
+    reporter.report(**bare)
+    with pytest.raises(Exception, match="walker 3 in cycle 1 has no 'box_vectors'"):
+        reporter.flush()
+    with h5py.File(reporter.path, "r") as file:
+        assert len(file["runs/0/trajectories/0/positions"]) == 1
 
 
 def test_main_rep_idxs_saves_only_those_atoms(recording: Recording, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_what_was_not_committed_is_gone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old" * 2000
 
 
-def test_a_commit_cut_short_is_finished_when_the_file_is_opened(tmp_path: Path) -> None:
+def test_a_commit_cut_short_is_finished_when_the_file_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A kill between journal and file loses nothing: the journal is put in place."""
     path = tmp_path / "f"
     file = JournaledFile(str(path), create=True)
@@ -84,11 +86,9 @@ def test_a_commit_cut_short_is_finished_when_the_file_is_opened(tmp_path: Path) 
         original(source, target)
         os.link(target, spare)
 
-    os.replace = keep  # type: ignore[assignment]
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", keep)
         file.commit()
-    finally:
-        os.replace = original
     new = path.read_bytes()
     file.close()
     path.write_bytes(old + new[len(old) :])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wepystore.errors import FailedError, UsageError
 from wepystore.store import Ref, Store
-from wepystore.store.store import MARK
+from wepystore.store.names import MARK
 
 if TYPE_CHECKING:
     from wepystore.store.runs import Run

@@ -62,15 +62,21 @@ BROKEN_PIPE = 141
 
 def entry_point() -> None:
     """What the installed scripts call."""
-    for stream in (sys.stdout, sys.stderr):
-        # A name that cannot be printed here is shown escaped, and is no reason to fail.
-        if hasattr(stream, "reconfigure"):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The shell closed it (>&-): what is written to it is lost, and that is no error.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            # A name that cannot be printed here is shown escaped, and is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     status = main(sys.argv[1:])
     try:
         Console().flush()
-    except BrokenPipeError:
-        status = _reader_has_gone()
+    except OSError:
+        # main has tried the same and has said so; the interpreter is not to try it once more.
+        status = status or 1
+        _drop_stdout()
     sys.exit(status)
 
 
@@ -84,23 +90,24 @@ def main(argv: list[str]) -> int:
         console.flush()
         return status
     except WepystoreError as error:
-        _raise_if_debug(console)
+        _trace_if_debug(console)
         console.error(str(error))
         for line in getattr(error, "usage", ()):
             console.note(f"  usage: {line}")
         return error.exit_status
     except BrokenPipeError:
-        return _reader_has_gone()
+        _drop_stdout()
+        return BROKEN_PIPE
     except KeyboardInterrupt:
-        _raise_if_debug(console)
+        _trace_if_debug(console)
         console.note("wepy: interrupted")
         return INTERRUPTED
     except OSError as error:
-        _raise_if_debug(console)
+        _trace_if_debug(console)
         console.error(_os_error(error))
         return 1
     except Exception as error:
-        _raise_if_debug(console)
+        _trace_if_debug(console)
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         console.error(f"{text} (this is a bug in wepystore; --debug shows the traceback)")
         return 1
@@ -155,13 +162,12 @@ def _os_error(error: OSError) -> str:
     return f"{where}: {what}" if where else what
 
 
-def _reader_has_gone() -> int:
-    # Whatever is still in the buffer must not be flushed into the broken pipe at exit.
+def _drop_stdout() -> None:
+    """What is still in the buffer goes nowhere, instead of failing again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE
 
 
-def _raise_if_debug(console: Console) -> None:
+def _trace_if_debug(console: Console) -> None:
     if console.debug:
         import traceback
 

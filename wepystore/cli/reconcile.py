@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from wepystore.cli.common import HIDDEN, size_text
 from wepystore.cli.console import Console
 from wepystore.store import Store
-from wepystore.store.names import ONE
+from wepystore.store.names import MARK, ONE
 
 if TYPE_CHECKING:
     from wepystore.store.reconcile import Entry, Outcome, Plan
@@ -77,7 +77,7 @@ def _root(path: str) -> str:
 
 
 def _is_store(path: str | Path) -> bool:
-    return Path(path, "wepystore.json").exists()
+    return Path(path, MARK).exists()
 
 
 def _line(entry: Entry) -> str:

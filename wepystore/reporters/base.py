@@ -114,6 +114,9 @@ def replace_file(path: str, data: bytes) -> None:
 
 
 def draft_name(path: str) -> str:
-    """A hidden name beside `path`, on the same file system, for what replaces it."""
+    """A hidden name beside `path`, on the same file system, for what replaces it.
+
+    Always the same one (a job has one writer), so that kills leave no litter behind.
+    """
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    return os.path.join(folder, f".{name}.tmp")

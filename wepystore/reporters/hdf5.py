@@ -84,7 +84,7 @@ class HDF5Reporter(Reporter):
     def _forget(self) -> None:
         self._walkers: list[list[Any]] = []
         self._weights: list[list[float]] = []
-        self._data: list[tuple[Any, ...]] = []
+        self._data: list[dict[str, Any]] = []
         self._first_cycle = 0
         self._bytes = 0
         self._written = time.monotonic()
@@ -125,7 +125,7 @@ class HDF5Reporter(Reporter):
             for table in TABLES
         }
         tables = {table: table_fields(owner, table) for table, owner in owners.items()}
-        states = [self._selected(walker.state) for walker in init_walkers]
+        states = [self._selected(_unchanging(walker.state)) for walker in init_walkers]
         with named_errors(self.path):
             try:
                 if self._resume_at:
@@ -151,8 +151,9 @@ class HDF5Reporter(Reporter):
     def _adopt(self, tables: Mapping[str, Any], n_cycles: int) -> None:
         try:
             self._writer.adopt(tables, n_cycles)
-        except ValueError as error:
-            message = f"cannot be continued: it {error}"
+        except (ValueError, KeyError) as error:
+            why = "is not one of these files" if isinstance(error, KeyError) else str(error)
+            message = f"cannot be continued: it {why}"
             raise OSError(errno.EINVAL, message, self.path) from error
 
     def _create(
@@ -192,7 +193,8 @@ class HDF5Reporter(Reporter):
         # as copying it; of another's, nobody knows.
         self._walkers.append([_unchanging(walker.state) for walker in walkers])
         self._weights.append([walker.weight for walker in walkers])
-        self._data.append(tuple(report.get(key) for key in _REPORT_KEYS.values()))
+        # The lists are copied, since a component may use one again; the records are not.
+        self._data.append({table: _kept(report.get(key)) for table, key in _REPORT_KEYS.items()})
         self._bytes += len(walkers) * _size(self._walkers[-1][0])
         if (
             not self._started
@@ -279,18 +281,16 @@ class HDF5Reporter(Reporter):
             raise FieldError(field=name, walker=walker, cycle=cycle) from None
 
     def _write_records(self) -> None:
-        for place, table in enumerate(TABLES):
+        for table in TABLES:
             fields = self._writer.fields(table)
-            if table == "progress":
-                # One row a cycle: {name: a number for each walker}.
-                records = [held[place] or {} for held in self._data]
-                cycles = list(range(len(records)))
-            else:
-                records, cycles = [], []
-                for offset, held in enumerate(self._data):
-                    found = held[place] or ()
-                    records += found
-                    cycles += [self._first_cycle + offset] * len(found)
+            records: list[Mapping[str, Any]] = []
+            cycles: list[int] = []
+            # Progress has one row in every cycle: {name: a number for each walker}.
+            blank = {field.name: () for field in fields if field.shape is None}
+            for cycle, data in enumerate(self._data, start=self._first_cycle):
+                found = [blank | (data[table] or {})] if table == "progress" else data[table] or ()
+                records += found
+                cycles += [cycle] * len(found)
             if records:
                 values = {field.name: column(records, field, table) for field in fields}
                 self._writer.append_records(table, cycles, values)
@@ -309,6 +309,11 @@ def _topology(runner: Any, n_atoms: int) -> str:
         "atoms": [{"index": i, "name": f"P{i}", "element": ""} for i in range(n_atoms)],
     }
     return json.dumps({"chains": [{"index": 0, "residues": [residue]}], "bonds": []})
+
+
+def _kept(data: Any) -> Any:
+    """A copy of a list of records, or of the dict of progress."""
+    return dict(data) if isinstance(data, Mapping) else list(data or ())
 
 
 def _unchanging(state: Any) -> Any:

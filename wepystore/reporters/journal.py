@@ -206,6 +206,9 @@ class JournaledFile:
             # What the pages refer to must be on the disk before they are.
             os.fsync(self._file)
             os.replace(draft, self._journal)
+            # Also after a loss of power the journal must be there before the first
+            # page is overwritten, and an older journal must not come back.
+            _sync_folder(self._journal)
             for offset, data in self._changes():
                 _write_all(self._file, memoryview(data), offset)
             os.ftruncate(self._file, self._size)
@@ -255,7 +258,8 @@ class JournaledFile:
                     start += _PLACE.size
                     _write_all(self._file, memoryview(data)[start : start + length], offset)
                     start += length
-                os.ftruncate(self._file, size)
+                if os.fstat(self._file).st_size < size:
+                    os.ftruncate(self._file, size)
                 os.fsync(self._file)
         # A journal is renamed into place whole and synced, so one that is not
         # whole was rot and never ours to use; the file then speaks for itself.
@@ -266,6 +270,14 @@ def journal_name(path: str) -> str:
     """The hidden file beside `path` that a commit goes through."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.journal")
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _page_numbers(start: int, stop: int) -> range:

@@ -69,7 +69,7 @@ class WalkerReporter(Reporter):
         if self._writer is None or self._walkers is None:
             return
         began = time.monotonic()
-        states = [walker.state for walker in self._walkers]
+        states = [walker.state.dict() for walker in self._walkers]
         boxes = None
         if all("box_vectors" in state for state in states):
             boxes = [state["box_vectors"] for state in states]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wepystore.store import publish
 from wepystore.store.errors import MD5CollisionError
-from wepystore.store.names import Ref
+from wepystore.store.names import MARK, Ref
 from wepystore.store.publish import Data, Unfinished, Workers, Writing
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Batch:
         self._store = store
         self._tmp = store.path / "tmp"
         self._quarantine = store.path / "quarantine"
+        # Who may read the store, by what its creator's umask made of its first file.
+        self._readers = os.stat(store.path / MARK).st_mode & 0o444
         self._workers: Workers | None = None
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
         self._waiting: deque[Future[None]] = deque()
@@ -108,7 +110,7 @@ class Batch:
         Raises DamagedEntryError naming the source, FileNotFoundError when it has gone.
         """
         workers = self._ready()
-        path, found, descriptor, linked = publish.bring(self._tmp, source, ref, md5)
+        path, found, descriptor, linked = publish.bring(self._tmp, source, ref, md5, self._readers)
         self.linked += linked
         self._wait_later(kind, path, found, workers.disk.submit(publish.sync, descriptor))
         return found

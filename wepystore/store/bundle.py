@@ -28,7 +28,7 @@ from wepystore.store.errors import (
     NotABundleError,
     WrongKindError,
 )
-from wepystore.store.names import ONE, Ref, is_hash, references
+from wepystore.store.names import MARK, ONE, Ref, is_hash, references
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -37,7 +37,6 @@ FORMAT = 1
 KINDS = ("snapshots", "configs")
 HEAD = b"\x80\x04cwepystore.records.bundle\nload\n\x8e"
 TAIL = b"\x85R."
-MARK = "wepystore.json"
 
 _LENGTH = struct.Struct("<Q")
 _DATE = (1980, 1, 1, 0, 0, 0)

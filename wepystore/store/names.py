@@ -18,6 +18,9 @@ ONE = {
     "runs": "run",
 }
 
+# The file that makes a directory a store.
+MARK = "wepystore.json"
+
 _HEX = frozenset("0123456789abcdef")
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
 _KEYS = frozenset(("md5", "sha256", "size"))

@@ -326,18 +326,22 @@ def same_bytes(path: Path, views: Sequence[memoryview]) -> bool:
     return data == b"".join(views)
 
 
-def bring(tmp: Path, source: Path, ref: Ref | None, md5: str) -> tuple[Path, Ref, int, bool]:
+def bring(
+    tmp: Path, source: Path, ref: Ref | None, md5: str, readers: int
+) -> tuple[Path, Ref, int, bool]:
     """A file of another store under tmp/: as a hard link if that can be, else as a copy.
 
     What is verified is the very inode that gets the name, before it gets it: a damaged source
-    is never linked in. Returns path, Ref, the open descriptor to sync, and whether it is a
-    link. DamagedEntryError names the source.
+    is never linked in. A source that is readable by fewer than `readers` (mode bits) is copied,
+    lest a private file ends up in a shared store. Returns path, Ref, the open descriptor to
+    sync, and whether it is a link. DamagedEntryError names the source.
     """
     path = unfinished_path(tmp)
-    linked = True
+    linked = os.stat(source).st_mode & readers == readers
     try:
-        # What a link of git-annex points at, not the link.
-        os.link(os.path.realpath(source), path)
+        if linked:
+            # What a link of git-annex points at, not the link.
+            os.link(os.path.realpath(source), path)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise

@@ -114,7 +114,8 @@ def plan(
 ) -> Plan:
     """Decide what to bring. Nothing is written; a target that does not exist is an empty one.
 
-    With `only`, just these entries and what they name are brought, and no refs. Raises what Store.open raises for a target that is there and no store.
+    With `only`, just these entries and what they name are brought, and no refs. Raises what
+    Store.open raises for a target that is there and no store.
     """
     creates = False
     here: Store | None

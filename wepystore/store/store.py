@@ -24,14 +24,13 @@ from wepystore.store.errors import (
     UnknownHashError,
     WrongKindError,
 )
-from wepystore.store.names import KINDS, ONE, Ref, references
+from wepystore.store.names import KINDS, MARK, ONE, Ref, references
 
 if TYPE_CHECKING:
     from wepystore.store.batch import Batch
     from wepystore.store.publish import Data
 
 FORMAT = 1
-MARK = "wepystore.json"
 DIRECTORIES = (*KINDS, "refs", "tmp", "quarantine")
 DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
 

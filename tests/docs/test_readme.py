@@ -1,0 +1,54 @@
+"""The README is run as a stranger would run it: every block, top to bottom, in one shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: These two set up the environment and run this very suite; they are what got us here.
+_NOT_AGAIN = ("bin/quickstart\n", "bin/test\n")
+
+
+def blocks() -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return [b for b in re.findall(r"```sh\n(.*?)```", text, re.S) if b not in _NOT_AGAIN]
+
+
+def test_every_block_of_the_readme_runs_top_to_bottom(tmp_path: Path) -> None:
+    """With the time budgets cut to 2 seconds, which changes no word else."""
+    shutil.copytree(ROOT / "fixtures", tmp_path / "fixtures")
+    bin_ = tmp_path / ".venv" / "bin"
+    bin_.mkdir(parents=True)
+    (bin_ / "activate").write_text(f'PATH="{bin_}:{Path(sys.executable).parent}:$PATH"\n')
+    wepy = bin_ / "wepy"
+    wepy.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wepystore "$@"\n')
+    wepy.chmod(0o755)
+    script = "set -eu\n" + "\n".join(blocks())
+    script = script.replace('"$start_hash" 10 10\n', '"$start_hash" 2 10\n')
+    script = script.replace("run_again 10 100\n", "run_again 2 100\n")
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    ends = re.findall(r"Run start and end hashes: (\w+), (\w+)", done.stdout)
+    assert len(ends) == 5
+    assert ends[2] == ends[3], "the same seed must end the same on one worker and on two"
+
+
+def test_both_commands_of_the_readme_exist() -> None:
+    """What a fresh machine is told to type is there and executable."""
+    text = (ROOT / "README.md").read_text()
+    for command in _NOT_AGAIN:
+        assert f"```sh\n{command}```" in text
+        assert os.access(ROOT / command.strip(), os.X_OK)
