@@ -53,6 +53,9 @@ def test_half_a_store_is_listed_as_that(wepy: Wepy, world: World) -> None:
     states = {i["hash"]: i["state"] for i in json.loads(wepy("ls snapshots w.orch --json").out)}
     assert states == {world.start: "complete", world.end: "incomplete"}
     assert wepy("ls runs w.orch").status == 3
+    (world.store.path / "refs" / "tags" / "rot").write_text("x")
+    assert "refs/tags/rot is damaged" in wepy("ls snapshots w.orch --long").err
+    (world.store.path / "refs" / "tags" / "rot").unlink()
     world.store.file("runs", world.run).write_text('{"start": ')
     world.store.file("configs", world.config).write_text("")
     for kind in ("runs", "configs"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -52,6 +54,9 @@ def test_unzip_reads_it(exported: Path) -> None:
     with zipfile.ZipFile(exported) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
+    unzip = shutil.which("unzip")
+    if unzip:
+        subprocess.run([unzip, "-tqq", exported], check=True, capture_output=True)
     assert names[0] == "wepystore.json" and names[1].startswith("snapshots/")
     assert all(name.startswith("objects/") for name in names[2:]) and len(names) == 6
 

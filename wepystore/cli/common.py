@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wepystore.errors import FailedError, UsageError
+from wepystore.cli.console import Console
+from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Ref, Store
 from wepystore.store.names import MARK
 
@@ -94,15 +95,19 @@ def size_text(size: int) -> str:
     return f"{number:.1f} {unit}"
 
 
-def names_of(store: Store) -> dict[str, list[str]]:
-    """For each hash, what refers to it: "default", "tag: bound"."""
+def names_of(store: Store, console: Console) -> dict[str, list[str]]:
+    """For each hash, what refers to it: "default", "tag: bound". A damaged ref is warned of."""
+    refs = {"default-snapshot": "default", "default-config": "default"}
+    refs.update({f"tags/{tag}": f"tag: {tag}" for tag in store.tag_names()})
     names: dict[str, list[str]] = {}
-    for default in ("default-snapshot", "default-config"):
-        md5 = store.ref(default)
+    for ref, shown in refs.items():
+        try:
+            md5 = store.ref(ref)
+        except DamagedError as error:
+            console.warn(str(error))
+            continue
         if md5 is not None:
-            names.setdefault(md5, []).append("default")
-    for tag, md5 in store.tags().items():
-        names.setdefault(md5, []).append(f"tag: {tag}")
+            names.setdefault(md5, []).append(shown)
     return names
 
 

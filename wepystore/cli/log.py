@@ -26,7 +26,7 @@ INCOMPLETE = 3
 def main(args: dict[str, Any], console: Console) -> int:
     """Print the history."""
     store = open_store(args["ORCH"])
-    names = names_of(store)
+    names = names_of(store, console)
     runs, damaged = _runs(store)
     here = set(store.list("snapshots"))
     ends: dict[str, list[Run]] = {}

@@ -29,7 +29,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """List one kind."""
     store = open_store(args["ORCH"])
     kind = next(kind for kind in ("snapshots", "configs", "runs") if args[kind])
-    names = names_of(store) if args["--long"] or args["--json"] else {}
+    names = names_of(store, console) if args["--long"] or args["--json"] else {}
     items = [_item(store, kind, md5, names) for md5 in store.list(kind)]
     if kind == "runs":
         # By snapshots, as they are shown; the hash of the record settles the rest.

@@ -31,7 +31,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--json"]:
         shown = [describe.as_json(store, kind, md5) for kind, md5 in found]
         console.json(shown[0] if len(shown) == 1 else shown)
-    names = names_of(store)
+    names = names_of(store, console)
     status = 0
     for kind, md5 in found:
         if not args["--json"]:

@@ -401,7 +401,7 @@ def _foreign(root: Path) -> str | None:
 
 def _file_fault(root: Path) -> str:
     if root.name.endswith((".sqlite", ".sqlite3", ".db")):
-        return "it is a file, as wepy 1.x made them; bring it over with 'wepy reconcile orch'"
+        return "it is a file, not a directory; databases of wepy 1.x are not read by this version"
     return "it is a file, not a directory"
 
 
