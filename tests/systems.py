@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import app
 
 from wepystore.api import (
     Apparatus,

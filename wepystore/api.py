@@ -1,6 +1,6 @@
 """Everything a script needs to describe a simulation, in one place.
 
-    from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, prepare_store
+from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, prepare_store
 """
 
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC

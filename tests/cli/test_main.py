@@ -124,9 +124,7 @@ words = st.sampled_from(
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    argv=st.lists(words | st.text(st.characters(exclude_characters="\0"), max_size=5), max_size=5)
-)
+@given(argv=st.lists(words | texts, max_size=5))
 def test_no_command_line_gives_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""OpenMMRunner: what a segment is, and that it depends on nothing but state, length and seed (R1)."""
+"""OpenMMRunner: what a segment is, and that only state, length and seed matter to it (R1)."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def test_a_segment_does_not_depend_on_what_the_runner_did_before(name: str) -> N
     forwards = [segment(used, *each) for each in work]
     backwards = [segment(used, *each) for each in reversed(work)][::-1]
     fresh = [
-        segment(
-            OpenMMRunner(pair_system(), None, INTEGRATORS[name](), platform="Reference"), *each
-        )
+        segment(OpenMMRunner(pair_system(), None, INTEGRATORS[name](), platform="Reference"), *each)
         for each in work
     ]
     assert forwards == backwards == fresh

@@ -68,9 +68,7 @@ def test_different_seeds_give_different_noise() -> None:
 def test_the_fast_way_is_for_the_reference_platform_alone() -> None:
     """Elsewhere a checkpoint's layout is anybody's guess."""
     context = context_of(langevin(), platform="CPU")
-    assert isinstance(
-        choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder
-    )
+    assert isinstance(choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder)
 
 
 def test_forces_that_draw_are_seeded_too() -> None:

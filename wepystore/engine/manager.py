@@ -7,6 +7,7 @@ written for wepy run here unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import math
@@ -183,9 +184,7 @@ class CycleManager:
         )
         return new_walkers
 
-    def _warp(
-        self, walkers: list[Any], cycle_idx: int, report: dict[str, Any]
-    ) -> Sequence[Any]:
+    def _warp(self, walkers: list[Any], cycle_idx: int, report: dict[str, Any]) -> Sequence[Any]:
         warp_data: Any = []
         bc_data: Any = []
         progress_data: Any = {}
@@ -203,18 +202,21 @@ class CycleManager:
             component.set_rng(self.streams.generator(purpose, cycle_idx))
 
     def cleanup(self) -> None:
-        """Close the reporters' files and let the workers go."""
-        if self.monitor is not None:
-            self.monitor.cleanup()
-        self.work_mapper.cleanup()
-        for reporter in self.reporters:
-            reporter.cleanup(
-                runner=self.runner,
-                work_mapper=self.work_mapper,
-                resampler=self.resampler,
-                boundary_conditions=self.boundary_conditions,
-                reporters=self.reporters,
-            )
+        """Close the reporters' files and let the workers go, each even if another one fails."""
+        with contextlib.ExitStack() as stack:
+            # The last one pushed is the first one called.
+            for reporter in reversed(self.reporters):
+                stack.callback(
+                    reporter.cleanup,
+                    runner=self.runner,
+                    work_mapper=self.work_mapper,
+                    resampler=self.resampler,
+                    boundary_conditions=self.boundary_conditions,
+                    reporters=self.reporters,
+                )
+            stack.callback(self.work_mapper.cleanup)
+            if self.monitor is not None:
+                stack.callback(self.monitor.cleanup)
 
 
 def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
@@ -236,9 +238,7 @@ def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
         )
 
 
-def check_conserved(
-    before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str
-) -> None:
+def check_conserved(before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str) -> None:
     """Raise WeightError unless `step` conserved the total weight (W3)."""
     total_before = float(np.sum([walker.weight for walker in before]))
     total_after = float(np.sum([walker.weight for walker in after]))

@@ -201,7 +201,7 @@ class _Execution:
         with StopSignals(watcher.stopping) as signals:
             try:
                 self._manager.init(num_workers=self._options.n_workers)
-                walkers, end = self._cycles(checkpointer, budget, signals, watcher)
+                end = self._cycles(checkpointer, budget, signals, watcher)
                 self._annotate(end_snapshot_hash=end.md5)
             finally:
                 self._manager.cleanup()
@@ -222,7 +222,7 @@ class _Execution:
         budget: Budget,
         signals: StopSignals,
         watcher: Watcher,
-    ) -> tuple[list[Any], EntryRef]:
+    ) -> EntryRef:
         walkers = list(self._start.snapshot.walkers)
         every = self._options.checkpoint_freq
         while budget.allows(self.n_done) and signals.received is None:
@@ -245,7 +245,7 @@ class _Execution:
         if self.n_done == 0:
             raise KeyboardInterrupt
         self._stopped_by = signals.received
-        return walkers, self._write(checkpointer, walkers, budget, watcher, last=True)
+        return self._write(checkpointer, walkers, budget, watcher, last=True)
 
     def _write(
         self,

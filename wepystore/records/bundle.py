@@ -28,7 +28,7 @@ def load(archive: bytes) -> Snapshot | Configuration:
     return decode(kind, md5, entries)
 
 
-def decode(kind: str, md5: str, entries: Entries) -> Any:
+def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
     """The object of entries that `wepystore.store.bundle.read` gave."""
 
     def fetch(ref: Ref) -> bytes:
@@ -41,7 +41,7 @@ def decode(kind: str, md5: str, entries: Entries) -> Any:
 
 
 def save(thing: Snapshot | Configuration, path: str | os.PathLike[str]) -> str:
-    """Write one self-contained file, as `wepy get` does; the hash. Replaces a file that is there."""
+    """Write one self-contained file, as `wepy get` does; returns the hash. Replaces a file."""
     with tempfile.TemporaryDirectory(prefix="wepystore-") as scratch:
         store = Store.create(Path(scratch) / "one.orch")
         with store.batch() as batch:

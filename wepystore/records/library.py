@@ -14,7 +14,7 @@ from wepystore.records.configuration import (
 )
 from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from wepystore.records.values import Sink
+from wepystore.records.values import Bytes, Sink
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
@@ -89,7 +89,7 @@ class Remembering:
     batches it is used with; it must only ever be used with one store.
     """
 
-    def __init__(self, sink: Sink, known: dict[Text, Ref]) -> None:
+    def __init__(self, sink: Bytes, known: dict[Text, Ref]) -> None:
         self._sink = sink
         self._known = known
 

@@ -64,7 +64,7 @@ def stack_buffers(arrays: Sequence[NDArray[Any]], where: str) -> list[Any]:
 
 def _bytes_of(array: NDArray[Any]) -> Any:
     # memoryview.cast refuses empty and 0-d arrays.
-    return memoryview(array).cast("B") if array.ndim and array.size else array.tobytes()
+    return array.data.cast("B") if array.ndim and array.size else array.tobytes()
 
 
 def load(data: bytes, where: str) -> NDArray[Any]:

@@ -30,12 +30,16 @@ from wepystore.store.names import Ref
 _INLINE_SIZE = 256
 
 
-class Sink(Protocol):
-    """Where encoded objects go: a store's batch, or memory."""
+class Bytes(Protocol):
+    """Where bytes go: a store's batch."""
 
     def put(self, kind: str, data: Any) -> Ref: ...
 
     def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]: ...
+
+
+class Sink(Bytes, Protocol):
+    """Where encoded objects go."""
 
     def put_text(self, text: Text) -> Ref: ...
 
@@ -66,9 +70,7 @@ def encode(value: Any, sink: Sink, where: str) -> Any:
     if isinstance(value, WalkerState):
         return {"state": encode_states([value], sink, where)}
     if type(value) is dict and all(isinstance(key, str) for key in value):
-        return {
-            "dict": {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}
-        }
+        return {"dict": {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {"array": _encode_array(value, sink, where)}
     if isinstance(value, Component):
@@ -214,9 +216,7 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
 def decode_component(record: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
     """A built-in component from its record."""
     cls = registry.builtin_class(record["class"], where)
-    params = {
-        key: decode(item, fetch, f"{where}.{key}") for key, item in record["params"].items()
-    }
+    params = {key: decode(item, fetch, f"{where}.{key}") for key, item in record["params"].items()}
     component = cls.from_params(params, record["version"])
     if "state" in record:
         component.restore(

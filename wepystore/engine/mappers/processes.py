@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -27,15 +28,9 @@ _BATCHES_A_WORKER = 4
 _GOODBYE_S = 5.0
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
 #: One core for each worker: they are the parallelism.
-_ONE_THREAD = {
-    name: "1"
-    for name in (
-        "OPENMM_CPU_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-    )
-}
+_ONE_THREAD = dict.fromkeys(
+    ("OPENMM_CPU_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
 
 
 class _Worker:
@@ -76,10 +71,8 @@ class _Worker:
         self.ready = True
 
     def stop(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # It may be dead already.
             self.connection.send(None)
-        except OSError:
-            pass  # It is dead already.
         self.connection.close()
 
     def reap(self, at_once: bool) -> None:
@@ -153,10 +146,9 @@ class ProcessMapper(WorkMapper):
         if batches:
             batch = batches.popleft()
             worker.running = [index for index, *_ in batch]
-            try:
+            # If its end of the pipe is gone, _receive says so properly.
+            with contextlib.suppress(OSError):
                 worker.connection.send(batch)
-            except OSError:
-                pass  # Its end of the pipe is gone; _receive says so properly.
 
     def _receive(self, worker: _Worker, work: list[Any]) -> list[tuple[int, Any, float]]:
         cycle_idx = work[worker.running[0]][3].get("cycle_idx")

@@ -44,6 +44,8 @@ class Runner(Component):
         """Whether equal seeds give equal bits on this platform."""
         return True
 
-    def environment(self, platform: str | None, properties: dict[str, str] | None) -> dict[str, Any]:
+    def environment(
+        self, platform: str | None, properties: dict[str, str] | None
+    ) -> dict[str, Any]:
         """Facts for the run record: platform, properties, versions."""
         return {}

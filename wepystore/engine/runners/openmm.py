@@ -299,9 +299,7 @@ class _Simulation:
 
     def _fields(self, extra: dict[str, Any]) -> dict[str, np.ndarray]:
         wanted = self._runner.state_fields
-        keywords = {
-            _GETSTATE_KEYWORDS[name]: True for name in wanted if name in _GETSTATE_KEYWORDS
-        }
+        keywords = {_GETSTATE_KEYWORDS[name]: True for name in wanted if name in _GETSTATE_KEYWORDS}
         if self._runner.enforce_box:
             keywords["enforcePeriodicBox"] = True
         keywords.update(extra)
@@ -335,9 +333,7 @@ class _Simulation:
 
 
 def _spread(values: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}/{name}": np.array(values[name], dtype=np.float64) for name in sorted(values)
-    }
+    return {f"{prefix}/{name}": np.array(values[name], dtype=np.float64) for name in sorted(values)}
 
 
 def _as_xml(thing: Any) -> Text:

@@ -133,9 +133,7 @@ def _seeded_checkpoint(context: openmm.Context, seeder: Seeder, seed: int) -> by
     return checkpoint
 
 
-def _trial(
-    context: openmm.Context, seeder: Seeder, seed: int, positions: np.ndarray
-) -> np.ndarray:
+def _trial(context: openmm.Context, seeder: Seeder, seed: int, positions: np.ndarray) -> np.ndarray:
     # Velocities of zero let the thermostat's first kicks show at once.
     seeder(seed)
     context.setPositions(positions)
