@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical
+from wepystore.store import Ref, canonical
 from wepystore.store.errors import BadJSONError, NotCanonicalError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -44,7 +44,17 @@ def test_the_form_is_fixed() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), {1: 2}, b"x", {"a": {None: 1}}, "\ud800", {1, 2}]
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        {1: 2},
+        b"x",
+        {"a": {None: 1}},
+        {"a": [Ref("", "", 0)]},
+        "\ud800",
+        {1, 2},
+    ],
 )
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
     """No NaN, no silent conversion of keys, no unpaired surrogate."""

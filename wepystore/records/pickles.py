@@ -39,7 +39,8 @@ def dumps(value: Any) -> bytes:
 
 def loads(data: bytes) -> Any:
     """The inverse; runs whatever the pickle says, so only for trusted data (S9)."""
-    return dill.loads(data)
+    # Otherwise dill gives the object a class of the same name that the running script has.
+    return dill.loads(data, ignore=True)
 
 
 def label(value: Any) -> str:
@@ -53,16 +54,19 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._canonical: dict[tuple[type, Any], Any] = {}
+        self._canonical: dict[Any, Any] = {}
         # The pickler's memo goes by id(): what it has seen must stay alive until the end.
         self._kept: list[Any] = []
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         cls = type(obj)
-        if cls is str or cls is bytes:
-            # Equal strings become one object, so the memo no longer shows which were interned.
-            obj = self._canonical.setdefault((cls, obj), obj)
-        elif cls is set or cls is frozenset:
+        if cls in _CONSTANTS:
+            # Equal constants become one object: which of them were one already depends on
+            # interning, on the compiler, and on whether the code came from a .pyc or a pickle.
+            content = _content(obj)
+            if content is not None:
+                obj = self._canonical.setdefault(content, obj)
+        if cls is set or cls is frozenset:
             self._save_sorted_set(obj)
             return
         elif cls is types.CodeType:
@@ -78,8 +82,34 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
         if memoised is not None:
             self.write(self.get(memoised[0]))
             return
-        items = sorted(obj, key=lambda item: (type(item).__qualname__, repr(item)))
+        items = sorted(obj, key=_order)
         self.save_reduce(type(obj), (self._keep(items),), obj=obj)
+
+
+#: Types of constants that a pickle's memo knows by identity.
+_CONSTANTS = (str, bytes, tuple, frozenset)
+
+
+def _content(item: Any) -> Any:
+    """A key that equal constants of equal types share; None for what is no constant."""
+    cls = type(item)
+    if cls is tuple or cls is frozenset:
+        members = [_content(member) for member in item]
+        return None if None in members else (cls, cls(members))
+    if cls in (float, complex):
+        return cls, repr(item)  # 0.0 == -0.0, and NaN is not even equal to itself.
+    if cls in (str, bytes, int, bool, type(None), type(...)):
+        return cls, item
+    return None
+
+
+def _order(item: Any) -> tuple[str, str]:
+    """What members of a set are sorted by: the same under every hash seed, for sets within too."""
+    kind = type(item).__qualname__
+    if isinstance(item, (frozenset, tuple)):
+        members = [_order(member) for member in item]
+        return kind, repr(sorted(members) if isinstance(item, frozenset) else members)
+    return kind, repr(item)
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ def encode_states(states: Sequence[Mapping[str, Any]], sink: Sink, where: str) -
         names = [name for name, _ in form]
         stacks = [
             npy.stack_buffers(
-                [np.asarray(uniques[number][name], np.float64) for number in members],
+                [_stored(uniques[number][name]) for number in members],
                 f"{where}.{name}",
             )
             for name in names
@@ -158,7 +158,7 @@ def unique_states(
         if found is None:
             # A few numbers of each field tell almost all states apart without reading them.
             sketch = tuple(
-                (name, np.shape(state[name]), np.asarray(state[name]).reshape(-1)[:4].tobytes())
+                (name, np.shape(state[name]), _stored(state[name]).reshape(-1)[:4].tobytes())
                 for name in sorted(state)
             )
             rivals = by_sketch.setdefault(sketch, [])
@@ -174,7 +174,12 @@ def unique_states(
 
 def _same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     # Bytes, not values: 0.0 == -0.0, but they are not the same state.
-    return all(np.asarray(a[name]).tobytes() == np.asarray(b[name]).tobytes() for name in a)
+    return all(_stored(a[name]).tobytes() == _stored(b[name]).tobytes() for name in a)
+
+
+def _stored(field: Any) -> np.ndarray[Any, Any]:
+    """A field of a state as it will be stored; no copy of what is so already."""
+    return np.asarray(field, np.float64)
 
 
 def decode(value: Any, fetch: Fetch, where: str) -> Any:
