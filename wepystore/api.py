@@ -8,7 +8,11 @@ from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance
 from wepystore.engine.distances.pair import PairDistance
-from wepystore.engine.distances.receptor import ReceptorLigandDistance, UnbindingDistance
+from wepystore.engine.distances.receptor import (
+    RebindingDistance,
+    ReceptorLigandDistance,
+    UnbindingDistance,
+)
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.resamplers.noop import NoResampler
@@ -50,6 +54,7 @@ __all__ = [
     "PairDistance",
     "Prepared",
     "ProcessMapper",
+    "RebindingDistance",
     "ReceptorLigandDistance",
     "Reporter",
     "Runner",

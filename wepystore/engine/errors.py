@@ -13,6 +13,10 @@ class SegmentError(FailedError):
     """cycle {cycle_idx}, walker {walker_idx}, {worker}: the segment failed: {problem}"""
 
 
+class StepError(FailedError):
+    """cycle {cycle_idx}: {component} failed: {problem}"""
+
+
 class WorkerDiedError(FailedError):
     """cycle {cycle_idx}: worker {worker} (pid {pid}) died with status {status} while it ran
     walkers {walker_idxs}; look for an out-of-memory kill, or try fewer workers"""

@@ -12,14 +12,15 @@ import inspect
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from wepystore.engine import rng
-from wepystore.engine.errors import ComponentError, PeriodicityError, WeightError
+from wepystore.engine.errors import PeriodicityError, StepError, WeightError
+from wepystore.errors import WepystoreError
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -117,7 +118,10 @@ class CycleManager:
         warped = time.perf_counter()
 
         self._set_rng(self.resampler, rng.RESAMPLING, cycle_idx)
-        resampled_walkers, resampling_data, resampler_data = self.resampler.resample(warped_walkers)
+        with _named(self.resampler, cycle_idx):
+            resampled_walkers, resampling_data, resampler_data = self.resampler.resample(
+                warped_walkers
+            )
         check_conserved(warped_walkers, resampled_walkers, cycle_idx, "the resampler")
         resampled_walkers = without_drift(resampled_walkers)
         check_ensemble(resampled_walkers, cycle_idx, "the resampler")
@@ -134,7 +138,8 @@ class CycleManager:
             cycle_resampling_time=resampled - warped,
         )
         for reporter in self.reporters:
-            reporter.report(**report)
+            with _named(reporter, cycle_idx):
+                reporter.report(**report)
         reported = time.perf_counter()
         if self.monitor is not None:
             self.monitor.cycle_monitor(self, resampled_walkers)
@@ -191,9 +196,10 @@ class CycleManager:
         warped: Sequence[Any] = walkers
         if self.boundary_conditions is not None:
             self._set_rng(self.boundary_conditions, rng.BOUNDARY_CONDITIONS, cycle_idx)
-            warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
-                walkers, cycle_idx
-            )
+            with _named(self.boundary_conditions, cycle_idx):
+                warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
+                    walkers, cycle_idx
+                )
         report.update(warp_data=warp_data, bc_data=bc_data, progress_data=progress_data)
         return warped
 
@@ -217,6 +223,21 @@ class CycleManager:
             stack.callback(self.work_mapper.cleanup)
             if self.monitor is not None:
                 stack.callback(self.monitor.cleanup)
+
+
+@contextlib.contextmanager
+def _named(component: Any, cycle_idx: int) -> Iterator[None]:
+    """Give an exception out of a component the component's name: it may be a user's own."""
+    try:
+        yield
+    except (WepystoreError, OSError):
+        raise  # These say what is wrong themselves.
+    except Exception as problem:
+        raise StepError(
+            cycle_idx=cycle_idx,
+            component=type(component).__name__,
+            problem=f"{type(problem).__name__}: {problem}",
+        ) from problem
 
 
 def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
@@ -288,7 +309,6 @@ def _check_periodicity(manager: CycleManager) -> None:
 
 
 __all__ = [
-    "ComponentError",
     "CycleManager",
     "CycleResult",
     "CycleTimes",

@@ -41,7 +41,7 @@ class Checkpointer:
         apparatus: Apparatus,
         record: Callable[[EntryRef, int], RunRecord],
     ) -> None:
-        self._store = store
+        self.store = store
         self._apparatus = apparatus
         self._record = record
         self._texts: dict[Text, Ref] = {}
@@ -51,7 +51,7 @@ class Checkpointer:
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
         begun = time.perf_counter()
-        with self._store.batch() as batch:
+        with self.store.batch() as batch:
             sink = Remembering(batch, self._texts)
             snapshot = Snapshot(list(walkers), self._apparatus)
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
@@ -63,32 +63,43 @@ class Checkpointer:
         superseded = self._written[:-kept]
         self._written = self._written[-kept:]
         if superseded:
-            self._remove({entry for entries in superseded for entry in entries})
+            shared = self._remove({entry for entries in superseded for entry in entries})
+            # What a kept checkpoint has in common with a superseded one goes with it later.
+            self._written[0] += shared
         self.seconds.append(time.perf_counter() - begun)
         return end
 
-    def _remove(self, entries: set[tuple[str, str]]) -> None:
+    def _remove(self, entries: set[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Take entries away, but for those still needed, which are given back."""
         # What names something goes, durably, before what it names: no reader, not even
         # after a crash, sees a name whose parts are gone (S4, backwards).
+        shared: list[tuple[str, str]] = []
         for kind in ("runs", "snapshots"):
             for each, md5 in sorted(entries):
-                if each == kind and not (kind == "snapshots" and self._named_by_runs(md5)):
-                    self._store.remove(kind, md5)
+                if each != kind:
+                    continue
+                if kind == "snapshots" and self._named_by_runs(md5):
+                    shared.append((kind, md5))
+                else:
+                    self.store.remove(kind, md5)
         needed = {
             ref.md5
             for kind in ("snapshots", "configs")
-            for md5 in self._store.list(kind)
-            for _, ref in self._store.references(kind, md5)
+            for md5 in self.store.list(kind)
+            for _, ref in self.store.references(kind, md5)
         }
         for kind, md5 in sorted(entries):
-            if kind == "objects" and md5 not in needed:
+            if kind == "objects" and md5 in needed:
+                shared.append((kind, md5))
+            elif kind == "objects":
                 # If a crash undoes this, an object is left that nothing names: harmless.
-                self._store.remove(kind, md5, durable=False)
+                self.store.remove(kind, md5, durable=False)
+        return shared
 
     def _named_by_runs(self, snapshot: str) -> bool:
         # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
         return any(
             ref.md5 == snapshot
-            for run in self._store.list("runs")
-            for _, ref in self._store.references("runs", run)
+            for run in self.store.list("runs")
+            for _, ref in self.store.references("runs", run)
         )

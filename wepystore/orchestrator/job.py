@@ -81,7 +81,7 @@ def held_run(path: Path, name: str) -> str | None:
 def _files_of(path: Path, name: str) -> list[str]:
     try:
         return sorted(
-            entry for entry in os.listdir(path) if entry.lstrip(".").startswith(name + ".")
+            entry for entry in os.listdir(path) if entry.removeprefix(".").startswith(name + ".")
         )
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -91,6 +91,8 @@ def check_job_name(name: str) -> str:
     """`name` if it can begin a file name; JobNameError otherwise."""
     if not name or name in (".", ".."):
         raise JobNameError(name=name, problem="give at least one letter")
+    if name[0] in ".-":
+        raise JobNameError(name=name, problem="its files would be hidden or look like options")
     if "/" in name or "\0" in name:
         raise JobNameError(name=name, problem="it must not hold a slash; use --job-dir for a path")
     if not name.isprintable():

@@ -6,16 +6,17 @@ import datetime
 import platform as host_platform
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from wepystore._version import __version__
-from wepystore.engine.errors import SegmentError, WorkerDiedError
+from wepystore.engine.component import Component
 from wepystore.engine.manager import CycleManager, CycleResult
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.rng import Streams
+from wepystore.errors import WepystoreError
 from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
 from wepystore.orchestrator.errors import CycleFailedError
@@ -205,7 +206,6 @@ class _Execution:
                 self._annotate(end_snapshot_hash=end.md5)
             finally:
                 self._manager.cleanup()
-        job.store.set_ref("default-snapshot", end.md5)
         return RunOutcome(
             start=self._start.snapshot_ref.md5,
             end=end.md5,
@@ -226,12 +226,15 @@ class _Execution:
         walkers = list(self._start.snapshot.walkers)
         every = self._options.checkpoint_freq
         while budget.allows(self.n_done) and signals.received is None:
+            before = self._resampler_state()
             try:
                 result = self._manager.run_cycle(walkers, self._options.n_steps, self.n_done)
-            except (SegmentError, WorkerDiedError) as problem:
+            except (WepystoreError, OSError) as problem:
                 if self.n_done == 0:
                     raise
-                # The resampler has not seen this cycle, so what was before it is whole.
+                # Back to the end of the cycle before, which was whole.
+                if before is not None:
+                    self._start.snapshot.apparatus.resampler.restore(before)
                 end = self._write(checkpointer, walkers, budget, watcher, last=True)
                 raise CycleFailedError(
                     problem=problem, n_cycles=self.n_done, end=end.md5
@@ -247,6 +250,10 @@ class _Execution:
         self._stopped_by = signals.received
         return self._write(checkpointer, walkers, budget, watcher, last=True)
 
+    def _resampler_state(self) -> dict[str, Any] | None:
+        resampler = self._start.snapshot.apparatus.resampler
+        return resampler.state() if isinstance(resampler, Component) else None
+
     def _write(
         self,
         checkpointer: Checkpointer,
@@ -261,6 +268,8 @@ class _Execution:
                 reporter.flush()
         self._wall_s = budget.elapsed()
         end = checkpointer.write(walkers, self.n_done, last=last)
+        # Whoever finds a killed job's store goes on from "default".
+        checkpointer.store.set_ref("default-snapshot", end.md5)
         seconds = checkpointer.seconds[-1]
         budget.slowest_checkpoint = max(budget.slowest_checkpoint, seconds)
         watcher.checkpoint_written(end.md5, self.n_done, seconds)
@@ -319,14 +328,33 @@ class _Execution:
         )
 
     def _reproducible(self) -> bool:
-        # A runner that does not say so is not known to be.
+        # Who does not say so is not known to be.
+        apparatus = self._start.snapshot.apparatus
         check = getattr(self._runner, "reproducible", None)
-        return bool(check(*self._platform_choice())) if check is not None else False
+        return (
+            check is not None
+            and bool(check(*self._platform_choice()))
+            and _draws_from_the_run(apparatus.resampler)
+            and _draws_from_the_run(apparatus.boundary_conditions)
+        )
 
     def _annotate(self, **facts: Any) -> None:
         for reporter in self._reporters:
             if hasattr(reporter, "annotate"):
                 reporter.annotate(**facts)
+
+
+def _draws_from_the_run(component: Any) -> bool:
+    """Whether all random numbers of a component come from the run's seed.
+
+    So it is with built-in ones and with those that take a generator by set_rng;
+    any other may draw from wherever it likes.
+    """
+    return (
+        component is None
+        or type(component).__module__.startswith("wepystore.")
+        or hasattr(component, "set_rng")
+    )
 
 
 def _runner_options(configuration: Configuration, override: str | None) -> dict[str, Any]:
@@ -352,8 +380,3 @@ def _n_workers(mapper: Any, override: int | None) -> int | None:
     if isinstance(mapper, SerialMapper):
         return 1
     return override or getattr(mapper, "n_workers", None)
-
-
-def with_defaults(options: RunOptions, start_hash: str) -> RunOptions:
-    """`options` with the start's hash wherever the job was given no name."""
-    return replace(options, job_name=options.job_name or start_hash)

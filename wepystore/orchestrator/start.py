@@ -61,6 +61,7 @@ def _join(snapshot: _Found, configuration: _Found) -> Start:
         bring_snapshot(store)
         bring_configuration(store)
         store.set_ref("default-config", config_ref.md5)
+        store.set_ref("default-snapshot", snapshot_ref.md5)
 
     return Start(
         snapshot=snapshot_object,  # type: ignore[arg-type]

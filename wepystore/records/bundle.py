@@ -15,7 +15,7 @@ from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.library import Remembering, encode
 from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.store import bundle as files
-from wepystore.store import canonical
+from wepystore.store import legacy
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
@@ -34,7 +34,7 @@ def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
     def fetch(ref: Ref) -> bytes:
         return entries["objects", ref.md5]
 
-    manifest = canonical.loads(entries[kind, md5], md5)
+    manifest = legacy.manifest_of(kind, entries[kind, md5], md5)
     if kind == "snapshots":
         return decode_snapshot(manifest, fetch, f"snapshot {md5}")
     return decode_configuration(manifest, fetch, f"configuration {md5}")

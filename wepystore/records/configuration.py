@@ -8,7 +8,7 @@ from typing import Any
 
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, check_type
-from wepystore.records.values import Fetch, Sink, decode, encode
+from wepystore.records.values import MISSHAPEN, Fetch, Sink, decode, encode
 from wepystore.store import canonical
 from wepystore.store.names import Ref
 
@@ -59,8 +59,15 @@ def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configurati
     check_type(manifest, "configuration", where)
     try:
         parts = {part: decode(manifest[part], fetch, f"{where}: {part}") for part in _PARTS}
+        if not isinstance(parts["reporters"], list):
+            raise TypeError("reporters is not a list")
+        if not isinstance(parts["platform"], (str, type(None))):
+            raise TypeError("platform is not a name")
+        properties = parts["platform_properties"]
+        if not all(isinstance(word, str) for item in properties.items() for word in item):
+            raise TypeError("platform_properties are not words")
         return Configuration(**parts)
-    except (KeyError, TypeError, ValueError) as problem:
+    except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="configuration", problem=f"{type(problem).__name__}: {problem}"
         ) from problem

@@ -7,7 +7,8 @@ dill already pickles what lives in `__main__` by value. Two things are added:
   references.
 - equal input gives equal bytes in every process (I1). Left alone, a pickle
   depends on the hash seed (the order of sets, of the globals a function uses),
-  on which equal strings happen to be one object, and on the path of the script.
+  on which equal strings happen to be one object, on the path of the script and
+  on the line in it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             self._save_sorted_set(obj)
             return
         elif cls is types.CodeType:
-            obj = self._keep(_without_paths(obj))
+            obj = self._keep(_without_place(obj))
         super().save(obj, save_persistent_id)
 
     def _keep(self, obj: Any) -> Any:
@@ -131,13 +132,22 @@ def _ordered_globals() -> Iterator[None]:
         dill.detect.globalvars = original
 
 
-def _without_paths(code: types.CodeType) -> types.CodeType:
-    """`code` as if compiled from a nameless file, nested functions included."""
+def _without_place(code: types.CodeType, first_line: int | None = None) -> types.CodeType:
+    """`code` as if it stood alone in a nameless file, nested functions included.
+
+    Neither the script's path nor what stands above a function in it is part of
+    what the function does.
+    """
+    first = code.co_firstlineno if first_line is None else first_line
     constants = tuple(
-        _without_paths(item) if isinstance(item, types.CodeType) else item
+        _without_place(item, first) if isinstance(item, types.CodeType) else item
         for item in code.co_consts
     )
-    return code.replace(co_filename="<wepystore>", co_consts=constants)
+    return code.replace(
+        co_filename="<wepystore>",
+        co_consts=constants,
+        co_firstlineno=code.co_firstlineno - first + 1,
+    )
 
 
 class _as_if_in_main:

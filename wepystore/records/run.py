@@ -29,8 +29,9 @@ class RunRecord:
     environment : dict
         Platform and properties, versions of OpenMM, numpy, Python and wepystore.
     execution : dict
-        What has no influence on the result: job name, narration, number of
-        workers, begin (UTC), wall time in s, why the run ended.
+        How it came about: job name, narration, number of workers, what was
+        overridden, begin (UTC), wall time in s, what stopped it. What of this
+        bears on the result (the platform) stands in `environment` as well.
     """
 
     start: EntryRef
@@ -42,6 +43,17 @@ class RunRecord:
     reproducible: bool
     environment: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
+
+
+#: What else than references a record must hold.
+_TYPES = {
+    "n_cycles": int,
+    "n_steps": int,
+    "seed": int,
+    "reproducible": bool,
+    "environment": dict,
+    "execution": dict,
+}
 
 
 def encode_run(record: RunRecord, sink: Sink) -> Ref:
@@ -61,6 +73,9 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
     """The run record of a manifest."""
     check_type(manifest, "run", where)
     try:
+        for name, kind in _TYPES.items():
+            if type(manifest[name]) is not kind:
+                raise TypeError(f"{name} is {manifest[name]!r}")
         return RunRecord(
             start=EntryRef.from_json(manifest["start"], where),
             end=EntryRef.from_json(manifest["end"], where),

@@ -8,7 +8,15 @@ from typing import Any
 
 from wepystore.engine.walker import Walker
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
-from wepystore.records.values import Fetch, Sink, decode, decode_states, encode, encode_states
+from wepystore.records.values import (
+    MISSHAPEN,
+    Fetch,
+    Sink,
+    decode,
+    decode_states,
+    encode,
+    encode_states,
+)
 from wepystore.store import canonical
 from wepystore.store.names import Ref
 
@@ -93,13 +101,15 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
         states = decode_states(
             {"index": walkers["states"], "groups": walkers["groups"]}, fetch, f"{where}: walkers"
         )
-        pairs = zip(states, walkers["weights"], strict=True)
+        pairs = list(zip(states, walkers["weights"], strict=True))
+        if not pairs or not all(type(weight) in (int, float) for _, weight in pairs):
+            raise ValueError("there are no walkers, or a weight is not a number")
         parts = {
             part: decode(manifest["apparatus"][part], fetch, f"{where}: {part}")
             for part in ("runner", "boundary_conditions", "resampler")
         }
         return Snapshot([Walker(state, float(w)) for state, w in pairs], Apparatus(**parts))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+    except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="snapshot", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
@@ -111,7 +121,7 @@ def check_type(manifest: Any, wanted: str, where: str) -> None:
         found = manifest.get("type") if isinstance(manifest, dict) else type(manifest).__name__
         raise MalformedRecordError(where=where, what=wanted, problem=f"its type is {found!r}")
     version = manifest.get("format")
-    if version != FORMAT:
+    if type(version) is not int or version != FORMAT:
         raise MalformedRecordError(
             where=where,
             what=wanted,

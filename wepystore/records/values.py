@@ -8,6 +8,7 @@ one telling key:
     {"states": {"index": […], "groups": [{"n_states", "fields": {name: REF}}]}}
     {"component": {"class", "version", "params", "state"}}
     {"dict": {…}}    {"float": "nan" | "inf" | "-inf"}
+    {"pairs": [[KEY, VALUE], …]}      dict with the keys of a reference
     {"pickle": REF, "of": NAME}                                anything else, by value
 """
 
@@ -44,6 +45,12 @@ class Sink(Bytes, Protocol):
     def put_text(self, text: Text) -> Ref: ...
 
 
+#: The keys of a reference in a manifest (store.names).
+_REFERENCE = {"md5", "sha256", "size"}
+
+#: What reading JSON of another shape than expected raises.
+MISSHAPEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
 #: How decoding gets an object's bytes back.
 Fetch = Callable[[Ref], bytes]
 
@@ -70,6 +77,10 @@ def encode(value: Any, sink: Sink, where: str) -> Any:
     if isinstance(value, WalkerState):
         return {"state": encode_states([value], sink, where)}
     if type(value) is dict and all(isinstance(key, str) for key in value):
+        if value.keys() >= _REFERENCE:
+            # Whoever walks a manifest would take it for a reference to an object.
+            pairs = [[key, encode(item, sink, f"{where}.{key}")] for key, item in value.items()]
+            return {"pairs": pairs}
         return {"dict": {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {"array": _encode_array(value, sink, where)}
@@ -199,6 +210,8 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
             return {
                 key: decode(item, fetch, f"{where}.{key}") for key, item in value["dict"].items()
             }
+        if "pairs" in value:
+            return {key: decode(item, fetch, f"{where}.{key}") for key, item in value["pairs"]}
         if "states" in value:
             return decode_states(value["states"], fetch, where)
         if "state" in value:
@@ -209,7 +222,7 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
             return _decode_pickle(value, fetch, where)
     except WepystoreError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+    except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="value", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
@@ -258,16 +271,23 @@ def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[Wa
             for name, ref in group["fields"].items()
         }
         n_states = group["n_states"]
+        if not stacks:
+            raise MalformedRecordError(where=where, what="group of states", problem="has no fields")
         for name, stack in stacks.items():
-            if stack.shape[:1] != (n_states,):
+            if stack.shape[:1] != (n_states,) or stack.dtype != np.float64:
                 raise MalformedRecordError(
                     where=f"{where}.{name}",
                     what="stack of states",
-                    problem=f"shape {stack.shape} for {n_states} states",
+                    problem=f"shape {stack.shape}, {stack.dtype} for {n_states!r} states",
                 )
         for k in range(n_states):
             # np.asarray: one element of a stack of scalars is a scalar, not an array.
             uniques.append(
                 WalkerState.adopt({name: np.asarray(stack[k]) for name, stack in stacks.items()})
             )
-    return [uniques[k] for k in value["index"]]
+    index = value["index"]
+    if not all(type(k) is int and 0 <= k < len(uniques) for k in index):
+        raise MalformedRecordError(
+            where=where, what="index of states", problem=f"it goes beyond {len(uniques)} states"
+        )
+    return [uniques[k] for k in index]

@@ -19,9 +19,9 @@ import os
 import struct
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from wepystore.store import canonical, publish
+from wepystore.store import canonical, legacy, publish
 from wepystore.store.errors import (
     DamagedBundleError,
     IncompleteError,
@@ -52,28 +52,22 @@ def write(
 
     Raises MissingError, DamagedError, IncompleteError, and FileExistsError unless it may replace.
     """
+    if kind not in KINDS:
+        raise ValueError(f"a {kind!r} cannot be put in one file")
     path = Path(file)
     if not replace and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    members = _members(store, kind, md5)
+    own = store.read(kind, md5)
+    # One of wepy 1.x is in the form that wepy 1.x exports, and goes out as it came in (I3).
+    members = [] if legacy.is_legacy(own) else _members(store, kind, md5, own)
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as stream:
-            stream.write(HEAD + _LENGTH.pack(0))
-            with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-                for name, member_kind, ref in members:
-                    data = _head(kind, md5)
-                    if ref is not None:
-                        data = store.read(member_kind, ref.md5, ref)
-                    info = zipfile.ZipInfo(name, _DATE)
-                    info.create_system = 3
-                    info.external_attr = 0o644 << 16
-                    archive.writestr(info, data)
-                archive.comment = TAIL
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(len(HEAD))
-            stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
+            if members:
+                _write_archive(stream, store, _head(kind, md5), members)
+            else:
+                stream.write(own)
             stream.flush()
             os.fsync(stream.fileno())
         publish.move(part, path, replace)
@@ -82,11 +76,29 @@ def write(
     publish.sync_directory(path.parent)
 
 
-def _members(store: Store, kind: str, md5: str) -> list[tuple[str, str, Ref | None]]:
+def _write_archive(
+    stream: BinaryIO, store: Store, head: bytes, members: list[tuple[str, str, Ref | None]]
+) -> None:
+    stream.write(HEAD + _LENGTH.pack(0))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+        for name, member_kind, ref in members:
+            data = head
+            if ref is not None:
+                data = store.read(member_kind, ref.md5, ref)
+            info = zipfile.ZipInfo(name, _DATE)
+            info.create_system = 3
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data)
+        archive.comment = TAIL
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(len(HEAD))
+    stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
+
+
+def _members(
+    store: Store, kind: str, md5: str, data: bytes
+) -> list[tuple[str, str, Ref | None]]:
     """(member name, kind, Ref) in the order of the file: the mark, the manifest, the objects."""
-    if kind not in KINDS:
-        raise ValueError(f"a {kind!r} cannot be put in one file")
-    data = store.read(kind, md5)
     manifest = canonical.load_object(data, str(store.file(kind, md5)))
     parts = list(references(manifest, str(store.file(kind, md5))))
     missing = store.missing(kind, md5)
@@ -123,6 +135,8 @@ def parse(
     data: bytes, path: str, kind: str | None = None
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
     """The same from the bytes of a file; `path` is for messages."""
+    if legacy.is_legacy(data):
+        return _legacy(data, path, kind)
     start = len(HEAD) + _LENGTH.size
     _check_frame(data, path, start)
     return unpack(data, path, kind, start)
@@ -168,6 +182,23 @@ def unpack(
     return found, md5, entries
 
 
+def _legacy(
+    data: bytes, path: str, kind: str | None
+) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+    """The one entry of a file that wepy 1.x exported; its bytes are the entry (I3)."""
+    why = legacy.fault(data)
+    if why is not None:
+        raise NotABundleError(path=path, why=f"it looks like one of wepy 1.x, and {why}")
+    found = legacy.kind_of(data) or kind
+    if found is None:
+        why = "it is a pickle of wepy 1.x, neither of a snapshot nor of a configuration"
+        raise NotABundleError(path=path, why=why)
+    if kind is not None and found != kind:
+        raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return found, md5, {(found, md5): data}
+
+
 def _check_frame(data: bytes, path: str, start: int) -> None:
     """The pickle around the archive is ours to the byte, and all of it is there."""
     if not data:
@@ -190,7 +221,7 @@ def _check_frame(data: bytes, path: str, start: int) -> None:
 
 def _guess(data: bytes) -> str:
     if data.startswith((b"eJ", b"eN")):
-        return "it looks like one of wepy 1.x"
+        return "it looks like one of wepy 1.x, cut or changed"
     if data.startswith(b"\x80"):
         return "it is some other pickle, and is not opened"
     if data.startswith(b"SQLite format 3"):

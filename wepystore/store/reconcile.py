@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical
+from wepystore.store import legacy
 from wepystore.store.errors import NoSuchStoreError, NotAStoreError
 from wepystore.store.names import KINDS, ONE, Ref, references
 from wepystore.store.runs import Run, run_of
@@ -189,7 +189,7 @@ class _Planner:
             what = str(store.file(kind, md5))
             try:
                 data = store.read(kind, md5)
-                manifest = canonical.load_object(data, what)
+                manifest = legacy.manifest_of(kind, data, what)
                 parts = list(references(manifest, what))
                 run = run_of(manifest, md5, what) if kind == "runs" else None
             except (DamagedError, OSError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.store import canonical, names
+from wepystore.store import canonical, legacy, names
 from wepystore.store.errors import (
     AmbiguousHashError,
     BadJSONError,
@@ -163,8 +163,9 @@ class Store:
         return data
 
     def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
-        """The JSON object of a snapshot, configuration or run. Raises as read, and BadJSONError."""
-        return canonical.load_object(self.read(kind, md5, ref), str(self.file(kind, md5)))
+        """The JSON object of a snapshot, configuration or run; of an entry of wepy 1.x what
+        stands in for it (see legacy.py). Raises as read, and BadJSONError."""
+        return legacy.manifest_of(kind, self.read(kind, md5, ref), str(self.file(kind, md5)))
 
     def references(
         self, kind: str, md5: str, ref: Ref | None = None
@@ -401,7 +402,7 @@ def _foreign(root: Path) -> str | None:
 
 def _file_fault(root: Path) -> str:
     if root.name.endswith((".sqlite", ".sqlite3", ".db")):
-        return "it is a file, not a directory; databases of wepy 1.x are not read by this version"
+        return "it is a file; 'wepy reconcile orch' takes in a database of wepy 1.x"
     return "it is a file, not a directory"
 
 

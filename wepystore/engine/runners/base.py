@@ -41,8 +41,8 @@ class Runner(Component):
         raise NotImplementedError
 
     def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
-        """Whether equal seeds give equal bits on this platform."""
-        return True
+        """Whether equal seeds give equal bits on this platform; False unless a runner knows."""
+        return False
 
     def environment(
         self, platform: str | None, properties: dict[str, str] | None

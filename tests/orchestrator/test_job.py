@@ -1,0 +1,145 @@
+"""Job folders: refused when they hold a run, left as they were when nothing came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.systems import pair_apparatus, pair_snapshot, plain_configuration, run_job, tree_of
+from wepystore.api import HDF5Reporter, Prepared, Runner, Store, prepare_store
+from wepystore.engine.errors import PlatformError, SegmentError
+from wepystore.errors import WepystoreError
+from wepystore.orchestrator.errors import JobDirError, JobExistsError, JobNameError
+from wepystore.orchestrator.job import CHECKPOINT, Job, check_job_name
+
+
+def everything(root: Path) -> dict[str, Any]:
+    """All of a directory: files by content and time, and the directories."""
+    return {
+        **tree_of(root),
+        **{str(path.relative_to(root)) + "/": None for path in root.rglob("*") if path.is_dir()},
+    }
+
+
+@pytest.mark.parametrize("job_name", ["job", "other"])
+def test_a_folder_that_holds_a_run_is_left_alone(
+    pair_store: Prepared, tmp_path: Path, job_name: str
+) -> None:
+    """Byte for byte, times included, whatever the new job's name; the message names the folder."""
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job")
+    before = everything(tmp_path)
+    with pytest.raises(JobExistsError, match=r"job.*checkpoint\.orch.*left alone"):
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job", job_name=job_name)
+    assert everything(tmp_path) == before
+
+
+def test_a_folder_with_files_of_that_name_is_left_alone(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """Somebody's trajectory is never overwritten, even without a checkpoint."""
+    (tmp_path / "job.wepy.h5").write_bytes(b"precious")
+    before = everything(tmp_path)
+    with pytest.raises(JobExistsError, match=r"job\.wepy\.h5"):
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path)
+    assert everything(tmp_path) == before
+
+
+def test_foreign_files_do_no_harm(pair_store: Prepared, tmp_path: Path) -> None:
+    """A folder with the user's notes in it may take a job, and keeps the notes."""
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "jobs.txt").write_text("mine")
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / CHECKPOINT).is_dir()
+
+
+class Failing(Runner):
+    """Fails in the first cycle."""
+
+    def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
+        raise ArithmeticError("on request")
+
+
+def failing_store(path: Path) -> Prepared:
+    return prepare_store(
+        path,
+        pair_snapshot(apparatus=pair_apparatus(runner=Failing())),
+        plain_configuration(reporters=[HDF5Reporter()]),
+    )
+
+
+@pytest.mark.parametrize("folder", ["job", "a/b/job", "."])
+def test_a_failed_first_cycle_leaves_nothing_behind(tmp_path: Path, folder: str) -> None:
+    """Not even the folders that were made on the way; the next try is not blocked."""
+    made = failing_store(tmp_path / "x.orch")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "notes.txt").write_text("mine")
+    before = everything(home)
+    for _ in range(2):
+        with pytest.raises(SegmentError, match="cycle 0.*on request"):
+            run_job(made.store, made.snapshot_hash, home / folder)
+        assert everything(home) == before
+
+
+@pytest.mark.parametrize("wrong", ["ffffffff", "xyz", "no-such-tag", ""])
+def test_a_wrong_hash_leaves_no_folder(pair_store: Prepared, tmp_path: Path, wrong: str) -> None:
+    """What to run is looked up before anything is made."""
+    with pytest.raises(WepystoreError):
+        run_job(pair_store.store, wrong, tmp_path / "job")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_is_no_start(pair_store: Prepared, tmp_path: Path) -> None:
+    """START that is a config is refused by name, and leaves no folder."""
+    with pytest.raises(WepystoreError, match="configuration"):
+        run_job(pair_store.store, pair_store.config_hash, tmp_path / "job")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_platform_leaves_no_folder(pair_store: Prepared, tmp_path: Path) -> None:
+    """Checked before the job folder is made."""
+    with pytest.raises(PlatformError, match="Quantum"):
+        run_job(
+            pair_store.store, pair_store.snapshot_hash, tmp_path / "job", platform="Quantum"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be(pair_store: Prepared, tmp_path: Path) -> None:
+    """It is kept, and named; so is a file further up the path."""
+    (tmp_path / "file").write_text("mine")
+    before = everything(tmp_path)
+    for folder in ("file", "file/job"):
+        with pytest.raises(JobDirError, match="file"):
+            run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / folder)
+        assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b", "a\nb", "x" * 201, "é" * 101])
+def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
+    """S10: a job's name is checked before it becomes a path; no folder is made for it."""
+    with pytest.raises(JobNameError):
+        check_job_name(name)
+    with pytest.raises(JobNameError):
+        Job(tmp_path / "job", name)
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize("name", ["job", "4ac37de", "a b", "Größe", "x.y", "-v"])
+def test_other_names_are_fine(name: str) -> None:
+    """Spaces, dots and letters of any language."""
+    assert check_job_name(name) == name
+
+
+def test_the_files_are_named_by_the_job(pair_store: Prepared, tmp_path: Path) -> None:
+    """The job's name begins the files; its store is checkpoint.orch."""
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(), plain_configuration(reporters=[HDF5Reporter()])
+    )
+    run_job(made.store, made.snapshot_hash, tmp_path / "job", job_name="first")
+    names = {path.name for path in (tmp_path / "job").iterdir() if not path.name.startswith(".")}
+    assert names == {"first.wepy.h5", CHECKPOINT}
+    assert Store.open(tmp_path / "job" / CHECKPOINT).list("configs") == [made.config_hash]

@@ -1,0 +1,46 @@
+"""Superseded checkpoints leave nothing behind, also where they share objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wepystore.api import Apparatus, NoResampler, Store, Walker, WalkerState
+from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.records.run import RunRecord
+from wepystore.store.names import EntryRef
+
+
+def walkers(seed: int) -> list[Walker]:
+    """Positions differ from checkpoint to checkpoint, velocities never do."""
+    rng = np.random.default_rng(seed)
+    still = np.zeros((3, 3))
+    return [
+        Walker(WalkerState(positions=rng.random((3, 3)), velocities=still), 0.5) for _ in range(2)
+    ]
+
+
+def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_path: Path) -> None:
+    """After the end, every object in the job's store is named by a manifest (0002)."""
+    store = Store.create(tmp_path / "checkpoint.orch")
+    apparatus = Apparatus(None, None, NoResampler())
+
+    def record(end: EntryRef, n_cycles: int) -> RunRecord:
+        return RunRecord(end, end, end, n_cycles, 10, 1, True)
+
+    checkpointer = Checkpointer(store, apparatus, record)
+    # The third shares its positions with the first, the fourth shares nothing but velocities.
+    for n, seed in enumerate((1, 2, 1, 3, 4), start=1):
+        checkpointer.write(walkers(seed), n)
+    checkpointer.write(
+        [Walker(WalkerState(positions=np.ones((1, 3)), velocities=np.ones((1, 3))), 1.0)],
+        6,
+        last=True,
+    )
+    named = {
+        ref.md5 for md5 in store.list("snapshots") for _, ref in store.references("snapshots", md5)
+    }
+    assert set(store.list("objects")) == named
+    assert len(store.list("snapshots")) == 1
+    assert len(store.list("runs")) == 1

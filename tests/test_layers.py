@@ -1,0 +1,194 @@
+"""Who may import whom. The rooms stay apart because this test fails when they do not."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.systems import REPOSITORY, environment
+
+PACKAGE = REPOSITORY / "wepystore"
+
+#: Room -> the rooms and the third-party packages its modules may import, anywhere in a file.
+ALLOWED: dict[str, tuple[set[str], set[str]]] = {
+    "errors": (set(), set()),
+    "_version": (set(), set()),
+    "__init__": ({"_version"}, set()),
+    "store": ({"errors", "_version"}, set()),
+    "engine": ({"errors", "_version"}, {"numpy", "networkx", "openmm"}),
+    "reporters": ({"engine", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
+    "records": (
+        {"store", "engine", "reporters", "errors", "_version"},
+        {"numpy", "dill"},
+    ),
+    "orchestrator": (
+        {"store", "engine", "reporters", "records", "errors", "_version"},
+        {"numpy", "networkx"},
+    ),
+    "cli": (
+        {"orchestrator", "store", "records", "errors", "_version", "__init__"},
+        {"docopt", "rich"},
+    ),
+    "__main__": ({"cli"}, set()),
+    "api": (
+        {"store", "engine", "reporters", "records", "orchestrator", "errors", "_version"},
+        set(),
+    ),
+}
+
+#: Rooms that `wepy --help` and `wepy ls` pull in.
+LIGHT = ("errors", "_version", "__init__", "__main__", "store", "cli")
+HEAVY = {"numpy", "openmm", "h5py", "rich", "networkx", "dill"}
+
+#: The only room that may import each of these, in any way.
+ONLY = {"dill": "records", "openmm": "engine", "docopt": "cli", "rich": "cli"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(file: Path) -> str:
+    """The directory under wepystore/, or the module's own name."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> Iterator[tuple[str, int, bool]]:
+    """(module, line, at module level) of every import, also those inside functions, behind
+    TYPE_CHECKING and through import_module with a literal name. At module level means: executed
+    when the module is imported."""
+    tree = ast.parse(file.read_text(), str(file))
+    package = ["wepystore", *file.relative_to(PACKAGE).parts[:-1]]
+
+    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, int, bool]]:
+        for child in ast.iter_child_nodes(node):
+            inner = top and not isinstance(
+                child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+            )
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                inner = False
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield alias.name, child.lineno, top
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    base = ".".join(package[: len(package) - child.level + 1] + [base]).rstrip(".")
+                if base == "wepystore":
+                    for alias in child.names:
+                        yield f"wepystore.{alias.name}", child.lineno, top
+                else:
+                    yield base, child.lineno, top
+            elif (
+                isinstance(child, ast.Call)
+                and ast.unparse(child.func).endswith(("import_module", "__import__"))
+                and child.args
+                and isinstance(child.args[0], ast.Constant)
+            ):
+                yield str(child.args[0].value), child.lineno, inner
+            yield from walk(child, inner)
+
+    yield from walk(tree, True)
+
+
+def our_room(module: str) -> str:
+    """The room of `wepystore.x.y`; a name that is no room is something of the package itself."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return name if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists() else "__init__"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_allowed_arrows(file: Path) -> None:
+    """Every import of every module goes along an allowed arrow."""
+    room = room_of(file)
+    rooms, packages = ALLOWED[room]
+    wrong = []
+    for module, line, _ in imports(file):
+        first = module.split(".")[0]
+        if first == "wepystore":
+            target = our_room(module)
+            if target not in rooms | {room}:
+                wrong.append(f"line {line}: {room} imports {module}")
+        elif first not in packages and first not in sys.stdlib_module_names:
+            wrong.append(f"line {line}: {room} imports {module}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ONLY)
+def test_only_one_room_imports(package: str) -> None:
+    """dill, openmm, docopt and rich have one home each."""
+    homes = {
+        room_of(file)
+        for file in FILES
+        for module, _, _ in imports(file)
+        if module.split(".")[0] == package
+    }
+    assert homes <= {ONLY[package]}
+
+
+def test_reading_a_store_needs_no_pickle() -> None:
+    """S9: nothing in store/ imports pickle, not even inside a function."""
+    unpicklers = {"pickle", "cPickle", "_pickle", "pickletools", "marshal", "shelve", "dill"}
+    found = [
+        (file.name, module)
+        for file in FILES
+        if room_of(file) == "store"
+        for module, _, _ in imports(file)
+        if module.split(".")[0] in unpicklers
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_light_rooms_import_nothing_heavy_at_once(room: str) -> None:
+    """What `wepy --help` pulls in imports numpy and the like inside functions only."""
+    found = [
+        f"{file.relative_to(PACKAGE)}:{line} {module}"
+        for file in FILES
+        if room_of(file) == room
+        for module, line, top in imports(file)
+        if top and module.split(".")[0] in HEAVY
+    ]
+    assert not found
+
+
+def test_importing_the_command_line_imports_nothing_heavy() -> None:
+    """The same, seen from outside: also nothing through another module."""
+    code = (
+        "import sys; import wepystore.cli.main, wepystore.store.store, wepystore.store.bundle;"
+        f"print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
+    )
+    assert said.strip() == "[]"
+
+
+def test_engine_imports_no_openmm_where_there_is_none_to_use() -> None:
+    """Resamplers, distances and boundary conditions work on any state, without OpenMM."""
+    code = (
+        "import sys; import wepystore.engine.resamplers.wexplore, wepystore.engine.manager,"
+        "wepystore.engine.boundary_conditions.unbinding, wepystore.engine.distances.receptor,"
+        "wepystore.engine.mappers.processes; print('openmm' in sys.modules)"
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
+    )
+    assert said.strip() == "False"
+
+
+def test_every_room_is_known() -> None:
+    """A new room must say here what it may import."""
+    assert {room_of(file) for file in FILES} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_modules_stay_readable(file: Path) -> None:
+    """Near 500 lines at most; every module says in its first line what it is for."""
+    text = file.read_text()
+    assert text.count("\n") <= 550
+    if text.strip() and file.name != "_version.py":
+        assert ast.get_docstring(ast.parse(text)), "no docstring"
