@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import Prepared, prepare_store
+
+# Tests pickle and trust; none of that is to end up in the developer's own list.
+os.environ["WEPY_TRUST"] = os.path.join(tempfile.mkdtemp(prefix="wepystore-test-"), "trusted")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "_version": (set(), set()),
     "__init__": ({"_version"}, set()),
     "store": ({"errors", "_version"}, set()),
+    # Stores elsewhere: reached with the standard library, or with what fsspec brings.
+    "remotes": ({"store", "errors", "_version"}, {"fsspec", "paramiko"}),
     "engine": ({"errors", "_version"}, {"numpy", "networkx", "openmm"}),
     "reporters": ({"engine", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
     "records": (
@@ -27,11 +29,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "dill"},
     ),
     "orchestrator": (
-        {"store", "engine", "reporters", "records", "errors", "_version"},
+        {"store", "engine", "reporters", "records", "remotes", "errors", "_version"},
         {"numpy", "networkx"},
     ),
     "cli": (
-        {"orchestrator", "store", "records", "errors", "_version", "__init__"},
+        {"orchestrator", "remotes", "store", "records", "errors", "_version", "__init__"},
         {"docopt", "rich"},
     ),
     "__main__": ({"cli"}, set()),
@@ -76,7 +78,7 @@ def imports(file: Path) -> Iterator[tuple[str, int, bool]]:
             elif isinstance(child, ast.ImportFrom):
                 base = child.module or ""
                 if child.level:
-                    base = ".".join(package[: len(package) - child.level + 1] + [base]).rstrip(".")
+                    base = ".".join([*package[: len(package) - child.level + 1], base]).rstrip(".")
                 if base == "wepystore":
                     for alias in child.names:
                         yield f"wepystore.{alias.name}", child.lineno, top

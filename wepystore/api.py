@@ -1,7 +1,12 @@
 """Everything a script needs to describe a simulation, in one place.
 
 from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, prepare_store
+
+Whoever imports it trusts what the program then pickles: see wepystore.orchestrator.trust.
 """
+
+import os
+import warnings
 
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC
 from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
@@ -21,6 +26,7 @@ from wepystore.engine.runners.base import Runner
 from wepystore.engine.runners.openmm import OpenMMRunner, as_walker_state
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.orchestrator.setup import Prepared, prepare_store
+from wepystore.orchestrator.trust import Trust, location, note_own_pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import (
     hash_of,
@@ -37,6 +43,11 @@ from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 from wepystore.store.store import Store
+
+# A user's script has no other front door, so this is where its environment is read.
+note_own_pickles(
+    lambda: Trust(location(os.environ)), lambda why: warnings.warn(why, RuntimeWarning, 2)
+)
 
 __all__ = [
     "Apparatus",

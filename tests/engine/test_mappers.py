@@ -244,14 +244,15 @@ mapper.init(Sleeper().run_segment, dumps=dumps)
 mapper.map([Walker(0.0, 1.0)] * 2, [1] * 2)
 print(*[worker.process.pid for worker in mapper._workers], flush=True)
 if sys.argv[1] == "busy":
-    mapper.map([Walker(0.5, 1.0)] * 8, [1] * 8)
+    mapper.map([Walker(60.0, 1.0)] * 8, [1] * 8)
 time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
 def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
-    """SIGKILL gives the parent no chance to clean up: its workers notice by themselves."""
+    """SIGKILL gives the parent no chance to clean up: its workers notice by themselves, and do
+    not go on computing what nobody waits for."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     parent = subprocess.Popen(

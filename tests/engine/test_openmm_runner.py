@@ -182,7 +182,7 @@ def test_pme_on_cpu_does_not_depend_on_the_host_s_cores(tmp_path: Path) -> None:
 
 
 def test_state_fields_on_demand() -> None:
-    """Forces, energies, volume, parameters and derivatives come when asked for, in OpenMM's units."""
+    """Forces, energies, volume, parameters and derivatives when asked for, in OpenMM's units."""
     system = pair_system()
     restraint = openmm.CustomBondForce("0.5*k*(r-0.3)^2")
     restraint.addGlobalParameter("k", 10.0)
@@ -237,7 +237,7 @@ def test_getstate_keywords_are_passed_on() -> None:
 @pytest.mark.parametrize("fields", [("positions", "velocities", "speed"), ("positions",), ()])
 def test_wrong_state_fields_are_refused(fields: tuple[str, ...]) -> None:
     """An unknown field, or a state no run could go on from, is named when the runner is made."""
-    with pytest.raises(ComponentError, match="speed|velocities|positions"):
+    with pytest.raises(ComponentError, match=r"speed|velocities|positions"):
         pair_runner(state_fields=fields)
 
 

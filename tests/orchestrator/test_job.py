@@ -79,7 +79,7 @@ def test_a_failed_first_cycle_leaves_nothing_behind(tmp_path: Path, folder: str)
     (home / "notes.txt").write_text("mine")
     before = everything(home)
     for _ in range(2):
-        with pytest.raises(SegmentError, match="cycle 0.*on request"):
+        with pytest.raises(SegmentError, match=r"cycle 0.*on request"):
             run_job(made.store, made.snapshot_hash, home / folder)
         assert everything(home) == before
 
@@ -102,9 +102,7 @@ def test_a_configuration_is_no_start(pair_store: Prepared, tmp_path: Path) -> No
 def test_an_unknown_platform_leaves_no_folder(pair_store: Prepared, tmp_path: Path) -> None:
     """Checked before the job folder is made."""
     with pytest.raises(PlatformError, match="Quantum"):
-        run_job(
-            pair_store.store, pair_store.snapshot_hash, tmp_path / "job", platform="Quantum"
-        )
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job", platform="Quantum")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +116,9 @@ def test_a_file_where_the_folder_should_be(pair_store: Prepared, tmp_path: Path)
         assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b", "a\nb", "x" * 201, "é" * 101])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\0b", "a\nb", "x" * 201, "é" * 101, "-v", ".x"]
+)
 def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
     """S10: a job's name is checked before it becomes a path; no folder is made for it."""
     with pytest.raises(JobNameError):
@@ -128,7 +128,7 @@ def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> 
     assert not (tmp_path / "job").exists()
 
 
-@pytest.mark.parametrize("name", ["job", "4ac37de", "a b", "Größe", "x.y", "-v"])
+@pytest.mark.parametrize("name", ["job", "4ac37de", "a b", "Größe", "x.y", "x-v"])
 def test_other_names_are_fine(name: str) -> None:
     """Spaces, dots and letters of any language."""
     assert check_job_name(name) == name

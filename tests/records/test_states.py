@@ -41,7 +41,9 @@ def test_equal_states_are_stored_once() -> None:
 
 def test_minus_zero_is_another_state() -> None:
     """Bits, not values: a state must come back exactly."""
-    again, value, _ = through([WalkerState(x=[0.0]), WalkerState(x=[-0.0]), WalkerState(x=[np.nan])])
+    again, value, _ = through(
+        [WalkerState(x=[0.0]), WalkerState(x=[-0.0]), WalkerState(x=[np.nan])]
+    )
     assert value["index"] == [0, 1, 2]
     assert [np.signbit(each["x"][0]) for each in again[:2]] == [False, True]
 

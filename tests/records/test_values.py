@@ -70,7 +70,8 @@ def same(a: Any, b: Any) -> bool:
         )
     if isinstance(a, float):
         return type(b) is float and (
-            (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+            (math.isnan(a) and math.isnan(b))
+            or (a == b and math.copysign(1, a) == math.copysign(1, b))
         )
     if isinstance(a, (list, tuple)):
         return type(b) is list and len(a) == len(b) and all(map(same, a, b))
@@ -138,7 +139,9 @@ def test_a_component_is_its_class_and_params() -> None:
     """Built-ins contain no pickle; components within components neither."""
     state = pair_state()
     bc = UnbindingBC(0.5, [state, state], [0], [1], periodic=False)
-    again, memory = through({"bc": bc, "d": PairDistance(0, 1, periodic=False), "m": SerialMapper()})
+    again, memory = through(
+        {"bc": bc, "d": PairDistance(0, 1, periodic=False), "m": SerialMapper()}
+    )
     assert again["bc"].params().keys() == bc.params().keys()
     assert again["bc"].initial_states[0] is again["bc"].initial_states[1]
     assert type(again["m"]) is SerialMapper

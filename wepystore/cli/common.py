@@ -14,6 +14,7 @@ from wepystore.store import Ref, Store
 from wepystore.store.names import MARK
 
 if TYPE_CHECKING:
+    from wepystore.orchestrator.trust import Trust
     from wepystore.store.runs import Run
 
 HIDDEN = ".orch"
@@ -45,6 +46,20 @@ def open_store(path: str | None) -> Store:
             if (root / MARK).exists():
                 return Store.open(root)
     raise NoStoreHereError(start=start, hidden=HIDDEN)
+
+
+def user_trust() -> Trust:
+    """The list of pickles that the user trusts; see orchestrator/trust.py."""
+    from wepystore.orchestrator.trust import Trust, location
+
+    return Trust(location(os.environ))
+
+
+def store_first(first: str | None, second: str) -> tuple[str | None, str]:
+    """(ORCH, HASH), whichever way round they were typed: only one of them is a directory."""
+    if first is not None and not os.path.isdir(first) and os.path.isdir(second):
+        return second, first
+    return first, second
 
 
 def find_runs(store: Store, start: str, end: str) -> list[Run]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,17 @@ class Console:
 
     def out(self, text: str) -> None:
         """One item of the answer."""
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
     def json(self, value: Any) -> None:
         """The answer as JSON, for programs."""
         import json
 
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(printable(json.dumps(value, indent=2, ensure_ascii=False), True) + "\n")
 
     def note(self, text: str) -> None:
         """A remark that is not part of the answer."""
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
 
     def warn(self, text: str) -> None:
         """Something the user should know, though the command goes on."""
@@ -52,6 +53,10 @@ class Console:
         """Whether a person is watching (and did not set TERM=dumb)."""
         return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
+    def drawing(self) -> Drawing:
+        """Where a command draws its answer."""
+        return Drawing(self)
+
     def rich(self) -> RichConsole:
         """A rich console on stderr; ask `stderr_is_terminal` first, importing it takes a while."""
         from rich.console import Console as RichConsole
@@ -59,6 +64,62 @@ class Console:
         return RichConsole(stderr=True, highlight=False)
 
 
+class Drawing:
+    """Lines with a drawing at their left, on stdout: in colours on a terminal, else plain."""
+
+    # Told apart on dark and on light ground.
+    _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+    _ASCII = str.maketrans("│●├─┘┴┼┐┬", "|*|-'-+.-")
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rich: RichConsole | None = None
+        terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        if terminal and "NO_COLOR" not in os.environ:
+            from rich.console import Console as RichConsole
+
+            self._rich = RichConsole(highlight=False)
+        try:
+            "│●├─┘┴┼┐┬".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+            self._plain = False
+        except UnicodeEncodeError:
+            self._plain = True
+
+    def line(self, strokes: list[tuple[str, int]], text: str, note: str) -> None:
+        """One line: strokes with the number of their branch, what it is about, a remark."""
+        if self._plain:
+            strokes = [(stroke.translate(self._ASCII), branch) for stroke, branch in strokes]
+        if self._rich is None:
+            self._console.out(("".join(stroke for stroke, _ in strokes) + text + note).rstrip())
+            return
+        from rich.text import Text
+
+        shown = Text()
+        for stroke, branch in strokes:
+            shown.append(stroke, self._COLOURS[branch % len(self._COLOURS)])
+        shown.append(printable(text), "bold")
+        shown.append(printable(note), "dim" if not text else "")
+        # A line too long for the window goes on in the next, as everything else in a terminal.
+        self._rich.print(shown, soft_wrap=True)
+
+
 def one_line(text: str) -> str:
     """A message in one line, whatever was in the names it quotes."""
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
+
+
+# What could move the cursor, change colours or the direction of text. Names and texts that are
+# shown may come from anybody's store.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def printable(text: str, json: bool = False) -> str:
+    """The text with control characters as Python (or JSON) writes them; lines and tabs stay."""
+    if text.isprintable():
+        return text
+
+    def escaped(found: re.Match[str]) -> str:
+        number = ord(found[0])
+        return f"\\u{number:04x}" if json or number > 0xFF else f"\\x{number:02x}"
+
+    return _CONTROL.sub(escaped, text)

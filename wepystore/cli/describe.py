@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from typing import Any
 
 from wepystore.cli.common import size_text, total_size
-from wepystore.store import Ref, Store
+from wepystore.store import Ref, Store, legacy
+from wepystore.store.arrays import npy_header
 
-_NPY = b"\x93NUMPY"
 _REF = frozenset(("md5", "sha256", "size"))
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
@@ -21,6 +20,9 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
         yield _object(store, Ref(md5, "", store.size(kind, md5) or 0))
         return
     manifest = store.manifest(kind, md5)
+    if legacy.is_stand_in(manifest):
+        yield legacy.in_words(manifest)
+        return
     parts = store.references(kind, md5)
     pickled = sum(1 for _ in _pickles(manifest))
     if kind != "runs":
@@ -52,22 +54,6 @@ def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
     return {"kind": kind, "hash": md5, "manifest": manifest, "objects": objects}
 
 
-def npy_header(data: bytes) -> tuple[str, tuple[int, ...]] | None:
-    """(dtype, shape) from the first bytes of a .npy file (versions 1 to 3); None if it is none."""
-    if not data.startswith(_NPY) or len(data) < 12:
-        return None
-    width = 2 if data[6] == 1 else 4
-    length = int.from_bytes(data[8 : 8 + width], "little")
-    try:
-        fields = ast.literal_eval(data[8 + width : 8 + width + length].decode("latin-1").strip())
-        descr, shape = fields["descr"], fields["shape"]
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        return None
-    if isinstance(descr, str) and isinstance(shape, tuple) and all(type(n) is int for n in shape):
-        return descr, shape
-    return None
-
-
 def _npy(store: Store, md5: str) -> dict[str, Any]:
     header = _header(store, md5)
     return {} if header is None else {"dtype": header[0], "shape": list(header[1])}
@@ -92,7 +78,8 @@ def _walkers(store: Store, walkers: Any) -> Iterator[str]:
         )
     states = walkers.get("states")
     if isinstance(states, list) and all(isinstance(state, int) for state in states):
-        yield f"{len(set(states))} different states"
+        different = len(set(states))
+        yield "1 state" if different == 1 else f"{different} different states"
     groups = walkers.get("groups", [walkers])
     for group in groups if isinstance(groups, list) else []:
         fields = group.get("fields") if isinstance(group, dict) else None

@@ -6,7 +6,8 @@ Usage:
 Prints every snapshot, the latest descendants first, with the runs that ended in it.
 
 Options:
-  --json  Print JSON, ancestors first.
+  -g --graph  Draw branches and continuations as lines.
+  --json      Print JSON, ancestors first; with --graph its nodes and edges.
 """
 
 from __future__ import annotations
@@ -34,7 +35,19 @@ def main(args: dict[str, Any], console: Console) -> int:
         ends.setdefault(run.end, []).append(run)
     records = {run.md5: record for run, record in runs}
     history = order(here, [run for run, _ in runs])
-    if args["--json"]:
+    if args["--graph"] and args["--json"]:
+        console.json(
+            {
+                "nodes": [
+                    {"hash": md5, "names": names.get(md5, []), "here": md5 in here}
+                    for md5 in history
+                ],
+                "edges": [_facts(run, record) for run, record in runs],
+            }
+        )
+    elif args["--graph"]:
+        _draw(here, [run for run, _ in runs], records, names, console)
+    elif args["--json"]:
         console.json(
             [
                 {
@@ -55,6 +68,31 @@ def main(args: dict[str, Any], console: Console) -> int:
     for text in damaged:
         console.warn(text)
     return INCOMPLETE if damaged else 0
+
+
+def _draw(
+    here: set[str],
+    runs: list[Run],
+    records: dict[str, dict[str, Any]],
+    names: dict[str, list[str]],
+    console: Console,
+) -> None:
+    from wepystore.orchestrator.history import drawing, graph_of
+
+    page = console.drawing()
+    for row in drawing(graph_of(here, runs)):
+        text = note = ""
+        if row.snapshot is not None:
+            text = row.snapshot
+            notes = list(names.get(text, ()))
+            if row.n_branches > 1:
+                notes.append(f"{row.n_branches} branches")
+            if text not in here:
+                notes.append("not in this store")
+            note = f" ({', '.join(notes)})" if notes else ""
+        elif row.run is not None:
+            note = "  " + _line(_facts(row.run, records[row.run.md5]))
+        page.line(row.strokes, text, note)
 
 
 def order(snapshots: set[str], runs: list[Run]) -> list[str]:
@@ -102,8 +140,8 @@ def _facts(run: Run, record: dict[str, Any]) -> dict[str, Any]:
 
 def _line(facts: dict[str, Any]) -> str:
     cycles = f"{facts['n_cycles']} cycle" + "s" * (facts["n_cycles"] != 1)
-    steps = f" of {facts['n_steps']} steps" if "n_steps" in facts else ""
-    seed = f", seed {facts['seed']}" if "seed" in facts else ""
+    steps = f" of {facts['n_steps']} steps" if facts.get("n_steps") is not None else ""
+    seed = f", seed {facts['seed']}" if facts.get("seed") is not None else ""
     execution = facts.get("execution")
     begin = execution.get("begin") if isinstance(execution, dict) else None
     when = f", {begin}" if isinstance(begin, str) else ""

@@ -18,7 +18,8 @@ from typing import Any
 from wepystore.cli.common import names_of, open_store, size_text, table, total_size
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError
-from wepystore.store import Store, references
+from wepystore.store import Store, carriers, legacy, references
+from wepystore.store.errors import ElsewhereError
 from wepystore.store.names import ONE
 from wepystore.store.runs import Run, run_of
 
@@ -64,11 +65,16 @@ def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dic
             run = run_of(manifest, md5, what)
             item.update(run._asdict())
             del item["md5"]
+        elif legacy.is_stand_in(manifest):
+            item.update(size=manifest["size"], format=legacy.TYPE)
         else:
             item["size"] = total_size(parts)
-        if kind == "snapshots":
+        if kind == "snapshots" and "format" not in item:
             item["n_walkers"] = _count(manifest)
         missing = store.lacking(parts)
+    except ElsewhereError as error:
+        item.update(state="incomplete", why=str(error))
+        return item
     except DamagedError as error:
         item.update(state="damaged", why=str(error))
         return item
@@ -76,7 +82,8 @@ def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dic
     if missing:
         first = f"{ONE[missing[0][0]]} {missing[0][1].md5}"
         rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        item["why"] = f"incomplete: {first}{rest} missing; bring it with 'wepy reconcile orch'"
+        way = carriers.way([store.file(part, ref.md5) for part, ref in missing])
+        item["why"] = f"incomplete: {first}{rest} missing; {way}"
         item["missing"] = [{"kind": part, **ref.to_json()} for part, ref in missing]
     return item
 

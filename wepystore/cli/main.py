@@ -29,11 +29,17 @@ COMMANDS = {
     "ls": "List the snapshots, configurations or runs of a store.",
     "log": "Show which runs led from which snapshot to which.",
     "show": "Show what a snapshot, a configuration or a run consists of.",
+    "diff": "Show what differs between two snapshots, configurations or runs.",
     "tag": "Give snapshots and configurations names that people can remember.",
     "get": "Write a snapshot, a configuration or a run to a file of its own.",
     "add": "Put a file of 'wepy get' into a store.",
+    "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",
     "run": "Run cycles of a simulation and keep them in a job folder.",
     "reconcile": "Bring what other stores have, and this one lacks, into this one.",
+    "status": "Show what is in a store, what is incomplete, and what nothing refers to.",
+    "fsck": "Check that everything in a store is there and whole, and heal it.",
+    "gc": "Remove what nothing needs from a store.",
+    "push": "Bring what this store has, and another lacks, into the other.",
 }
 
 HELP = """Weighted ensemble simulations run from a content-addressed store.

@@ -10,6 +10,9 @@ and CONFIG_FILE are files of `wepy get`. Cycles of STEPS steps are run as long
 as another one fits into SECONDS of wall-clock time; one is always run. Without
 ORCH the store is $WEPY_ORCH, or the nearest one upwards from here.
 
+Parts that are pickled run code. They are loaded only if you made them here or
+trust them; see `wepy trust`.
+
 The job folder then holds the reporters' files and checkpoint.orch, a store with
 the start, the end, the configuration and the run; ORCH itself is not touched.
 Ctrl-C and SIGTERM end the run after the cycle, with a checkpoint; a second
@@ -32,7 +35,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, positive_int, positive_number
+from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,10 +57,13 @@ def main(args: dict[str, Any], console: Console) -> int:
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.job import check_job_name
     from wepystore.orchestrator.run import RunOptions, run
+    from wepystore.orchestrator.trust import note_own_pickles
 
     if args["--job-name"] not in (None, _START_HASH):
         check_job_name(args["--job-name"])
     start = _start(args)
+    # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
+    note_own_pickles(user_trust, console.warn)
     start_hash = start.snapshot_ref.md5
     options = RunOptions(
         seconds=seconds,
@@ -81,11 +87,13 @@ def main(args: dict[str, Any], console: Console) -> int:
 def _start(args: dict[str, Any]) -> Start:
     from wepystore.orchestrator.start import start_from_files, start_from_store
 
+    trust = user_trust()
     if args["snapshot"]:
         return start_from_files(
-            args["SNAPSHOT_FILE"], args["--configuration"] or args["CONFIG_FILE"]
+            args["SNAPSHOT_FILE"], args["--configuration"] or args["CONFIG_FILE"], trust=trust
         )
-    return start_from_store(open_store(args["ORCH"]), args["START"], args["--configuration"])
+    store = open_store(args["ORCH"])
+    return start_from_store(store, args["START"], args["--configuration"], trust=trust)
 
 
 def _say_how_to_go_on(outcome: RunOutcome, options: Any, console: Console) -> None:

@@ -5,10 +5,12 @@ Usage:
   wepy show [options] ORCH HASH
 
 HASH is a hash, its first digits, a tag, 'default', or 'START,END' for runs. Parts that are
-pickled are marked so; they are never opened here.
+pickled are marked so; they are never loaded here.
 
 Options:
-  --json  Print the manifest, with what is known of each object, as JSON.
+  -p --pickles  Show instead which names the pickled parts would look up and call, read from
+                their bytes without loading them. HASH may also be a file of 'wepy get'.
+  --json        Print the manifest, with what is known of each object, as JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import find_runs, names_of, open_store
+from wepystore.cli.common import find_runs, names_of, open_store, store_first, user_trust
 from wepystore.cli.console import Console
-from wepystore.store import Store
+from wepystore.store import Store, carriers
 from wepystore.store.names import ONE
 
 INCOMPLETE = 3
@@ -26,6 +28,8 @@ INCOMPLETE = 3
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Show one entry, or the runs between two snapshots."""
+    if args["--pickles"]:
+        return _pickles(args, console)
     store = open_store(args["ORCH"])
     found = _find(store, args["HASH"])
     if args["--json"]:
@@ -44,8 +48,30 @@ def main(args: dict[str, Any], console: Console) -> int:
         for part, ref in missing:
             console.warn(f"{ONE[part]} {ref.md5} is missing, or has the wrong size")
         if missing:
+            console.warn(carriers.way([store.file(part, ref.md5) for part, ref in missing]))
             status = INCOMPLETE
     return status
+
+
+def _pickles(args: dict[str, Any], console: Console) -> int:
+    from wepystore.cli import pickles
+
+    known = user_trust().trusted()
+    answer = []
+    for subject in pickles.subjects(*store_first(args["ORCH"], args["HASH"])):
+        parts = [(p, subject.fetch(p.ref), p.ref.sha256 in known) for p in subject.parts]
+        if args["--json"]:
+            answer.append({"of": subject.title, "parts": [pickles.as_json(*p) for p in parts]})
+            continue
+        console.out(subject.title + ("" if parts else ": no pickled parts"))
+        for part in parts:
+            for line in pickles.lines(*part):
+                console.out("  " + line)
+    if args["--json"]:
+        console.json(answer)
+    else:
+        console.note(pickles.NO_PROOF)
+    return 0
 
 
 def _find(store: Store, text: str) -> list[tuple[str, str]]:

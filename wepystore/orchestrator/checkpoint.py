@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from wepystore.engine.component import Text
@@ -46,11 +47,15 @@ class Checkpointer:
         self._record = record
         self._texts: dict[Text, Ref] = {}
         self._written: list[list[tuple[str, str]]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
+        self._removing: Future[list[tuple[str, str]]] | None = None
         self.seconds: list[float] = []
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
         begun = time.perf_counter()
+        # Before the batch: it must not count on an object that is just going.
+        self._finish_removing()
         with self.store.batch() as batch:
             sink = Remembering(batch, self._texts)
             snapshot = Snapshot(list(walkers), self._apparatus)
@@ -60,14 +65,22 @@ class Checkpointer:
         new = [entry for entry in batch.new if entry != ("runs", run.md5)]
         self._written.append([*new, ("runs", run.md5)])
         kept = 1 if last else _KEPT
-        superseded = self._written[:-kept]
+        superseded = {entry for entries in self._written[:-kept] for entry in entries}
         self._written = self._written[-kept:]
         if superseded:
-            shared = self._remove({entry for entries in superseded for entry in entries})
-            # What a kept checkpoint has in common with a superseded one goes with it later.
-            self._written[0] += shared
+            # Freeing the pages of large files takes as long as a tenth of the checkpoint;
+            # the next cycle need not wait for it, the end of the run does.
+            self._removing = self._thread.submit(self._remove, superseded)
+        if last:
+            self._finish_removing()
         self.seconds.append(time.perf_counter() - begun)
         return end
+
+    def _finish_removing(self) -> None:
+        if self._removing is not None:
+            # What a kept checkpoint has in common with a superseded one goes with it later.
+            self._written[0] += self._removing.result()
+            self._removing = None
 
     def _remove(self, entries: set[tuple[str, str]]) -> list[tuple[str, str]]:
         """Take entries away, but for those still needed, which are given back."""

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.orchestrator.run import Start
+from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records import bundle as objects
-from wepystore.records.library import load_configuration, load_snapshot
-from wepystore.store import bundle
-from wepystore.store.errors import IncompleteError
+from wepystore.records.configuration import decode_configuration
+from wepystore.records.library import fetch_from
+from wepystore.records.snapshot import decode_snapshot
+from wepystore.store import bundle, carriers, legacy
 from wepystore.store.names import ONE, EntryRef, Ref
+from wepystore.store.pickled import code_parts, fetch_from_entries
 from wepystore.store.store import Store
 
-#: One entry: its reference, the object, and the way to copy it with all it names.
-_Found = tuple[EntryRef, object, Callable[[Store], None]]
+
+@dataclass(frozen=True)
+class _Found:
+    """An entry that was found, verified and not yet decoded."""
+
+    entry: EntryRef
+    asked: Asked
+    """Its pickled parts, and how the user would name it."""
+    decode: Callable[[], Any]
+    bring: Callable[[Store], None]
+    """Copies it with all it names."""
 
 
-def start_from_store(store: Store, snapshot: str, configuration: str | None) -> Start:
+def start_from_store(
+    store: Store, snapshot: str, configuration: str | None, trust: Trust | None = None
+) -> Start:
     """Begin from a snapshot of `store`.
 
     Parameters
@@ -28,17 +44,21 @@ def start_from_store(store: Store, snapshot: str, configuration: str | None) -> 
     configuration : str or None
         The same, or the path of a file that `wepy get config` wrote; None takes
         the store's default, or its only one.
+    trust : Trust or None
+        What may be unpickled. UntrustedPickleError, before anything is decoded, if
+        there is more; None leaves that to the caller.
     """
     _, md5 = store.resolve(snapshot, ("snapshots",))
     start = _from_store(store, "snapshots", md5)
     if configuration is not None and os.path.isfile(configuration):
-        return _join(start, _from_file("configs", configuration))
-    return _join(start, _from_store(store, "configs", _configuration_of(store, configuration)))
+        return _join(start, _from_file("configs", configuration), trust)
+    config = _from_store(store, "configs", _configuration_of(store, configuration))
+    return _join(start, config, trust)
 
 
-def start_from_files(snapshot: str, configuration: str) -> Start:
-    """Begin from two files that `wepy get` wrote."""
-    return _join(_from_file("snapshots", snapshot), _from_file("configs", configuration))
+def start_from_files(snapshot: str, configuration: str, trust: Trust | None = None) -> Start:
+    """Begin from two files that `wepy get` wrote; `trust` as in start_from_store."""
+    return _join(_from_file("snapshots", snapshot), _from_file("configs", configuration), trust)
 
 
 def _configuration_of(store: Store, wanted: str | None) -> str:
@@ -53,21 +73,22 @@ def _configuration_of(store: Store, wanted: str | None) -> str:
     return known[0]
 
 
-def _join(snapshot: _Found, configuration: _Found) -> Start:
-    snapshot_ref, snapshot_object, bring_snapshot = snapshot
-    config_ref, config_object, bring_configuration = configuration
+def _join(snapshot: _Found, configuration: _Found, trust: Trust | None) -> Start:
+    if trust is not None:
+        # Of both, before either is decoded: decoding runs what is pickled.
+        trust.require([snapshot.asked, configuration.asked])
 
     def bring(store: Store) -> None:
-        bring_snapshot(store)
-        bring_configuration(store)
-        store.set_ref("default-config", config_ref.md5)
-        store.set_ref("default-snapshot", snapshot_ref.md5)
+        snapshot.bring(store)
+        configuration.bring(store)
+        store.set_ref("default-config", configuration.entry.md5)
+        store.set_ref("default-snapshot", snapshot.entry.md5)
 
     return Start(
-        snapshot=snapshot_object,  # type: ignore[arg-type]
-        configuration=config_object,  # type: ignore[arg-type]
-        snapshot_ref=snapshot_ref,
-        config_ref=config_ref,
+        snapshot=snapshot.decode(),
+        configuration=configuration.decode(),
+        snapshot_ref=snapshot.entry,
+        config_ref=configuration.entry,
         bring_into=bring,
     )
 
@@ -75,9 +96,12 @@ def _join(snapshot: _Found, configuration: _Found) -> Start:
 def _from_store(store: Store, kind: str, md5: str) -> _Found:
     missing = store.missing(kind, md5)
     if missing:
-        raise IncompleteError(kind=ONE[kind], md5=md5, path=store.path, missing=len(missing))
-    found = load_snapshot(store, md5) if kind == "snapshots" else load_configuration(store, md5)
+        raise carriers.incomplete(store, kind, md5, missing)
     data = store.read(kind, md5)
+    # Read once: what is checked is what is decoded, and every object by its SHA-256.
+    manifest = legacy.manifest_of(kind, data, str(store.file(kind, md5)))
+    decode = decode_snapshot if kind == "snapshots" else decode_configuration
+    where = f"{ONE[kind]} {md5}"
 
     def bring(target: Store) -> None:
         with target.batch() as batch:
@@ -85,7 +109,14 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
                 batch.bring(part, ref.md5, store.file(part, ref.md5), ref)
             batch.put(kind, data)
 
-    return EntryRef(kind, _ref(md5, data)), found, bring
+    own = _ref(md5, data)
+    fetch = fetch_from(store)
+    return _Found(
+        entry=EntryRef(kind, own),
+        asked=Asked(where, arguments(store.path, md5), code_parts(manifest, own, fetch, where)),
+        decode=lambda: decode(manifest, fetch, where),
+        bring=bring,
+    )
 
 
 def _from_file(kind: str, file: str) -> _Found:
@@ -96,10 +127,15 @@ def _from_file(kind: str, file: str) -> _Found:
             for (part, _), data in entries.items():
                 batch.put(part, data)
 
-    return (
-        EntryRef(kind, _ref(md5, entries[kind, md5])),
-        objects.decode(kind, md5, entries),
-        bring,
+    data = entries[kind, md5]
+    own = _ref(md5, data)
+    manifest = legacy.manifest_of(kind, data, file)
+    parts = code_parts(manifest, own, fetch_from_entries(manifest, entries, file), file)
+    return _Found(
+        entry=EntryRef(kind, own),
+        asked=Asked(file, arguments(file), parts),
+        decode=lambda: objects.decode(kind, md5, entries),
+        bring=bring,
     )
 
 

@@ -16,7 +16,7 @@ from wepystore.records.library import Remembering, encode
 from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.store import bundle as files
 from wepystore.store import legacy
-from wepystore.store.names import Ref
+from wepystore.store.pickled import fetch_from_entries
 from wepystore.store.store import Store
 
 Entries = dict[tuple[str, str], bytes]
@@ -31,10 +31,8 @@ def load(archive: bytes) -> Snapshot | Configuration:
 def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
     """The object of entries that `wepystore.store.bundle.read` gave."""
 
-    def fetch(ref: Ref) -> bytes:
-        return entries["objects", ref.md5]
-
     manifest = legacy.manifest_of(kind, entries[kind, md5], md5)
+    fetch = fetch_from_entries(manifest, entries, md5)
     if kind == "snapshots":
         return decode_snapshot(manifest, fetch, f"snapshot {md5}")
     return decode_configuration(manifest, fetch, f"configuration {md5}")

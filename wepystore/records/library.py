@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wepystore.engine.component import Text
+from wepystore.records import own
 from wepystore.records.configuration import (
     Configuration,
     decode_configuration,
@@ -16,6 +17,7 @@ from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from wepystore.records.values import Bytes, Sink
 from wepystore.store.names import Ref
+from wepystore.store.pickled import Pickled, may_run_code, parts_in_store
 from wepystore.store.store import Store
 
 
@@ -37,16 +39,32 @@ def save_run(store: Store, record: RunRecord) -> str:
         return encode_run(record, Remembering(batch, {})).md5
 
 
-def load_snapshot(store: Store, md5: str) -> Snapshot:
-    """The snapshot of a hash, verified. Loads its pickled parts, if it has any (S9)."""
-    return decode_snapshot(store.manifest("snapshots", md5), _fetch(store), f"snapshot {md5}")
+#: Told of the pickled parts before any is loaded; raises to prevent it.
+Check = Callable[[Sequence[Pickled]], None]
 
 
-def load_configuration(store: Store, md5: str) -> Configuration:
-    """The configuration of a hash, verified. Loads its pickled parts, if it has any (S9)."""
+def load_snapshot(store: Store, md5: str, check: Check | None = None) -> Snapshot:
+    """The snapshot of a hash, verified. Loads its pickled parts, if it has any (S9).
+
+    Loading a pickle runs what is in it. Without `check` that is up to the
+    caller; with `Trust.check` of wepystore.orchestrator.trust only what the
+    user made or trusts is loaded, as by `wepy run`.
+    """
+    _check(check, store, "snapshots", md5)
+    return decode_snapshot(store.manifest("snapshots", md5), fetch_from(store), f"snapshot {md5}")
+
+
+def load_configuration(store: Store, md5: str, check: Check | None = None) -> Configuration:
+    """The configuration of a hash, verified. Pickled parts and `check` as in load_snapshot."""
+    _check(check, store, "configs", md5)
     return decode_configuration(
-        store.manifest("configs", md5), _fetch(store), f"configuration {md5}"
+        store.manifest("configs", md5), fetch_from(store), f"configuration {md5}"
     )
+
+
+def _check(check: Check | None, store: Store, kind: str, md5: str) -> None:
+    if check is not None:
+        check(parts_in_store(store, kind, md5))
 
 
 def load_run(store: Store, md5: str) -> RunRecord:
@@ -54,7 +72,8 @@ def load_run(store: Store, md5: str) -> RunRecord:
     return decode_run(store.manifest("runs", md5), f"run {md5}")
 
 
-def _fetch(store: Store) -> Callable[[Ref], bytes]:
+def fetch_from(store: Store) -> Callable[[Ref], bytes]:
+    """How decoding gets an object's bytes: verified by MD5, SHA-256 and size (S10)."""
     return lambda ref: store.read("objects", ref.md5, ref)
 
 
@@ -103,7 +122,10 @@ class Remembering:
         # A str caches its hash, so finding the very same text again costs nothing.
         ref = self._known.get(text)
         if ref is None:
-            ref = self._known[text] = self._sink.put("objects", text.encode())
+            data = text.encode()
+            if may_run_code(data):
+                own.made(hashlib.sha256(data).hexdigest())
+            ref = self._known[text] = self._sink.put("objects", data)
         return ref
 
 

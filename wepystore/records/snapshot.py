@@ -17,7 +17,7 @@ from wepystore.records.values import (
     encode,
     encode_states,
 )
-from wepystore.store import canonical
+from wepystore.store import canonical, legacy
 from wepystore.store.names import Ref
 
 FORMAT = 1
@@ -117,6 +117,8 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
 
 def check_type(manifest: Any, wanted: str, where: str) -> None:
     """Raise unless `manifest` is of type `wanted` in a format this version reads."""
+    if legacy.is_stand_in(manifest):
+        raise legacy.LegacyEntryError(what=where)
     if not isinstance(manifest, dict) or manifest.get("type") != wanted:
         found = manifest.get("type") if isinstance(manifest, dict) else type(manifest).__name__
         raise MalformedRecordError(where=where, what=wanted, problem=f"its type is {found!r}")

@@ -14,6 +14,7 @@ one telling key:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ import numpy as np
 from wepystore.engine.component import Component, Text
 from wepystore.engine.walker import WalkerState
 from wepystore.errors import WepystoreError
-from wepystore.records import npy, pickles, registry
+from wepystore.records import npy, own, pickles, registry
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
 from wepystore.store.names import Ref
 
@@ -125,6 +126,8 @@ def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
             problem=f"{type(value).__name__} cannot be pickled: "
             f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
         ) from problem
+    # Told before it is put: a crash must not leave one that its maker would be asked about.
+    own.made(hashlib.sha256(data).hexdigest())
     return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
 
 

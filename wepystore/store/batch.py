@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wepystore.store import publish
+from wepystore.store import files, publish
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import MARK, Ref
 from wepystore.store.publish import Data, Unfinished, Workers, Writing
@@ -38,6 +38,8 @@ class Batch:
         self._workers: Workers | None = None
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
         self._waiting: deque[Future[None]] = deque()
+        # Directories that are no links to elsewhere.
+        self._real: set[Path] = set()
         # (kind, md5) of what was not there before; known after the `with`.
         self.new: list[tuple[str, str]] = []
         # How many of those brought from another store are hard links to its files.
@@ -117,6 +119,7 @@ class Batch:
 
     def _ready(self) -> Workers:
         if self._workers is None:
+            files.check_real(self._tmp, self._quarantine)
             publish.make_directory(self._tmp)
             self._workers = Workers()
         return self._workers
@@ -155,6 +158,9 @@ class Batch:
         prefix = unfinished.final.parent
         # The kind's directory too: another process may have made the prefix directory just now.
         changed = {prefix, prefix.parent}
+        if prefix not in self._real:
+            files.check_real(prefix.parent, prefix)
+            self._real.add(prefix)
         if unfinished.path is not None and not os.path.isdir(prefix):
             changed |= publish.make_directory(prefix)
         if publish.place(unfinished, self._quarantine):

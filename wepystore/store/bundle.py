@@ -21,10 +21,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from wepystore.store import canonical, legacy, publish
+from wepystore.store import canonical, carriers, legacy, publish
 from wepystore.store.errors import (
     DamagedBundleError,
-    IncompleteError,
     NotABundleError,
     WrongKindError,
 )
@@ -95,15 +94,13 @@ def _write_archive(
     stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
 
 
-def _members(
-    store: Store, kind: str, md5: str, data: bytes
-) -> list[tuple[str, str, Ref | None]]:
+def _members(store: Store, kind: str, md5: str, data: bytes) -> list[tuple[str, str, Ref | None]]:
     """(member name, kind, Ref) in the order of the file: the mark, the manifest, the objects."""
     manifest = canonical.load_object(data, str(store.file(kind, md5)))
     parts = list(references(manifest, str(store.file(kind, md5))))
     missing = store.missing(kind, md5)
     if missing:
-        raise IncompleteError(kind=ONE[kind], md5=md5, path=store.path, missing=len(missing))
+        raise carriers.incomplete(store, kind, md5, missing)
     own = Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
     members = [(_member(part, ref.md5), part, ref) for part, ref in parts]
     members.sort()

@@ -66,6 +66,11 @@ class DamagedEntryError(DamagedError):
     """{file} is damaged: {why}; bring a whole copy from another store with 'wepy reconcile orch'"""
 
 
+class LinkedDirectoryError(DamagedError):
+    """{path} is a symbolic link, and a store has none in place of its directories: nothing is
+    written through it; replace it by a real directory"""
+
+
 class DamagedBundleError(DamagedError):
     """{path} is damaged: {why}; get it again with 'wepy get'"""
 
@@ -74,6 +79,9 @@ class MissingError(DamagedError):
     """{file} is not there{needed}: bring it from another store with 'wepy reconcile orch'"""
 
 
+class ElsewhereError(MissingError):
+    """{file} is not there{needed}: {why}"""
+
+
 class IncompleteError(DamagedError):
-    """{kind} {md5} is incomplete in {path}: {missing} missing; bring the rest from another store
-    with 'wepy reconcile orch'"""
+    """{kind} {md5} is incomplete in {path}: {missing} missing; {way}"""

@@ -14,11 +14,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wepystore.store import files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
 
@@ -36,6 +39,9 @@ _IOV = 1024
 _NO_LINK = frozenset(
     (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 )
+# What is put again gets a new time stamp if it is older than this; much less than any sensible
+# grace period of gc.
+_OLD_S = 600.0
 _NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
 
 
@@ -227,6 +233,7 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     if tmp is None:
         # It was compared when it was put; all that is left is that it must not have gone since.
         sync_existing(final)
+        touch(final)
         return False
     new = False
     try:
@@ -259,7 +266,7 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
     assert tmp is not None
     while True:
         try:
-            there = os.open(final, os.O_RDONLY | os.O_CLOEXEC)
+            there = files.open_plain(final)
         except FileNotFoundError:
             # A dangling link (git-annex); or it has just gone, and the replace makes it anew.
             os.replace(tmp, final)
@@ -271,6 +278,10 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
             found = hash_descriptor(there)
             if found == ref:
                 os.fsync(there)
+                try:
+                    touch(final)
+                except FileNotFoundError:
+                    continue
                 return
         finally:
             os.close(there)
@@ -320,10 +331,23 @@ def hash_descriptor(descriptor: int) -> Ref:
 def same_bytes(path: Path, views: Sequence[memoryview]) -> bool:
     """Whether a file holds just these bytes (small ones: it is read as a whole)."""
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        if files.read_plain(path, size=size_of(views)) != b"".join(views):
+            return False
+        touch(path)
+    except (FileNotFoundError, NotADirectoryError, DamagedEntryError):
         return False
-    return data == b"".join(views)
+    return True
+
+
+def touch(path: Path) -> None:
+    """Make an old file new: it is about to be named, and gc is to see that (docs/design/0012).
+
+    FileNotFoundError tells that gc was faster, and that it has to be written anew.
+    """
+    if time.time() - os.stat(path).st_mtime > _OLD_S:
+        # A file of somebody else in a shared store: the grace period has to do.
+        with suppress(PermissionError):
+            os.utime(path)
 
 
 def bring(
@@ -349,7 +373,7 @@ def bring(
     descriptor = -1
     try:
         if linked:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = files.open_plain(path)
             found = hash_descriptor(descriptor)
         else:
             found, descriptor = _copy(source, path)
@@ -367,7 +391,7 @@ def _copy(source: Path, path: Path) -> tuple[Ref, int]:
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256(usedforsecurity=False)
     size = 0
-    with open(source, "rb", buffering=0) as reader:
+    with open(files.open_plain(source), "rb", buffering=0) as reader:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             while chunk := reader.read(_CHUNK):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.store import legacy
+from wepystore.store import carriers, legacy
 from wepystore.store.errors import NoSuchStoreError, NotAStoreError
 from wepystore.store.names import KINDS, ONE, Ref, references
 from wepystore.store.runs import Run, run_of
@@ -214,7 +214,8 @@ class _Planner:
                 needs |= more
             there = self._locate(part, part_ref)
             if there is None:
-                missing.append(f"{ONE[part]} {part_ref.md5} is not there whole")
+                way = carriers.way_of_one([s.file(part, part_ref.md5) for s in self._stores()])
+                missing.append(f"{ONE[part]} {part_ref.md5} is not there whole{way}")
             elif not there:
                 needs.add((part, part_ref.md5))
         if missing:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.store import canonical, legacy, names
+from wepystore.store import canonical, carriers, files, legacy, names
 from wepystore.store.errors import (
     AmbiguousHashError,
     BadJSONError,
@@ -65,6 +65,8 @@ class Store:
         for name in DIRECTORIES:
             changed |= publish.make_directory(root / name)
         changed |= publish.make_directory(root / "refs" / "tags")
+        if not os.path.lexists(root / carriers.GIT_ATTRIBUTES):
+            _write_file(root, root / carriers.GIT_ATTRIBUTES, carriers.GIT_RULES)
         for directory in changed:
             publish.sync_directory(directory)
         # Last: a directory with this file in it is a store.
@@ -79,16 +81,20 @@ class Store:
         root = Path(path)
         mark = root / MARK
         try:
-            data = mark.read_bytes()
+            data = files.read_plain(mark, files.MAX_REF)
         except NotADirectoryError:
             raise NotAStoreError(path=root, why=_file_fault(root)) from None
         except FileNotFoundError:
             if not os.path.lexists(root):
                 raise NoSuchStoreError(path=root) from None
+            if carriers.keeper_of(mark):
+                raise carriers.missing(mark, path=root) from None
             why = f"it has no {MARK}"
             if any((root / kind).is_dir() for kind in KINDS):
                 why += ", but parts of one: copy the rest of it"
             raise NotAStoreError(path=root, why=why) from None
+        if data.startswith(carriers.POINTER):
+            raise carriers.missing(mark, path=root)
         value = canonical.load_object(data, str(mark))
         found = value.get("format")
         if not isinstance(found, int) or isinstance(found, bool) or found < 1:
@@ -149,12 +155,17 @@ class Store:
         """
         file = self.file(kind, md5)
         try:
-            data = file.read_bytes()
+            return self._verified(kind, file, md5, ref)
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingError(file=file, needed="") from None
-        if ref is not None and len(data) != ref.size:
-            why = f"it has {len(data)} bytes and should have {ref.size}"
-            raise DamagedEntryError(file=file, why=why)
+            raise carriers.missing(file) from None
+        except DamagedEntryError:
+            if carriers.keeper_of(file):
+                raise carriers.missing(file) from None
+            raise
+
+    def _verified(self, kind: str, file: Path, md5: str, ref: Ref | None) -> bytes:
+        limit = None if kind == "objects" else files.MAX_MANIFEST
+        data = files.read_plain(file, limit, None if ref is None else ref.size)
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
             raise DamagedEntryError(file=file, why="its bytes do not have the MD5 it is named by")
         if ref is not None and hashlib.sha256(data).hexdigest() != ref.sha256:
@@ -229,6 +240,7 @@ class Store:
         from wepystore.store import publish
 
         file = self.file(kind, md5)
+        files.check_real(file.parent.parent, file.parent)
         file.unlink(missing_ok=True)
         if durable and file.parent.is_dir():
             publish.sync_directory(file.parent)
@@ -236,12 +248,19 @@ class Store:
     # ---- refs
 
     def ref(self, name: str) -> str | None:
-        """The hash that a ref ("default-snapshot", "default-config", "tags/<name>") holds."""
+        """The hash that a ref ("default-snapshot", "default-config", "tags/<name>") holds.
+
+        Raises BadJSONError, and ElsewhereError when a carrier has left a link to what is not here.
+        """
         file = self._ref_file(name)
         try:
-            data = file.read_bytes()
+            data = files.read_plain(file, files.MAX_REF)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            if carriers.keeper_of(file):
+                raise carriers.missing(file) from None
             return None
+        if data.startswith(carriers.POINTER):
+            raise carriers.missing(file)
         text = data.decode("ascii", "replace").removesuffix("\n")
         if not names.is_hash(text):
             why = names.hash_fault(text) if text else "it is empty"
@@ -265,6 +284,7 @@ class Store:
         from wepystore.store import publish
 
         file = self._ref_file(name)
+        files.check_real(self.path / "refs", file.parent)
         file.unlink(missing_ok=True)
         if file.parent.is_dir():
             publish.sync_directory(file.parent)
@@ -392,6 +412,8 @@ def _foreign(root: Path) -> str | None:
     if not root.is_dir():
         return "a file"
     for name in sorted(os.listdir(root)):
+        if name in carriers.FILES:
+            continue
         if name not in DIRECTORIES:
             return name
         inside = [entry for entry in os.listdir(root / name) if (name, entry) != ("refs", "tags")]
@@ -410,6 +432,7 @@ def _write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> N
     """A small mutable or marking file, whole and durable, by way of tmp/."""
     from wepystore.store import publish
 
+    files.check_real(root / "tmp", root / "refs", file.parent if file.parent != root else file)
     changed = publish.make_directory(root / "tmp") | publish.make_directory(file.parent)
     tmp = publish.unfinished_path(root / "tmp")
     descriptor = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -36,7 +36,7 @@ _ONE_THREAD = dict.fromkeys(
 class _Worker:
     """A worker process and this end of its pipe."""
 
-    def __init__(self, index: int, payload: bytes) -> None:
+    def __init__(self, index: int) -> None:
         self.index = index
         self.connection: Connection[Any, Any]
         self.connection, theirs = Pipe()
@@ -53,9 +53,13 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        self.connection.send((sys.path, payload))
         self.ready = False
         self.running: list[int] = []
+
+    def give(self, payload: bytes) -> None:
+        # If it left already, check_ready says so properly.
+        with contextlib.suppress(OSError):
+            self.connection.send((sys.path, payload))
 
     def check_ready(self) -> None:
         if self.ready:
@@ -115,7 +119,11 @@ class ProcessMapper(WorkMapper):
     ) -> None:
         number = num_workers or self.n_workers or len(os.sched_getaffinity(0))
         payload = _portable(segment_func, dumps)
-        self._workers = [_Worker(k, payload) for k in range(number)]
+        for k in range(number):
+            self._workers.append(_Worker(k))
+        # A large system does not fit into a pipe: all must be starting before one is waited for.
+        for worker in self._workers:
+            worker.give(payload)
 
     def map(
         self, walkers: Sequence[Any], lengths: Iterable[int], **kwargs: Iterable[Any]

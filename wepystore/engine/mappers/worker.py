@@ -1,15 +1,18 @@
 """A worker process of `ProcessMapper`: `python -c … serve(FD)`.
 
 It is a fresh interpreter (a forked one may hang inside OpenMM), it runs no
-`__main__` of its parent's, and it lives exactly as long as the pipe to its parent.
+`__main__` of its parent's, and it lives no longer than the pipe to its parent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
+import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -23,6 +26,7 @@ def serve(fd: int) -> None:
     # Ctrl-C goes to the whole foreground group, but only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(fd)
+    threading.Thread(target=_leave_with_parent, args=(fd,), daemon=True).start()
     try:
         sys.path[:], payload = connection.recv()
         segment_func = pickle.loads(payload)
@@ -36,6 +40,14 @@ def serve(fd: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         while (batch := connection.recv()) is not None:
             connection.send(_run(segment_func, batch))
+
+
+def _leave_with_parent(fd: int) -> None:
+    """End this process, in the middle of a segment too, when the other end of the pipe closes."""
+    poll = select.poll()
+    poll.register(fd, 0)  # A hang-up is reported always, and nothing else is of interest.
+    poll.poll()
+    os._exit(0)
 
 
 def _run(segment_func: Any, batch: list[tuple[int, Any, int, dict[str, Any]]]) -> tuple[str, Any]:

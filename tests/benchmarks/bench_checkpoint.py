@@ -1,0 +1,174 @@
+"""A checkpoint of 48 walkers of 10,000 particles, against np.save with fsync of the same arrays.
+
+    python tests/benchmarks/bench_checkpoint.py [DIRECTORY]
+
+The checkpoint is what a run writes: snapshot with apparatus, run record, hashes,
+durable names. Both sides keep the last two and take the one before away, np.save
+outside the measured time and the checkpoint in a thread of its own. They are
+measured alternately in one run; the files lie in DIRECTORY (default: a temporary
+one). Where fsync costs nothing (a RAM disk) MD5 and SHA-256 are what is compared.
+Exit status 1 when a limit is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmm
+
+# Run as a script, Python looks for modules beside it only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.systems import langevin, pair_topology
+from wepystore.api import (
+    Apparatus,
+    NoBC,
+    NoResampler,
+    OpenMMRunner,
+    Snapshot,
+    Store,
+    Walker,
+    WalkerState,
+    save_snapshot,
+)
+from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.records.run import RunRecord
+from wepystore.store.names import EntryRef, Ref
+
+N_PARTICLES, N_WALKERS, ROUNDS = 10_000, 48, 9
+TIME_LIMIT, BYTES_LIMIT, FILES_LIMIT = 2.0, 1.05, 12
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Ratios to np.save, and what the second checkpoint adds."""
+
+    time: float
+    bytes: float
+    new_files: int
+    new_apparatus_files: int
+
+
+def apparatus(n_particles: int) -> Apparatus:
+    """A system of so many particles, each with its own line in the XML."""
+    system = openmm.System()
+    force = openmm.NonbondedForce()
+    for _ in range(n_particles):
+        system.addParticle(39.9)
+        force.addParticle(0.0, 0.34, 1.0)
+    system.addForce(force)
+    runner = OpenMMRunner(system, pair_topology(n_particles), langevin(), platform="Reference")
+    return Apparatus(runner, NoBC(), NoResampler())
+
+
+def walkers(rng: np.random.Generator, n_walkers: int, n_particles: int) -> list[Walker]:
+    """All different, as after a segment."""
+    box = np.eye(3) * 7.0
+    return [
+        Walker(
+            WalkerState.adopt(
+                {
+                    "positions": rng.random((n_particles, 3)),
+                    "velocities": rng.random((n_particles, 3)),
+                    "box_vectors": box.copy(),
+                    "time": np.array(rng.random()),
+                }
+            ),
+            1 / n_walkers,
+        )
+        for _ in range(n_walkers)
+    ]
+
+
+def np_save(folder: Path, superseded: Path, ensemble: list[Walker]) -> tuple[float, int]:
+    """Seconds to save positions and velocities of all walkers, each with fsync, and the bytes;
+    then a superseded folder is removed, which is not counted."""
+    folder.mkdir()
+    size = 0
+    begun = time.perf_counter()
+    for name in ("positions", "velocities"):
+        with open(folder / f"{name}.npy", "wb") as file:
+            np.save(file, np.stack([walker.state[name] for walker in ensemble]))
+            file.flush()
+            os.fsync(file.fileno())
+            size += file.tell()
+    taken = time.perf_counter() - begun
+    shutil.rmtree(superseded, ignore_errors=True)
+    return taken, size
+
+
+def files(root: Path) -> dict[Path, int]:
+    """Every file and its size."""
+    return {path: path.stat().st_size for path in root.rglob("*") if path.is_file()}
+
+
+def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> Figures:
+    """Medians of alternating saves and checkpoints, as ratios."""
+    rng = np.random.default_rng(1)
+    store = Store.create(folder / "bench.orch")
+    parts = apparatus(N_PARTICLES)
+    ensemble = walkers(rng, n_walkers, N_PARTICLES)
+    # A job's store holds the start, and with it the apparatus, before the first checkpoint.
+    start_md5 = save_snapshot(store, Snapshot(ensemble, parts))
+    start = EntryRef("snapshots", Ref(start_md5, "0" * 64, 1))
+    config = EntryRef("configs", Ref(start_md5, "0" * 64, 1))
+    checkpointer = Checkpointer(
+        store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True)
+    )
+    saves, checkpoints = [], []
+    new: list[int] = []
+    apparatus_again = 0
+    bytes_ratio = 0.0
+    for number in range(rounds + 2):
+        ensemble = walkers(rng, n_walkers, N_PARTICLES)
+        saved, raw = np_save(folder / f"raw{number}", folder / f"raw{number - 2}", ensemble)
+        known = set(files(store.path))
+        begun = time.perf_counter()
+        checkpointer.write(ensemble, number + 1)
+        taken = time.perf_counter() - begun
+        added = {path: size for path, size in files(store.path).items() if path not in known}
+        new.append(len(added))
+        bytes_ratio = max(bytes_ratio, sum(added.values()) / raw)
+        apparatus_again += sum(
+            not path.read_bytes().startswith(b"\x93NUMPY")
+            for path in added
+            if path.parent.parent.name == "objects"
+        )
+        if number > 1:  # The first ones fill caches, make directories, and remove nothing.
+            saves.append(saved)
+            checkpoints.append(taken)
+    return Figures(
+        statistics.median(checkpoints) / statistics.median(saves),
+        bytes_ratio,
+        max(new),
+        apparatus_again,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else None) as folder:
+        found = measure(Path(folder))
+    print(f"time:  {found.time:.2f}x np.save with fsync (limit {TIME_LIMIT:g}x)")
+    print(f"bytes: {found.bytes:.4f}x (limit {BYTES_LIMIT:g}x)")
+    print(
+        f"files: {found.new_files} new in the next checkpoint (limit {FILES_LIMIT}), "
+        f"{found.new_apparatus_files} of them apparatus (limit 0)"
+    )
+    return int(
+        found.time > TIME_LIMIT
+        or found.bytes > BYTES_LIMIT
+        or found.new_files > FILES_LIMIT
+        or found.new_apparatus_files > 0
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""A cycle of 48 Lennard-Jones pairs against bare OpenMM steps of the same total number.
+
+    python tests/benchmarks/bench_cycle.py [N_STEPS…]
+
+A cycle is dynamics, boundary conditions and WExplore, without reporters, on the
+Reference platform, every segment seeded (reproducible). The other side is one
+call of step(48 · N_STEPS) in one context. Both are measured alternately in one
+process; medians are compared. Exit status 1 when a ratio is over its limit.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import openmm
+
+# Run as a script, Python looks for modules beside it only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.systems import langevin, pair_runner, pair_state, pair_system
+from wepystore.api import PairDistance, SerialMapper, UnbindingBC, Walker, WExploreResampler
+from wepystore.engine.manager import CycleManager
+from wepystore.engine.rng import Streams
+
+N_WALKERS = 48
+#: Steps in a segment -> the most times that a cycle may take as long as its bare steps.
+LIMITS = {10: 60.0, 1000: 2.5, 10_000: 1.2}
+#: Steps in a segment -> how often each side is measured.
+REPEATS = {10: 60, 1000: 15, 10_000: 5}
+
+
+def bare_context() -> openmm.Context:
+    """One pair, started as the walkers are."""
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(pair_system(), langevin(), platform)
+    context.setPositions(pair_state()["positions"])
+    context.setVelocities(pair_state()["velocities"])
+    return context
+
+
+def manager() -> CycleManager:
+    """The tutorial's apparatus with 48 walkers."""
+    start = pair_state()
+    return CycleManager(
+        init_walkers=[Walker(start, 1 / N_WALKERS) for _ in range(N_WALKERS)],
+        runner=pair_runner(),
+        boundary_conditions=UnbindingBC(1.0, [start], [0], [1], periodic=False),
+        resampler=WExploreResampler(
+            PairDistance(0, 1, periodic=False),
+            max_n_regions=(10, 10, 10, 10),
+            max_region_sizes=(1.0, 0.5, 0.35, 0.25),
+            pmax=0.5,
+        ),
+        work_mapper=SerialMapper(),
+        streams=Streams(1),
+    )
+
+
+def measure(n_steps: int, repeats: int | None = None) -> float:
+    """How many times as long as its bare steps a cycle of `n_steps` takes."""
+    context, made = bare_context(), manager()
+    made.init()
+    walkers = list(made.init_walkers)
+    bare, cycles = [], []
+    for number in range((repeats or REPEATS.get(n_steps, 10)) + 1):
+        begun = time.perf_counter()
+        context.getIntegrator().step(N_WALKERS * n_steps)
+        between = time.perf_counter()
+        walkers = made.run_cycle(walkers, n_steps, number).walkers
+        ended = time.perf_counter()
+        if number:  # The first of each makes contexts and fills caches.
+            bare.append(between - begun)
+            cycles.append(ended - between)
+    made.cleanup()
+    return statistics.median(cycles) / statistics.median(bare)
+
+
+def main(arguments: list[str]) -> int:
+    failed = False
+    for n_steps in [int(word) for word in arguments] or list(LIMITS):
+        ratio = measure(n_steps)
+        limit = LIMITS.get(n_steps)
+        over = limit is not None and ratio > limit
+        failed |= over
+        said = f"limit {limit:g}x" if limit else "no limit"
+        print(f"{n_steps:6d} steps: {ratio:6.2f}x bare OpenMM ({said}){' OVER' if over else ''}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

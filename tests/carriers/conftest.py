@@ -1,0 +1,168 @@
+"""The real programs that carry stores about, each with a home of its own for its settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli.conftest import Wepy, wepy
+from tests.docs.test_format import have
+from tests.store.helpers import add_config, add_run, add_snapshot
+from wepystore.store import Store, canonical
+
+__all__ = ["wepy"]
+
+_DVC = Path(__file__).parents[2] / ".venv-dvc"
+_TIMEOUT_S = 120
+
+Program = Callable[..., str]
+
+
+class World(NamedTuple):
+    """A store with a run between two snapshots, defaults and a tag."""
+
+    store: Store
+    start: str
+    end: str
+    config: str
+    run: str
+
+
+def build(path: Path, label: str = "") -> World:
+    """Such a store; its objects are what a program that converts text would damage."""
+    store = Store.create(path)
+    start, end = add_snapshot(store, label + "a"), add_snapshot(store, label + "b\r\n\x00$Id$")
+    config = add_config(store, label + "c\r\nunix\n")
+    run = add_run(store, start, end, config)
+    store.set_ref("default-snapshot", start)
+    store.set_ref("default-config", config)
+    store.set_ref("tags/bound", end)
+    return World(store, start, end, config, run)
+
+
+def add_large(store: Store, label: str, size: int = 3 << 20) -> str:
+    """A configuration with one large object, which is copied long after the manifest."""
+    with store.batch() as batch:
+        part = batch.put("objects", label.encode() * (size // len(label)))
+        manifest = {"type": "configuration", "format": 1, "mapper": part.to_json()}
+        return batch.put("configs", canonical.dumps(manifest)).md5
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every file of a store, whatever it is for, by its path in it."""
+    return {
+        str(file.relative_to(root)): file.read_bytes()
+        for file in sorted(root.rglob("*"))
+        if file.is_file() and ".git" not in file.relative_to(root).parts
+    }
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return build(tmp_path / "first.orch")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the developer's settings nor the network are of any influence."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for key in [key for key in os.environ if key.startswith(("GIT_", "DVC_", "RSYNC_"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    (home / ".gitconfig").write_text(
+        "[user]\nname = Somebody\nemail = somebody@example.org\n[init]\ndefaultBranch = main\n"
+    )
+
+
+def _program(*program: str) -> Program:
+    def run(*words: object, cwd: Path | None = None, status: int = 0) -> str:
+        command = [*program, *map(str, words)]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+def _installed(name: str) -> None:
+    if not have(name):
+        pytest.skip(f"{name} is not installed, and cannot be here")
+
+
+@pytest.fixture
+def rsync(environment: None) -> Program:
+    """`rsync(option, ..., source, target)`."""
+    _installed("rsync")
+    return _program("rsync")
+
+
+@pytest.fixture
+def git(environment: None) -> Program:
+    """`git(word, ..., cwd=repository)`."""
+    _installed("git")
+    return _program("git")
+
+
+@pytest.fixture
+def annex(git: Program) -> Program:
+    """`annex(word, ..., cwd=repository)`: git annex."""
+    _installed("git-annex")
+    return _program("git", "annex")
+
+
+@pytest.fixture(scope="session")
+def dvc_program() -> Path:
+    """The program of a virtual environment in which DVC is, made once."""
+    program = _DVC / "bin" / "dvc"
+    if program.exists() and _runs(program):
+        return program
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(_DVC)],
+        [str(_DVC / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc"],
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"no DVC: {command[-1]} took more than 15 minutes")
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            pytest.skip(f"no DVC: {' '.join(command)}: {reason}")
+    return program
+
+
+def _runs(program: Path) -> bool:
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run([program, "--version"], capture_output=True, env=environment)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def dvc(git: Program, dvc_program: Path) -> Program:
+    """`dvc(word, ..., cwd=repository)`."""
+    assert shutil.which("git")
+    return _program(str(dvc_program))
+
+
+@pytest.fixture
+def verified(wepy: Wepy) -> Callable[[Path], None]:
+    """`verified(store)`: fsck reads all of it and finds nothing wrong."""
+
+    def check(root: Path) -> None:
+        result = wepy("fsck --sha256", root)
+        assert result.status == 0, result.out + result.err
+        assert result.out == ""
+
+    return check

@@ -1,0 +1,350 @@
+"""Checkpoints, run records, and what a job's own store holds in the end."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.store.helpers import check
+from tests.systems import (
+    Recorder,
+    environment,
+    pair_apparatus,
+    pair_snapshot,
+    plain_configuration,
+    run_job,
+    tree_of,
+)
+from wepystore.api import (
+    Configuration,
+    HDF5Reporter,
+    NoResampler,
+    Prepared,
+    Runner,
+    SerialMapper,
+    Snapshot,
+    Store,
+    Walker,
+    WalkerState,
+    hash_of,
+    load_configuration,
+    load_run,
+    load_snapshot,
+    prepare_store,
+)
+from wepystore.engine.errors import WeightError
+from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.store.reconcile import apply, plan
+
+KINDS = ("objects", "configs", "snapshots", "runs")
+
+
+def entries(store: Store) -> dict[str, set[str]]:
+    return {kind: set(store.list(kind)) for kind in KINDS}
+
+
+def assert_whole(store: Store) -> None:
+    """S1: every name is right; S5: nothing is missing; and nothing is there that nobody needs."""
+    check(store.path)
+    needed: set[str] = set()
+    for kind in ("snapshots", "configs"):
+        for md5 in store.list(kind):
+            assert store.missing(kind, md5) == []
+            needed |= {ref.md5 for _, ref in store.references(kind, md5)}
+    assert set(store.list("objects")) == needed
+
+
+@pytest.mark.parametrize("freq", [None, 1, 2, 3, 100])
+def test_a_job_leaves_start_end_configuration_and_one_record(
+    pair_store: Prepared, tmp_path: Path, freq: int | None
+) -> None:
+    """However many checkpoints there were: superseded ones are gone, with all their objects."""
+    outcome = run_job(
+        pair_store.store,
+        pair_store.snapshot_hash,
+        tmp_path / "job",
+        n_cycles=7,
+        checkpoint_freq=freq,
+    )
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    assert set(store.list("snapshots")) == {outcome.start, outcome.end}
+    assert store.list("configs") == [pair_store.config_hash]
+    assert len(store.list("runs")) == 1
+    assert_whole(store)
+
+
+def test_checkpoints_come_every_n_cycles_and_at_the_end(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """--checkpoint-freq 2 over 7 cycles: after 2, 4, 6 and 7; over 6 none is written twice."""
+    for n_cycles, expected in ((7, [2, 4, 6, 7]), (6, [2, 4, 6])):
+        watcher = Recorder()
+        run_job(
+            pair_store.store,
+            pair_store.snapshot_hash,
+            tmp_path / str(n_cycles),
+            watcher,
+            n_cycles=n_cycles,
+            checkpoint_freq=2,
+        )
+        assert [e[2] for e in watcher.events if e[0] == "checkpoint"] == expected
+
+
+def test_a_checkpoint_is_a_handful_of_files(pair_store: Prepared, tmp_path: Path) -> None:
+    """I4: at most 12 new files each, whatever the number of walkers, and the apparatus never
+    again; every one is a whole run so far (S4)."""
+    for n_walkers in (6, 60):
+        made = prepare_store(
+            tmp_path / f"{n_walkers}.orch", pair_snapshot(n_walkers), plain_configuration()
+        )
+        job = tmp_path / f"job{n_walkers}"
+        seen: list[set[str]] = []
+
+        def look(progress: Any, job: Path = job, seen: list[set[str]] = seen) -> None:
+            names = set(tree_of(job / "checkpoint.orch"))
+            seen.append({n for n in names if not n.startswith(("refs/", "tmp/"))})
+            assert_whole(Store.open(job / "checkpoint.orch"))
+
+        run_job(
+            made.store,
+            made.snapshot_hash,
+            job,
+            Recorder(on_cycle=look),
+            n_cycles=8,
+            checkpoint_freq=1,
+        )
+        grown = [len(after - before) for before, after in itertools.pairwise(seen)]
+        assert max(grown) <= 12
+        # And the folder does not fill up: two checkpoints at most beside the start.
+        assert len(seen[-1]) <= len(seen[0]) + 2 * 12
+
+
+def test_objects_that_checkpoints_share_do_not_stay_behind(tmp_path: Path) -> None:
+    """What is new in one checkpoint, kept by the next and not needed by a third, goes with it."""
+
+    class Stepping(Runner):
+        def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
+            # x changes every third cycle only, y every cycle.
+            cycle = kwargs["cycle_idx"]
+            return Walker(
+                WalkerState(x=np.full(3, float(cycle // 3)), y=[float(cycle)]), walker.weight
+            )
+
+    apparatus = pair_apparatus(runner=Stepping(), boundary_conditions=None, resampler=NoResampler())
+    start = Snapshot([Walker(WalkerState(x=np.zeros(3), y=[-1.0]), 1.0)], apparatus)
+    made = prepare_store(tmp_path / "x.orch", start, plain_configuration())
+    run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=11, checkpoint_freq=1)
+    assert_whole(Store.open(tmp_path / "job" / "checkpoint.orch"))
+
+
+def test_a_run_that_goes_nowhere_is_a_run(tmp_path: Path) -> None:
+    """Start and end may be one snapshot: frozen walkers, checkpoints on the way."""
+
+    class Frozen(Runner):
+        def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
+            return walker
+
+    apparatus = pair_apparatus(runner=Frozen(), boundary_conditions=None, resampler=NoResampler())
+    made = prepare_store(tmp_path / "x.orch", pair_snapshot(3, apparatus), plain_configuration())
+    outcome = run_job(
+        made.store, made.snapshot_hash, tmp_path / "job", n_cycles=5, checkpoint_freq=1
+    )
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    assert outcome.start == outcome.end
+    assert store.list("snapshots") == [outcome.start]
+    assert len(store.list("runs")) == 1
+    assert_whole(store)
+
+
+def test_the_master_store_is_not_touched(pair_store: Prepared, tmp_path: Path) -> None:
+    """No file of it changes in content, size or time, and none comes or goes."""
+    before = tree_of(pair_store.store.path)
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job", checkpoint_freq=1)
+    assert tree_of(pair_store.store.path) == before
+
+
+def test_what_the_run_record_holds(pair_store: Prepared, tmp_path: Path) -> None:
+    """All that a repetition needs, and what a person wants to know; no path, no host name."""
+    begun = datetime.datetime.now(datetime.UTC)
+    outcome = run_job(
+        pair_store.store,
+        pair_store.snapshot_hash,
+        tmp_path / "job",
+        narration="first try",
+        n_cycles=4,
+        seed=2**62,
+        platform="Reference",
+    )
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    record = load_run(store, store.list("runs")[0])
+    assert record.start.md5 == outcome.start == pair_store.snapshot_hash
+    assert record.end.md5 == outcome.end
+    assert record.config.md5 == pair_store.config_hash
+    assert (record.n_cycles, record.n_steps, record.seed) == (4, 10, 2**62)
+    assert record.reproducible is True
+    assert {"wepystore", "python", "numpy", "openmm", "platform"} <= set(record.environment)
+    assert record.environment["platform"] == "Reference"
+    execution = record.execution
+    assert execution["narration"] == "first try"
+    assert execution["job_name"] == "job"
+    assert execution["n_workers"] == 1
+    assert execution["stopped_by"] is None
+    told = datetime.datetime.fromisoformat(execution["begun"])
+    assert abs((told - begun).total_seconds()) < 60
+    text = store.file("runs", store.list("runs")[0]).read_text()
+    assert str(tmp_path) not in text
+    assert os.uname().nodename not in text
+
+
+def test_ten_runs_of_one_configuration_leave_one_hash(tmp_path: Path) -> None:
+    """Overrides are noted in the record; the configuration keeps its hash after a reconcile."""
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(4), plain_configuration(reporters=[HDF5Reporter()])
+    )
+    starts = [made.snapshot_hash]
+    sources = []
+    for k in range(10):
+        job = tmp_path / f"job{k}"
+        options: dict[str, Any] = {"seed": k, "n_cycles": 1, "job_name": f"name{k}"}
+        if k == 3:
+            options["n_workers"] = 2
+        if k == 4:
+            options["platform"] = "CPU"
+        run_job(made.store, starts[0], job, **options)
+        sources.append(Store.open(job / "checkpoint.orch"))
+    apply(plan(made.store, sources))
+    assert made.store.list("configs") == [made.config_hash]
+    assert len(made.store.list("runs")) == 10
+    assert len(made.store.list("snapshots")) == 11
+    assert made.store.ref("default-snapshot") == starts[0]
+    assert hash_of(load_configuration(made.store, made.config_hash)) == made.config_hash
+
+
+class FailsAt(Runner):
+    """Adds one, and fails in some cycle."""
+
+    def __init__(self, cycle: int) -> None:
+        self.cycle = cycle
+
+    def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
+        if kwargs["cycle_idx"] == self.cycle and kwargs["walker_idx"] == 1:
+            raise ArithmeticError("on request")
+        return Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight)
+
+
+class LosesWeightAt(NoResampler):
+    """Breaks W3 in some cycle."""
+
+    def __init__(self, cycle: int) -> None:
+        self.cycle = cycle
+        self.calls = 0
+
+    def resample(self, walkers: Any) -> Any:
+        self.calls += 1
+        if self.calls > self.cycle:
+            return walkers[1:], [], []
+        return super().resample(walkers)
+
+
+@pytest.mark.parametrize("what", ["a segment", "the weights"])
+def test_a_failed_cycle_keeps_those_before(tmp_path: Path, what: str) -> None:
+    """The message names the failure and the snapshot that is kept; the job's store is whole."""
+    apparatus = pair_apparatus(
+        runner=FailsAt(3 if what == "a segment" else -1),
+        boundary_conditions=None,
+        resampler=NoResampler() if what == "a segment" else LosesWeightAt(3),
+    )
+    start = Snapshot([Walker(WalkerState(x=[float(k)]), 0.25) for k in range(4)], apparatus)
+    made = prepare_store(tmp_path / "x.orch", start, plain_configuration())
+    with pytest.raises(CycleFailedError, match=r"cycle 3.*3 cycles before") as caught:
+        run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=9)
+    if what == "the weights":
+        assert isinstance(caught.value.__cause__, WeightError)
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    end = caught.value.fields["end"]
+    assert store.missing("snapshots", end) == []
+    found = load_snapshot(store, end)
+    assert [float(walker.state["x"][0]) for walker in found.walkers] == [3.0, 4.0, 5.0, 6.0]
+    (run,) = store.list("runs")
+    assert (load_run(store, run).n_cycles, load_run(store, run).end.md5) == (3, end)
+    assert_whole(store)
+
+
+def test_a_failed_cycle_leaves_the_end_of_an_undisturbed_run(
+    tmp_path: Path, pair_store: Prepared
+) -> None:
+    """R2: the regions, too, are those of the last whole cycle, not of the one that failed."""
+
+    class Breaking:
+        """A reporter that fails in one cycle, after resampling."""
+
+        def init(self, **kwargs: Any) -> None: ...
+
+        def report(self, **kwargs: Any) -> None:
+            if kwargs["cycle_idx"] == 4:
+                raise OSError(28, "No space left on device", "x")
+
+        def cleanup(self, **kwargs: Any) -> None: ...
+
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(), Configuration(SerialMapper(), [Breaking()])
+    )
+    with pytest.raises(CycleFailedError, match="No space left") as caught:
+        run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=9)
+    whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=4)
+    assert caught.value.fields["end"] == whole.end
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.systems import run_job
+from wepystore.api import Store
+run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=10**6,
+        checkpoint_freq=2)
+"""
+
+
+def test_a_killed_job_leaves_its_last_checkpoint(pair_store: Prepared, tmp_path: Path) -> None:
+    """SIGKILL at any instant: what is named is whole; the last checkpoint loads, runs on (S4)."""
+    script = tmp_path / "drive.py"
+    script.write_text(DRIVER)
+    for k in range(3):
+        job = tmp_path / f"job{k}"
+        process = subprocess.Popen(
+            [sys.executable, script, pair_store.store.path, pair_store.snapshot_hash, job],
+            env=environment(),
+        )
+        runs = job / "checkpoint.orch" / "runs"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(list(runs.glob("*/*.json"))) < 2:
+            time.sleep(0.01)
+        time.sleep(0.013 * k)
+        process.kill()
+        process.wait()
+        store = Store.open(job / "checkpoint.orch")
+        records = [load_run(store, md5) for md5 in store.list("runs")]
+        last = max(records, key=lambda record: record.n_cycles)
+        assert last.n_cycles % 2 == 0
+        for record in records:
+            assert store.missing("snapshots", record.end.md5) == []
+        assert hash_of(load_snapshot(store, last.end.md5)) == last.end.md5
+        if k == 0:
+            # The same as a run of so many cycles that nobody killed; and it goes on.
+            whole = run_job(
+                pair_store.store,
+                pair_store.snapshot_hash,
+                tmp_path / "whole",
+                n_cycles=last.n_cycles,
+            )
+            assert whole.end == last.end.md5
+            run_job(store, last.end.md5, tmp_path / "on", n_cycles=1)

@@ -1,0 +1,424 @@
+"""Stores on another host, through a real sshd and rsync."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ENVIRONMENT
+from tests.remotes.conftest import Chain, Sshd, Wepy
+from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
+from wepystore.store import Store, canonical
+
+Make = Callable[..., Chain]
+
+
+@pytest.fixture(autouse=True)
+def _connect(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEPY_SSH", sshd.shell)
+
+
+def large(store: Store, size: int, label: str = "large") -> str:
+    """A snapshot with one object of so many bytes that do not compress."""
+    with store.batch() as batch:
+        part = batch.put("objects", os.urandom(size))
+        manifest = {"type": "snapshot", "format": 1, "label": label, "x": part.to_json()}
+        return batch.put("snapshots", canonical.dumps(manifest)).md5
+
+
+def test_everything_comes_from_another_host(
+    wepy: Wepy, make_chain: Make, sshd: Sshd, tmp_path: Path
+) -> None:
+    """S6: entries, defaults and tags come over ssh, from a path with spaces, quotes, wildcards and
+    letters beyond ASCII; a second time nothing does; nothing is left in tmp/ (S1)."""
+    chain = make_chain()
+    address = f"{sshd.user}@127.0.0.1:{chain.store.path}"
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 0, result.err
+    lines = result.err.splitlines()
+    assert lines[0] == f"From {address}"
+    assert f" * [new tag] bound -> {chain.snapshots[1][:8]}…" in lines
+    new = Store.open(tmp_path / "new.orch")
+    assert contents(new) == contents(chain.store) and new.tags() == chain.store.tags()
+    assert new.ref("default-snapshot") == chain.snapshots[0]
+    check(new.path)
+    assert wepy("reconcile orch new.orch", address) == (0, "", "Already up to date.\n")
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(
+    wepy: Wepy, make_chain: Make, tmp_path: Path
+) -> None:
+    """--dry-run from another host: the same lines, no target."""
+    address = f"127.0.0.1:{make_chain().store.path}"
+    dry = wepy("reconcile orch -n new.orch", address)
+    assert dry.status == 0 and "Would bring 13 files" in dry.err
+    assert not (tmp_path / "new.orch").exists()
+    real = wepy("reconcile orch new.orch", address)
+    assert dry.err.splitlines()[:-1] == real.err.splitlines()[:-1]
+    (tmp_path / "old.orch").mkdir()
+    before = sorted((tmp_path / "new.orch").rglob("*"))
+    assert wepy("reconcile orch -n new.orch", address).status == 0
+    assert sorted((tmp_path / "new.orch").rglob("*")) == before
+
+
+def counting(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """From now on what crosses from there to here is appended to this file."""
+    crossed = tmp_path / "crossed"
+    script = sshd.script("count.sh", f'$SSH "$@" | tee -a "{crossed}"')
+    monkeypatch.setenv("WEPY_SSH", script)
+    crossed.write_bytes(b"")
+    return crossed
+
+
+def test_only_what_is_missing_crosses(
+    wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two snapshots of 1 MB with the one here, only the other crosses the wire."""
+    there = Store.create(tmp_path / "there.orch")
+    large(there, 1_000_000, "one")
+    address = f"127.0.0.1:{there.path}"
+    assert wepy("reconcile orch new.orch", address).status == 0
+    large(there, 500_000, "two")
+    crossed = counting(sshd, tmp_path, monkeypatch)
+    assert wepy("reconcile orch new.orch", address).status == 0
+    assert 500_000 < crossed.stat().st_size < 520_000
+    crossed.write_bytes(b"")
+    assert wepy("reconcile orch new.orch", address).err == "Already up to date.\n"
+    assert crossed.stat().st_size < 10_000
+
+
+def test_a_connection_that_breaks_is_gone_on_with(
+    wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off in the middle of the second of two objects of 2 MB: exit status 1, the target has
+    nothing half-visible, and the same command brings only the rest."""
+    there = Store.create(tmp_path / "there.orch")
+    large(there, 2_000_000, "one")
+    large(there, 2_000_000, "two")
+    address = f"127.0.0.1:{there.path}"
+    # Only the connection that brings the objects is cut.
+    cut = sshd.script(
+        "cut.sh",
+        f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
+        'if [ $n -ge 3 ]; then $SSH "$@" | {{ head -c 3000000; kill -KILL $$; }}; else $SSH "$@"; fi',
+    )
+    monkeypatch.setenv("WEPY_SSH", cut)
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 1 and result.err.count("\n") == 1, result.err
+    assert "broke off" in result.err and "same command again" in result.err
+    new = Store.open(tmp_path / "new.orch")
+    assert not any(contents(new).values())
+    crossed = counting(sshd, tmp_path, monkeypatch)
+    assert wepy("reconcile orch new.orch", address).status == 0
+    assert crossed.stat().st_size < 1_150_000, "more than the rest has crossed"
+    assert contents(new) == contents(there)
+    check(new.path)
+
+
+def test_killed_in_the_middle(
+    wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL of wepy and rsync while objects come: the target is a whole store, and the same
+    command brings the rest; the object that had come whole does not come again."""
+    there = Store.create(tmp_path / "there.orch")
+    for label in "abc":
+        large(there, 1_000_000, label)
+    flag = tmp_path / "flag"
+    slow = sshd.script(
+        "slow.sh",
+        f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
+        'if [ $n -lt 3 ]; then exec $SSH "$@"; fi\n'
+        f'$SSH "$@" | (head -c 2500000; touch "{flag}"; sleep 30)',
+    )
+    address = f"127.0.0.1:{there.path}"
+    command = [sys.executable, "-m", "wepystore", "reconcile", "orch", "new.orch", address]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "WEPY_SSH": slow},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 30
+        while not flag.exists() and time.monotonic() < end and process.poll() is None:
+            time.sleep(0.02)
+        assert flag.exists()
+        time.sleep(0.3)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not any(contents(Store.open(tmp_path / "new.orch")).values())
+    crossed = counting(sshd, tmp_path, monkeypatch)
+    assert wepy("reconcile orch new.orch", address).status == 0
+    assert crossed.stat().st_size < 2_100_000
+    assert contents(Store.open(tmp_path / "new.orch")) == contents(there)
+    check(tmp_path / "new.orch")
+
+
+def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """S10: an object and a manifest that have rotten there are named by the place the user knows,
+    and stay out with what needs them; the rest comes; exit status 3."""
+    chain = make_chain("there.orch")
+    store = chain.store
+    part = store.references("snapshots", chain.snapshots[2])[0][1].md5
+    file = store.file("objects", part)
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    rotten = store.file("snapshots", chain.snapshots[1])
+    rotten.write_bytes(b"?" + rotten.read_bytes()[1:])
+    address = f"127.0.0.1:{store.path}"
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 3
+    assert f"{address}/objects/{part[:2]}/{part} is damaged" in result.err
+    assert f"[left out] snapshot {chain.snapshots[1]} of {address}" in result.err
+    assert "incoming" not in result.err
+    assert wepy("ls snapshots new.orch").lines == [chain.snapshots[0]]
+    check(tmp_path / "new.orch")
+
+
+def test_an_incomplete_target_is_healed(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """S5: what the target lacks of an entry that it has comes over; so does a truncated manifest,
+    and one that has rotten keeps nothing else out."""
+    chain = make_chain()
+    address = f"127.0.0.1:{chain.store.path}"
+    wepy("reconcile orch new.orch", address)
+    new = Store.open(tmp_path / "new.orch")
+    new.remove("objects", new.references("snapshots", chain.snapshots[0])[0][1].md5)
+    manifest = new.file("snapshots", chain.snapshots[1])
+    data = manifest.read_bytes()
+    manifest.unlink()
+    manifest.write_bytes(data[:-5])
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 0, result.err
+    assert f" * [healed snapshot] {chain.snapshots[0][:8]}…" in result.err.splitlines()
+    assert contents(new) == contents(chain.store)
+    assert new.missing("snapshots", chain.snapshots[0]) == []
+    check(new.path)
+
+
+def test_sources_of_every_kind_at_once(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """A store here and one there in one command: the union, and what is here does not cross."""
+    chain = make_chain()
+    here = Store.create(tmp_path / "here.orch")
+    mine = add_snapshot(here, "mine")
+    result = wepy("reconcile orch new.orch here.orch", f"127.0.0.1:{chain.store.path}")
+    assert result.status == 0
+    assert wepy("ls snapshots new.orch").lines == sorted([mine, *chain.snapshots])
+
+
+def test_a_tag_that_differs_there_is_a_conflict(
+    wepy: Wepy, make_chain: Make, tmp_path: Path
+) -> None:
+    """S7: exit status 4, the place named, all else came."""
+    chain = make_chain()
+    new = Store.create(tmp_path / "new.orch")
+    new.set_ref("tags/bound", add_snapshot(new, "other"))
+    address = f"127.0.0.1:{chain.store.path}"
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 4 and f"in {address}; left alone" in result.err
+    assert len(new.list("snapshots")) == 4
+    pushed = wepy("push new.orch", address)
+    assert pushed.status == 4 and len(chain.store.list("snapshots")) == 4
+    assert chain.store.tags() == {"bound": chain.snapshots[1]}
+
+
+def test_annexed_files_come_and_absent_ones_are_told(
+    wepy: Wepy, make_chain: Make, tmp_path: Path
+) -> None:
+    """Links to contents elsewhere, as git-annex makes them, are followed there; one that dangles
+    leaves its entry out (S5), and no other."""
+    chain = make_chain()
+    annex = tmp_path / "annex"
+    annex.mkdir()
+    for file in chain.store.path.glob("objects/*/*"):
+        file.rename(annex / file.name)
+        file.symlink_to(annex / file.name)
+    absent = chain.store.references("snapshots", chain.snapshots[1])[0][1].md5
+    (annex / absent).unlink()
+    result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
+    assert result.status == 3 and absent in result.err
+    new = Store.open(tmp_path / "new.orch")
+    assert new.list("snapshots") == sorted([chain.snapshots[0], chain.snapshots[2]])
+    assert not any(path.is_symlink() for path in new.path.rglob("*"))
+    check(new.path)
+
+
+def test_hostile_names_are_not_paths(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """S10: names in a source that are no entries are never used; an entry that is a link to some
+    other file there is judged by its bytes."""
+    chain = make_chain()
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    objects = chain.store.path / "objects"
+    (objects / "..x").mkdir()
+    (objects / "aa").mkdir(exist_ok=True)
+    (objects / "aa" / "evil; touch pwned").write_text("x")
+    (objects / "aa" / ("a" * 32)).symlink_to(secret)
+    (chain.store.path / "refs" / "tags" / "-rf").write_text("x")
+    result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
+    assert result.status == 0, result.err
+    check(tmp_path / "new.orch")
+    assert not Store.open(tmp_path / "new.orch").has("objects", "a" * 32)
+
+
+def test_what_cannot_be_reached_is_one_clear_line(
+    wepy: Wepy, make_chain: Make, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong path, no store, a file, no rsync there, an unknown host key, a refused login, nobody
+    listening, a name that is no host: exit status 1, one line that says it, and no target."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    good = f"127.0.0.1:{make_chain().store.path}"
+    plain_shell = sshd.shell
+    no_rsync = sshd.script("norsync.sh", 'host=$1; shift; $SSH "$host" no-such-dir/"$@"')
+    stranger = plain_shell.replace("/known_hosts", "/nobody")
+    other_key = tmp_path / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other_key)], check=True
+    )
+    refused = plain_shell.replace(f"{sshd.folder}/.ssh/id_ed25519", str(other_key))
+    closed = plain_shell.replace(f"-p {sshd.port}", "-p 1")
+    for shell, address, match in (
+        (plain_shell, f"127.0.0.1:{tmp_path}/none", "no such directory"),
+        (plain_shell, f"127.0.0.1:{tmp_path}/plain", "thesis.tex"),
+        (plain_shell, f"127.0.0.1:{tmp_path}/file", "not a directory"),
+        (no_rsync, good, "rsync is not installed on 127.0.0.1"),
+        (stranger, good, "key of the host"),
+        (refused, good, "refused the login"),
+        (closed, good, "Connection refused"),
+        (plain_shell, "no-such-host.invalid:x.orch", "resolve"),
+    ):
+        monkeypatch.setenv("WEPY_SSH", shell)
+        for line in (("reconcile orch new.orch", address), ("push", "mine.orch", address)):
+            if line[0] == "push":
+                if match in ("no such directory",):
+                    continue
+                Store.create(tmp_path / "mine.orch") if not Path("mine.orch").exists() else None
+            result = wepy(*line)
+            assert result.status == 1, (line, result)
+            assert result.err.count("\n") == 1 and match in result.err, (line, result.err)
+    assert not (tmp_path / "new.orch").exists()
+
+
+def test_no_rsync_here(wepy: Wepy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rsync on this machine it is said what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = wepy("reconcile orch new.orch host:x.orch")
+    assert result.status == 1 and "install the package rsync" in result.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(wepy: Wepy, make_chain: Make) -> None:
+    """A directory that cannot be read there might hold anything: it is an error, not nothing."""
+    chain = make_chain()
+    snapshots = chain.store.path / "snapshots"
+    snapshots.chmod(0)
+    try:
+        result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
+    finally:
+        snapshots.chmod(0o755)
+    assert result.status == 1 and "permission denied" in result.err
+
+
+def test_newer_and_damaged_stores_there(wepy: Wepy, make_chain: Make) -> None:
+    """A newer format there is refused by the name the user gave, not by a folder of ours."""
+    chain = make_chain("there.orch")
+    address = f"127.0.0.1:{chain.store.path}"
+    (chain.store.path / "wepystore.json").write_text('{"format":9,"type":"store"}')
+    result = wepy("reconcile orch new.orch", address)
+    assert result.status == 1 and f"{address} has store format 9" in result.err
+    pushed = wepy("push", chain.store.path, "127.0.0.1:elsewhere")
+    assert pushed.status == 1
+
+
+def test_a_project_with_a_hidden_store(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """A directory there that holds a .orch stands for it, as here."""
+    (tmp_path / "project").mkdir()
+    chain = make_chain("project/.orch")
+    assert wepy("reconcile orch new.orch", f"127.0.0.1:{tmp_path}/project").status == 0
+    assert contents(Store.open(tmp_path / "new.orch")) == contents(chain.store)
+
+
+# ---- push
+
+
+def test_push_makes_a_store_there(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """Everything goes to a place that is not there yet, refs too; again nothing goes; what was
+    made since goes alone."""
+    chain = make_chain()
+    path = tmp_path / "far away 'ü' [x].orch"
+    address = f"127.0.0.1:{path}"
+    dry = wepy("push -n", chain.store.path, address)
+    assert dry.status == 0 and "Would send 13 files" in dry.err and not path.exists()
+    result = wepy("push", chain.store.path, address)
+    assert result.status == 0, result.err
+    assert result.err.splitlines()[0] == f"To {address}"
+    there = Store.open(path)
+    assert contents(there) == contents(chain.store)
+    assert there.tags() == chain.store.tags() and there.ref("default-config") == chain.config
+    check(path)
+    assert wepy("push", chain.store.path, address) == (0, "", "Already up to date.\n")
+    add_run(chain.store, *chain.snapshots[1:], add_config(chain.store, "two"))
+    assert "3 files sent" in wepy("push", chain.store.path, address).err
+
+
+def test_push_overwrites_nothing(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """What is truncated there is named and not replaced; what is damaged here is not sent; both
+    keep out what needs them, with exit status 3 (S2, S5)."""
+    chain = make_chain("mine.orch")
+    there = Store.create(tmp_path / "there.orch")
+    address = f"127.0.0.1:{there.path}"
+    part = chain.store.references("snapshots", chain.snapshots[0])[0][1].md5
+    cut = there.file("objects", part)
+    cut.parent.mkdir()
+    cut.write_bytes(b"cut")
+    rotten = chain.store.references("snapshots", chain.snapshots[1])[0][1].md5
+    file = chain.store.file("objects", rotten)
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    result = wepy("push mine.orch", address)
+    assert result.status == 3
+    assert f"{address}/objects/{part[:2]}/{part} has 3 bytes" in result.err
+    assert f"{rotten} is damaged" in result.err
+    assert cut.read_bytes() == b"cut"
+    assert there.list("snapshots") == [chain.snapshots[2]] and not there.list("runs")
+    assert not there.has("objects", rotten)
+    assert there.tags() == {} and there.ref("default-snapshot") is None
+
+
+def test_a_push_that_breaks_is_gone_on_with(
+    wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off in the middle of the second of two objects of 2 MB: no manifest is there (S4), and
+    the same command sends only the rest."""
+    mine = Store.create(tmp_path / "mine.orch")
+    large(mine, 2_000_000, "one")
+    large(mine, 2_000_000, "two")
+    address = f"127.0.0.1:{tmp_path}/there.orch"
+    script = (
+        (
+            f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
+            'if [ $n -ge 3 ]; then {{ head -c 3000000; }} | $SSH "$@"; else $SSH "$@"; fi'
+        )
+        .replace("{{", "{")
+        .replace("}}", "}")
+    )
+    monkeypatch.setenv("WEPY_SSH", sshd.script("cutpush.sh", script))
+    result = wepy("push mine.orch", address)
+    assert result.status == 1 and "broke off" in result.err, result.err
+    there = Store.open(tmp_path / "there.orch")
+    assert there.list("snapshots") == []
+    sent = tmp_path / "sent"
+    monkeypatch.setenv("WEPY_SSH", sshd.script("count2.sh", f'tee -a "{sent}" | $SSH "$@"'))
+    assert wepy("push mine.orch", address).status == 0
+    assert sent.stat().st_size < 1_150_000, "more than the rest has crossed"
+    assert contents(there) == contents(mine)
+    assert not list(there.path.glob("objects/*/.*")), "nothing half is left"
+    check(there.path)

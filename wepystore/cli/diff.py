@@ -1,0 +1,63 @@
+"""Show what differs between two snapshots, configurations or runs.
+
+Usage:
+  wepy diff [options] A B
+  wepy diff [options] ORCH A B
+
+A and B are hashes, first digits, tags, 'default', or files of 'wepy get'. Prints one difference
+a line: where, what A has there, what B has there. Arrays and texts are compared by content,
+pickled parts by their hash; nothing is loaded.
+
+Options:
+  -e --exit-code  Exit with status 1 if anything differs.
+  --json          Print JSON, with all values whole.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from wepystore.cli.common import open_store
+from wepystore.cli.console import Console
+from wepystore.store import bundle, legacy
+from wepystore.store.diff import Side, differences
+from wepystore.store.errors import WrongKindError
+from wepystore.store.names import ONE
+from wepystore.store.pickled import fetch_from_entries
+
+DIFFERENT = 1
+_WIDTH = 60
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Compare."""
+    kind, a = _side(args["ORCH"], args["A"], ("snapshots", "configs", "runs"))
+    other, b = _side(args["ORCH"], args["B"], (kind, "snapshots", "configs", "runs"))
+    if other != kind:
+        raise WrongKindError(text=args["B"], found=ONE[other], expected=ONE[kind])
+    found = differences(a, b)
+    if args["--json"]:
+        console.json([vars(difference) for difference in found])
+    else:
+        for each in found:
+            how = f" ({each.how})" if each.how else ""
+            console.out(f"{each.path}: {_cut(each.a)} -> {_cut(each.b)}{how}")
+    return DIFFERENT if found and args["--exit-code"] else 0
+
+
+def _side(orch: str | None, text: str, kinds: tuple[str, ...]) -> tuple[str, Side]:
+    if os.path.isfile(text):
+        kind, md5, entries = bundle.read(text)
+        manifest = legacy.manifest_of(kind, entries[kind, md5], text)
+        return kind, Side(manifest, fetch_from_entries(manifest, entries, text))
+    store = open_store(orch)
+    kind, md5 = store.resolve(text, tuple(dict.fromkeys(kinds)))
+    return kind, Side(store.manifest(kind, md5), lambda ref: store.read("objects", ref.md5, ref))
+
+
+def _cut(text: str | None) -> str:
+    if text is None:
+        return "nothing"
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -1,0 +1,84 @@
+"""Remove what nothing needs from a store.
+
+Usage:
+  wepy gc [options] [ORCH]
+
+Only tells what would go, unless --apply is given. What goes is objects that no snapshot and no
+configuration names, and unfinished writes of programs that were killed; nothing that was changed
+within the grace period. All that a run, a tag or a default needs stays. Refuses while another
+program writes to the store.
+
+Options:
+  --apply                   Do it.
+  --yes                     The same.
+  --grace DURATION          Such as 36h, 90m or 2w [default: 14d].
+  --unreferenced-snapshots  Snapshots and configurations that no run, tag or default needs go too.
+  --json                    Print JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from wepystore.cli.common import open_store, size_text
+from wepystore.cli.console import Console
+from wepystore.errors import UsageError
+
+if TYPE_CHECKING:
+    from wepystore.store.gc import Item
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Plan; apply if asked to; tell."""
+    from wepystore.store import gc
+
+    grace_s = _seconds(args["--grace"])
+    apply = args["--apply"] or args["--yes"]
+    plan = gc.plan(open_store(args["ORCH"]), grace_s, args["--unreferenced-snapshots"])
+    returned: tuple[Item, ...] = ()
+    items = plan.items
+    if apply:
+        done = gc.apply(plan)
+        items, returned = done.removed, done.returned
+    size = sum(item.size for item in items)
+    if args["--json"]:
+        console.json(
+            {
+                "applied": apply,
+                "items": [item._asdict() for item in items],
+                "bytes": size,
+                "young": plan.young,
+                "returned": [item._asdict() for item in returned],
+            }
+        )
+    else:
+        for item in items:
+            console.out(f"{item.path} {item.size}")
+    _conclude(console, apply, len(items), size, plan.young, len(returned))
+    return 0
+
+
+def _conclude(
+    console: Console, apply: bool, count: int, size: int, young: int, returned: int
+) -> None:
+    files = f"{count} file" + "s" * (count != 1)
+    if not count:
+        console.note("Nothing to remove.")
+    elif apply:
+        console.note(f"Removed {files}, {size_text(size)}.")
+    else:
+        console.note(f"Would remove {files}, {size_text(size)}; --apply does it.")
+    if young:
+        console.note(f"{young} more stay for now: they are within the grace period (--grace).")
+    if returned:
+        console.note(f"{returned} stay: somebody came to need them meanwhile.")
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)", text)
+    if found is None or (not found[2] and float(found[1])):
+        raise UsageError(f"--grace is {text!r} and must be a number with s, m, h, d or w")
+    return float(found[1]) * _UNITS_S.get(found[2], 1)

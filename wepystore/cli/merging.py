@@ -1,0 +1,153 @@
+"""What `reconcile` and `push` tell of what came, or went: lines like those of git fetch, JSON, a
+bar."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wepystore.cli.common import size_text
+from wepystore.cli.console import Console
+from wepystore.store.names import ONE
+
+if TYPE_CHECKING:
+    from wepystore.store.reconcile import Copy, Entry, Outcome, Plan
+
+INCOMPLETE, CONFLICT = 3, 4
+# Less than this is done before a bar could be looked at.
+_LONG_BYTES = 8_000_000
+_LONG_FILES = 200
+
+
+def shell() -> str | None:
+    """The command to connect to other hosts with, in place of ssh."""
+    return os.environ.get("WEPY_SSH") or None
+
+
+class Words:
+    """What a user calls the stores, and a message about them."""
+
+    def label(self, path: Path) -> str:
+        """A store's path in the user's words."""
+        return str(path)
+
+    def text(self, message: str) -> str:
+        """A message in the user's words."""
+        return message
+
+
+def status_of(done: Plan | Outcome) -> int:
+    """The exit status: something was left out, or only tags differ, or neither."""
+    if done.left:
+        return INCOMPLETE
+    return CONFLICT if done.conflicts else 0
+
+
+def tell(console: Console, done: Plan | Outcome, heading: str, words: Any) -> None:
+    """The lines on stderr; nothing when nothing came, was left out or differs."""
+    if not (done.entries or done.refs or done.left or done.conflicts):
+        return
+    console.note(heading)
+    for entry in done.entries:
+        console.note(" * " + _line(entry))
+    for name, md5 in done.refs:
+        kind = "tag" if name.startswith("tags/") else "default"
+        console.note(f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…")
+    for left in done.left:
+        what = "ref" if left.kind == "refs" else ONE[left.kind]
+        why = words.text(left.why)
+        console.note(f" ! [left out] {what} {left.md5} of {words.label(left.source)}: {why}")
+    for conflict in done.conflicts:
+        ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
+        console.note(
+            f" ! [conflict] {conflict.name.removeprefix('tags/')}: {ours}, "
+            f"{conflict.theirs[:8]}… in {words.label(conflict.source)}; left alone"
+        )
+
+
+def as_json(done: Plan | Outcome, words: Any) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "entries": [
+            {"kind": e.kind, "hash": e.md5, "new": e.new}
+            | ({} if e.run is None else {k: v for k, v in e.run._asdict().items() if k != "md5"})
+            for e in done.entries
+        ],
+        "refs": dict(done.refs),
+        "conflicts": [
+            {"name": c.name, "ours": c.ours, "theirs": c.theirs, "source": words.label(c.source)}
+            for c in done.conflicts
+        ],
+        "left_out": [
+            {
+                "kind": x.kind,
+                "hash": x.md5,
+                "source": words.label(x.source),
+                "why": words.text(x.why),
+            }
+            for x in done.left
+        ],
+        "bytes": done.size,
+    }
+
+
+def _line(entry: Entry) -> str:
+    word = "new" if entry.new else "healed"
+    what = {"configs": "config"}.get(entry.kind, ONE[entry.kind])
+    if entry.run is None:
+        return f"[{word} {what}] {entry.md5[:8]}…"
+    run = entry.run
+    cycles = f"{run.n_cycles} cycle" + "s" * (run.n_cycles != 1)
+    return f"[{word} {what}] {run.start[:7]}..{run.end[:7]} ({cycles})"
+
+
+class Bar:
+    """Bytes, speed and time left, on a terminal, when there is enough to do to look at it."""
+
+    def __init__(self, console: Console, what: str, size: int, files: int) -> None:
+        self._bar: Any = None
+        if console.stderr_is_terminal and (size > _LONG_BYTES or files > _LONG_FILES):
+            from rich import progress
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=console.rich(),
+                transient=True,
+            )
+            self._task = self._bar.add_task(what, total=size)
+
+    def __enter__(self) -> Bar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def by_bytes(self) -> Callable[[int, int], None] | None:
+        """A function to call with (bytes done, bytes in all)."""
+        if self._bar is None:
+            return None
+        return lambda done, total: self._bar.update(self._task, completed=done, total=total)
+
+    def by_files(self, copies: tuple[Copy, ...]) -> Callable[[int, int], None] | None:
+        """The same with (files done, files in all), which come in the order of `copies`."""
+        if self._bar is None:
+            return None
+        done = [0]
+        for copy in copies:
+            done.append(done[-1] + copy.ref.size)
+        return lambda files, _: self._bar.update(self._task, completed=done[files])
+
+
+def would(verb: str, plan: Plan) -> str:
+    """The last line of a dry run."""
+    return f"Would {verb} {len(plan.copies)} files, {size_text(plan.size)}."

@@ -1,0 +1,197 @@
+"""Which pickles a user trusts: those made here, and those the user said so of.
+
+Loading a pickle runs whatever it says, with all that its user may do. What is
+trusted is therefore exactly its bytes, by their SHA-256; not a name, a place, a
+store or an MD5. The list is a file in the user's own state directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wepystore.errors import FailedError, UntrustedError
+from wepystore.records import own
+from wepystore.store.pickled import Pickled
+
+_HEX = frozenset("0123456789abcdef")
+#: So many parts are named in a message.
+_NAMED = 4
+
+
+class UntrustedPickleError(UntrustedError):
+    """{what} would run code that was neither made here nor trusted: {parts}; see what it would do
+    with 'wepy show --pickles {how}', and if you trust whoever made it: 'wepy trust {how}'"""
+
+
+class TrustFileError(FailedError):
+    """{file}: the list of trusted pickles cannot be {done}: {problem}"""
+
+
+class Asked(NamedTuple):
+    """Something that is about to be loaded: what it is, how a user names it to `wepy trust`,
+    and its pickled parts."""
+
+    what: str
+    how: str
+    parts: Sequence[Pickled]
+
+
+def location(environ: Mapping[str, str]) -> Path:
+    """Where a user's list is: $WEPY_TRUST, else wepystore/trusted in $XDG_STATE_HOME, whose
+    default is ~/.local/state."""
+    if environ.get("WEPY_TRUST"):
+        return Path(environ["WEPY_TRUST"])
+    state = environ.get("XDG_STATE_HOME", "")
+    # The XDG specification wants relative paths to be passed over.
+    root = Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()
+    return root / "wepystore" / "trusted"
+
+
+def arguments(*words: object) -> str:
+    """Words of a command line, as a message shows them."""
+    return " ".join(shlex.quote(str(word)) for word in words)
+
+
+class Trust:
+    """A list of trusted pickles in a file.
+
+    The file has one SHA-256 a line; a `-` before one takes it back. It is only
+    ever appended to, with one write for all lines, so any number of processes
+    may do so at once; the last word counts. It is made with mode 600, and one
+    that others could have written to is refused.
+
+    Parameters
+    ----------
+    file : Path
+        Need not be there: then nothing is trusted.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        # What this process has already seen to be in the file.
+        self._noted: set[str] = set()
+
+    def trusted(self) -> frozenset[str]:
+        """The SHA-256 of every trusted pickle. Raises TrustFileError."""
+        try:
+            with open(self.file, "rb") as stream:
+                self._check(os.fstat(stream.fileno()))
+                data = stream.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+        except OSError as problem:
+            raise TrustFileError(
+                file=self.file, done="read", problem=problem.strerror or problem
+            ) from None
+        known: set[str] = set()
+        for line in data.decode("ascii", "replace").splitlines():
+            # What is no SHA-256 is a line that a crash or a full disk cut off.
+            if is_sha256(line):
+                known.add(line)
+            elif line.startswith("-") and is_sha256(line[1:]):
+                known.discard(line[1:])
+        return frozenset(known)
+
+    def _check(self, status: os.stat_result) -> None:
+        problem = ""
+        if status.st_uid not in (os.geteuid(), 0):
+            problem = "it belongs to somebody else; move it away"
+        elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            problem = "others may write to it, so it proves nothing; look into it, and chmod 600 it"
+        if problem:
+            raise TrustFileError(file=self.file, done="used", problem=problem)
+
+    def add(self, hashes: Iterable[str]) -> list[str]:
+        """Trust pickles; those that were not trusted before. Raises TrustFileError."""
+        known = self.trusted()
+        new = [sha256 for sha256 in dict.fromkeys(hashes) if sha256 not in known]
+        self._append(new)
+        return new
+
+    def revoke(self, hashes: Iterable[str]) -> list[str]:
+        """Trust pickles no longer; those that were trusted before. Raises TrustFileError."""
+        known = self.trusted()
+        old = [sha256 for sha256 in dict.fromkeys(hashes) if sha256 in known]
+        self._append([f"-{sha256}" for sha256 in old])
+        self._noted.difference_update(old)
+        return old
+
+    def note(self, sha256: str) -> None:
+        """Trust what this very process has pickled. Reads and writes the file once for each."""
+        if sha256 not in self._noted:
+            self.add([sha256])
+            self._noted.add(sha256)
+
+    def _append(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        data = "".join(f"{line}\n" for line in lines).encode("ascii")
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self.file, flags, 0o600)
+            try:
+                size = os.fstat(descriptor).st_size
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                    data = b"\n" + data
+                if os.write(descriptor, data) != len(data):
+                    raise OSError("the disk is full")
+            finally:
+                os.close(descriptor)
+        except OSError as problem:
+            raise TrustFileError(
+                file=self.file, done="written", problem=problem.strerror or problem
+            ) from None
+
+    def check(self, parts: Sequence[Pickled]) -> None:
+        """Raise UntrustedPickleError unless every one of the parts is trusted."""
+        self.require([Asked("this entry", "ORCH HASH", parts)])
+
+    def require(self, asked: Sequence[Asked]) -> None:
+        """Raise UntrustedPickleError unless every pickle in what is asked for is trusted."""
+        if not any(each.parts for each in asked):
+            return
+        known = self.trusted()
+        for each in asked:
+            unknown = [part for part in each.parts if part.ref.sha256 not in known]
+            if unknown:
+                shown = ", ".join(f"{part.where} ({part.of})" for part in unknown[:_NAMED])
+                more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+                raise UntrustedPickleError(what=each.what, parts=shown + more, how=each.how)
+
+
+def note_own_pickles(trust: Callable[[], Trust], failed: Callable[[str], None]) -> None:
+    """From now on trust what this process pickles.
+
+    Parameters
+    ----------
+    trust : callable
+        The list to note it in, asked for each time.
+    failed : callable
+        Told why it could not be noted, once. The work goes on: all that is lost is
+        that the user will be asked later.
+    """
+    told = False
+    lists: dict[Path, Trust] = {}
+
+    def listener(sha256: str) -> None:
+        nonlocal told
+        mine = trust()
+        try:
+            lists.setdefault(mine.file, mine).note(sha256)
+        except TrustFileError as problem:
+            if not told:
+                told = True
+                failed(str(problem))
+
+    own.tell(listener)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether this is a SHA-256: 64 lower-case hex digits."""
+    return len(text) == 64 and _HEX.issuperset(text)

@@ -1,0 +1,112 @@
+"""Programs that carry stores about: what they put in, and what they leave where content is not.
+
+git-annex and DVC keep content in a place of their own. What they leave in a store may be a link to
+it, which dangles when the content is not on this machine, or (git-annex, unlocked files) a small
+file that says where it would be. Both mean "missing" (S5), and both can say how to get it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wepystore.store.errors import ElsewhereError, IncompleteError, MissingError
+from wepystore.store.names import ONE, Ref
+
+if TYPE_CHECKING:
+    from wepystore.store.store import Store
+
+# Tells git never to convert line ends, whatever its settings (S1), and, where two branches have
+# changed one ref, to keep ours and report the conflict (S7) instead of merging line by line.
+GIT_ATTRIBUTES = ".gitattributes"
+GIT_RULES = b"* -text -merge\n"
+
+# Names in a store's directory that are a carrier's.
+FILES = frozenset((".git", GIT_ATTRIBUTES, ".gitignore", ".gitkeep", ".dvc", ".dvcignore"))
+
+# The beginning of the file that git-annex leaves in place of an unlocked one.
+POINTER = b"/annex/objects/"
+_LINKS = {
+    "/annex/objects/": "git-annex",
+    "/.dvc/cache/": "DVC",
+    "/files/md5/": "DVC",
+}
+# More names than this on one line help nobody.
+_SHOWN = 16
+
+
+def keeper_of_link(target: str) -> str | None:
+    """The program that keeps the content of a symbolic link to this target."""
+    slashed = "/" + target
+    return next((name for part, name in _LINKS.items() if part in slashed), None)
+
+
+def keeper_of(file: str | os.PathLike[str]) -> str | None:
+    """The program that has the content of a file which is not here; None if none is known."""
+    try:
+        if not os.path.lexists(file):
+            return None
+        if os.path.islink(file):
+            return None if os.path.exists(file) else keeper_of_link(os.readlink(file))
+        with open(file, "rb") as reader:
+            return "git-annex" if reader.read(len(POINTER)) == POINTER else None
+    except OSError:
+        return None
+
+
+def command(keeper: str, files: Sequence[str | os.PathLike[str]]) -> str:
+    """What brings the content of these."""
+    if keeper == "DVC":
+        return "dvc pull"
+    return "git annex get " + " ".join(shlex.quote(os.fspath(file)) for file in files)
+
+
+def brings(file: str | os.PathLike[str], keeper: str) -> str:
+    """Where the content of one file is, and how to get it, in words."""
+    return f"{keeper} has it elsewhere, and '{command(keeper, [file])}' brings it"
+
+
+def missing(file: Path, **fields: object) -> MissingError:
+    """The error for a file whose content is not here; `fields` are kept in it."""
+    keeper = keeper_of(file)
+    if keeper is None:
+        return MissingError(file=file, needed="", **fields)
+    return ElsewhereError(file=file, needed="", why=brings(file, keeper), **fields)
+
+
+def way_of_one(files: Sequence[Path]) -> str:
+    """How to bring one content that would be in any of these; empty when none says."""
+    found = ((file, keeper_of(file)) for file in files)
+    return next((f": {brings(file, keeper)}" for file, keeper in found if keeper), "")
+
+
+def incomplete(
+    store: Store, kind: str, md5: str, lacking: Sequence[tuple[str, Ref]]
+) -> IncompleteError:
+    """The error for an entry of which something (see Store.missing) is not here."""
+    files = [store.file(part, ref.md5) for part, ref in lacking]
+    return IncompleteError(
+        kind=ONE[kind], md5=md5, path=store.path, missing=len(lacking), way=way(files)
+    )
+
+
+def way(files: Sequence[Path]) -> str:
+    """How to bring what is missing, as the end of a message."""
+    kept: dict[str, list[Path]] = {}
+    for file in files:
+        keeper = keeper_of(file)
+        if keeper is not None:
+            kept.setdefault(keeper, []).append(file)
+    if not kept:
+        return "bring the rest from another store with 'wepy reconcile orch'"
+    words = []
+    for keeper, names in sorted(kept.items()):
+        shown: Sequence[Path] = names
+        if len(names) > _SHOWN:
+            # Their kinds' directories: a name less to copy, a few files more.
+            shown = sorted({name.parent.parent for name in names})
+        words.append(f"'{command(keeper, shown)}'")
+    return f"bring the rest with {' and '.join(words)}"

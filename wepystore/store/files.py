@@ -1,0 +1,48 @@
+"""Opening files that anybody may have put there: only plain files, in real directories.
+
+A store that was copied from elsewhere may hold pipes, which would make a reader wait for ever,
+links to devices without end, sparse files of any size, and directories that are links to places
+outside, where writing would do harm. Links to plain files are fine: git-annex and DVC make them,
+and what is read is verified.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from wepystore.store.errors import DamagedEntryError, LinkedDirectoryError
+
+# No manifest, record or ref is larger, in bytes; a snapshot of wepy 1.x may have some 100 MB.
+MAX_MANIFEST = 1 << 30
+MAX_REF = 1 << 12
+
+
+def open_plain(path: Path | str) -> int:
+    """A descriptor for reading a plain file, or a link to one. DamagedEntryError otherwise; the
+    errors of open for what is not there or not readable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise DamagedEntryError(file=path, why="it is not a file")
+
+
+def read_plain(path: Path | str, limit: int | None = None, size: int | None = None) -> bytes:
+    """The bytes of a plain file. DamagedEntryError before it is read, if it has more than `limit`
+    bytes, or not `size` bytes."""
+    with open(open_plain(path), "rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if size is not None and found != size:
+            raise DamagedEntryError(file=path, why=f"it has {found} bytes and should have {size}")
+        if limit is not None and found > limit:
+            raise DamagedEntryError(file=path, why=f"it has {found} bytes, far too many")
+        return file.read()
+
+
+def check_real(*directories: Path) -> None:
+    """Raise LinkedDirectoryError if one of them is a symbolic link: it may lead anywhere."""
+    for directory in directories:
+        if os.path.islink(directory):
+            raise LinkedDirectoryError(path=directory)

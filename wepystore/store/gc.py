@@ -1,0 +1,424 @@
+"""Removing what nothing needs: objects that nothing names, and files left in tmp/.
+
+Everything a run, a tag or a default needs is kept, and every snapshot and configuration, unless
+the caller says that unnamed ones may go. Nothing younger than the grace period goes.
+
+Writers hold no lock (S8), so nothing here relies on one. Why nothing goes that somebody is just
+about to name:
+
+1. What is new is safe by the grace period. The age of a file is that of its last change of
+   content, mode or *name* (the later of mtime and ctime), so a hard link of an old file counts as
+   new.
+2. What is old and put again is touched by its writer (publish.touch) before the manifest that
+   names it is written. We take a name away by renaming the file into tmp/, and look at its mtime
+   after that. Either the touch came first: we see it, and the name comes back. Or the rename came
+   first: the writer finds nothing to touch, and writes the file anew.
+3. What is old and named by somebody who did not put it: after all names are taken away the
+   manifests are listed once more, and what a new one names comes back. Only then is anything
+   deleted.
+
+Names are taken away in the reverse of S4, so at every moment of a crash a reader finds no name
+whose parts have gone. What a crash leaves under tmp/gc-… gets its name back from the next gc,
+before that looks for what to remove.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wepystore.errors import DamagedError, FailedError
+from wepystore.store import graph, publish
+from wepystore.store.names import KINDS, is_hash
+from wepystore.store.store import Store
+
+Name = graph.Name
+
+GRACE_S = 14 * 86400.0
+LOCK = "gc.lock"
+_ASIDE = "gc-"
+# A file in tmp/ of another host says that its program is writing, for so long.
+_WRITING_S = 86400.0
+
+
+class BusyError(FailedError):
+    """{path} is being written to ({why}): run 'wepy gc' again when that has ended"""
+
+
+class LockedError(FailedError):
+    """another 'wepy gc' works on {path} ({owner}): wait for it, or remove {lock} if it is dead"""
+
+
+class UnreadableManifestsError(DamagedError):
+    """{path} has {count} manifests that cannot be read ({first}), so nobody knows what they
+    need: heal them with 'wepy fsck --repair --from OTHER' before 'wepy gc'"""
+
+
+class Item(NamedTuple):
+    """One file to remove."""
+
+    kind: str
+    """A kind of entry, or "tmp"."""
+    name: str
+    path: str
+    """Relative to the store."""
+    size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `apply` will remove."""
+
+    store: Store
+    grace_s: float
+    unnamed: bool
+    now: float
+    items: tuple[Item, ...]
+    """In the order of removal."""
+    young: int
+    """How many more there are within the grace period."""
+    known: frozenset[Name]
+    """Every manifest and record that was there when this was decided."""
+
+    @property
+    def size(self) -> int:
+        """Bytes to remove."""
+        return sum(item.size for item in self.items)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `apply` removed."""
+
+    removed: tuple[Item, ...]
+    returned: tuple[Item, ...]
+    """What somebody came to need meanwhile."""
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.removed)
+
+
+def plan(
+    store: Store,
+    grace_s: float = GRACE_S,
+    unnamed: bool = False,
+    now: float | None = None,
+    recovered: Collection[Name] = (),
+) -> Plan:
+    """Decide what to remove. Nothing is written.
+
+    grace_s : seconds since its last change for which a file stays in any case.
+    unnamed : whether snapshots and configurations that no run, tag or default needs may go.
+    recovered : what an interrupted gc had taken away; only its mtime counts.
+
+    Raises UnreadableManifestsError.
+    """
+    now = time.time() if now is None else now
+    before = now - grace_s
+    found = graph.load(store)
+    bad = {**found.faults, **{("refs", name): why for name, why in found.bad_refs.items()}}
+    if bad:
+        first = "/".join(min(bad))
+        raise UnreadableManifestsError(path=store.path, count=len(bad), first=first)
+    items: list[Item] = []
+    young = 0
+    going: list[Name] = []
+    for kind, md5 in found.unnamed() if unnamed else ():
+        item = _item(store, kind, md5, "no run, tag or default needs it", before, recovered)
+        if item is not None:
+            items.append(item)
+            going.append((kind, md5))
+        young += item is None
+    for md5 in sorted(found.orphans(going)):
+        item = _item(store, "objects", md5, "nothing names it", before, recovered)
+        if item is not None:
+            items.append(item)
+        young += item is None
+    for path in _tmp_files(store):
+        facts = _facts(store.path / path)
+        if facts is None:
+            continue
+        name = path.removeprefix("tmp/")
+        if name.startswith(_ASIDE):
+            items.append(Item("tmp", name, path, facts.st_size, "of an interrupted gc"))
+        elif _age_mark(facts) < before and not _writer(name).alive:
+            items.append(Item("tmp", name, path, facts.st_size, "an unfinished write"))
+        else:
+            young += 1
+    items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
+    known = frozenset(found.parts)
+    return Plan(store, grace_s, unnamed, now, tuple(items), young, known)
+
+
+def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Collected:
+    """Remove what a plan says. Raises BusyError, LockedError."""
+    store = plan.store
+    with _lock(store):
+        _check_quiet(store)
+        back = recover(store)
+        if back:
+            plan = _again(plan, back)
+        aside: list[tuple[Item, Path]] = []
+        returned: list[Item] = []
+        for kind in (*reversed(KINDS), "tmp"):
+            changed: set[Path] = set()
+            for item in plan.items:
+                if item.kind != kind:
+                    continue
+                moved = _take(store, item, plan.now - plan.grace_s)
+                if moved is not None:
+                    aside.append((item, moved))
+                    changed.add((store.path / item.path).parent)
+                    if progress is not None:
+                        progress(len(aside), len(plan.items))
+            # Manifests are durably gone before their parts go.
+            for directory in changed:
+                publish.sync_directory(directory)
+        needed = _needed_since(store, plan)
+        kept: list[tuple[Item, Path]] = []
+        # Parts come back before what names them.
+        for item, moved in reversed(aside):
+            if (item.kind, item.name) in needed or _was_touched(moved):
+                _give_back(moved, store.path / item.path)
+                returned.append(item)
+            else:
+                kept.append((item, moved))
+        for _, moved in reversed(kept):
+            moved.unlink(missing_ok=True)
+        return Collected(tuple(item for item, _ in reversed(kept)), tuple(returned))
+
+
+def _again(old: Plan, recovered: Collection[Name]) -> Plan:
+    return plan(old.store, old.grace_s, old.unnamed, old.now, recovered)
+
+
+def recover(store: Store) -> list[Name]:
+    """Give back the names of what a killed gc has left under tmp/."""
+    left = []
+    for path in _tmp_files(store):
+        parts = path.removeprefix("tmp/").split("-")
+        if parts[0] + "-" == _ASIDE and len(parts) == 5 and parts[1] in KINDS and is_hash(parts[2]):
+            left.append((KINDS.index(parts[1]), parts[2], store.path / path))
+    # Objects before manifests before runs.
+    for place, md5, moved in sorted(left):
+        _give_back(moved, store.file(KINDS[place], md5))
+    return [(KINDS[place], md5) for place, md5, _ in sorted(left)]
+
+
+# ---- what may go
+
+
+def _item(
+    store: Store, kind: str, md5: str, why: str, before: float, recovered: Collection[Name]
+) -> Item | None:
+    file = store.file(kind, md5)
+    facts = _facts(file)
+    if facts is None:
+        return None
+    changed = facts.st_mtime if (kind, md5) in recovered else _age_mark(facts)
+    if changed >= before:
+        return None
+    return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
+
+
+def _facts(file: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(file)
+    except FileNotFoundError:
+        return None
+
+
+def _age_mark(facts: os.stat_result) -> float:
+    return max(facts.st_mtime, facts.st_ctime)
+
+
+def _tmp_files(store: Store) -> list[str]:
+    try:
+        return sorted("tmp/" + name for name in os.listdir(store.path / "tmp"))
+    except FileNotFoundError:
+        return []
+
+
+# ---- is somebody writing?
+
+
+class _Writer(NamedTuple):
+    host: str
+    pid: int | None
+    alive: bool
+    """Certainly alive: this host, and there is such a process."""
+
+
+def _writer(name: str) -> _Writer:
+    """Who writes a file of this name in tmp/ (see publish.unfinished_path)."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    if not rest.isdecimal():
+        return _Writer("", None, False)
+    pid = int(rest)
+    return _Writer(host, pid, host == _host() and pid != os.getpid() and _is_alive(pid))
+
+
+def _host() -> str:
+    return publish.unfinished_path(Path()).name.rsplit("-", 2)[0]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _check_quiet(store: Store) -> None:
+    """BusyError if a file in tmp/ is of a living process here, or of another host and fresh."""
+    now = time.time()
+    for path in _tmp_files(store):
+        name = path.removeprefix("tmp/")
+        if name.startswith(_ASIDE):
+            continue
+        facts = _facts(store.path / path)
+        writer = _writer(name)
+        if facts is None or (writer.pid == os.getpid() and writer.host == _host()):
+            continue
+        if writer.alive:
+            raise BusyError(path=store.path, why=f"process {writer.pid} has {path} open")
+        if writer.host != _host() and _age_mark(facts) > now - _WRITING_S:
+            minutes = max(0, int(now - _age_mark(facts))) // 60
+            who = f"on {writer.host} " if writer.pid is not None else ""
+            why = f"{path}, written {who}{minutes} minutes ago"
+            raise BusyError(path=store.path, why=why)
+
+
+# ---- taking and giving
+
+
+def _take(store: Store, item: Item, before: float) -> Path | None:
+    """Rename a file away from its name; None if it is not what was planned any more."""
+    file = store.path / item.path
+    facts = _facts(file)
+    if facts is None or (item.kind != "tmp" and facts.st_mtime >= before):
+        return None
+    if item.kind == "tmp":
+        file.unlink(missing_ok=True)
+        return file
+    stamp = facts.st_mtime_ns
+    moved = store.path / "tmp" / f"{_ASIDE}{item.kind}-{item.name}-{stamp}-{os.urandom(4).hex()}"
+    try:
+        os.rename(file, moved)
+    except FileNotFoundError:
+        return None
+    if _was_touched(moved):
+        _give_back(moved, file)
+        return None
+    return moved
+
+
+def _was_touched(moved: Path) -> bool:
+    if not moved.name.startswith(_ASIDE):
+        return False
+    facts = _facts(moved)
+    return facts is not None and facts.st_mtime_ns != int(moved.name.split("-")[3])
+
+
+def _give_back(moved: Path, file: Path) -> None:
+    changed = publish.make_directory(file.parent)
+    # It exists if a writer has put it anew.
+    with suppress(FileExistsError):
+        publish.move(moved, file, replace=False)
+    for directory in changed | {file.parent}:
+        publish.sync_directory(directory)
+    moved.unlink(missing_ok=True)
+
+
+def _needed_since(store: Store, plan: Plan) -> set[Name]:
+    """What manifests, records and refs need that were not there when the plan was made."""
+    now = graph.load(store, objects=False)
+    new = [name for name in now.parts if name not in plan.known]
+    going = {(item.kind, item.name) for item in plan.items}
+    # A ref may have come to name a snapshot that is going: its file is not among now.parts.
+    held = {(kind, md5) for ref, md5 in now.refs.items() for kind in graph.kinds_of_ref(ref)}
+    needed = graph.closure(now.parts, new) | (held & going)
+    for kind, md5 in list(needed & going):
+        if kind != "objects":
+            needed |= _parts_aside(store, kind, md5)
+    return needed
+
+
+def _parts_aside(store: Store, kind: str, md5: str) -> set[Name]:
+    """What a manifest names that is under tmp/ now."""
+    for moved in (store.path / "tmp").glob(f"{_ASIDE}{kind}-{md5}-*"):
+        parts, _ = graph.parse(kind, md5, moved.read_bytes(), str(moved))
+        return {(part, ref.md5) for part, ref in parts}
+    return set()
+
+
+# ---- one gc at a time
+
+
+@contextmanager
+def _lock(store: Store) -> Iterator[None]:
+    """The file gc.lock, whole from its first moment; one of a dead process here is taken over."""
+    lock = store.path / LOCK
+    mine = {"host": _host(), "pid": os.getpid(), "since": int(time.time())}
+    publish.make_directory(store.path / "tmp")
+    draft = publish.unfinished_path(store.path / "tmp")
+    draft.write_text(json.dumps(mine) + "\n")
+    try:
+        try:
+            publish.move(draft, lock, replace=False)
+        except FileExistsError:
+            _take_over(store, lock)
+            try:
+                publish.move(draft, lock, replace=False)
+            except FileExistsError:
+                raise LockedError(path=store.path, owner="just begun", lock=lock) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _take_over(store: Store, lock: Path) -> None:
+    try:
+        owner: Any = json.loads(lock.read_text())
+        host, pid = str(owner["host"]), int(owner["pid"])
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise LockedError(path=store.path, owner="unknown", lock=lock) from None
+    if host != _host() or _is_alive(pid):
+        raise LockedError(path=store.path, owner=f"process {pid} on {host}", lock=lock)
+    # Two may find the same dead owner; only one of them can rename its file away. The other may
+    # then rename the new one, and gives it back. (Two gcs at once would do no harm: a file can be
+    # taken away by one of them only.)
+    gone = publish.unfinished_path(store.path / "tmp")
+    try:
+        os.rename(lock, gone)
+    except FileNotFoundError:
+        return
+    if json.loads(gone.read_text()) != owner:
+        with suppress(FileExistsError):
+            publish.move(gone, lock, replace=False)
+    gone.unlink(missing_ok=True)
+
+
+def total(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
+    """Files and bytes by kind."""
+    found: dict[str, tuple[int, int]] = {}
+    for item in items:
+        count, size = found.get(item.kind, (0, 0))
+        found[item.kind] = (count + 1, size + item.size)
+    return found

@@ -1,0 +1,151 @@
+"""What names what in a store, as plain dictionaries of hashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wepystore.errors import DamagedError
+from wepystore.store import canonical, legacy
+from wepystore.store.errors import BadJSONError
+from wepystore.store.names import Ref, references
+from wepystore.store.runs import run_of
+from wepystore.store.store import DEFAULTS, FORMAT, Store
+
+Name = tuple[str, str]  # (kind, md5)
+Parts = Sequence[tuple[str, Ref]]
+
+# Kinds that name others. Listed in this order, then objects: the reverse of S4, so that what is
+# listed later has all that was named by what was listed before, though writers are busy.
+NAMING = ("runs", "snapshots", "configs")
+
+_TYPES = {"runs": "run", "snapshots": "snapshot", "configs": "configuration"}
+
+
+def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
+    """What a manifest or record names, and its format. Raises BadJSONError.
+
+    An entry of wepy 1.x (I3) is one piece: it names nothing.
+    """
+    if kind != "runs" and legacy.is_legacy(data):
+        return (), FORMAT
+    manifest = canonical.load_object(data, what)
+    parts = list(references(manifest, what))
+    number = manifest.get("format")
+    if isinstance(number, int) and not isinstance(number, bool) and number > FORMAT:
+        return parts, number
+    if manifest.get("type") != _TYPES[kind]:
+        raise BadJSONError(what=what, why=f'its type is not "{_TYPES[kind]}"')
+    if kind == "runs":
+        run_of(manifest, md5, what)
+    return parts, FORMAT
+
+
+@dataclass
+class Graph:
+    """All manifests and records of a store, and what its refs hold."""
+
+    parts: dict[Name, Parts] = field(default_factory=dict)
+    faults: dict[Name, str] = field(default_factory=dict)
+    """Manifests and records that cannot be read, and why."""
+    refs: dict[str, str] = field(default_factory=dict)
+    bad_refs: dict[str, str] = field(default_factory=dict)
+    objects: list[str] = field(default_factory=list)
+
+    def roots(self) -> set[Name]:
+        """What the user means to keep by itself: runs, and what tags and defaults name."""
+        found = {name for name in self.parts if name[0] == "runs"}
+        for ref, md5 in self.refs.items():
+            found |= {(kind, md5) for kind in kinds_of_ref(ref) if (kind, md5) in self.parts}
+        return found
+
+    def unnamed(self) -> list[Name]:
+        """Snapshots and configurations that no run, tag or default needs."""
+        naming = {
+            name: [part for part in parts if part[0] != "objects"]
+            for name, parts in self.parts.items()
+            if name[0] != "configs"
+        }
+        kept = closure(naming, self.roots())
+        return [name for name in self.parts if name not in kept]
+
+    def orphans(self, without: Iterable[Name] = ()) -> list[str]:
+        """Objects that no manifest names, leaving those in `without` out of account."""
+        skip = set(without)
+        named = {
+            ref.md5
+            for name, parts in self.parts.items()
+            if name not in skip
+            for kind, ref in parts
+            if kind == "objects"
+        }
+        return [md5 for md5 in self.objects if md5 not in named]
+
+
+def load(store: Store, objects: bool = True) -> Graph:
+    """Read all manifests, records and refs of a store; each is verified by its MD5."""
+    graph = Graph()
+    for kind in NAMING:
+        for md5 in store.list(kind):
+            what = str(store.file(kind, md5))
+            try:
+                graph.parts[kind, md5] = parse(kind, md5, store.read(kind, md5), what)[0]
+            except (DamagedError, OSError) as error:
+                if os.path.lexists(what):
+                    graph.faults[kind, md5] = str(error)
+    for name in ref_names(store):
+        try:
+            found = store.ref(name)
+        except (DamagedError, OSError) as error:
+            graph.bad_refs[name] = str(error)
+            continue
+        if found is not None:
+            graph.refs[name] = found
+    if objects:
+        graph.objects = store.list("objects")
+    return graph
+
+
+def ref_names(store: Store) -> list[str]:
+    """The names of all refs that are there, whatever they hold."""
+    there = [n for n in DEFAULTS.values() if os.path.lexists(store.path / "refs" / n)]
+    return there + ["tags/" + tag for tag in store.tag_names()]
+
+
+def kinds_of_ref(name: str) -> tuple[str, ...]:
+    """The kinds that a ref may point at."""
+    kinds = tuple(kind for kind, default in DEFAULTS.items() if default == name)
+    return kinds or ("snapshots", "configs", "runs")
+
+
+def closure(parts: Mapping[Name, Parts], roots: Iterable[Name]) -> set[Name]:
+    """The roots and everything they name, directly or through others."""
+    found = set(roots)
+    todo = list(found)
+    while todo:
+        for kind, ref in parts.get(todo.pop(), ()):
+            name = (kind, ref.md5)
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return found
+
+
+def needers(parts: Mapping[Name, Parts], of: Iterable[Name]) -> dict[Name, list[Name]]:
+    """For each of these, all that name it, directly or through others, in a stable order."""
+    direct: dict[Name, list[Name]] = {}
+    for name, named in parts.items():
+        for kind, ref in named:
+            direct.setdefault((kind, ref.md5), []).append(name)
+    found = {}
+    for name in of:
+        seen: set[Name] = set()
+        todo = [name]
+        while todo:
+            for other in direct.get(todo.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    todo.append(other)
+        found[name] = sorted(seen - {name}, key=lambda n: (NAMING[::-1].index(n[0]), n[1]))
+    return found

@@ -1,0 +1,119 @@
+"""Which parts of a manifest can run code when they are loaded. None is opened here (S9).
+
+Pickles say so of themselves. The other way in is OpenMM's XML: since version 8.4 a system may
+hold a PythonForce, whose function is a pickle in an attribute, and reading the XML loads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from wepystore.store import legacy
+from wepystore.store.errors import BadJSONError
+from wepystore.store.names import Ref, references
+from wepystore.store.store import Store
+
+# Words of the encoding that say nothing about where in a snapshot a value is.
+_ENCODING = frozenset(("component", "params", "dict", "apparatus"))
+
+# What XML cannot name OpenMM's Python classes without: the letters, a character given by its
+# number (OpenMM reads "&#80;ython"), or a declaration that could define an entity.
+_SIGNS = ("Python", "&#", "<!")
+_BYTE_SIGNS = tuple(sign.encode() for sign in _SIGNS)
+
+XML = "OpenMM XML"
+
+
+# Longer than this is nobody's name; messages show them.
+_WIDTH = 100
+
+
+class Pickled(NamedTuple):
+    """A part that can run code: where it is in the manifest, what it says it is (XML, for a text
+    that may hold a pickle), and the object it is in."""
+
+    where: str
+    of: str
+    ref: Ref
+
+
+def may_run_code(text: bytes) -> bool:
+    """Whether this may be XML that makes OpenMM load a pickle; errs on the side of yes."""
+    return b"<" in text and any(sign in text for sign in _BYTE_SIGNS)
+
+
+def code_parts(
+    manifest: Any, own: Ref, fetch: Callable[[Ref], bytes], what: str = "a manifest"
+) -> list[Pickled]:
+    """Every part that could run code in whoever loads the manifest, and perhaps more.
+
+    It looks at all JSON objects that have a key "pickle" or "text", whatever else they have and
+    wherever they are, and at all strings, so that no loader can find one that this has not.
+
+    Parameters
+    ----------
+    own
+        The manifest itself: where a string that stands in it is.
+    fetch
+        The verified bytes of an object.
+
+    Raises BadJSONError when a part does not name an object as it should, and as fetch.
+    """
+    return [
+        part
+        for part in _walk(manifest, "", own, what)
+        if part.of != XML or part.ref == own or may_run_code(fetch(part.ref))
+    ]
+
+
+def parts_in_store(store: Store, kind: str, md5: str) -> list[Pickled]:
+    """The same for a snapshot or configuration of a store; none for an entry of wepy 1.x, which
+    nothing here loads. Raises as Store.read."""
+    data = store.read(kind, md5)
+    what = str(store.file(kind, md5))
+    return code_parts(
+        legacy.manifest_of(kind, data, what),
+        Ref(md5, hashlib.sha256(data).hexdigest(), len(data)),
+        lambda ref: store.read("objects", ref.md5, ref),
+        what,
+    )
+
+
+def fetch_from_entries(
+    manifest: Any, entries: Mapping[tuple[str, str], bytes], what: str
+) -> Callable[[Ref], bytes]:
+    """The same `fetch` for the entries that wepystore.store.bundle.read gives."""
+    known = {ref for part, ref in references(manifest, what) if part == "objects"}
+
+    def fetch(ref: Ref) -> bytes:
+        # Only these were verified: what a reference of another form says may be a lie.
+        if ref not in known:
+            raise BadJSONError(what=what, why=f"a reference to {ref.md5} is not as it should be")
+        return entries["objects", ref.md5]
+
+    return fetch
+
+
+def _walk(value: Any, where: str, own: Ref, what: str) -> Iterator[Pickled]:
+    # Manifests have at most canonical.MAX_DEPTH levels, so recursion is safe.
+    if isinstance(value, str):
+        if "<" in value and any(sign in value for sign in _SIGNS):
+            yield Pickled(where[-_WIDTH:] or "it", XML, own)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            if isinstance(item, dict | list | str):
+                yield from _walk(item, f"{where}[{number}]", own, what)
+    elif isinstance(value, dict):
+        for key in ("pickle", "text"):
+            inner = value.get(key)
+            if isinstance(inner, dict) and ("md5" in inner or "sha256" in inner):
+                of = value.get("of")
+                label = of[:_WIDTH] if isinstance(of, str) and of != XML else "?"
+                ref = Ref.from_json(inner, what)
+                yield Pickled(where[-_WIDTH:] or "it", XML if key == "text" else label, ref)
+        for key, item in value.items():
+            if isinstance(item, dict | list | str):
+                deeper = where if key in _ENCODING else f"{where}.{key}" if where else key
+                yield from _walk(item, deeper, own, what)

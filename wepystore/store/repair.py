@@ -1,0 +1,333 @@
+"""Healing a store: what is damaged is set aside, what is missing is fetched from other stores.
+
+Nothing is deleted. A damaged file for which a source has the right content is replaced by the same
+steps as any write (S2): the good file is verified under tmp/ first, then the bad one goes to
+quarantine/ and the good one takes its name. So after a kill at any point the same command goes
+on where it stopped. What no source has is only set aside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wepystore.errors import DamagedError, FailedError
+from wepystore.store import graph, publish, report
+from wepystore.store.batch import Batch
+from wepystore.store.names import KINDS, MARK, Ref
+from wepystore.store.report import Problem, Report
+from wepystore.store.store import Store
+
+Name = graph.Name
+
+# What the name is taken away from when nothing better is there.
+_SET_ASIDE = frozenset(
+    (
+        report.DAMAGED,
+        report.UNREADABLE,
+        report.MALFORMED,
+        report.MISPLACED,
+        report.LINK,
+        report.NO_FILE,
+    )
+)
+# What a source may have in a better state.
+_FETCHED = frozenset(
+    (
+        report.DAMAGED,
+        report.MISSING,
+        report.UNREADABLE,
+        report.MISPLACED,
+        report.LINK,
+        report.NO_FILE,
+    )
+)
+_CHUNK_FILES = 512
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What `repair` did."""
+
+    healed: tuple[Problem, ...]
+    unhealed: tuple[Problem, ...]
+    quarantined: tuple[tuple[str, str], ...]
+    """Where a file was and where it is now, relative to the store."""
+    brought: tuple[Name, ...]
+    """What came from other stores, with what it needed."""
+    size: int
+    """Bytes of that."""
+
+
+def repair(store: Store, found: Report, sources: Sequence[Store] = ()) -> Repaired:
+    """Do what can be done about the problems of a report.
+
+    With `sources`, the right content of what is damaged or missing comes from the first of them
+    that has it whole, verified, with what it needs and is not here. Without, damaged files are
+    only set aside. A ref that is damaged or points nowhere is set as in the first source whose
+    ref of that name means something here.
+    """
+    return _Repair(store, found, sources).repair()
+
+
+class _Repair:
+    def __init__(self, store: Store, found: Report, sources: Sequence[Store]) -> None:
+        self.store = store
+        self.problems = found.problems
+        self.sources = sources
+        self.aside: list[tuple[str, str]] = []
+        self.brought: list[Name] = []
+        self.size = 0
+        # Entries that are not to be relied on here, and where their right content may be found.
+        self.bad: dict[Name, Problem] = {
+            (p.kind, p.name): p for p in found.problems if p.kind in KINDS and p.what in _FETCHED
+        }
+        self.strays = {
+            (p.kind, p.name): store.path / p.path
+            for p in found.problems
+            if p.what == report.MISPLACED
+        }
+        # What to fetch, with all it needs; None: it cannot be had.
+        self.wanted: dict[Name, Ref | None] = {}
+        self.needs: dict[Name, frozenset[Name] | None] = {}
+
+    def repair(self) -> Repaired:
+        quarantine = self.store.path / "quarantine"
+        changed = publish.make_directory(quarantine)
+        changed |= publish.make_directory(self.store.path / "tmp")
+        for directory in changed:
+            publish.sync_directory(directory)
+        self._mark()
+        self._clear()
+        for name, problem in self.bad.items():
+            self._want(*name, problem.ref)
+        self._fetch()
+        self._set_aside()
+        self._refs()
+        healed = [p for p in self.problems if self._is_healed(p)]
+        unhealed = [p for p in self.problems if p not in healed]
+        return Repaired(
+            tuple(healed), tuple(unhealed), tuple(self.aside), tuple(self.brought), self.size
+        )
+
+    # ---- the store's own file
+
+    def _mark(self) -> None:
+        if not self.sources or not any(p.name == MARK for p in self.problems):
+            return
+        from wepystore.store.store import _write_file
+
+        file = self.store.path / MARK
+        if os.path.lexists(file):
+            self._quarantine(MARK, MARK)
+        _write_file(self.store.path, file, (self.sources[0].path / MARK).read_bytes())
+
+    # ---- what stands in the way
+
+    def _clear(self) -> None:
+        """Mode bits are put right; links and directories go aside: no file can replace them."""
+        for name, problem in list(self.bad.items()):
+            file = self.store.file(*name)
+            if problem.what == report.UNREADABLE:
+                self._make_readable(file)
+                if _is_whole(self.store, *name):
+                    del self.bad[name]
+            elif problem.what in (report.LINK, report.NO_FILE):
+                self._quarantine(problem.path, f"{name[0]}-{file.name}")
+
+    def _make_readable(self, file: Path) -> None:
+        like = os.stat(self.store.path / MARK).st_mode & 0o666 if self._has_mark() else 0o444
+        try:
+            os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) | like | 0o400)
+        except OSError:
+            # Another's file: it goes aside, which only needs rights on the directory.
+            if os.path.lexists(file):
+                kind = file.parent.parent.name
+                path = str(file.relative_to(self.store.path))
+                self._quarantine(path, f"{kind}-{file.name}")
+
+    def _has_mark(self) -> bool:
+        return (self.store.path / MARK).is_file()
+
+    # ---- what to fetch
+
+    def _want(self, kind: str, md5: str, ref: Ref | None) -> frozenset[Name] | None:
+        """Plan to have an entry here, whole; what has to be brought for it, or None."""
+        name = (kind, md5)
+        if name in self.needs:
+            return self.needs[name]
+        self.needs[name] = None  # Against manifests that name each other in a circle.
+        there = name not in self.bad and self.store.size(kind, md5) is not None
+        if not there and not self._holders(kind, md5, ref):
+            return None
+        needs: set[Name] = set()
+        if kind != "objects":
+            for part in self._parts(kind, md5, ref):
+                more = self._want(part[0], part[1].md5, part[1])
+                if more is None:
+                    return None
+                needs |= more
+        if not there:
+            self.wanted[name] = ref
+            needs.add(name)
+        self.needs[name] = frozenset(needs)
+        return self.needs[name]
+
+    def _parts(self, kind: str, md5: str, ref: Ref | None) -> graph.Parts:
+        for store in (self.store, *self.sources):
+            try:
+                data = store.read(kind, md5, ref)
+                return graph.parse(kind, md5, data, str(store.file(kind, md5)))[0]
+            except (DamagedError, OSError):
+                continue
+        return ()
+
+    def _holders(self, kind: str, md5: str, ref: Ref | None) -> list[Path]:
+        found = []
+        for store in self.sources:
+            size = store.size(kind, md5)
+            if size is not None and (ref is None or size == ref.size):
+                found.append(store.file(kind, md5))
+        if (kind, md5) in self.strays:
+            found.append(self.strays[kind, md5])
+        return found
+
+    # ---- fetching
+
+    def _fetch(self) -> None:
+        """In the order of S4, a chunk at a time; what needs something that failed stays out."""
+        failed: set[Name] = set()
+        for kind in KINDS:
+            names = [name for name in self.wanted if name[0] == kind]
+            for first in range(0, len(names), _CHUNK_FILES):
+                with self.store.batch() as batch:
+                    for name in names[first : first + _CHUNK_FILES]:
+                        needs = self.needs[name] or ()
+                        if not failed.isdisjoint(needs) or not self._bring(batch, name):
+                            failed.add(name)
+
+    def _bring(self, batch: Batch, name: Name) -> bool:
+        ref = self.wanted[name]
+        for file in self._holders(*name, ref):
+            try:
+                got = batch.bring(*name, file, ref)
+            except (DamagedError, FileNotFoundError, PermissionError):
+                continue
+            self.brought.append(name)
+            self.size += got.size
+            return True
+        return False
+
+    # ---- setting aside
+
+    def _set_aside(self) -> None:
+        """Runs first, objects last: no reader sees a name whose parts have just gone."""
+        order = {kind: place for place, kind in enumerate(reversed(KINDS))}
+        todo = [p for p in self.problems if p.kind in KINDS and p.what in _SET_ASIDE]
+        for p in sorted(todo, key=lambda p: (order[p.kind], p.path)):
+            if not os.path.lexists(self.store.path / p.path):
+                continue
+            in_place = self.store.path / p.path == self.store.file(p.kind, p.name)
+            if in_place and p.what != report.MALFORMED and _is_whole(self.store, p.kind, p.name):
+                # It was fetched, or somebody else was faster.
+                continue
+            self._quarantine(p.path, f"{p.kind}-{os.path.basename(p.path)}")
+
+    def _quarantine(self, path: str, name: str) -> None:
+        file = self.store.path / path
+        aside = f"quarantine/{name}-{os.urandom(4).hex()}"
+        try:
+            os.rename(file, self.store.path / aside)
+        except FileNotFoundError:
+            return
+        publish.sync_directory(self.store.path / "quarantine")
+        publish.sync_directory(file.parent)
+        self.aside.append((path, aside))
+
+    # ---- refs
+
+    def _refs(self) -> None:
+        for p in self.problems:
+            if p.what != report.BAD_REF or self._is_healed(p):
+                continue
+            md5 = self._ref_of_sources(p.name)
+            try:
+                holds = self.store.ref(p.name)
+            except (DamagedError, OSError):
+                holds = None
+            # One that holds a hash is left alone while nothing better is known: what it names
+            # may come yet (S5).
+            if md5 is None and holds is not None:
+                continue
+            self._quarantine(p.path, "refs-" + p.name.replace("/", "-"))
+            if md5 is not None:
+                self.store.set_ref(p.name, md5)
+
+    def _ref_of_sources(self, name: str) -> str | None:
+        for source in self.sources:
+            try:
+                md5 = source.ref(name)
+            except (DamagedError, OSError):
+                continue
+            if md5 is not None and any(
+                _is_complete(self.store, kind, md5) for kind in graph.kinds_of_ref(name)
+            ):
+                return md5
+        return None
+
+    # ---- the result
+
+    def _is_healed(self, p: Problem) -> bool:
+        if p.kind == "store":
+            from wepystore.store.fsck import mark_fault
+
+            return p.name == MARK and mark_fault(self.store) is None
+        if p.what == report.BAD_REF:
+            return _ref_is_good(self.store, p)
+        if p.what == report.CONTRADICTED:
+            return False
+        if p.what == report.MALFORMED:
+            return not p.needed_by and not self.store.has(p.kind, p.name)
+        if not os.path.lexists(self.store.file(p.kind, p.name)):
+            # Set aside, and nobody misses it: the store is whole without it.
+            return p.kind == "objects" and not _wanted_by(self.store, p)
+        return _is_whole(self.store, p.kind, p.name, p.ref)
+
+
+def _wanted_by(store: Store, p: Problem) -> bool:
+    return any(need.kind == "refs" or store.has(need.kind, need.name) for need in p.needed_by)
+
+
+def _ref_is_good(store: Store, p: Problem) -> bool:
+    try:
+        md5 = store.ref(p.name)
+    except (DamagedError, OSError):
+        return False
+    return md5 is not None and any(store.has(kind, md5) for kind in graph.kinds_of_ref(p.name))
+
+
+def _is_complete(store: Store, kind: str, md5: str) -> bool:
+    if not store.has(kind, md5):
+        return False
+    try:
+        return not store.missing(kind, md5)
+    except (DamagedError, FailedError, OSError):
+        return False
+
+
+def _is_whole(store: Store, kind: str, md5: str, ref: Ref | None = None) -> bool:
+    """Whether the file is there and holds what its name says, read in chunks."""
+    try:
+        descriptor = os.open(store.file(kind, md5), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        found = publish.hash_descriptor(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return found.md5 == md5 and (ref is None or found == ref)
