@@ -47,7 +47,7 @@ def build(path: Path, label: str = "") -> World:
     return World(store, start, end, config, run)
 
 
-def add_large(store: Store, label: str, size: int = 3 << 20) -> str:
+def add_large(store: Store, label: str, size: int = 12 << 20) -> str:
     """A configuration with one large object, which is copied long after the manifest."""
     with store.batch() as batch:
         part = batch.put("objects", label.encode() * (size // len(label)))
@@ -131,7 +131,7 @@ def dvc_program() -> Path:
         return program
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(_DVC)],
-        [str(_DVC / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc"],
+        [str(_DVC / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc>=3,<4"],
     ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=900)

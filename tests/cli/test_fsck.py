@@ -61,6 +61,25 @@ def test_repair(wepy: Wepy, world: World, damaged: str) -> None:
     assert told["repaired"]["brought"] == [{"kind": "objects", "hash": damaged}]
 
 
+def test_repair_from_elsewhere(wepy: Wepy, world: World, damaged: str, tmp_path: Path) -> None:
+    """--from takes what reconcile takes: here a URL. A damaged manifest's parts come with it."""
+    pytest.importorskip("fsspec")
+    world.store.set_ref("tags/bound", world.end)
+    world.store.remove("objects", damaged)
+    shutil.copytree(world.store.path, "half.orch")
+    part = world.store.references("snapshots", world.end)[1][1].md5
+    world.store.remove("objects", part)
+    for kind, md5 in (("snapshots", world.end), ("configs", world.config)):
+        file = world.store.file(kind, md5)
+        data = file.read_bytes()
+        file.unlink()
+        file.write_bytes(data[::-1])
+    result = wepy(f"fsck --repair --from file://{tmp_path}/half.orch w.orch")
+    assert result.status == 3 and f"missing: objects/{damaged[:2]}/{damaged}" in result.out
+    assert "2 of 3 healed, 3 files brought" in result.err and "2 set aside" in result.err
+    assert [p["name"] for p in json.loads(wepy("fsck --json w.orch").out)["problems"]] == [damaged]
+
+
 @pytest.mark.parametrize("way", ["deleted", "rubbish", "another"])
 def test_the_store_s_own_file(wepy: Wepy, world: World, way: str) -> None:
     """A store without its wepystore.json, or with a damaged one, is checked and healed too."""

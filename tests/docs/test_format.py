@@ -20,9 +20,9 @@ TOOLS = ("jq", "rsync", "unzip")
 _TIMEOUT_S = 180
 
 
-def script_blocks() -> list[tuple[Block, str | None]]:
+def script_blocks(page: Path = PAGE) -> list[tuple[Block, str | None]]:
     """Every ```sh block, with the ```text block that follows it at once, if one does."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     found = blocks(text)
     pairs: list[tuple[Block, str | None]] = []
     for block, after in zip(found, [*found[1:], None], strict=True):
@@ -69,9 +69,9 @@ def matches(shown: str, printed: str) -> bool:
 
 
 class Shell:
-    """A scratch folder in which the blocks of the page are run."""
+    """A scratch folder in which the blocks of the page are run; `more` is set besides."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: str) -> None:
         self.folder = folder
         (folder / "fixtures").symlink_to(ROOT / "fixtures")
         programs = folder / ".programs"
@@ -87,6 +87,7 @@ class Shell:
             "LC_ALL": "C.UTF-8",
         }
         self._environment.pop("WEPY_ORCH", None)
+        self._environment.update(more)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a block; a command of it that fails is a failure of the block."""

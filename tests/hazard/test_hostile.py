@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_no_command_loads_a_pickle(wepy: Run, tmp_path: Path) -> None:
 
 def test_trusting_does_not_load_either(wepy: Run, tmp_path: Path) -> None:
     """`wepy trust` reads, warns of what stands out, and leaves loading to the run; and the store
-    is really hostile: once trusted, the run makes the mark."""
+    is really hostile: who loads from it makes the mark."""
     marker = tmp_path / "marker"
     store = full_of_pickles(tmp_path / "h.orch", marker)
     snapshot = store.ref("default-snapshot")
@@ -143,10 +144,13 @@ def test_trusting_does_not_load_either(wepy: Run, tmp_path: Path) -> None:
     status, _, err = wepy(f"trust h.orch {snapshot}")
     assert "posix.mkdir" in err or "trusted" in err
     assert wepy("trust --store h.orch")[0] == 3, "damaged entries are told of"
-    wepy(
-        f"run orch --n-cycles 1 --job-dir job h.orch {snapshot} 5 5".replace("{s}", snapshot or "")
-    )
-    assert marker.exists()
+    from wepystore.records.errors import PickleLoadError
+    from wepystore.records.library import load_configuration
+
+    assert not marker.exists()
+    with suppress(PickleLoadError):
+        load_configuration(store, store.ref("default-config") or "")
+    assert marker.exists(), "this test proves nothing"
 
 
 def test_xml_that_makes_openmm_load_a_pickle_is_not_trusted(wepy: Run, tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_store_commands_never_import_an_unpickler(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), hostile_json(), ids=lambda v: v if type(v) is str else ""
+    ("name", "data"), list(hostile_json()), ids=lambda v: v if type(v) is str else ""
 )
 def test_hostile_json_is_one_line(wepy: Run, tmp_path: Path, name: str, data: bytes) -> None:
     """Depth, size, numbers, encodings, paths in place of hashes: status 1 or 3 and one line from
@@ -362,7 +366,7 @@ def test_nothing_is_written_through_links_to_elsewhere(
 ) -> None:
     """A directory of the store that is a link to a place outside: whoever writes is refused, and
     that place stays as it was."""
-    store, start, _, _ = ordinary(tmp_path / "other.orch")
+    _, start, _, _ = ordinary(tmp_path / "other.orch")
     assert wepy(f"get snapshot other.orch {start} -O s.file")[0] == 0
     victim = Store.create(tmp_path / "h.orch")
     outside = tmp_path / "outside"

@@ -18,6 +18,7 @@ from tests.store.helpers import add_config, add_run, add_snapshot, check, conten
 from wepystore.store import Store, canonical
 
 Make = Callable[..., Chain]
+RELAY = Path(__file__).with_name("relay.py")
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,21 @@ def test_only_what_is_missing_crosses(
     assert crossed.stat().st_size < 10_000
 
 
+def breaking(sshd: Sshd, tmp_path: Path, limit: int, seconds: float, way: str) -> str:
+    """A $WEPY_SSH whose fourth connection, the one that moves objects, stops after `limit` bytes
+    of what comes from there ("from") or goes there ("to"); the file `flag` then exists."""
+    relay = f'"{sys.executable}" "{RELAY}" {limit} "{tmp_path}/flag" {seconds}'
+    moved = f'$SSH "$@" | {{ {relay}; kill -KILL $$; }}'
+    if way == "to":
+        moved = f'exec $SSH "$@" < <({relay})'
+    return sshd.script(
+        f"break-{way}-{seconds}.sh",
+        f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0)\n'
+        f'echo $((n + 1)) > "{tmp_path}/n"\n'
+        f'if [ $n -eq 3 ]; then {moved}; else exec $SSH "$@"; fi',
+    )
+
+
 def test_a_connection_that_breaks_is_gone_on_with(
     wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,13 +119,7 @@ def test_a_connection_that_breaks_is_gone_on_with(
     large(there, 2_000_000, "one")
     large(there, 2_000_000, "two")
     address = f"127.0.0.1:{there.path}"
-    # Only the connection that brings the objects is cut.
-    cut = sshd.script(
-        "cut.sh",
-        f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
-        'if [ $n -ge 3 ]; then $SSH "$@" | {{ head -c 3000000; kill -KILL $$; }}; else $SSH "$@"; fi',
-    )
-    monkeypatch.setenv("WEPY_SSH", cut)
+    monkeypatch.setenv("WEPY_SSH", breaking(sshd, tmp_path, 3_000_000, 0, "from"))
     result = wepy("reconcile orch new.orch", address)
     assert result.status == 1 and result.err.count("\n") == 1, result.err
     assert "broke off" in result.err and "same command again" in result.err
@@ -131,12 +141,7 @@ def test_killed_in_the_middle(
     for label in "abc":
         large(there, 1_000_000, label)
     flag = tmp_path / "flag"
-    slow = sshd.script(
-        "slow.sh",
-        f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
-        'if [ $n -lt 3 ]; then exec $SSH "$@"; fi\n'
-        f'$SSH "$@" | (head -c 2500000; touch "{flag}"; sleep 30)',
-    )
+    slow = breaking(sshd, tmp_path, 2_500_000, 30, "from")
     address = f"127.0.0.1:{there.path}"
     command = [sys.executable, "-m", "wepystore", "reconcile", "orch", "new.orch", address]
     process = subprocess.Popen(
@@ -168,7 +173,7 @@ def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, tmp_path: Path) 
     and stay out with what needs them; the rest comes; exit status 3."""
     chain = make_chain("there.orch")
     store = chain.store
-    part = store.references("snapshots", chain.snapshots[2])[0][1].md5
+    part = store.references("snapshots", chain.snapshots[2])[-1][1].md5
     file = store.file("objects", part)
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     rotten = store.file("snapshots", chain.snapshots[1])
@@ -240,7 +245,7 @@ def test_annexed_files_come_and_absent_ones_are_told(
     for file in chain.store.path.glob("objects/*/*"):
         file.rename(annex / file.name)
         file.symlink_to(annex / file.name)
-    absent = chain.store.references("snapshots", chain.snapshots[1])[0][1].md5
+    absent = chain.store.references("snapshots", chain.snapshots[1])[-1][1].md5
     (annex / absent).unlink()
     result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
     assert result.status == 3 and absent in result.err
@@ -277,7 +282,7 @@ def test_what_cannot_be_reached_is_one_clear_line(
     (tmp_path / "plain" / "thesis.tex").touch()
     (tmp_path / "file").touch()
     good = f"127.0.0.1:{make_chain().store.path}"
-    plain_shell = sshd.shell
+    plain_shell = sshd.alone
     no_rsync = sshd.script("norsync.sh", 'host=$1; shift; $SSH "$host" no-such-dir/"$@"')
     stranger = plain_shell.replace("/known_hosts", "/nobody")
     other_key = tmp_path / "key"
@@ -376,11 +381,11 @@ def test_push_overwrites_nothing(wepy: Wepy, make_chain: Make, tmp_path: Path) -
     chain = make_chain("mine.orch")
     there = Store.create(tmp_path / "there.orch")
     address = f"127.0.0.1:{there.path}"
-    part = chain.store.references("snapshots", chain.snapshots[0])[0][1].md5
+    part = chain.store.references("snapshots", chain.snapshots[0])[-1][1].md5
     cut = there.file("objects", part)
     cut.parent.mkdir()
     cut.write_bytes(b"cut")
-    rotten = chain.store.references("snapshots", chain.snapshots[1])[0][1].md5
+    rotten = chain.store.references("snapshots", chain.snapshots[1])[-1][1].md5
     file = chain.store.file("objects", rotten)
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     result = wepy("push mine.orch", address)
@@ -402,21 +407,13 @@ def test_a_push_that_breaks_is_gone_on_with(
     large(mine, 2_000_000, "one")
     large(mine, 2_000_000, "two")
     address = f"127.0.0.1:{tmp_path}/there.orch"
-    script = (
-        (
-            f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"\n'
-            'if [ $n -ge 3 ]; then {{ head -c 3000000; }} | $SSH "$@"; else $SSH "$@"; fi'
-        )
-        .replace("{{", "{")
-        .replace("}}", "}")
-    )
-    monkeypatch.setenv("WEPY_SSH", sshd.script("cutpush.sh", script))
+    monkeypatch.setenv("WEPY_SSH", breaking(sshd, tmp_path, 3_000_000, 2, "to"))
     result = wepy("push mine.orch", address)
     assert result.status == 1 and "broke off" in result.err, result.err
     there = Store.open(tmp_path / "there.orch")
     assert there.list("snapshots") == []
     sent = tmp_path / "sent"
-    monkeypatch.setenv("WEPY_SSH", sshd.script("count2.sh", f'tee -a "{sent}" | $SSH "$@"'))
+    monkeypatch.setenv("WEPY_SSH", sshd.script("count2.sh", f'exec $SSH "$@" < <(tee -a "{sent}")'))
     assert wepy("push mine.orch", address).status == 0
     assert sent.stat().st_size < 1_150_000, "more than the rest has crossed"
     assert contents(there) == contents(mine)

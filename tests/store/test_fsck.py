@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import signal
 import zlib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.store.test_gc import at_event, in_child
 from tests.systems import tree_of
-from wepystore.store import KINDS, Store, canonical, fsck, publish, report
+from wepystore.store import KINDS, Store, canonical, fsck, listing, publish, report, scan
 from wepystore.store.errors import NewerFormatError
 from wepystore.store.fsck import Need
 from wepystore.store.report import Report
@@ -78,6 +79,37 @@ def test_large_files_are_read_too(filled: Store) -> None:
             file.seek(-1, os.SEEK_END)
             file.write(bytes([last ^ 1]))
     assert {p.name for p in fsck.check(filled).problems} == set(md5s)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_second_process(store: Store, monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    """Where files are many two processes read them, and find what one does; if the second one
+    dies, the first reads its share too."""
+    with store.batch() as batch:
+        batch.put_many("objects", [f"{number}".encode() * 99 for number in range(300)])
+        batch.put("objects", bytes(1 << 20))
+    md5s = store.list("objects")
+    for md5 in md5s[::7]:
+        store.file("objects", md5).write_bytes(b"damaged")
+    alone = fsck.check(store, sha256=True)
+    assert {problem.name for problem in alone.problems} == set(md5s[::7])
+    monkeypatch.setattr(scan, "_MANY", 100)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def work() -> bool:
+        if not dies:
+            assert fsck.check(store, sha256=True) == alone
+        with scan.Work(listing.list_kind(str(store.path), "objects"), sha256=True) as work:
+            assert work.helper
+            if dies:
+                os.kill(work.helper, signal.SIGKILL)
+            found = scan.scan(work)
+        assert found.faults.keys() == set(md5s[::7])
+        assert found.sizes.keys() == found.sha256.keys() == set(md5s) - set(md5s[::7])
+        return found.files_read == len(md5s) and not work.helper
+
+    # In a process without threads, whatever the tests before this one have left.
+    assert in_child(work) == 0
 
 
 def test_what_needs_it_is_named(filled: Store) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from wepystore.cli.common import size_text, total_size
+from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, legacy
 from wepystore.store.arrays import npy_header
+from wepystore.store.files import open_plain
 
 _REF = frozenset(("md5", "sha256", "size"))
 # Values longer than this are cut in the text; --json has them whole.
@@ -61,9 +63,10 @@ def _npy(store: Store, md5: str) -> dict[str, Any]:
 
 def _header(store: Store, md5: str) -> tuple[str, tuple[int, ...]] | None:
     try:
-        with open(store.file("objects", md5), "rb") as file:
+        with open(open_plain(store.file("objects", md5)), "rb") as file:
             return npy_header(file.read(4096))
-    except FileNotFoundError:
+    except (OSError, DamagedError):
+        # Whoever needs it says what is wrong with it.
         return None
 
 
@@ -168,7 +171,8 @@ def _is_ref(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Greater whole numbers than any double are no weights; they cannot even be made one.
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def _cut(value: Any) -> str:

@@ -13,7 +13,7 @@ Options:
   --subset n/t  Read only the n-th of t parts of the objects, such as 2/7 on Tuesdays.
   --sha256      Compare with the SHA-256 of each object too.
   --repair      Set aside what is damaged.
-  --from OTHER  A store to fetch from; may be given several times.
+  --from OTHER  Where to fetch from: all that 'wepy reconcile orch' takes; may be given again.
   --json        Print JSON.
 """
 
@@ -49,7 +49,6 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--from"] and not args["--repair"]:
         raise UsageError("--from says where --repair fetches from; give --repair too")
     store = _open_damaged(args["ORCH"])
-    sources = [open_store(other) for other in args["--from"]]
     with _Progress(console) as progress:
         report = fsck.check(
             store,
@@ -60,7 +59,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         )
     repaired = None
     if args["--repair"] and not report.healthy:
-        repaired = fsck.repair(store, report, sources)
+        repaired = _repair(store, report, args["--from"])
     if args["--json"]:
         console.json(_json(report, repaired))
     else:
@@ -82,6 +81,27 @@ def _open_damaged(path: str | None) -> Store:
         if any((root / kind).is_dir() for kind in KINDS):
             return Store(root)
         raise
+
+
+def _repair(store: Store, report: Report, others: list[str]) -> Repaired:
+    """Heal from any sources that reconcile takes."""
+    from dataclasses import replace
+
+    from wepystore.cli import merging
+    from wepystore.remotes import Incoming
+    from wepystore.remotes.address import local_root, parse
+    from wepystore.store import fsck, reconcile
+
+    if all(parse(other).kind == "store" for other in others):
+        return fsck.repair(store, report, [Store.open(local_root(other)) for other in others])
+    with Incoming(store.path, others, shell=merging.shell()) as incoming:
+        nothing = reconcile.plan(store, [])
+        return fsck.repair(
+            store,
+            report,
+            incoming.stores,
+            lambda copies: incoming.fetch(replace(nothing, copies=tuple(copies))),
+        )
 
 
 def _subset(text: str) -> tuple[int, int]:
@@ -205,11 +225,13 @@ class _Progress:
         if self._bar is None and total > 2000:
             from rich.progress import Progress
 
-            self._bar = Progress(console=self._console.rich(), transient=True)
+            # No thread to draw it: the check forks where there is none.
+            rich = self._console.rich()
+            self._bar = Progress(console=rich, transient=True, auto_refresh=False)
             self._task = self._bar.add_task("files", total=total)
             self._bar.start()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            self._bar.update(self._task, completed=done, total=total, refresh=True)
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:

@@ -4,7 +4,7 @@ Usage:
   wepy trust [options] HASH
   wepy trust [options] ORCH HASH
   wepy trust [options] --store ORCH
-  wepy trust [--json] --list
+  wepy trust [options] --list
 
 HASH is a hash, its first digits, a tag, 'default', START,END for a run, or a file of 'wepy get'.
 What is trusted is the SHA-256 of each pickle, wherever it is found. What you pickle yourself on

@@ -83,6 +83,7 @@ def drawing(graph: nx.MultiDiGraph) -> Iterator[Row]:
             yield Row(_connection(columns, branches, waiting[0], waiting[1:], "┘", "┴"))
             for k in waiting[1:]:
                 columns[k] = None
+            _trim(columns, branches)
         if waiting:
             place = waiting[0]
         else:
@@ -110,14 +111,18 @@ def drawing(graph: nx.MultiDiGraph) -> Iterator[Row]:
         if opened:
             first, *others = sorted([place, *opened])
             yield Row(_connection(columns, branches, first, others, "┐", "┬"))
-        while columns and columns[-1] is None:
-            columns.pop()
-            branches.pop()
+        _trim(columns, branches)
 
 
 def _runs_to(graph: nx.MultiDiGraph, node: str) -> Sequence[Run]:
     runs: list[Run] = [data["run"] for _, _, data in graph.in_edges(node, data=True)]
     return sorted(runs, key=lambda run: run[1:])
+
+
+def _trim(columns: list[str | None], branches: list[int]) -> None:
+    while columns and columns[-1] is None:
+        columns.pop()
+        branches.pop()
 
 
 def _free(columns: list[str | None], branches: list[int]) -> int:

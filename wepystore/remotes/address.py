@@ -15,7 +15,7 @@ HIDDEN = ".orch"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # As rsync and scp have it: a colon before any slash. In brackets: an IPv6 address.
-_SSH = re.compile(r"((?:[^/:@\s]+@)?(?:\[[0-9A-Fa-f:.%]+\]|[^/:@\[\]\s]+)):(.*)", re.DOTALL)
+_SSH = re.compile(r"((?:[^/:@\s]+@)?(?:\[[0-9A-Za-z:.%]+\]|[^/:@\[\]\s]+)):(.*)", re.DOTALL)
 _SQLITE = b"SQLite format 3\0"
 
 

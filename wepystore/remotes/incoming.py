@@ -107,14 +107,14 @@ class Incoming:
             here = Store.create(self.target)
         for address, mirror in elsewhere:
             way = self._ways.pop(mirror.path, None)
-            mirror.path = self._folder(address)
+            mirror.settle(self._folder(address))
             self._labels[mirror.path] = address.text
             if way is not None:
                 self._ways[mirror.path] = way
                 self._bring_records(mirror, way, here)
 
     def _open_target(self) -> Store | None:
-        if not self.target.exists() or (self.target.is_dir() and not os.listdir(self.target)):
+        if Store.can_create(self.target):
             return None
         return Store.open(self.target)
 

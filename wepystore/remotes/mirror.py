@@ -97,6 +97,10 @@ class Mirror(Store):
         self.listing = listing
         self._sizes = listing.sizes
 
+    def settle(self, path: Path) -> None:
+        """Take another staging folder, while there is nothing in the first."""
+        Store.__init__(self, path)
+
     def list(self, kind: str) -> builtins.list[str]:
         return sorted(self._sizes.get(kind, ()))
 

@@ -152,7 +152,9 @@ class SSH:
             empty = Store.create(Path(scratch) / "empty")
             try:
                 # The directories first: with the mark it is a store.
-                self._run(("-r", *_MODES, f"--exclude=/{MARK}", f"{empty.path}/", self._destination))
+                self._run(
+                    ("-r", *_MODES, f"--exclude=/{MARK}", f"{empty.path}/", self._destination)
+                )
                 self._run(("-r", *_MODES, "--ignore-existing", f"{empty.path}/", self._destination))
             except _Failure as failure:
                 why = self._reason(failure)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from wepystore.errors import DamagedError
 from wepystore.store import files, publish
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import MARK, Ref
@@ -17,12 +18,14 @@ from wepystore.store.publish import Data, Unfinished, Workers, Writing
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
+    from wepystore.store.system import WholeSync
 
 # What is named, then what names it; each stage is durable before the next begins.
 STAGES = (("objects",), ("configs", "snapshots"), ("runs",))
 
-# So many files may wait for the disk; each holds a file descriptor.
-_WAITING = 64
+# Up to so many files get an fsync each, in threads, while the next ones are hashed. Beyond, one
+# sync of the file system is faster, though it waits for what other programs have written too.
+FEW = 64
 
 
 class Batch:
@@ -36,10 +39,13 @@ class Batch:
         # Who may read the store, by what its creator's umask made of its first file.
         self._readers = os.stat(store.path / MARK).st_mode & 0o444
         self._workers: Workers | None = None
+        self._paths = publish.unfinished_paths(self._tmp)
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
         self._waiting: deque[Future[None]] = deque()
-        # Directories that are no links to elsewhere.
-        self._real: set[Path] = set()
+        self._count = 0
+        # Once there are many: what syncs them all, if the file system has that.
+        self._whole: WholeSync | None = None
+        self._is_bulk = False
         # (kind, md5) of what was not there before; known after the `with`.
         self.new: list[tuple[str, str]] = []
         # How many of those brought from another store are hard links to its files.
@@ -57,10 +63,18 @@ class Batch:
         try:
             if error is None:
                 self._publish()
+            elif isinstance(error, OSError):
+                publish.name(error, self._store.path)
+        except OSError as failure:
+            publish.name(failure, self._store.path)
+            raise
         finally:
             if self._workers is not None:
                 self._workers.close()
                 self._workers = None
+            if self._whole is not None:
+                self._whole.close()
+                self._whole = None
             for unfinished in self._unfinished.values():
                 unfinished.discard()
 
@@ -74,16 +88,17 @@ class Batch:
     def put_many(self, kind: str, many: Sequence[Data]) -> list[Ref]:
         """The same for several entries at once, which is faster when they are large: they are
         hashed in parallel (a single MD5 cannot be)."""
+        self._expect(len(many))
         refs: list[Ref | Writing] = []
         writings: list[Writing] = []
         try:
             for data in many:
                 views = publish.buffers_of(data)
-                known = self._known(kind, views)
-                if known is None:
-                    writing = Writing(self._tmp, views, self._ready())
-                    writings.append(writing)
-                refs.append(known or writing)
+                if publish.size_of(views) < publish.LARGE:
+                    refs.append(self._put_small(kind, views))
+                else:
+                    writings.append(Writing(next(self._paths), views, self._ready()))
+                    refs.append(writings[-1])
             done = [item if isinstance(item, Ref) else item.ref() for item in refs]
         finally:
             # Also when one of them failed: the threads read the caller's memory.
@@ -91,31 +106,97 @@ class Batch:
                 self._wait_later(kind, writing.path, writing.ref(), writing.synced)
         return done
 
-    def _known(self, kind: str, views: list[memoryview]) -> Ref | None:
-        """The Ref of a small content that is there already.
-
-        Hashing it before writing costs little, and most small parts of a checkpoint are the
-        apparatus, which is there.
-        """
-        if publish.size_of(views) >= publish.LARGE:
-            return None
+    def _put_small(self, kind: str, views: list[memoryview]) -> Ref:
+        """Hashing it before writing costs little, and most small parts of a checkpoint are the
+        apparatus, which is there."""
         ref = publish.hash_of(views)
-        final = self._store.file(kind, ref.md5)
-        if not publish.same_bytes(final, views):
-            return None
-        self._add(kind, Unfinished(final, None, ref, _done()))
+        known = self._unfinished.get((kind, ref.md5))
+        if known is not None and known.ref == ref:
+            return ref
+        final = self._store.locate(kind, ref.md5)
+        if publish.same_bytes(final, views):
+            self._add(kind, Unfinished(final, None, ref, None))
+            return ref
+        workers = self._ready()
+        path = next(self._paths)
+        if self._whole is None:
+            synced = Writing(path, views, workers, ref).synced
+            self._wait_later(kind, path, ref, synced)
+        else:
+            publish.write_small(path, views)
+            self._add(kind, Unfinished(final, path, ref, None))
         return ref
 
-    def bring(self, kind: str, md5: str, source: Path, ref: Ref | None = None) -> Ref:
+    def bring(
+        self, kind: str, md5: str, source: str | os.PathLike[str], ref: Ref | None = None
+    ) -> Ref:
         """Add an entry from a file of another store: linked if possible, verified always (S10).
 
         Raises DamagedEntryError naming the source, FileNotFoundError when it has gone.
         """
+        self._expect(1)
+        self._ready()
+        path = next(self._paths)
+        return self._brought(kind, path, *self._bring(path, md5, os.fspath(source), ref))
+
+    def bring_many(
+        self, kind: str, many: Sequence[tuple[Ref, str]]
+    ) -> list[Ref | DamagedError | FileNotFoundError]:
+        """The same for many (ref, source), large ones in parallel; what one raises is in its
+        place in the result."""
+        self._expect(len(many))
         workers = self._ready()
-        path, found, descriptor, linked = publish.bring(self._tmp, source, ref, md5, self._readers)
-        self.linked += linked
-        self._wait_later(kind, path, found, workers.disk.submit(publish.sync, descriptor))
+        found: list[Ref | DamagedError | FileNotFoundError] = []
+        pending: dict[int, tuple[str, Future[tuple[Ref, int, bool]]]] = {}
+        try:
+            for place, (ref, source) in enumerate(many):
+                path = next(self._paths)
+                if ref.size >= publish.LARGE:
+                    future = workers.compute.submit(self._bring, path, ref.md5, source, ref)
+                    pending[place] = (path, future)
+                    found.append(ref)
+                    continue
+                try:
+                    result = self._bring(path, ref.md5, source, ref)
+                    found.append(self._brought(kind, path, *result))
+                except (DamagedError, FileNotFoundError) as error:
+                    found.append(error)
+        finally:
+            failure: BaseException | None = None
+            for place, (path, future) in pending.items():
+                # To the last, whatever happened: what they make has to be known to be removed.
+                try:
+                    self._brought(kind, path, *future.result())
+                except (DamagedError, FileNotFoundError) as error:
+                    found[place] = error
+                except BaseException as error:
+                    failure = failure or error
+            if failure is not None:
+                raise failure
         return found
+
+    def _bring(self, path: str, md5: str, source: str, ref: Ref | None) -> tuple[Ref, int, bool]:
+        return publish.bring(path, source, ref, md5, self._readers)
+
+    def _brought(self, kind: str, path: str, ref: Ref, descriptor: int, linked: bool) -> Ref:
+        self.linked += linked
+        if self._whole is not None and os.fstat(descriptor).st_dev == self._whole.device:
+            os.close(descriptor)
+            self._add(kind, Unfinished(self._store.locate(kind, ref.md5), path, ref, None))
+        else:
+            synced = self._ready().disk.submit(publish.sync, descriptor)
+            self._wait_later(kind, path, ref, synced)
+        return ref
+
+    def _expect(self, count: int) -> None:
+        """So many more files are to be added: are they many by now?"""
+        self._count += count
+        if self._count > FEW and not self._is_bulk:
+            from wepystore.store.system import WholeSync
+
+            self._ready()
+            self._is_bulk = True
+            self._whole = WholeSync.of(self._tmp)
 
     def _ready(self) -> Workers:
         if self._workers is None:
@@ -124,10 +205,11 @@ class Batch:
             self._workers = Workers()
         return self._workers
 
-    def _wait_later(self, kind: str, path: Path, ref: Ref, synced: Future[None]) -> None:
+    def _wait_later(self, kind: str, path: str, ref: Ref, synced: Future[None]) -> None:
         self._waiting.append(synced)
-        self._add(kind, Unfinished(self._store.file(kind, ref.md5), path, ref, synced))
-        while len(self._waiting) > _WAITING:
+        self._add(kind, Unfinished(self._store.locate(kind, ref.md5), path, ref, synced))
+        # Each of them holds a file descriptor.
+        while len(self._waiting) > FEW:
             self._waiting.popleft().result()
 
     def _add(self, kind: str, unfinished: Unfinished) -> None:
@@ -142,33 +224,48 @@ class Batch:
         by_kind: dict[str, list[Unfinished]] = {}
         for (kind, _), unfinished in self._unfinished.items():
             by_kind.setdefault(kind, []).append(unfinished)
+            if unfinished.synced is not None:
+                unfinished.synced.result()
+        if self._whole is not None:
+            # The bytes of all stages; their names follow one stage at a time.
+            self._whole()
         for stage in STAGES:
+            changed: set[str] = set()
             for kind in stage:
-                for unfinished in by_kind.get(kind, ()):
-                    unfinished.synced.result()
-            changed: set[Path] = set()
-            for kind in stage:
-                for unfinished in by_kind.get(kind, ()):
-                    changed |= self._place(kind, unfinished)
-            if changed:
+                changed |= self._place(kind, by_kind.get(kind, ()))
+            if len(changed) > FEW and self._whole is not None:
+                self._whole()
+            elif changed:
                 # In parallel: the journal of the file system commits them together.
-                list(self._ready().disk.map(publish.sync_directory, changed))
+                list(self._ready().disk.map(publish.sync_directory, map(Path, changed)))
 
-    def _place(self, kind: str, unfinished: Unfinished) -> set[Path]:
-        prefix = unfinished.final.parent
-        # The kind's directory too: another process may have made the prefix directory just now.
-        changed = {prefix, prefix.parent}
-        if prefix not in self._real:
-            files.check_real(prefix.parent, prefix)
-            self._real.add(prefix)
-        if unfinished.path is not None and not os.path.isdir(prefix):
-            changed |= publish.make_directory(prefix)
-        if publish.place(unfinished, self._quarantine):
-            self.new.append((kind, unfinished.ref.md5))
+    def _place(self, kind: str, many: Sequence[Unfinished]) -> set[str]:
+        """Give all of a kind their names; returns the directories that are to be synced."""
+        rename = None
+        if self._whole is not None:
+            from wepystore.store.system import rename_to_new
+
+            rename = rename_to_new()
+        changed: set[str] = set()
+        for unfinished in many:
+            prefix = os.path.dirname(unfinished.final)
+            if prefix not in changed:
+                files.check_real(os.path.dirname(prefix), prefix)
+                changed.add(prefix)
+                # The kind's directory too: another process may have made the prefix just now.
+                changed.add(os.path.dirname(prefix))
+                if unfinished.path is not None and not os.path.isdir(prefix):
+                    changed.update(map(str, publish.make_directory(Path(prefix))))
+            if self._place_one(unfinished, rename):
+                self.new.append((kind, unfinished.ref.md5))
         return changed
 
-
-def _done() -> Future[None]:
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
+    def _place_one(self, unfinished: Unfinished, rename: publish.Rename | None) -> bool:
+        if self._whole is not None and unfinished.path is None:
+            # One sync of all is behind us; a file elsewhere (git-annex) had no part in it.
+            if os.stat(unfinished.final).st_dev == self._whole.device:
+                publish.touch(unfinished.final)
+                return False
+        elif rename is not None:
+            return publish.place_renamed(unfinished, self._quarantine, rename)
+        return publish.place(unfinished, self._quarantine)

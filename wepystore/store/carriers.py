@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wepystore.store.errors import ElsewhereError, IncompleteError, MissingError
+from wepystore.store.errors import DamagedEntryError, ElsewhereError, IncompleteError, MissingError
+from wepystore.store.files import open_plain
 from wepystore.store.names import ONE, Ref
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def keeper_of(file: str | os.PathLike[str]) -> str | None:
             return None
         if os.path.islink(file):
             return None if os.path.exists(file) else keeper_of_link(os.readlink(file))
-        with open(file, "rb") as reader:
+        with open(open_plain(os.fspath(file)), "rb") as reader:
             return "git-annex" if reader.read(len(POINTER)) == POINTER else None
-    except OSError:
+    except (OSError, DamagedEntryError):
         return None
 
 

@@ -305,7 +305,7 @@ def _walkers_of(side: Side) -> _Walkers:
     walkers = walkers if isinstance(walkers, dict) else {}
     weights = walkers.get("weights")
     numbers = [float(w) for w in weights if _is_number(w)] if isinstance(weights, list) else []
-    groups = walkers.get("groups")
+    groups = walkers.get("groups", [walkers])
     groups = [g for g in groups if isinstance(g, dict)] if isinstance(groups, list) else []
     fields = {}
     digests: list[str] = []
@@ -352,4 +352,5 @@ def _digests(refs: dict[str, Any], side: Side) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Greater whole numbers than any double are no weights; they cannot even be made one.
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)

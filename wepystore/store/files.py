@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from wepystore.store.errors import DamagedEntryError, LinkedDirectoryError
 
@@ -19,7 +18,7 @@ MAX_MANIFEST = 1 << 30
 MAX_REF = 1 << 12
 
 
-def open_plain(path: Path | str) -> int:
+def open_plain(path: str | os.PathLike[str]) -> int:
     """A descriptor for reading a plain file, or a link to one. DamagedEntryError otherwise; the
     errors of open for what is not there or not readable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -29,7 +28,9 @@ def open_plain(path: Path | str) -> int:
     raise DamagedEntryError(file=path, why="it is not a file")
 
 
-def read_plain(path: Path | str, limit: int | None = None, size: int | None = None) -> bytes:
+def read_plain(
+    path: str | os.PathLike[str], limit: int | None = None, size: int | None = None
+) -> bytes:
     """The bytes of a plain file. DamagedEntryError before it is read, if it has more than `limit`
     bytes, or not `size` bytes."""
     with open(open_plain(path), "rb") as file:
@@ -41,7 +42,7 @@ def read_plain(path: Path | str, limit: int | None = None, size: int | None = No
         return file.read()
 
 
-def check_real(*directories: Path) -> None:
+def check_real(*directories: str | os.PathLike[str]) -> None:
     """Raise LinkedDirectoryError if one of them is a symbolic link: it may lead anywhere."""
     for directory in directories:
         if os.path.islink(directory):

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical, carriers, graph, report, scan
-from wepystore.store.errors import BadJSONError, NewerFormatError
+from wepystore.store import canonical, carriers, files, graph, listing, report, scan
+from wepystore.store.errors import BadJSONError, DamagedEntryError, NewerFormatError
+from wepystore.store.listing import Listing
 from wepystore.store.names import KINDS, MARK, ONE, Ref, is_tag
 from wepystore.store.repair import Repaired, repair
 from wepystore.store.report import Need, Note, Problem, Report
-from wepystore.store.scan import Listing, Scan
+from wepystore.store.scan import Scan, Work
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
 __all__ = ["Need", "Note", "Problem", "Repaired", "Report", "check", "repair"]
@@ -93,13 +94,13 @@ class _Checker:
         self._mark()
         # What names before what is named (see graph.NAMING).
         for kind in (*graph.NAMING, "objects"):
-            self.listings[kind] = scan.list_kind(self.root, kind)
-        for kind in graph.NAMING:
-            self._manifests(kind)
-        self._expect()
-        self.scans["objects"] = scan.scan(
-            self.listings["objects"], sha256=self.sha256, read=self.read, progress=self._step
-        )
+            self.listings[kind] = listing.list_kind(self.root, kind)
+        with Work(self.listings["objects"], self.sha256, self.read) as work:
+            for kind in graph.NAMING:
+                self._manifests(kind)
+            self._expect()
+            found = scan.scan(work, size_of=self._size_of, progress=self._step)
+            self.scans["objects"] = found
         self._faults()
         self._compare()
         self._refs()
@@ -117,8 +118,8 @@ class _Checker:
     def present(self, kind: str) -> set[str]:
         """All hashes of a kind that have a file, or something else of that name."""
         if kind not in self._present:
-            listing = self.listings[kind]
-            self._present[kind] = {*listing, *listing.no_files}
+            names = self.listings[kind]
+            self._present[kind] = {*names, *names.no_files}
         return self._present[kind]
 
     def _step(self, files: int) -> None:
@@ -133,10 +134,10 @@ class _Checker:
             self.problems.append(Problem(what, "store", MARK, MARK, why))
 
     def _manifests(self, kind: str) -> None:
-        listing = self.listings[kind]
+        names = self.listings[kind]
 
         def keep(md5: str, data: bytes) -> None:
-            path = listing.path(md5)
+            path = names.path(md5)
             try:
                 parts, number = graph.parse(kind, md5, data, path)
             except BadJSONError as error:
@@ -149,7 +150,8 @@ class _Checker:
                 self.notes.append(Note(report.NEWER, path, why))
             self.graph.parts[kind, md5] = parts
 
-        self.scans[kind] = scan.scan(listing, sha256=self.sha256, keep=keep, progress=self._step)
+        with Work(names, self.sha256) as work:
+            self.scans[kind] = scan.scan(work, keep=keep, progress=self._step)
 
     def _expect(self) -> None:
         for name, parts in self.graph.parts.items():
@@ -157,6 +159,10 @@ class _Checker:
                 first = self.expected[kind].setdefault(ref.md5, (ref, name))
                 if first[0] != ref:
                     self.disagreeing.append((kind, ref, name))
+
+    def _size_of(self, md5: str) -> int | None:
+        ref = self._ref_of("objects", md5)
+        return ref.size if ref is not None else None
 
     def _ref_of(self, kind: str, md5: str) -> Ref | None:
         """What manifests agree on."""
@@ -168,7 +174,7 @@ class _Checker:
     def _faults(self) -> None:
         holders = self._names_by_content()
         for kind in KINDS:
-            listing = self.listings[kind]
+            names = self.listings[kind]
             for md5, fault in sorted(self.scans[kind].faults.items()):
                 self.graph.faults[kind, md5] = fault.why
                 absent = fault.what == report.MISSING and kind == "objects"
@@ -178,7 +184,7 @@ class _Checker:
                 if fault.found in holders:
                     why += f", the content of {holders[fault.found]}"
                 ref = self._ref_of(kind, md5)
-                path = listing.path(md5)
+                path = names.path(md5)
                 self.problems.append(Problem(fault.what, kind, md5, path, why, ref=ref))
 
     def _names_by_content(self) -> dict[str | None, str]:
@@ -284,14 +290,14 @@ class _Checker:
             if name not in DIRECTORIES and name not in _USUAL:
                 self.notes.append(Note(report.FOREIGN, name, "no part of a store has such a name"))
         for kind in KINDS:
-            listing = self.listings[kind]
-            for path in listing.link_directories:
+            names = self.listings[kind]
+            for path in names.link_directories:
                 target = os.path.realpath(os.path.join(self.root, path))
                 why = f"a link out of the store, to {target}: a copy of the store lacks it"
                 self.problems.append(Problem(report.LINK, "store", path, path, why))
-            for odd in listing.odd:
+            for odd in names.odd:
                 if odd.md5 is not None and not self._is_there(kind, odd.md5):
-                    why = f"it belongs to {listing.path(odd.md5)}"
+                    why = f"it belongs to {names.path(odd.md5)}"
                     problem = Problem(report.MISPLACED, kind, odd.md5, odd.path, why)
                     self.problems.append(problem)
                 else:
@@ -351,11 +357,13 @@ def mark_fault(store: Store) -> str | None:
     if keeper is not None:
         return carriers.brings(file, keeper)
     try:
-        data = file.read_bytes()
+        data = files.read_plain(file, files.MAX_REF)
     except FileNotFoundError:
         return "it is not there, so that no program takes this directory for a store"
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
+    except DamagedEntryError as error:
+        return str(error.fields["why"])
     try:
         value = canonical.load_object(data, MARK)
     except BadJSONError as error:

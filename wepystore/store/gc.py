@@ -24,8 +24,11 @@ before that looks for what to remove.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,7 +37,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import graph, publish
+from wepystore.store import files, graph, publish
 from wepystore.store.names import KINDS, is_hash
 from wepystore.store.store import Store
 
@@ -149,8 +152,14 @@ def plan(
         name = path.removeprefix("tmp/")
         if name.startswith(_ASIDE):
             items.append(Item("tmp", name, path, facts.st_size, "of an interrupted gc"))
-        elif _age_mark(facts) < before and not _writer(name).alive:
-            items.append(Item("tmp", name, path, facts.st_size, "an unfinished write"))
+            continue
+        newest, size = _age_mark(facts), facts.st_size
+        why, busy = "an unfinished write", _writer(name).alive
+        if stat.S_ISDIR(facts.st_mode):
+            newest, size = _inside(store.path / path)
+            why, busy = "an unfinished transfer", _is_taken(store.path / path)
+        if newest < before and not busy:
+            items.append(Item("tmp", name, path, size, why))
         else:
             young += 1
     items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
@@ -247,6 +256,18 @@ def _tmp_files(store: Store) -> list[str]:
         return []
 
 
+def _inside(folder: Path) -> tuple[float, int]:
+    """When something in a folder was last changed, and the bytes in it."""
+    newest, size = 0.0, 0
+    for directory, _, names in os.walk(folder):
+        for name in (".", *names):
+            facts = _facts(Path(directory, name))
+            if facts is not None:
+                newest = max(newest, _age_mark(facts))
+                size += facts.st_size if name != "." else 0
+    return newest, size
+
+
 # ---- is somebody writing?
 
 
@@ -280,8 +301,24 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+def _is_taken(folder: Path) -> bool:
+    """Whether somebody holds the lock of a folder in tmp/ for what comes from elsewhere."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _check_quiet(store: Store) -> None:
-    """BusyError if a file in tmp/ is of a living process here, or of another host and fresh."""
+    """BusyError if a file in tmp/ is of a living process here, or of another host and fresh, or
+    a folder is in use."""
     now = time.time()
     for path in _tmp_files(store):
         name = path.removeprefix("tmp/")
@@ -290,6 +327,10 @@ def _check_quiet(store: Store) -> None:
         facts = _facts(store.path / path)
         writer = _writer(name)
         if facts is None or (writer.pid == os.getpid() and writer.host == _host()):
+            continue
+        if stat.S_ISDIR(facts.st_mode):
+            if _is_taken(store.path / path):
+                raise BusyError(path=store.path, why=f"a transfer to {path} goes on")
             continue
         if writer.alive:
             raise BusyError(path=store.path, why=f"process {writer.pid} has {path} open")
@@ -306,11 +347,19 @@ def _check_quiet(store: Store) -> None:
 def _take(store: Store, item: Item, before: float) -> Path | None:
     """Rename a file away from its name; None if it is not what was planned any more."""
     file = store.path / item.path
+    if item.kind != "tmp":
+        # Nothing is removed through a directory that is a link: it may lead anywhere.
+        files.check_real(file.parent.parent, file.parent)
     facts = _facts(file)
     if facts is None or (item.kind != "tmp" and facts.st_mtime >= before):
         return None
     if item.kind == "tmp":
-        file.unlink(missing_ok=True)
+        if stat.S_ISDIR(facts.st_mode):
+            if _is_taken(file):
+                return None
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink(missing_ok=True)
         return file
     stamp = facts.st_mtime_ns
     moved = store.path / "tmp" / f"{_ASIDE}{item.kind}-{item.name}-{stamp}-{os.urandom(4).hex()}"
@@ -371,10 +420,11 @@ def _lock(store: Store) -> Iterator[None]:
     """The file gc.lock, whole from its first moment; one of a dead process here is taken over."""
     lock = store.path / LOCK
     mine = {"host": _host(), "pid": os.getpid(), "since": int(time.time())}
+    files.check_real(store.path / "tmp")
     publish.make_directory(store.path / "tmp")
     draft = publish.unfinished_path(store.path / "tmp")
-    draft.write_text(json.dumps(mine) + "\n")
     try:
+        draft.write_text(json.dumps(mine) + "\n")
         try:
             publish.move(draft, lock, replace=False)
         except FileExistsError:
@@ -383,6 +433,9 @@ def _lock(store: Store) -> Iterator[None]:
                 publish.move(draft, lock, replace=False)
             except FileExistsError:
                 raise LockedError(path=store.path, owner="just begun", lock=lock) from None
+    except OSError as error:
+        publish.name(error, lock)
+        raise
     finally:
         draft.unlink(missing_ok=True)
     try:

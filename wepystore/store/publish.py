@@ -3,6 +3,7 @@
     Writing            a file under tmp/, hashed while it is written
     sync()             its bytes are on the disk
     place()            it has its final name, or what already had that name is as good
+    place_renamed()    the same in one step, where the system has it
     sync_directory()   the name is on the disk
 
 Each function closes one race or one kind of crash; the order in which they are called for
@@ -13,21 +14,25 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
+import stat as stat_bits
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wepystore.store import files
+from wepystore.store import carriers, files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
 
 # Bytes-like (bytes, bytearray, memoryview, mmap, a numpy array), or a list or tuple of such to be
 # concatenated. The buffer protocol has no type before Python 3.12.
 Data = Any
+# Gives a file a name that is new, or raises FileExistsError.
+Rename = Callable[[str, str], None]
 
 # From here on it pays to hash in two threads while a third one writes.
 LARGE = 1 << 20
@@ -42,6 +47,10 @@ _NO_LINK = frozenset(
 # What is put again gets a new time stamp if it is older than this; much less than any sensible
 # grace period of gc.
 _OLD_S = 600.0
+# The kernel takes the umask (or the directory's default ACL) off the mode 0666 of a new file.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+# Where renameat2 knows no "unless the name exists".
+_NO_RENAME_TO_NEW = _NO_LINK | {errno.EINVAL}
 _NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
 
 
@@ -86,24 +95,27 @@ def size_of(views: Sequence[memoryview]) -> int:
 
 def hash_of(views: Sequence[memoryview]) -> Ref:
     """MD5, SHA-256 and size of the concatenated views."""
-    return Ref(_hash("md5", views), _hash("sha256", views), size_of(views))
+    return Ref(_hash(hashlib.md5, views), _hash(hashlib.sha256, views), size_of(views))
 
 
-def _hash(algorithm: str, views: Sequence[memoryview]) -> str:
+def _hash(algorithm: Any, views: Sequence[memoryview]) -> str:
     # Not for security: FIPS builds of OpenSSL refuse md5 otherwise.
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+    digest = algorithm(usedforsecurity=False)
     for view in views:
         digest.update(view)
-    return digest.hexdigest()
+    name: str = digest.hexdigest()
+    return name
 
 
 class Unfinished:
     """A file under tmp/ that waits for its name; `path` is None when it has turned out not to
-    be needed, because the final name is there already and holds the same bytes."""
+    be needed, because the final name is there already and holds the same bytes. `synced` is
+    None when somebody else sees to it that the bytes are on the disk."""
 
+    # Paths as text: a hundred thousand of these are made, and Path costs more than a link.
     __slots__ = ("final", "path", "ref", "synced")
 
-    def __init__(self, final: Path, path: Path | None, ref: Ref, synced: Future[None]) -> None:
+    def __init__(self, final: str, path: str | None, ref: Ref, synced: Future[None] | None) -> None:
         self.final = final
         self.path = path
         self.ref = ref
@@ -112,7 +124,8 @@ class Unfinished:
     def discard(self) -> None:
         """Remove the file under tmp/, if it is still there."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
             self.path = None
 
 
@@ -120,6 +133,25 @@ def unfinished_path(tmp: Path) -> Path:
     """A name under tmp/ that no other process on any host uses."""
     host = "".join(c for c in os.uname().nodename if c.isalnum() or c in "-.")
     return tmp / f"{host}-{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def unfinished_paths(tmp: Path) -> Iterator[str]:
+    """Any number of such names: they count up from a random one."""
+    prefix, _, first = str(unfinished_path(tmp)).rpartition("-")
+    for number in itertools.count(int(first, 16)):
+        yield f"{prefix}-{number & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+def write_small(path: str, views: Sequence[memoryview]) -> None:
+    """A new file under tmp/ with these bytes; whoever calls it sees to the rest."""
+    descriptor = os.open(path, _NEW, 0o666)
+    try:
+        _write_all(descriptor, views)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 class Writing:
@@ -130,23 +162,21 @@ class Writing:
     with the hashing of this file and the next ones.
     """
 
-    def __init__(self, tmp: Path, views: Sequence[memoryview], workers: Workers) -> None:
-        self.path = unfinished_path(tmp)
+    def __init__(
+        self, path: str, views: Sequence[memoryview], workers: Workers, ref: Ref | None = None
+    ) -> None:
+        self.path = path
         self._size = size_of(views)
-        # The kernel takes the umask (or the directory's default ACL) off this mode.
-        mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(self.path, mode, 0o666)
-        if self._size < LARGE:
-            self._ref: Ref | None = hash_of(views)
-        else:
-            self._ref = None
-            self._md5 = workers.compute.submit(_hash, "md5", views)
-            self._sha256 = workers.compute.submit(_hash, "sha256", views)
+        descriptor = os.open(path, _NEW, 0o666)
+        self._ref = ref
+        if ref is None:
+            self._md5 = workers.compute.submit(_hash, hashlib.md5, views)
+            self._sha256 = workers.compute.submit(_hash, hashlib.sha256, views)
         try:
             _write_all(descriptor, views)
         except BaseException:
             os.close(descriptor)
-            self.path.unlink(missing_ok=True)
+            os.unlink(path)
             raise
         self.synced: Future[None] = workers.disk.submit(sync, descriptor)
 
@@ -176,7 +206,14 @@ def sync(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def sync_existing(path: Path) -> None:
+def name(error: OSError, path: str | os.PathLike[str]) -> None:
+    """Say where an error of the disk has happened, if it does not: write and fsync only know a
+    number of an open file."""
+    if error.filename is None and error.errno is not None:
+        error.filename = os.fspath(path)
+
+
+def sync_existing(path: str | Path) -> None:
     """The same for a file that was there before: nobody knows whether its writer did it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     sync(descriptor)
@@ -189,6 +226,7 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY_SYNC:
+            name(error, path)
             raise
     finally:
         os.close(descriptor)
@@ -222,6 +260,16 @@ def move(source: Path, final: Path, replace: bool) -> None:
     os.replace(source, final)
 
 
+def link_or_copy(source: Path, aside: Path) -> None:
+    """A second name for a small file; a copy where there are no hard links."""
+    try:
+        os.link(source, aside, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        aside.write_bytes(files.read_plain(source, files.MAX_REF))
+
+
 def place(unfinished: Unfinished, quarantine: Path) -> bool:
     """Give a file its final name; True if the name is new, False if it was there, whole.
 
@@ -229,15 +277,14 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     inode that somebody reads over NFS is ever replaced. A name that exists is compared, not
     trusted. Raises MD5CollisionError (S3).
     """
-    tmp, final = unfinished.path, unfinished.final
-    if tmp is None:
+    if unfinished.path is None:
         # It was compared when it was put; all that is left is that it must not have gone since.
-        sync_existing(final)
-        touch(final)
+        sync_existing(unfinished.final)
+        touch(unfinished.final)
         return False
     new = False
     try:
-        os.link(tmp, final)
+        os.link(Path(unfinished.path), Path(unfinished.final))
         new = True
     except FileExistsError:
         _settle(unfinished, quarantine)
@@ -247,6 +294,24 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
         new = _rename(unfinished, quarantine)
     unfinished.discard()
     return new
+
+
+def place_renamed(unfinished: Unfinished, quarantine: Path, rename: Rename) -> bool:
+    """As `place`, by a rename that fails where the name exists: one step in place of two."""
+    if unfinished.path is None:
+        return place(unfinished, quarantine)
+    try:
+        rename(unfinished.path, unfinished.final)
+    except FileExistsError:
+        _settle(unfinished, quarantine)
+        unfinished.discard()
+        return False
+    except OSError as error:
+        if error.errno not in _NO_RENAME_TO_NEW:
+            raise
+        return place(unfinished, quarantine)
+    unfinished.path = None
+    return True
 
 
 def _rename(unfinished: Unfinished, quarantine: Path) -> bool:
@@ -262,8 +327,8 @@ def _rename(unfinished: Unfinished, quarantine: Path) -> bool:
 
 def _settle(unfinished: Unfinished, quarantine: Path) -> None:
     """The name exists: right bytes are left alone, wrong ones go to quarantine/ (S2)."""
-    tmp, final, ref = unfinished.path, unfinished.final, unfinished.ref
-    assert tmp is not None
+    assert unfinished.path is not None
+    tmp, final, ref = Path(unfinished.path), Path(unfinished.final), unfinished.ref
     while True:
         try:
             there = files.open_plain(final)
@@ -273,15 +338,19 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
             return
         try:
             stat = os.fstat(there)
-            if _is(stat, tmp):
-                return
-            found = hash_descriptor(there)
+            same = _is(stat, tmp)
+            found = ref if same else hash_descriptor(there)
             if found == ref:
-                os.fsync(there)
+                if not same:
+                    os.fsync(there)
                 try:
                     touch(final)
                 except FileNotFoundError:
                     continue
+                return
+            if os.pread(there, len(carriers.POINTER), 0) == carriers.POINTER:
+                # git-annex has the content elsewhere: there is nothing to be kept.
+                os.replace(tmp, final)
                 return
         finally:
             os.close(there)
@@ -321,25 +390,32 @@ def hash_descriptor(descriptor: int) -> Ref:
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256(usedforsecurity=False)
     size = 0
-    while chunk := os.pread(descriptor, _CHUNK, size):
+    # Room for a megabyte would cost more than all the rest of reading a small file.
+    room = min(_CHUNK, os.fstat(descriptor).st_size + 1)
+    while chunk := os.pread(descriptor, room, size):
         md5.update(chunk)
         sha256.update(chunk)
         size += len(chunk)
     return Ref(md5.hexdigest(), sha256.hexdigest(), size)
 
 
-def same_bytes(path: Path, views: Sequence[memoryview]) -> bool:
+def same_bytes(path: str, views: Sequence[memoryview]) -> bool:
     """Whether a file holds just these bytes (small ones: it is read as a whole)."""
     try:
-        if files.read_plain(path, size=size_of(views)) != b"".join(views):
-            return False
-        touch(path)
+        descriptor = files.open_plain(path)
     except (FileNotFoundError, NotADirectoryError, DamagedEntryError):
+        return False
+    with open(descriptor, "rb", buffering=0) as file:
+        if file.read(size_of(views) + 1) != b"".join(views):
+            return False
+    try:
+        touch(path)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 
 
-def touch(path: Path) -> None:
+def touch(path: str | Path) -> None:
     """Make an old file new: it is about to be named, and gc is to see that (docs/design/0012).
 
     FileNotFoundError tells that gc was faster, and that it has to be written anew.
@@ -350,22 +426,23 @@ def touch(path: Path) -> None:
             os.utime(path)
 
 
-def bring(
-    tmp: Path, source: Path, ref: Ref | None, md5: str, readers: int
-) -> tuple[Path, Ref, int, bool]:
-    """A file of another store under tmp/: as a hard link if that can be, else as a copy.
+def bring(path: str, source: str, ref: Ref | None, md5: str, readers: int) -> tuple[Ref, int, bool]:
+    """A file of another store at a path under tmp/: as a hard link if that can be, else a copy.
 
     What is verified is the very inode that gets the name, before it gets it: a damaged source
     is never linked in. A source that is readable by fewer than `readers` (mode bits) is copied,
-    lest a private file ends up in a shared store. Returns path, Ref, the open descriptor to
-    sync, and whether it is a link. DamagedEntryError names the source.
+    lest a private file ends up in a shared store. Returns Ref, the open descriptor to sync, and
+    whether it is a link. DamagedEntryError names the source.
     """
-    path = unfinished_path(tmp)
-    linked = os.stat(source).st_mode & readers == readers
+    origin, facts = source, os.lstat(source)
+    if stat_bits.S_ISLNK(facts.st_mode):
+        # What a link of git-annex points at, not the link.
+        origin = os.path.realpath(source)
+        facts = os.stat(origin)
+    linked = facts.st_mode & readers == readers
     try:
         if linked:
-            # What a link of git-annex points at, not the link.
-            os.link(os.path.realpath(source), path)
+            os.link(origin, path)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -382,19 +459,22 @@ def bring(
     except BaseException:
         if descriptor >= 0:
             os.close(descriptor)
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         raise
-    return path, found, descriptor, linked
+    return found, descriptor, linked
 
 
-def _copy(source: Path, path: Path) -> tuple[Ref, int]:
+def _copy(source: str, path: str) -> tuple[Ref, int]:
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256(usedforsecurity=False)
     size = 0
-    with open(files.open_plain(source), "rb", buffering=0) as reader:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    reader = files.open_plain(source)
+    try:
+        room = min(_CHUNK, os.fstat(reader).st_size + 1)
+        descriptor = os.open(path, _NEW, 0o666)
         try:
-            while chunk := reader.read(_CHUNK):
+            while chunk := os.read(reader, room):
                 md5.update(chunk)
                 sha256.update(chunk)
                 _write_all(descriptor, [memoryview(chunk)])
@@ -402,6 +482,8 @@ def _copy(source: Path, path: Path) -> tuple[Ref, int]:
         except BaseException:
             os.close(descriptor)
             raise
+    finally:
+        os.close(reader)
     return Ref(md5.hexdigest(), sha256.hexdigest(), size), descriptor
 
 

@@ -45,7 +45,7 @@ class Name(NamedTuple):
     name: str | None
 
     def __str__(self) -> str:
-        return f"{self.module or '?'}.{self.name or '?'}"
+        return ".".join("?" if part is None else part for part in self)
 
     @property
     def suspicious(self) -> bool:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, legacy
@@ -21,10 +22,20 @@ from wepystore.store.names import KINDS, ONE, Ref, references
 from wepystore.store.runs import Run, run_of
 from wepystore.store.store import DEFAULTS, Store
 
+if TYPE_CHECKING:
+    from wepystore.store.batch import Batch
+
 Name = tuple[str, str]  # (kind, md5)
 
 # What becomes durable at a time: bounds the unfinished files of an interrupted reconcile.
-_CHUNK_FILES = 512
+_CHUNK_FILES = 8192
+_CHUNK_BYTES = 4 << 30
+# What is verified between two calls of `progress`.
+_STEP_FILES = 64
+_STEP_BYTES = 256 << 20
+# With more entries than this, those that the target has too are not read where that could bring
+# nothing (see Plan.unread).
+MANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,10 @@ class Plan:
     refs: tuple[tuple[str, str], ...]
     conflicts: tuple[Conflict, ...]
     left: tuple[Left, ...]
+    unread: int = 0
+    """Of more than MANY entries, so many that the target has too, with the same sizes, while no
+    source has any file beyond what the others need. Whether they are complete was not looked at:
+    if not, no source has what they lack."""
 
     @property
     def size(self) -> int:
@@ -123,7 +138,7 @@ def plan(
         here, path = target, target.path
     else:
         path = Path(target)
-        creates = not path.exists() or (path.is_dir() and not os.listdir(path))
+        creates = Store.can_create(path)
         here = None if creates else Store.open(path)
     return _Planner(here, path, sources).plan(creates, only)
 
@@ -141,17 +156,20 @@ class _Planner:
         self.left: list[Left] = []
 
     def plan(self, creates: bool, only: Collection[Name] | None) -> Plan:
+        found: dict[Name, list[Store]] = {}
         for kind in ("configs", "snapshots", "runs"):
-            found: dict[str, list[Store]] = {}
             for source in self.sources:
                 for md5 in source.list(kind):
-                    if only is not None and (kind, md5) not in only:
-                        continue
-                    found.setdefault(md5, []).append(source)
-            for md5 in sorted(found):
-                why = self._entry(kind, md5)
-                if isinstance(why, str):
-                    self.left.append(Left(kind, md5, found[md5][0].path, why))
+                    if only is None or (kind, md5) in only:
+                        found.setdefault((kind, md5), []).append(source)
+        names = sorted(found, key=lambda name: (KINDS.index(name[0]), name[1]))
+        unread = 0
+        if only is None and len(names) > MANY and self.target is not None:
+            alike = {name for name in names if self._is_alike(name, found[name])}
+            self._read([name for name in names if name not in alike], found)
+            if self._is_all():
+                names, unread = [], len(alike)
+        self._read(names, found)
         wanted = {name for entry in self.entries.values() for name in entry.needs}
         copies = sorted(
             (copy for name, copy in self.copies.items() if name in wanted),
@@ -162,10 +180,34 @@ class _Planner:
             self.path,
             creates,
             tuple(copies),
-            tuple(self.entries.values()),
+            tuple(sorted(self.entries.values(), key=lambda entry: KINDS.index(entry.kind))),
             tuple(refs.items()),
             tuple(conflicts),
             tuple(self.left),
+            unread,
+        )
+
+    def _read(self, names: Sequence[Name], found: dict[Name, list[Store]]) -> None:
+        for kind, md5 in names:
+            if (kind, md5) in self.needs:
+                continue
+            why = self._entry(kind, md5)
+            if isinstance(why, str):
+                self.left.append(Left(kind, md5, found[kind, md5][0].path, why))
+
+    def _is_alike(self, name: Name, holders: Sequence[Store]) -> bool:
+        """Whether the target has a file of the size that all these stores have."""
+        assert self.target is not None
+        size = self.target.size(*name)
+        return size is not None and all(store.size(*name) == size for store in holders)
+
+    def _is_all(self) -> bool:
+        """Whether the target has, or gets for the entries found so far, all objects there are."""
+        coming = {name for entry in self.entries.values() for name in entry.needs}
+        return all(
+            ("objects", md5) in coming or self._is_alike(("objects", md5), [source])
+            for source in self.sources
+            for md5 in source.list("objects")
         )
 
     def _entry(self, kind: str, md5: str) -> frozenset[Name] | str | None:
@@ -177,7 +219,7 @@ class _Planner:
         self.needs[name] = "it names itself"
         result: frozenset[Name] | str | None = self._look(kind, md5)
         if isinstance(result, str) and not any(
-            os.path.lexists(store.file(kind, md5)) for store in self._stores()
+            os.path.lexists(store.locate(kind, md5)) for store in self._stores()
         ):
             result = None
         self.needs[name] = result
@@ -186,7 +228,7 @@ class _Planner:
     def _look(self, kind: str, md5: str) -> frozenset[Name] | str:
         why = f"{ONE[kind]} {md5} is not there"
         for store in self._stores():
-            what = str(store.file(kind, md5))
+            what = store.locate(kind, md5)
             try:
                 data = store.read(kind, md5)
                 manifest = legacy.manifest_of(kind, data, what)
@@ -361,21 +403,45 @@ class _Mover:
         self.done = self.linked = self.size = 0
 
     def bring(self, copies: Sequence[Copy]) -> None:
-        for first in range(0, len(copies), _CHUNK_FILES):
+        """All of one stage (S4)."""
+        for chunk in _pieces(copies, _CHUNK_FILES, _CHUNK_BYTES):
             with self.target.batch() as batch:
-                for copy in copies[first : first + _CHUNK_FILES]:
-                    for source in copy.sources:
-                        file = source.file(copy.kind, copy.ref.md5)
-                        try:
-                            batch.bring(copy.kind, copy.ref.md5, file, copy.ref)
-                        except (DamagedError, FileNotFoundError) as error:
-                            why = f"{file} has gone" if isinstance(error, OSError) else str(error)
-                            self.failed[copy.name] = why
-                            continue
-                        self.failed.pop(copy.name, None)
-                        self.done += 1
-                        self.size += copy.ref.size
-                        break
+                for step in _pieces(chunk, _STEP_FILES, _STEP_BYTES):
+                    self._step(batch, step)
                     if self.progress is not None:
                         self.progress(self.done + len(self.failed), self.total)
             self.linked += batch.linked
+
+    def _step(self, batch: Batch, copies: Sequence[Copy]) -> None:
+        """From the first source that has it whole, each."""
+        turn = 0
+        while copies:
+            kind = copies[0].kind
+            files = [copy.sources[turn].locate(kind, copy.ref.md5) for copy in copies]
+            pairs = [(copy.ref, file) for copy, file in zip(copies, files, strict=True)]
+            again = []
+            for copy, file, got in zip(copies, files, batch.bring_many(kind, pairs), strict=True):
+                if isinstance(got, Ref):
+                    self.failed.pop(copy.name, None)
+                    self.done += 1
+                    self.size += copy.ref.size
+                    continue
+                self.failed[copy.name] = (
+                    f"{file} has gone" if isinstance(got, OSError) else str(got)
+                )
+                if turn + 1 < len(copy.sources):
+                    again.append(copy)
+            copies = again
+            turn += 1
+
+
+def _pieces(copies: Sequence[Copy], n_files: int, n_bytes: int) -> Iterator[Sequence[Copy]]:
+    """In order, so many files or bytes at a time (at least one file)."""
+    first = size = 0
+    for place, copy in enumerate(copies):
+        if place > first and (place - first >= n_files or size + copy.ref.size > n_bytes):
+            yield copies[first:place]
+            first, size = place, 0
+        size += copy.ref.size
+    if first < len(copies):
+        yield copies[first:]

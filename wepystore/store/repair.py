@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import graph, publish, report
+from wepystore.store import files, graph, publish, report
 from wepystore.store.batch import Batch
 from wepystore.store.names import KINDS, MARK, Ref
+from wepystore.store.reconcile import Copy
 from wepystore.store.report import Problem, Report
 from wepystore.store.store import Store
 
 Name = graph.Name
+Fetch = Callable[[Sequence[Copy]], None]
 
 # What the name is taken away from when nothing better is there.
 _SET_ASIDE = frozenset(
@@ -62,20 +64,26 @@ class Repaired:
     """Bytes of that."""
 
 
-def repair(store: Store, found: Report, sources: Sequence[Store] = ()) -> Repaired:
+def repair(
+    store: Store, found: Report, sources: Sequence[Store] = (), fetch: Fetch | None = None
+) -> Repaired:
     """Do what can be done about the problems of a report.
 
     With `sources`, the right content of what is damaged or missing comes from the first of them
     that has it whole, verified, with what it needs and is not here. Without, damaged files are
     only set aside. A ref that is damaged or points nowhere is set as in the first source whose
-    ref of that name means something here.
+    ref of that name means something here. `fetch` is called, with what is needed, before files of
+    the sources are read, if these are not on this machine.
     """
-    return _Repair(store, found, sources).repair()
+    return _Repair(store, found, sources, fetch).repair()
 
 
 class _Repair:
-    def __init__(self, store: Store, found: Report, sources: Sequence[Store]) -> None:
+    def __init__(
+        self, store: Store, found: Report, sources: Sequence[Store], fetch: Fetch | None
+    ) -> None:
         self.store = store
+        self.fetch = fetch
         self.problems = found.problems
         self.sources = sources
         self.aside: list[tuple[str, str]] = []
@@ -95,16 +103,27 @@ class _Repair:
         self.needs: dict[Name, frozenset[Name] | None] = {}
 
     def repair(self) -> Repaired:
+        # Nothing is written through a directory that is a link: it may lead anywhere.
+        files.check_real(self.store.path / "tmp", self.store.path / "quarantine")
+        for p in self.problems:
+            if p.kind in KINDS:
+                file = self.store.path / p.path
+                files.check_real(*[d for d in file.parents if self.store.path in d.parents])
         quarantine = self.store.path / "quarantine"
+        before = set(os.listdir(quarantine)) if quarantine.is_dir() else set()
         changed = publish.make_directory(quarantine)
         changed |= publish.make_directory(self.store.path / "tmp")
         for directory in changed:
             publish.sync_directory(directory)
         self._mark()
         self._clear()
+        # What manifests name has to be known before it is planned what else is to come.
+        self._call({name: p.ref for name, p in self.bad.items() if name[0] != "objects"})
         for name, problem in self.bad.items():
             self._want(*name, problem.ref)
-        self._fetch()
+        self._call(self.wanted)
+        self._bring_all()
+        self._see_replaced(set(os.listdir(quarantine)) - before)
         self._set_aside()
         self._refs()
         healed = [p for p in self.problems if self._is_healed(p)]
@@ -197,7 +216,18 @@ class _Repair:
 
     # ---- fetching
 
-    def _fetch(self) -> None:
+    def _call(self, wanted: Mapping[Name, Ref | None]) -> None:
+        """Have `fetch` bring files near."""
+        copies = []
+        for (kind, md5), ref in wanted.items():
+            for source in self.sources:
+                size = source.size(kind, md5)
+                if size is not None and (ref is None or size == ref.size):
+                    copies.append(Copy(kind, ref or Ref(md5, "", size), (source,)))
+        if self.fetch is not None and copies:
+            self.fetch(copies)
+
+    def _bring_all(self) -> None:
         """In the order of S4, a chunk at a time; what needs something that failed stays out."""
         failed: set[Name] = set()
         for kind in KINDS:
@@ -221,6 +251,16 @@ class _Repair:
             return True
         return False
 
+    def _see_replaced(self, new: set[str]) -> None:
+        """Note what went to quarantine/ when a good file took its name (see publish.place)."""
+        for name in self.bad:
+            path = self.store.file(*name)
+            for aside in new:
+                if aside.startswith(f"{name[0]}-{path.name}-"):
+                    item = (str(path.relative_to(self.store.path)), f"quarantine/{aside}")
+                    if item not in self.aside:
+                        self.aside.append(item)
+
     # ---- setting aside
 
     def _set_aside(self) -> None:
@@ -236,11 +276,15 @@ class _Repair:
                 continue
             self._quarantine(p.path, f"{p.kind}-{os.path.basename(p.path)}")
 
-    def _quarantine(self, path: str, name: str) -> None:
+    def _quarantine(self, path: str, name: str, keep: bool = False) -> None:
+        """Move a file to quarantine/; with `keep` it has its own name too, until it is replaced."""
         file = self.store.path / path
         aside = f"quarantine/{name}-{os.urandom(4).hex()}"
         try:
-            os.rename(file, self.store.path / aside)
+            if keep:
+                publish.link_or_copy(file, self.store.path / aside)
+            else:
+                os.rename(file, self.store.path / aside)
         except FileNotFoundError:
             return
         publish.sync_directory(self.store.path / "quarantine")
@@ -262,7 +306,10 @@ class _Repair:
             # may come yet (S5).
             if md5 is None and holds is not None:
                 continue
-            self._quarantine(p.path, "refs-" + p.name.replace("/", "-"))
+            # Replaced in one step: were the name gone for a moment, a kill in it would leave
+            # nothing that tells the next repair that there was such a ref.
+            keep = md5 is not None and (self.store.path / p.path).is_file()
+            self._quarantine(p.path, "refs-" + p.name.replace("/", "-"), keep)
             if md5 is not None:
                 self.store.set_ref(p.name, md5)
 

@@ -2,23 +2,30 @@
 
 A small file costs four system calls and one call of hashlib, all in one thread: with more threads
 the interpreter's lock costs more than they bring (100,000 files of 1 KiB: 0.8 s with one thread,
-1.2 to 6 s with two). A large one is hashed in chunks in a thread of its own, where the lock is
-not held.
+1.2 to 6 s with two). So a second process takes its share where files are many. A large file is
+hashed in chunks in a thread of its own, where the lock is not held.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from wepystore.store import carriers, names, report
+from wepystore.store import carriers, report
+from wepystore.store.files import MAX_MANIFEST
+from wepystore.store.listing import Listing, leaves
 
+# From so many files on a second process pays.
+_MANY = 20_000
 _SMALL = 1 << 17
 _CHUNK = 1 << 20
 # Not through links: those are looked at one by one. Not waiting for a pipe that got the name.
@@ -30,99 +37,6 @@ _READABLE = 0o444
 def _ordinary(mode: int) -> int:
     """Whether it is a regular file that anyone may read."""
     return mode & _READABLE if mode & 0o170000 == 0o100000 else 0
-
-
-class Odd(NamedTuple):
-    """A name in a kind's directory that is not an entry's. `md5` is set if it looks like one."""
-
-    path: str
-    why: str
-    md5: str | None
-
-
-class Listing:
-    """The names of one kind. Paths are relative to the store."""
-
-    def __init__(self, root: str, kind: str) -> None:
-        self.root = root
-        self.kind = kind
-        # Per prefix directory: its path and (file name, md5) in the order of inodes, which is
-        # about the order on the disk.
-        self.regular: list[tuple[str, list[tuple[str, str]]]] = []
-        self.links: dict[str, str] = {}
-        self.no_files: dict[str, str] = {}
-        self.odd: list[Odd] = []
-        self.link_directories: list[str] = []
-
-    def path(self, md5: str) -> str:
-        """Where an entry belongs, relative to the store."""
-        return f"{self.kind}/{md5[:2]}/{md5}" + (".json" if self.kind == "runs" else "")
-
-    def __iter__(self) -> Iterator[str]:
-        for _, files in self.regular:
-            for _, md5 in files:
-                yield md5
-        yield from self.links
-
-    def __len__(self) -> int:
-        return sum(len(files) for _, files in self.regular) + len(self.links)
-
-
-def list_kind(root: str, kind: str) -> Listing:
-    """All names under a kind's directory. A directory that cannot be listed raises OSError."""
-    listing = Listing(root, kind)
-    suffix = ".json" if kind == "runs" else ""
-    top = os.path.join(root, kind)
-    if _leaves(top, root):
-        listing.link_directories.append(kind)
-    try:
-        found = os.scandir(top)
-    except (FileNotFoundError, NotADirectoryError):
-        return listing
-    with found:
-        directories = sorted(found, key=lambda entry: entry.name)
-    for directory in directories:
-        prefix = directory.name
-        path = f"{kind}/{prefix}"
-        if len(prefix) != 2 or not names.is_hex(prefix) or not directory.is_dir():
-            listing.odd.append(_odd(path, prefix))
-            continue
-        if directory.is_symlink() and _leaves(os.path.join(root, path), root):
-            listing.link_directories.append(path)
-        files = []
-        with os.scandir(os.path.join(root, path)) as entries:
-            for entry in entries:
-                name = entry.name
-                md5 = name.removesuffix(suffix)
-                if not (names.is_hash(md5) and md5 + suffix == name and md5.startswith(prefix)):
-                    listing.odd.append(_odd(f"{path}/{name}", name))
-                elif entry.is_file(follow_symlinks=False):
-                    files.append((entry.inode(), name, md5))
-                elif entry.is_symlink():
-                    listing.links[md5] = f"{path}/{name}"
-                else:
-                    listing.no_files[md5] = f"{path}/{name}"
-        files.sort()
-        listing.regular.append((path, [(name, md5) for _, name, md5 in files]))
-    return listing
-
-
-def _odd(path: str, name: str) -> Odd:
-    bare = name.removesuffix(".json")
-    if names.is_hash(bare):
-        return Odd(path, "an entry's name where no entry of that name belongs", bare)
-    if names.is_hash(bare.lower()):
-        return Odd(path, "a hash with capital letters", None)
-    inner = name.strip(".~").split(".")[0]
-    if names.is_hash(inner):
-        return Odd(path, "an unfinished copy, as rsync and others leave them", None)
-    return Odd(path, "no part of a store has such a name", None)
-
-
-def _leaves(path: str, root: str) -> bool:
-    """Whether a path leads out of the store through a link."""
-    real = os.path.realpath(path)
-    return not (real + "/").startswith(os.path.realpath(root) + "/")
 
 
 class Fault(NamedTuple):
@@ -152,26 +66,126 @@ def subset_of(number: int, of: int) -> Callable[[str], bool]:
     return lambda md5: int(md5[:8], 16) * of >> 32 == number - 1
 
 
+class Work:
+    """The directories of a listing, read by this process and, if there are many files, by a second
+    one, which begins at once. A directory is taken by whoever has time for it.
+
+    Use as `with Work(...) as work`, then call `scan` with it.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        sha256: bool = False,
+        read: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.listing = listing
+        self.sha256 = sha256
+        self.read = read
+        # One byte for each directory: there are at most 256, and a read takes one of them.
+        self._queue, write = os.pipe()
+        os.write(write, bytes(range(len(listing.regular))))
+        os.close(write)
+        # The process id of the second one; 0 when there is none.
+        self.helper = 0
+        self._result = -1
+        several = (os.cpu_count() or 1) > 1 and len(listing) >= _MANY
+        # A fork copies no thread, but the locks that threads hold.
+        if several and hasattr(os, "fork") and threading.active_count() == 1:
+            self._begin()
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.helper:
+            os.kill(self.helper, signal.SIGKILL)
+            self._wait()
+        os.close(self._queue)
+
+    def directories(self) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
+        """Those that nobody has taken yet, with their numbers."""
+        while number := os.read(self._queue, 1):
+            yield number[0], *self.listing.regular[number[0]]
+
+    def _begin(self) -> None:
+        self._result, write = os.pipe()
+        self.helper = os.fork()
+        if self.helper:
+            os.close(write)
+            return
+        status = 1
+        try:
+            scanner = _Scanner(self.listing, self.sha256, self.read, None)
+            taken = []
+            for number, directory, files in self.directories():
+                scanner.directory(directory, files)
+                taken.append(number)
+            found = scanner.result
+            told = (found.sizes, found.sha256, found.faults, found.files_read, found.bytes_read)
+            with open(write, "w", encoding="ascii") as file:
+                file.write(json.dumps((taken, scanner.large, *told)))
+            status = 0
+        finally:
+            # No clean-up of what belongs to the parent, no traceback: it reads the rest itself.
+            os._exit(status)
+
+    def _wait(self) -> bool:
+        pid, self.helper = self.helper, 0
+        os.close(self._result)
+        return os.waitpid(pid, 0)[1] == 0
+
+    def collect(self, scanner: _Scanner, mine: set[int]) -> int:
+        """Add what the other process has found; the number of its files. If it has failed its
+        directories are read here."""
+        if not self.helper:
+            return 0
+        told = None
+        with open(self._result, encoding="ascii", closefd=False) as file, suppress(ValueError):
+            told = json.load(file)
+        self._wait()
+        theirs = set(range(len(self.listing.regular))) - mine
+        if told is None or set(told[0]) != theirs:
+            for number in sorted(theirs):
+                scanner.directory(*self.listing.regular[number])
+        else:
+            _, large, sizes, sha256, faults, files_read, bytes_read = told
+            scanner.result.sizes.update(sizes)
+            scanner.result.sha256.update(sha256)
+            scanner.result.faults.update((md5, Fault(*fault)) for md5, fault in faults.items())
+            scanner.result.files_read += files_read
+            scanner.result.bytes_read += bytes_read
+            for md5, path, size in large:
+                scanner.later(md5, path, size)
+        return sum(len(self.listing.regular[number][1]) for number in theirs)
+
+
 def scan(
-    listing: Listing,
+    work: Work,
     *,
-    sha256: bool = False,
-    read: Callable[[str], bool] | None = None,
     keep: Callable[[str, bytes], None] | None = None,
+    size_of: Callable[[str], int | None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Scan:
-    """Hash the files of a listing; those that `read` refuses are only looked at (size, mode).
+    """Hash the files of a listing; those that the work's `read` refuses are only looked at.
 
-    `keep` gets the hash and the bytes of each file that is as it should be.
+    `keep` gets the hash and the bytes of each file that is as it should be. `size_of` tells which
+    size a large file should have, if anybody knows: one of another size is not read.
     """
-    scanner = _Scanner(listing, sha256, read, keep)
+    listing = work.listing
+    scanner = _Scanner(listing, work.sha256, work.read, keep, size_of)
     threads = min(4, os.cpu_count() or 1)
+    mine = set()
     with ThreadPoolExecutor(threads, thread_name_prefix="wepystore-fsck") as pool:
         scanner.pool = pool
-        for directory, files in listing.regular:
+        for number, directory, files in work.directories():
+            mine.add(number)
             scanner.directory(directory, files)
             if progress is not None:
                 progress(len(files))
+        count = work.collect(scanner, mine)
+        if progress is not None and count:
+            progress(count)
         for md5, path in listing.links.items():
             scanner.link(md5, path)
         scanner.finish()
@@ -187,14 +201,18 @@ class _Scanner:
         sha256: bool,
         read: Callable[[str], bool] | None,
         keep: Callable[[str, bytes], None] | None,
+        size_of: Callable[[str], int | None] | None = None,
     ) -> None:
         self.listing = listing
+        self.size_of = size_of
         self.root = listing.root
         self.sha256 = sha256
         self.read = read
         self.keep = keep
         self.result = Scan()
         self.pool: ThreadPoolExecutor | None = None
+        # (md5, path, size), without a pool only.
+        self.large: list[tuple[str, str, int]] = []
         self.waiting: list[tuple[str, Future[tuple[int, str, str]]]] = []
         self.buffer = bytearray(_SMALL + 1)
 
@@ -275,12 +293,25 @@ class _Scanner:
         if not self._is_ordinary(facts, md5):
             return
         if facts.st_size > _SMALL:
-            assert self.pool is not None
-            self.waiting.append((md5, self.pool.submit(_hash_file, path, self.sha256)))
+            self.later(md5, path, facts.st_size)
             return
         size, found, sha256 = _hash_descriptor(file, self.sha256)
         pointer = found != md5 and os.pread(file, len(carriers.POINTER), 0) == carriers.POINTER
         self._done(md5, size, found, sha256, pointer)
+
+    def later(self, md5: str, path: str, size: int) -> None:
+        """Have a large file read in another thread; a sparse one of absurd size is not read."""
+        if self.pool is None:
+            self.large.append((md5, path, size))
+            return
+        expected = self.size_of(md5) if self.size_of is not None else None
+        limit = MAX_MANIFEST if self.keep is not None else size
+        if expected not in (None, size) or size > limit:
+            should = f"{expected}" if expected is not None else f"at most {limit}"
+            why = f"it has {size} bytes and should have {should}"
+            self.result.faults[md5] = Fault(report.DAMAGED, why)
+            return
+        self.waiting.append((md5, self.pool.submit(_hash_file, path, self.sha256)))
 
     def link(self, md5: str, path: str) -> None:
         """An entry that is a symbolic link: git-annex makes such."""
@@ -289,7 +320,7 @@ class _Scanner:
             target = os.readlink(full)
         except OSError:
             return
-        if carriers.keeper_of_link(target) is None and _leaves(full, self.root):
+        if carriers.keeper_of_link(target) is None and leaves(full, self.root):
             why = f"a link out of the store, to {target}"
             self.result.faults[md5] = Fault(report.LINK, why)
             return

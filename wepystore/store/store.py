@@ -40,6 +40,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._root = os.fspath(path)
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -74,6 +75,14 @@ class Store:
         _write_file(root, root / MARK, mark)
         return cls(root)
 
+    @staticmethod
+    def can_create(path: str | os.PathLike[str]) -> bool:
+        """Whether nothing is there, or an empty directory, or what a killed `create` has left."""
+        root = Path(path)
+        if not os.path.lexists(root):
+            return True
+        return root.is_dir() and not os.path.lexists(root / MARK) and _foreign(root) is None
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
         """The store at a path. Raises NoSuchStoreError, NotAStoreError, NewerFormatError, and
@@ -107,10 +116,15 @@ class Store:
 
     def file(self, kind: str, md5: str) -> Path:
         """Where an entry is, or would be."""
+        return Path(self.locate(kind, md5))
+
+    def locate(self, kind: str, md5: str) -> str:
+        """The same as text, which is several times faster."""
         if kind not in ONE:
             raise ValueError(f"{kind!r} is no kind of entry")
         names.check_hash(md5)
-        return self.path / kind / md5[:2] / (md5 + ".json" if kind == "runs" else md5)
+        ending = ".json" if kind == "runs" else ""
+        return f"{self._root}/{kind}/{md5[:2]}/{md5}{ending}"
 
     def list(self, kind: str) -> list[str]:
         """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
@@ -146,7 +160,7 @@ class Store:
 
     def has(self, kind: str, md5: str) -> bool:
         """Whether the file is there (its bytes are not looked at)."""
-        return self.file(kind, md5).is_file()
+        return os.path.isfile(self.locate(kind, md5))
 
     def read(self, kind: str, md5: str, ref: Ref | None = None) -> bytes:
         """The bytes of an entry, verified by MD5 and, with ref, by SHA-256 and size (S10).
@@ -214,7 +228,7 @@ class Store:
     def size(self, kind: str, md5: str) -> int | None:
         """The size of an entry's file in bytes; None when it is not there."""
         try:
-            stat = os.stat(self.file(kind, md5))
+            stat = os.stat(self.locate(kind, md5))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return stat.st_size
@@ -414,7 +428,7 @@ def _foreign(root: Path) -> str | None:
     for name in sorted(os.listdir(root)):
         if name in carriers.FILES:
             continue
-        if name not in DIRECTORIES:
+        if name not in DIRECTORIES or not (root / name).is_dir():
             return name
         inside = [entry for entry in os.listdir(root / name) if (name, entry) != ("refs", "tags")]
         if name != "tmp" and inside:
@@ -435,13 +449,15 @@ def _write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> N
     files.check_real(root / "tmp", root / "refs", file.parent if file.parent != root else file)
     changed = publish.make_directory(root / "tmp") | publish.make_directory(file.parent)
     tmp = publish.unfinished_path(root / "tmp")
-    descriptor = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        os.write(descriptor, data)
-        publish.sync(descriptor)
+        publish.write_small(os.fspath(tmp), [memoryview(data)])
+        publish.sync_existing(tmp)
         publish.move(tmp, file, replace)
     except FileExistsError:
         raise StoreExistsError(path=root) from None
+    except OSError as error:
+        publish.name(error, file)
+        raise
     finally:
         tmp.unlink(missing_ok=True)
     for directory in changed | {file.parent}:

@@ -1,0 +1,293 @@
+"""Many files at once: adding, reconciling, listing, against cp, rsync and find on the same data.
+
+    python tests/benchmarks/bench_bulk.py [--rounds N] [--only WORD,…] [DIRECTORY]
+
+The data: A, 10,000 files of 4 KiB and 20 of 50 MB; B, 100,000 files of 1 KiB. Both sides of a
+ratio are measured alternately, in one run, on the file system of DIRECTORY (default: a temporary
+one), everything in the page cache; a ratio is one of medians.
+
+- `add`: files into a store in one batch, read, hashed (MD5 and SHA-256), durable; against
+  `cp -r` and `sync -f`.
+- `reconcile`: a store whose snapshots name 100 files each into one that has half of them,
+  verified and durable; against `rsync -a --ignore-existing` of the same directories, which does
+  neither, and against rsync followed by `sync -f`.
+- `linear`: time for each object of that, for 1,000, 10,000 and 100,000 objects.
+- `no-op`: a reconcile that has nothing to bring, of 100,000 objects and of 100,000 snapshots.
+- `ls`: `wepy ls snapshots` of 100,000 against `find snapshots -type f`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from wepystore.store import Store, canonical, reconcile
+from wepystore.store.names import Ref
+
+# name: small files, their size, large files, their size
+SETS = {"A": (10_000, 4096, 20, 50_000_000), "B": (100_000, 1024, 0, 0)}
+LIMITS = {"add": 1.3, "reconcile": 1.2, "ls": 3.0}
+NO_OP_LIMIT_S = 2.0
+# Time for an object among 100,000 at most so many times that among 10,000.
+LINEAR_LIMIT = 1.5
+PARTS = 100
+# So much is in memory at a time while adding.
+_SLICE_BYTES = 64 << 20
+
+
+def make_files(folder: Path, which: str, seed: int = 1) -> list[str]:
+    """The data as plain files in 256 directories; returns their paths."""
+    import numpy as np
+
+    n_small, small, n_large, large = SETS[which]
+    rng = np.random.default_rng(seed)
+    paths = []
+    for place in range(n_small + n_large):
+        inside = folder / f"{place % 256:02x}"
+        if place < 256:
+            inside.mkdir(parents=True)
+        path = f"{inside}/{place:06d}"
+        with open(path, "wb") as file:
+            file.write(rng.bytes(small if place < n_small else large))
+        paths.append(path)
+    return paths
+
+
+def slices(paths: list[str]) -> Iterator[list[bytes]]:
+    """The contents of the files, not all in memory at once."""
+    held: list[bytes] = []
+    size = 0
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        data = os.read(descriptor, os.fstat(descriptor).st_size)
+        os.close(descriptor)
+        if held and size + len(data) > _SLICE_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(data)
+        size += len(data)
+    yield held
+
+
+def add_files(store: Store, paths: list[str]) -> list[Ref]:
+    """All in one batch."""
+    refs: list[Ref] = []
+    with store.batch() as batch:
+        for held in slices(paths):
+            refs += batch.put_many("objects", held)
+    return refs
+
+
+def add_manifests(store: Store, refs: list[Ref], parts: int = PARTS) -> None:
+    """Snapshots that name so many objects each, all of them once."""
+    with store.batch() as batch:
+        for first in range(0, len(refs), parts):
+            named = [ref.to_json() for ref in refs[first : first + parts]]
+            manifest = {"type": "snapshot", "format": 1, "parts": named}
+            batch.put("snapshots", canonical.dumps(manifest))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes, from a disk that has nothing to do."""
+    os.sync()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def shell(command: str) -> None:
+    subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
+
+
+def clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def show(name: str, times: dict[str, list[float]], limits: dict[tuple[str, str], float]) -> bool:
+    """Print medians and ratios; whether all limits hold."""
+    medians = {side: statistics.median(values) for side, values in times.items()}
+    for side, values in times.items():
+        print(f"{name:24} {side:28} {medians[side]:8.2f} s   (min {min(values):.2f})")
+    good = True
+    for (ours, theirs), limit in limits.items():
+        ratio = medians[ours] / medians[theirs]
+        least = min(times[ours]) / min(times[theirs])
+        good &= ratio <= limit
+        text = f"{ratio:.2f}, of minima {least:.2f}; limit {limit:g}"
+        print(f"{name:24} {ours} / {theirs}: {text}{'' if ratio <= limit else '  MISSED'}")
+    sys.stdout.flush()
+    return good
+
+
+def bench_add(folder: Path, which: str, rounds: int) -> bool:
+    """Adding against copying."""
+    paths = make_files(folder / "files", which)
+    times: dict[str, list[float]] = {"cp -r; sync -f": [], "add": []}
+    for number in range(rounds):
+
+        def copy() -> None:
+            shell(f"cp -r {folder}/files {folder}/copy; sync -f {folder}/copy")
+
+        def add() -> None:
+            add_files(Store.create(folder / "a.orch"), paths)
+
+        works = [("cp -r; sync -f", copy), ("add", add)]
+        for side, work in works if number % 2 else works[::-1]:
+            clear(folder / "copy")
+            clear(folder / "a.orch")
+            times[side].append(seconds(work))
+    return show(f"add {which}", times, {("add", "cp -r; sync -f"): LIMITS["add"]})
+
+
+def halves(folder: Path, refs: list[Ref], parts: int = PARTS) -> None:
+    """`a.orch` is the source; `half.orch` gets every other one of its snapshots."""
+    source = Store.open(folder / "a.orch")
+    add_manifests(source, refs, parts)
+    names = source.list("snapshots")[::2]
+    chosen = [("snapshots", md5) for md5 in names]
+    reconcile.apply(reconcile.plan(folder / "half.orch", [source], only=chosen))
+    # As copies: a store that came from elsewhere shares no inode with the source.
+    shell(f"cp -r {folder}/half.orch {folder}/apart; rm -r {folder}/half.orch")
+    os.rename(folder / "apart", folder / "half.orch")
+
+
+def merge(folder: Path) -> None:
+    outcome = reconcile.apply(
+        reconcile.plan(Store.open(folder / "b.orch"), [Store.open(folder / "a.orch")])
+    )
+    assert not outcome.left
+
+
+def bench_reconcile(folder: Path, which: str, rounds: int) -> bool:
+    """Merging against rsync, with links and (into another file system's place) copies."""
+    refs = add_files(Store.create(folder / "a.orch"), make_files(folder / "files", which))
+    clear(folder / "files")
+    halves(folder, refs)
+    command = f"rsync -a --ignore-existing {folder}/a.orch/ {folder}/b.orch/"
+    works: dict[str, Callable[[], object]] = {
+        "rsync": lambda: shell(command),
+        "rsync; sync -f": lambda: shell(f"{command}; sync -f {folder}/b.orch"),
+        "reconcile": lambda: merge(folder),
+        "reconcile, copying": lambda: merge(folder),
+    }
+    times: dict[str, list[float]] = {side: [] for side in works}
+    for number in range(rounds):
+        for side in list(works) if number % 2 else list(works)[::-1]:
+            clear(folder / "b.orch")
+            shell(f"cp -r {folder}/half.orch {folder}/b.orch")
+            if side == "reconcile, copying":
+                # What fewer people may read than the target is copied, not linked.
+                os.chmod(folder / "b.orch/wepystore.json", 0o644)
+                shell(f"chmod -R go-r {folder}/a.orch/objects {folder}/a.orch/snapshots")
+            times[side].append(seconds(works[side]))
+            if side == "reconcile, copying":
+                shell(f"chmod -R go+r {folder}/a.orch/objects {folder}/a.orch/snapshots")
+    limits = {
+        ("reconcile", "rsync"): LIMITS["reconcile"],
+        ("reconcile, copying", "rsync; sync -f"): LIMITS["reconcile"],
+    }
+    return show(f"reconcile {which}", times, limits)
+
+
+def bench_linear(folder: Path, rounds: int) -> bool:
+    """Time for an object, whatever their number."""
+    each: dict[int, float] = {}
+    all_paths = make_files(folder / "files", "B")
+    for count in (1_000, 10_000, 100_000):
+        refs = add_files(Store.create(folder / "a.orch"), all_paths[:count])
+        halves(folder, refs)
+        taken = []
+        for _ in range(rounds):
+            clear(folder / "b.orch")
+            shell(f"cp -r {folder}/half.orch {folder}/b.orch")
+            taken.append(seconds(lambda: merge(folder)))
+        each[count] = statistics.median(taken) / count
+        print(f"{'linear':24} {count:7} objects: {each[count] * 1e6:6.1f} us each", flush=True)
+        for name in ("a.orch", "b.orch", "half.orch"):
+            clear(folder / name)
+    ratio = each[100_000] / each[10_000]
+    print(f"{'linear':24} 100,000 / 10,000, each: {ratio:.2f}; limit {LINEAR_LIMIT:g}")
+    return ratio <= LINEAR_LIMIT
+
+
+def small_snapshots(folder: Path) -> Store:
+    """100,000 snapshots that name one object."""
+    store = Store.create(folder / "s.orch")
+    one = store.put("objects", b"the apparatus").to_json()
+    with store.batch() as batch:
+        for number in range(100_000):
+            manifest = {"type": "snapshot", "format": 1, "number": number, "part": one}
+            batch.put("snapshots", canonical.dumps(manifest))
+    return store
+
+
+def bench_no_op(folder: Path, rounds: int) -> bool:
+    """Nothing to bring."""
+    good = True
+    refs = add_files(Store.create(folder / "a.orch"), make_files(folder / "files", "B"))
+    add_manifests(Store.open(folder / "a.orch"), refs)
+    small_snapshots(folder)
+    for name, what in (("a.orch", "objects"), ("s.orch", "snapshots")):
+        shell(f"cp -r {folder}/{name} {folder}/b-{name}")
+        target, source = Store.open(folder / f"b-{name}"), Store.open(folder / name)
+        taken = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            outcome = reconcile.apply(reconcile.plan(target, [source]))
+            taken.append(time.perf_counter() - start)
+            assert not outcome.entries and not outcome.left
+        middle = statistics.median(taken)
+        good &= middle <= NO_OP_LIMIT_S
+        text = f"{middle:.2f} s (min {min(taken):.2f}); limit {NO_OP_LIMIT_S:g} s"
+        print(f"{'no-op':24} 100,000 {what}: {text}", flush=True)
+    return good
+
+
+def bench_ls(folder: Path, rounds: int) -> bool:
+    """Listing against find."""
+    small_snapshots(folder)
+    times: dict[str, list[float]] = {"find": [], "ls": []}
+    wepy = f"{sys.executable} -m wepystore"
+    for _ in range(max(rounds, 5)):
+        times["find"].append(seconds(lambda: shell(f"find {folder}/s.orch/snapshots -type f")))
+        times["ls"].append(
+            seconds(lambda: shell(f"{wepy} ls snapshots {folder}/s.orch 2>/dev/null"))
+        )
+    return show("ls", times, {("ls", "find"): LIMITS["ls"]})
+
+
+def main() -> int:
+    """Print all figures; 1 when a limit is missed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="add,reconcile,linear,no-op,ls")
+    parser.add_argument("directory", nargs="?")
+    options = parser.parse_args()
+    works: dict[str, list[Callable[[Path], bool]]] = {
+        "add": [lambda f, w=which: bench_add(f, w, options.rounds) for which in SETS],
+        "reconcile": [lambda f, w=which: bench_reconcile(f, w, options.rounds) for which in SETS],
+        "linear": [lambda f: bench_linear(f, options.rounds)],
+        "no-op": [lambda f: bench_no_op(f, options.rounds)],
+        "ls": [lambda f: bench_ls(f, options.rounds)],
+    }
+    good = True
+    for word in options.only.split(","):
+        for work in works[word]:
+            folder = Path(tempfile.mkdtemp(dir=options.directory))
+            try:
+                good &= work(folder)
+            finally:
+                clear(folder)
+    return int(not good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

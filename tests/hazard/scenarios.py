@@ -1,0 +1,266 @@
+"""The commands that are interrupted everywhere, each with what it works on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.store.helpers import add_config, add_run, add_snapshot
+from wepystore.store import Store, bundle, canonical
+from wepystore.store.batch import FEW
+from wepystore.store.publish import unfinished_path
+
+LARGE = bytes(range(256)) * 5000  # more than 1 MiB: hashed in threads
+OLD = (1_000_000_000, 1_000_000_000)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One command and the folder it is run in.
+
+    Attributes
+    ----------
+    prepare : callable
+        Makes what is there before in an empty folder; the store is `t.orch` in it.
+    task : list of str
+        See Injector.run.
+    exact : bool
+        Whether at every moment each file is either as before or as after; else there may be more.
+    """
+
+    name: str
+    prepare: Callable[[Path], None]
+    task: tuple[str, ...]
+    exact: bool = True
+
+
+def add_large_snapshot(store: Store, label: str) -> str:
+    """Small parts, and one that is large."""
+    with store.batch() as batch:
+        refs = batch.put_many("objects", [LARGE + label.encode(), label.encode() * 9, b"shared"])
+        manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json() for ref in refs]}
+        return batch.put("snapshots", canonical.dumps(manifest)).md5
+
+
+def make_old(root: Path) -> None:
+    """As if all of it had been written long ago, so that putting it again touches it."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            os.utime(path, OLD)
+
+
+def _for_add(folder: Path) -> None:
+    source = Store.create(folder / "s.orch")
+    bundle.write(source, "snapshots", add_large_snapshot(source, "new"), folder / "new.snap")
+    target = Store.create(folder / "t.orch")
+    add_large_snapshot(target, "there")
+    make_old(target.path)
+
+
+def _for_add_over_damage(folder: Path) -> None:
+    _for_add(folder)
+    target = Store(folder / "t.orch")
+    _, _, entries = bundle.read(folder / "new.snap")
+    for kind, md5 in entries:
+        file = target.file(kind, md5)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"cut short")
+
+
+def _source(folder: Path) -> Store:
+    source = Store.create(folder / "s.orch")
+    start, end = add_snapshot(source, "a"), add_large_snapshot(source, "b")
+    config = add_config(source, "c")
+    add_run(source, start, end, config)
+    source.set_ref("default-snapshot", start)
+    source.set_ref("default-config", config)
+    source.set_ref("tags/end", end)
+    return source
+
+
+def _for_reconcile(folder: Path) -> None:
+    _source(folder)
+    target = Store.create(folder / "t.orch")
+    add_snapshot(target, "a")
+    target.set_ref("tags/own", add_snapshot(target, "own"))
+    make_old(target.path)
+
+
+def _for_bulk(folder: Path) -> None:
+    # So many files at a time are made durable in another way.
+    add_snapshot(_source(folder), "many", FEW + 10)
+    Store.create(folder / "t.orch")
+
+
+def _for_copying(folder: Path) -> None:
+    # What fewer people may read than the target is copied, and not linked.
+    _for_reconcile(folder)
+    for path in (folder / "s.orch").glob("*/??/*"):
+        path.chmod(0o600)
+
+
+def _for_tag(folder: Path) -> None:
+    target = Store.create(folder / "t.orch")
+    target.set_ref("tags/old", add_snapshot(target, "a"))
+    add_snapshot(target, "b")
+
+
+def _hash_of_b(folder: Path) -> str:
+    store = Store.create(folder)
+    return add_snapshot(store, "b")
+
+
+def _for_gc(folder: Path) -> None:
+    target = _source(folder)
+    os.rename(target.path, folder / "t.orch")
+    target = Store(folder / "t.orch")
+    for number in range(3):
+        target.put("objects", b"orphan %d" % number)
+    add_snapshot(target, "unnamed")
+    # No process has so large a number.
+    name = unfinished_path(target.path / "tmp").name.replace(f"-{os.getpid()}-", "-99999999-")
+    (target.path / "tmp" / name).write_bytes(b"unfinished")
+    make_old(target.path)
+
+
+def _for_repair(folder: Path) -> None:
+    good = _source(folder)
+    target = Store.create(folder / "t.orch")
+    for path in sorted(good.path.rglob("*")):
+        new = target.path / path.relative_to(good.path)
+        if path.is_file():
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(path.read_bytes())
+    flipped, cut, gone, *_ = (target.file("objects", md5) for md5 in target.list("objects"))
+    data = bytearray(flipped.read_bytes())
+    data[0] ^= 1
+    flipped.write_bytes(data)
+    cut.write_bytes(cut.read_bytes()[:3])
+    gone.unlink()
+    target.file("snapshots", target.list("snapshots")[0]).write_bytes(b"{}")
+    (target.path / "refs" / "tags" / "end").write_text("no hash\n")
+
+
+def _for_checkpoints(folder: Path) -> None:
+    from tests.systems import pair_snapshot, plain_configuration
+    from wepystore.api import prepare_store
+
+    prepare_store(folder / "t.orch", pair_snapshot(4), plain_configuration())
+
+
+def checkpoints(path: str) -> None:
+    """Four checkpoints of one run, the last of them its end; each is told when it is written."""
+    from tests.systems import pair_snapshot, pair_state
+    from wepystore.api import Walker
+    from wepystore.orchestrator.checkpoint import Checkpointer
+    from wepystore.records.run import RunRecord
+    from wepystore.store.names import EntryRef, Ref
+    from wepystore.store.publish import hash_of
+
+    store = Store.open(path)
+
+    def entry(name: str, kind: str) -> EntryRef:
+        md5 = store.ref(name)
+        assert md5 is not None
+        data = store.read(kind, md5)
+        return EntryRef(kind, Ref(md5, *hash_of([memoryview(data)])[1:]))
+
+    start, config = entry("default-snapshot", "snapshots"), entry("default-config", "configs")
+
+    def record(end: EntryRef, n_cycles: int) -> RunRecord:
+        return RunRecord(start, end, config, n_cycles, 10, 1, True)
+
+    apparatus = pair_snapshot(4).apparatus
+    checkpointer = Checkpointer(store, apparatus, record)
+    for number in range(1, 5):
+        walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]
+        try:
+            end = checkpointer.write(walkers, number, last=number == 4)
+        except OSError as error:
+            sys.stderr.write(f"wepy: error: {error}\n")
+            sys.exit(1)
+        print(end.md5, flush=True)
+
+
+def _for_init(folder: Path) -> None:
+    """Nothing is there."""
+
+
+def scenarios(folder: Path) -> list[Scenario]:
+    """All of them; `folder` is for the scratch stores that tell hashes."""
+    b = _hash_of_b(folder / "hashes.orch")
+    return [
+        Scenario("add", _for_add, ("wepy", "add", "snapshot", "t.orch", "new.snap")),
+        Scenario(
+            "add-over-damage",
+            _for_add_over_damage,
+            ("wepy", "add", "snapshot", "t.orch", "new.snap"),
+        ),
+        Scenario("reconcile", _for_reconcile, ("wepy", "reconcile", "orch", "t.orch", "s.orch")),
+        Scenario(
+            "reconcile-copying", _for_copying, ("wepy", "reconcile", "orch", "t.orch", "s.orch")
+        ),
+        Scenario("reconcile-bulk", _for_bulk, ("wepy", "reconcile", "orch", "t.orch", "s.orch")),
+        Scenario("reconcile-new", _source_only, ("wepy", "reconcile", "orch", "t.orch", "s.orch")),
+        Scenario("tag", _for_tag, ("wepy", "tag", "t.orch", "new", b)),
+        Scenario("tag-force", _for_tag, ("wepy", "tag", "--force", "t.orch", "old", b)),
+        Scenario("tag-delete", _for_tag, ("wepy", "tag", "--delete", "t.orch", "old")),
+        Scenario(
+            "gc",
+            _for_gc,
+            ("wepy", "gc", "--apply", "--grace", "0", "--unreferenced-snapshots", "t.orch"),
+        ),
+        Scenario("repair", _for_repair, ("wepy", "fsck", "--repair", "--from", "s.orch", "t.orch")),
+        Scenario(
+            "checkpoint",
+            _for_checkpoints,
+            ("tests.hazard.scenarios:checkpoints", "t.orch"),
+            exact=False,
+        ),
+        Scenario("init", _for_init, ("wepy", "init", "t.orch")),
+    ]
+
+
+def _source_only(folder: Path) -> None:
+    _source(folder)
+
+
+NAMES = [
+    "add",
+    "add-over-damage",
+    "reconcile",
+    "reconcile-copying",
+    "reconcile-bulk",
+    "reconcile-new",
+    "tag",
+    "tag-force",
+    "tag-delete",
+    "gc",
+    "repair",
+    "checkpoint",
+    "init",
+]
+# What the commands import, so that each child has it from the start.
+MODULES = [
+    "wepystore.cli.add",
+    "wepystore.cli.init",
+    "wepystore.cli.fsck",
+    "wepystore.cli.gc",
+    "wepystore.cli.merging",
+    "wepystore.cli.reconcile",
+    "wepystore.cli.tag",
+    "wepystore.cli.usage",
+    "wepystore.store.batch",
+    "wepystore.store.bundle",
+    "wepystore.store.fsck",
+    "wepystore.store.gc",
+    "wepystore.store.reconcile",
+    "wepystore.store.repair",
+    "wepystore.remotes.incoming",
+    "wepystore.remotes.address",
+    "wepystore.orchestrator.checkpoint",
+    "tests.systems",
+]

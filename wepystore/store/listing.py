@@ -1,0 +1,102 @@
+"""The names under a store's directories: entries, links, and what should not be there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from wepystore.store import names
+
+
+class Odd(NamedTuple):
+    """A name in a kind's directory that is not an entry's. `md5` is set if it looks like one."""
+
+    path: str
+    why: str
+    md5: str | None
+
+
+class Listing:
+    """The names of one kind. Paths are relative to the store."""
+
+    def __init__(self, root: str, kind: str) -> None:
+        self.root = root
+        self.kind = kind
+        # Per prefix directory: its path and (file name, md5) in the order of inodes, which is
+        # about the order on the disk.
+        self.regular: list[tuple[str, list[tuple[str, str]]]] = []
+        self.links: dict[str, str] = {}
+        self.no_files: dict[str, str] = {}
+        self.odd: list[Odd] = []
+        self.link_directories: list[str] = []
+
+    def path(self, md5: str) -> str:
+        """Where an entry belongs, relative to the store."""
+        return f"{self.kind}/{md5[:2]}/{md5}" + (".json" if self.kind == "runs" else "")
+
+    def __iter__(self) -> Iterator[str]:
+        for _, files in self.regular:
+            for _, md5 in files:
+                yield md5
+        yield from self.links
+
+    def __len__(self) -> int:
+        return sum(len(files) for _, files in self.regular) + len(self.links)
+
+
+def list_kind(root: str, kind: str) -> Listing:
+    """All names under a kind's directory. A directory that cannot be listed raises OSError."""
+    listing = Listing(root, kind)
+    suffix = ".json" if kind == "runs" else ""
+    top = os.path.join(root, kind)
+    if leaves(top, root):
+        listing.link_directories.append(kind)
+    try:
+        found = os.scandir(top)
+    except (FileNotFoundError, NotADirectoryError):
+        return listing
+    with found:
+        directories = sorted(found, key=lambda entry: entry.name)
+    for directory in directories:
+        prefix = directory.name
+        path = f"{kind}/{prefix}"
+        if len(prefix) != 2 or not names.is_hex(prefix) or not directory.is_dir():
+            listing.odd.append(_odd(path, prefix))
+            continue
+        if directory.is_symlink() and leaves(os.path.join(root, path), root):
+            listing.link_directories.append(path)
+        files = []
+        with os.scandir(os.path.join(root, path)) as entries:
+            for entry in entries:
+                name = entry.name
+                md5 = name.removesuffix(suffix)
+                if not (names.is_hash(md5) and md5 + suffix == name and md5.startswith(prefix)):
+                    listing.odd.append(_odd(f"{path}/{name}", name))
+                elif entry.is_file(follow_symlinks=False):
+                    files.append((entry.inode(), name, md5))
+                elif entry.is_symlink():
+                    listing.links[md5] = f"{path}/{name}"
+                else:
+                    listing.no_files[md5] = f"{path}/{name}"
+        files.sort()
+        listing.regular.append((path, [(name, md5) for _, name, md5 in files]))
+    return listing
+
+
+def _odd(path: str, name: str) -> Odd:
+    bare = name.removesuffix(".json")
+    if names.is_hash(bare):
+        return Odd(path, "an entry's name where no entry of that name belongs", bare)
+    if names.is_hash(bare.lower()):
+        return Odd(path, "a hash with capital letters", None)
+    inner = name.strip(".~").split(".")[0]
+    if names.is_hash(inner):
+        return Odd(path, "an unfinished copy, as rsync and others leave them", None)
+    return Odd(path, "no part of a store has such a name", None)
+
+
+def leaves(path: str, root: str) -> bool:
+    """Whether a path leads out of the store through a link."""
+    real = os.path.realpath(path)
+    return not (real + "/").startswith(os.path.realpath(root) + "/")
