@@ -429,9 +429,9 @@ class Injector:
 
         at : number, from 1, of the call that something is done to.
         act : "count" (nothing); "kill" (before the call); "torn" (the same, but the first half of
-            a write is done); "short" (half of a write is done, and it says
-            so); "fail" (with the error); "dead" (this call and all after it fail);
-            "full" (the same, but only those that need room, and the first may do half of it).
+            a write is done); "short" (half of a write is done, and it says so); "fail" (with the
+            error); "dead" (this call and all after it fail); "full" (the same, but only those
+            that need room, and the first may do half of it).
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         request = {

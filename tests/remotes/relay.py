@@ -1,28 +1,41 @@
-"""A program between rsync and ssh: passes bytes on, and stops after so many.
+"""A program between rsync and ssh: passes bytes on, counts them, and stops after so many.
 
-    relay.py BYTES FLAG SECONDS < from > to      waits SECONDS before it ends; makes the file FLAG
+    relay.py BYTES FILE SECONDS < from > to
 
-Nothing is held back: programs at both ends answer each other.
+FILE.count gets a line with the length of each piece before it is passed on. After BYTES, FILE is
+made, and the program ends SECONDS later. Nothing is held back: programs at both ends answer each
+other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import sys
 import time
 
 
-def main(limit: int, flag: str, seconds: float) -> None:
+def main(limit: int, file: str, seconds: float) -> None:
     """Pass on `limit` bytes."""
+    count = os.open(f"{file}.count", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     left = limit
     while left:
-        chunk = os.read(0, min(left, 1 << 16))
+        select.select([0], [], [])
+        try:
+            chunk = os.read(0, min(left, 1 << 16))
+        except BlockingIOError:
+            continue
         if not chunk:
             return
         left -= len(chunk)
+        os.write(count, b"%d\n" % len(chunk))
         while chunk:
-            chunk = chunk[os.write(1, chunk) :]
-    with open(flag, "w"):
+            # ssh and rsync do not block on their ends, and so neither does this one.
+            select.select([], [1], [])
+            with contextlib.suppress(BlockingIOError):
+                chunk = chunk[os.write(1, chunk) :]
+    with open(file, "w"):
         pass
     time.sleep(seconds)
 

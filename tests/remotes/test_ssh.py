@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT
+from tests.cli.test_startup import modules_of
 from tests.remotes.conftest import Chain, Sshd, Wepy
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
+from tests.systems import REPOSITORY
 from wepystore.store import Store, canonical
 
 Make = Callable[..., Chain]
@@ -69,13 +73,21 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(
     assert sorted((tmp_path / "new.orch").rglob("*")) == before
 
 
-def counting(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """From now on what crosses from there to here is appended to this file."""
-    crossed = tmp_path / "crossed"
-    script = sshd.script("count.sh", f'$SSH "$@" | tee -a "{crossed}"')
-    monkeypatch.setenv("WEPY_SSH", script)
-    crossed.write_bytes(b"")
-    return crossed
+class Crossed:
+    """Counts what crosses the wire, in one direction, from now on."""
+
+    def __init__(self, sshd: Sshd, tmp_path: Path, way: str) -> None:
+        self._file = tmp_path / f"crossed-{way}"
+        relay = f'"{sys.executable}" "{RELAY}" 1000000000000 "{self._file}" 0'
+        moved = f'$SSH "$@" | {relay}' if way == "from" else f'exec $SSH "$@" < <({relay})'
+        self.shell = sshd.script(f"count-{way}.sh", moved)
+
+    def take(self) -> int:
+        """Bytes since the last time."""
+        counts = self._file.with_name(f"{self._file.name}.count")
+        total = sum(map(int, counts.read_text().split()))
+        counts.unlink()
+        return total
 
 
 def test_only_what_is_missing_crosses(
@@ -87,12 +99,12 @@ def test_only_what_is_missing_crosses(
     address = f"127.0.0.1:{there.path}"
     assert wepy("reconcile orch new.orch", address).status == 0
     large(there, 500_000, "two")
-    crossed = counting(sshd, tmp_path, monkeypatch)
+    crossed = Crossed(sshd, tmp_path, "from")
+    monkeypatch.setenv("WEPY_SSH", crossed.shell)
     assert wepy("reconcile orch new.orch", address).status == 0
-    assert 500_000 < crossed.stat().st_size < 520_000
-    crossed.write_bytes(b"")
+    assert 500_000 < crossed.take() < 520_000
     assert wepy("reconcile orch new.orch", address).err == "Already up to date.\n"
-    assert crossed.stat().st_size < 10_000
+    assert crossed.take() < 10_000
 
 
 def breaking(sshd: Sshd, tmp_path: Path, limit: int, seconds: float, way: str) -> str:
@@ -125,9 +137,10 @@ def test_a_connection_that_breaks_is_gone_on_with(
     assert "broke off" in result.err and "same command again" in result.err
     new = Store.open(tmp_path / "new.orch")
     assert not any(contents(new).values())
-    crossed = counting(sshd, tmp_path, monkeypatch)
+    crossed = Crossed(sshd, tmp_path, "from")
+    monkeypatch.setenv("WEPY_SSH", crossed.shell)
     assert wepy("reconcile orch new.orch", address).status == 0
-    assert crossed.stat().st_size < 1_150_000, "more than the rest has crossed"
+    assert crossed.take() < 1_150_000, "more than the rest has crossed"
     assert contents(new) == contents(there)
     check(new.path)
 
@@ -161,9 +174,10 @@ def test_killed_in_the_middle(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert not any(contents(Store.open(tmp_path / "new.orch")).values())
-    crossed = counting(sshd, tmp_path, monkeypatch)
+    crossed = Crossed(sshd, tmp_path, "from")
+    monkeypatch.setenv("WEPY_SSH", crossed.shell)
     assert wepy("reconcile orch new.orch", address).status == 0
-    assert crossed.stat().st_size < 2_100_000
+    assert crossed.take() < 2_100_000
     assert contents(Store.open(tmp_path / "new.orch")) == contents(there)
     check(tmp_path / "new.orch")
 
@@ -412,10 +426,64 @@ def test_a_push_that_breaks_is_gone_on_with(
     assert result.status == 1 and "broke off" in result.err, result.err
     there = Store.open(tmp_path / "there.orch")
     assert there.list("snapshots") == []
-    sent = tmp_path / "sent"
-    monkeypatch.setenv("WEPY_SSH", sshd.script("count2.sh", f'exec $SSH "$@" < <(tee -a "{sent}")'))
+    sent = Crossed(sshd, tmp_path, "to")
+    monkeypatch.setenv("WEPY_SSH", sent.shell)
     assert wepy("push mine.orch", address).status == 0
-    assert sent.stat().st_size < 1_150_000, "more than the rest has crossed"
+    assert sent.take() < 1_150_000, "more than the rest has crossed"
     assert contents(there) == contents(mine)
     assert not list(there.path.glob("objects/*/.*")), "nothing half is left"
     check(there.path)
+
+
+# ---- what a command imports, and what it shows on a terminal
+
+
+def test_no_pickle_is_imported(
+    sshd: Sshd, make_chain: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9: reconcile from another host and from a database, and push, import no pickle."""
+    monkeypatch.setitem(ENVIRONMENT, "WEPY_SSH", sshd.shell)
+    chain = make_chain()
+    database = REPOSITORY / "fixtures" / "wepy1" / "first_job.checkpoint.orch.sqlite"
+    for line in (
+        ["reconcile", "orch", tmp_path / "new.orch", f"127.0.0.1:{chain.store.path}", database],
+        ["push", tmp_path / "new.orch", f"127.0.0.1:{tmp_path}/far.orch"],
+        ["show", tmp_path / "new.orch", "80611cb1"],
+        ["log", tmp_path / "new.orch"],
+    ):
+        modules = modules_of(tmp_path, *line)
+        assert modules.isdisjoint(("pickle", "_pickle", "dill", "pickletools")), line
+
+
+def test_a_terminal_gets_a_bar_with_bytes_and_time(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal long work shows how many bytes of how many, and the time left; in a log it
+    does not."""
+    there = Store.create(tmp_path / "there.orch")
+    large(there, 12_000_000)
+    address = f"127.0.0.1:{there.path}"
+    slow = sshd.script("slow.sh", f'$SSH "$@" | "{sys.executable}" "{RELAY}" 1000000000 x 0')
+    seen = []
+    for words in (
+        ["reconcile", "orch", "new.orch", address],
+        ["push", "there.orch", address + "2"],
+    ):
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wepystore", *words],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, "WEPY_SSH": slow, "TERM": "xterm", "COLUMNS": "120"},
+            stderr=slave,
+        )
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while chunk := os.read(master, 65536):
+                shown += chunk
+        os.close(master)
+        assert process.wait() == 0, shown.decode()
+        seen.append(shown.decode())
+    assert "fetching" in seen[0] and "verifying" in seen[0] and "sending" in seen[1]
+    for shown in seen:
+        assert "/12.0 MB" in shown and ":" in shown

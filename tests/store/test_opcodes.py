@@ -161,7 +161,7 @@ def test_what_cannot_be_followed_is_said(data: bytes, says: str) -> None:
         b"N" + b"2\x86" * 4_000_000 + b".",
         b"\x80\x04\x95" + b"\xff" * 8 + b")" * 4_000_000 + b"." * 100,
         b"]" + b"\x94" * 4_000_000 + b".",
-        b"cos\nsystem\n)R0" * 500_000 + b".",
+        b"cos\nsystem\n)R\x30" * 500_000 + b".",
         b"".join(b"c%d\nx\n0" % k for k in range(300_000)) + b".",
         b"c" + b"a" * 4_000_000 + b"\nb\n.",
         b"B\x04\0\0\0\x80\x04N.0" * 500_000,

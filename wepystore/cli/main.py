@@ -36,10 +36,10 @@ COMMANDS = {
     "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",
     "run": "Run cycles of a simulation and keep them in a job folder.",
     "reconcile": "Bring what other stores have, and this one lacks, into this one.",
+    "push": "Bring what this store has, and another lacks, into the other.",
     "status": "Show what is in a store, what is incomplete, and what nothing refers to.",
     "fsck": "Check that everything in a store is there and whole, and heal it.",
     "gc": "Remove what nothing needs from a store.",
-    "push": "Bring what this store has, and another lacks, into the other.",
 }
 
 HELP = """Weighted ensemble simulations run from a content-addressed store.

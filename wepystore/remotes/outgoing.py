@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -73,8 +74,12 @@ class Outgoing:
 
     def plan(self) -> Plan:
         """What the destination lacks, as reconcile.plan says it."""
-        assert self._there is not None
-        return reconcile.plan(self._there, [self._store])
+        there = self._there
+        assert there is not None
+        plan = reconcile.plan(there, [self._store])
+        # It would look into files of the right name and size, and those are not here.
+        lacking = (copy for copy in plan.copies if there.size(*copy.name) != copy.ref.size)
+        return replace(plan, copies=tuple(lacking))
 
     def apply(self, plan: Plan, progress: Progress | None = None) -> Outcome:
         """Send what the plan says. What is damaged here, or there, is left out with all that

@@ -36,8 +36,7 @@ class Batch:
         self._store = store
         self._tmp = store.path / "tmp"
         self._quarantine = store.path / "quarantine"
-        # Who may read the store, by what its creator's umask made of its first file.
-        self._readers = os.stat(store.path / MARK).st_mode & 0o444
+        self._readers = publish.Readers.of(store.path / MARK)
         self._workers: Workers | None = None
         self._paths = publish.unfinished_paths(self._tmp)
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
@@ -97,7 +96,9 @@ class Batch:
                 if publish.size_of(views) < publish.LARGE:
                     refs.append(self._put_small(kind, views))
                 else:
-                    writings.append(Writing(next(self._paths), views, self._ready()))
+                    later = self._whole is not None
+                    path = next(self._paths)
+                    writings.append(Writing(path, views, self._ready(), sync_later=later))
                     refs.append(writings[-1])
             done = [item if isinstance(item, Ref) else item.ref() for item in refs]
         finally:
@@ -120,8 +121,7 @@ class Batch:
         workers = self._ready()
         path = next(self._paths)
         if self._whole is None:
-            synced = Writing(path, views, workers, ref).synced
-            self._wait_later(kind, path, ref, synced)
+            self._wait_later(kind, path, ref, Writing(path, views, workers, ref).synced)
         else:
             publish.write_small(path, views)
             self._add(kind, Unfinished(final, path, ref, None))
@@ -181,8 +181,10 @@ class Batch:
     def _brought(self, kind: str, path: str, ref: Ref, descriptor: int, linked: bool) -> Ref:
         self.linked += linked
         if self._whole is not None and os.fstat(descriptor).st_dev == self._whole.device:
+            if not linked and ref.size >= publish.LARGE:
+                publish.start_writing(descriptor)
             os.close(descriptor)
-            self._add(kind, Unfinished(self._store.locate(kind, ref.md5), path, ref, None))
+            self._wait_later(kind, path, ref, None)
         else:
             synced = self._ready().disk.submit(publish.sync, descriptor)
             self._wait_later(kind, path, ref, synced)
@@ -205,8 +207,9 @@ class Batch:
             self._workers = Workers()
         return self._workers
 
-    def _wait_later(self, kind: str, path: str, ref: Ref, synced: Future[None]) -> None:
-        self._waiting.append(synced)
+    def _wait_later(self, kind: str, path: str, ref: Ref, synced: Future[None] | None) -> None:
+        if synced is not None:
+            self._waiting.append(synced)
         self._add(kind, Unfinished(self._store.locate(kind, ref.md5), path, ref, synced))
         # Each of them holds a file descriptor.
         while len(self._waiting) > FEW:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wepystore.store import carriers, files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
@@ -163,7 +163,12 @@ class Writing:
     """
 
     def __init__(
-        self, path: str, views: Sequence[memoryview], workers: Workers, ref: Ref | None = None
+        self,
+        path: str,
+        views: Sequence[memoryview],
+        workers: Workers,
+        ref: Ref | None = None,
+        sync_later: bool = False,
     ) -> None:
         self.path = path
         self._size = size_of(views)
@@ -178,7 +183,12 @@ class Writing:
             os.close(descriptor)
             os.unlink(path)
             raise
-        self.synced: Future[None] = workers.disk.submit(sync, descriptor)
+        self.synced: Future[None] | None = None
+        if sync_later:
+            start_writing(descriptor)
+            os.close(descriptor)
+        else:
+            self.synced = workers.disk.submit(sync, descriptor)
 
     def ref(self) -> Ref:
         """Wait for the hashes; from here on the data may change."""
@@ -211,6 +221,14 @@ def name(error: OSError, path: str | os.PathLike[str]) -> None:
     number of an open file."""
     if error.filename is None and error.errno is not None:
         error.filename = os.fspath(path)
+
+
+def start_writing(descriptor: int) -> None:
+    """Let the disk begin with what will be synced later; nothing depends on it."""
+    # Of what is not on the disk yet this drops nothing: the kernel starts to write it.
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_existing(path: str | Path) -> None:
@@ -426,11 +444,35 @@ def touch(path: str | Path) -> None:
             os.utime(path)
 
 
-def bring(path: str, source: str, ref: Ref | None, md5: str, readers: int) -> tuple[Ref, int, bool]:
+class Readers(NamedTuple):
+    """Who may read a store: what its creator's umask and directory made of its first file."""
+
+    mode: int
+    user: int
+    group: int
+
+    @classmethod
+    def of(cls, mark: os.PathLike[str]) -> Readers:
+        facts = os.stat(mark)
+        return cls(facts.st_mode & 0o444, facts.st_uid, facts.st_gid)
+
+    def may_all_read(self, facts: os.stat_result) -> bool:
+        """Whether a file with these owners and mode bits is for all of them."""
+        if facts.st_mode & self.mode != self.mode:
+            return False
+        if facts.st_mode & 0o004:
+            return True
+        # "Readable by the group" says something only if it is the same group.
+        return facts.st_gid == self.group if self.mode & 0o040 else facts.st_uid == self.user
+
+
+def bring(
+    path: str, source: str, ref: Ref | None, md5: str, readers: Readers
+) -> tuple[Ref, int, bool]:
     """A file of another store at a path under tmp/: as a hard link if that can be, else a copy.
 
     What is verified is the very inode that gets the name, before it gets it: a damaged source
-    is never linked in. A source that is readable by fewer than `readers` (mode bits) is copied,
+    is never linked in. A source that not all of `readers` may read is copied,
     lest a private file ends up in a shared store. Returns Ref, the open descriptor to sync, and
     whether it is a link. DamagedEntryError names the source.
     """
@@ -439,7 +481,7 @@ def bring(path: str, source: str, ref: Ref | None, md5: str, readers: int) -> tu
         # What a link of git-annex points at, not the link.
         origin = os.path.realpath(source)
         facts = os.stat(origin)
-    linked = facts.st_mode & readers == readers
+    linked = readers.may_all_read(facts)
     try:
         if linked:
             os.link(origin, path)

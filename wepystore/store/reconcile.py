@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wepystore.errors import DamagedError
-from wepystore.store import carriers, legacy
-from wepystore.store.errors import NoSuchStoreError, NotAStoreError
+from wepystore.store import carriers, files, legacy
+from wepystore.store.errors import MD5CollisionError, NoSuchStoreError, NotAStoreError
 from wepystore.store.names import KINDS, ONE, Ref, references
 from wepystore.store.runs import Run, run_of
 from wepystore.store.store import DEFAULTS, Store
@@ -151,6 +151,9 @@ class _Planner:
         # What each entry needs, or why it cannot come; filled by _entry.
         self.needs: dict[Name, frozenset[Name] | str | None] = {}
         self.located: dict[tuple[str, Ref], bool | None] = {}
+        # What has been compared in the target, and why something there is in the way (S3).
+        self.compared: set[tuple[str, Ref]] = set()
+        self.collisions: dict[tuple[str, Ref], str] = {}
         self.copies: dict[Name, Copy] = {}
         self.entries: dict[Name, Entry] = {}
         self.left: list[Left] = []
@@ -247,6 +250,7 @@ class _Planner:
     ) -> frozenset[Name] | str:
         needs: set[Name] = set()
         missing = []
+        new = self.target is None or not self.target.has(kind, ref.md5)
         for part, part_ref in parts:
             if part != "objects":
                 more = self._entry(part, part_ref.md5)
@@ -254,8 +258,10 @@ class _Planner:
                     missing.append(more or f"{ONE[part]} {part_ref.md5} is not there")
                     continue
                 needs |= more
-            there = self._locate(part, part_ref)
-            if there is None:
+            there = self._locate(part, part_ref, new)
+            if (part, part_ref) in self.collisions:
+                missing.append(self.collisions[part, part_ref])
+            elif there is None:
                 way = carriers.way_of_one([s.file(part, part_ref.md5) for s in self._stores()])
                 missing.append(f"{ONE[part]} {part_ref.md5} is not there whole{way}")
             elif not there:
@@ -267,25 +273,57 @@ class _Planner:
             needs.add((kind, ref.md5))
         if needs:
             name = (kind, ref.md5)
-            new = self.target is None or not self.target.has(kind, ref.md5)
             holders = tuple(s for s in self.sources if s.has(kind, ref.md5))
             self.entries[name] = Entry(kind, ref.md5, new, frozenset(needs), holders, run)
         return frozenset(needs)
 
-    def _locate(self, kind: str, ref: Ref) -> bool | None:
-        """True: the target has it; False: it can be brought; None: no store has it whole."""
+    def _locate(self, kind: str, ref: Ref, new: bool = False) -> bool | None:
+        """True: the target has it; False: it can be brought; None: no store has it whole, or
+        something else is in the way (see collisions).
+
+        With `new`, for a manifest that the target lacks, it is not enough that there is a file of
+        that name and size: nobody has compared it with what this manifest means by it.
+        """
         key = (kind, ref)
         if key not in self.located:
             self.located[key] = self._search(kind, ref)
+        if new and self.located[key] and key not in self.compared:
+            self.compared.add(key)
+            self.located[key] = self._compare(kind, ref)
         return self.located[key]
+
+    def _compare(self, kind: str, ref: Ref) -> bool | None:
+        from wepystore.store.publish import hash_descriptor
+
+        assert self.target is not None
+        file = self.target.file(kind, ref.md5)
+        try:
+            with open(files.open_plain(file), "rb", buffering=0) as stream:
+                found = hash_descriptor(stream.fileno())
+        except (DamagedError, OSError):
+            return self._from_sources(kind, ref)
+        if found == ref:
+            return True
+        if found.md5 == ref.md5:
+            self.collisions[kind, ref] = str(MD5CollisionError(md5=ref.md5, kind=kind, path=file))
+            return None
+        # Damaged, with its size unchanged: the right content takes its place.
+        return self._from_sources(kind, ref)
 
     def _search(self, kind: str, ref: Ref) -> bool | None:
         if self.target is not None and self.target.size(kind, ref.md5) == ref.size:
             return True
+        return self._from_sources(kind, ref)
+
+    def _from_sources(self, kind: str, ref: Ref) -> bool | None:
         holders = tuple(s for s in self.sources if s.size(kind, ref.md5) == ref.size)
         if not holders:
             return None
-        self.copies[kind, ref.md5] = Copy(kind, ref, holders)
+        first = self.copies.setdefault((kind, ref.md5), Copy(kind, ref, holders))
+        if first.ref != ref:
+            file = first.sources[0].file(kind, ref.md5)
+            self.collisions[kind, ref] = str(MD5CollisionError(md5=ref.md5, kind=kind, path=file))
+            return None
         return False
 
     def _stores(self) -> Iterator[Store]:

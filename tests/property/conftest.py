@@ -1,0 +1,24 @@
+"""Where properties are tried: in memory if that can be, since thousands of stores are made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder of this module's own."""
+    made = Path(tempfile.mkdtemp(prefix="wepystore-", dir=memory()))
+    yield made
+    shutil.rmtree(made)
+
+
+def memory() -> str | None:
+    """A file system in memory, if there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
