@@ -14,11 +14,14 @@ one), everything in the page cache; a ratio is one of medians.
 - `linear`: time for each object of that, for 1,000, 10,000 and 100,000 objects.
 - `no-op`: a reconcile that has nothing to bring, of 100,000 objects and of 100,000 snapshots.
 - `ls`: `wepy ls snapshots` of 100,000 against `find snapshots -type f`.
+- `packs`: what 100,000 files of B cost as files and as one tar; no limit
+  (docs/design/0015-small-files.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import statistics
@@ -264,6 +267,52 @@ def bench_ls(folder: Path, rounds: int) -> bool:
     return show("ls", times, {("ls", "find"): LIMITS["ls"]})
 
 
+def bench_packs(folder: Path, rounds: int) -> bool:
+    """As files, and as one archive: each act in seconds, once."""
+    paths = make_files(folder / "files", "B")
+    store = Store.create(folder / "a.orch")
+    loose, pack = f"{folder}/a.orch/objects", f"{folder}/pack.tar"
+
+    def read() -> None:
+        shell(f"find {loose} -type f -print0 | xargs -0 md5sum")
+
+    def union() -> None:
+        with Store.create(folder / "b.orch").batch() as batch:
+            batch.bring_many("objects", pairs)
+
+    refs: list[Ref] = []
+    pairs: list[tuple[Ref, str]] = []
+    tar = f"tar cf {pack} -C {folder}/files . ; sync -f {pack}"
+    out = f"tar xOf {pack} | md5sum"
+    again = f"tar cf {pack} -C {folder}/files . ; tar xOf {pack} | md5sum; sync -f {pack}"
+    works: list[tuple[str, Callable[[], object], str]] = [
+        ("add, durable", lambda: refs.extend(add_files(store, paths)), tar),
+        ("list", lambda: store.list("objects"), f"tar tf {pack}"),
+        ("read and hash", read, out),
+        ("union into an empty one", union, f"cp {pack} {pack}.b; {out}; sync -f {pack}.b"),
+        ("add one more", lambda: store.put("objects", b"one more"), again),
+        (
+            "rsync -a to a new place",
+            lambda: shell(f"rsync -a {loose}/ {folder}/c; sync -f {folder}"),
+            f"rsync -a {pack} {pack}.c; sync -f {pack}.c",
+        ),
+        (
+            "rsync -a again",
+            lambda: shell(f"rsync -a {loose}/ {folder}/c"),
+            f"rsync -a {pack} {pack}.c",
+        ),
+        ("rm", lambda: shell(f"rm -r {folder}/c"), f"rm {pack}.c"),
+    ]
+    for name, work, command in works:
+        pairs[:] = [(ref, store.locate("objects", ref.md5)) for ref in refs]
+        ours = seconds(work)
+        theirs = seconds(functools.partial(shell, command))
+        print(f"packs  {name:26} files {ours:7.2f} s   tar {theirs:7.2f} s", flush=True)
+    for place in (loose, pack):
+        shell(f"du -sk {place} >&2; find {place} | wc -l >&2")
+    return True
+
+
 def main() -> int:
     """Print all figures; 1 when a limit is missed."""
     parser = argparse.ArgumentParser()
@@ -277,6 +326,7 @@ def main() -> int:
         "linear": [lambda f: bench_linear(f, options.rounds)],
         "no-op": [lambda f: bench_no_op(f, options.rounds)],
         "ls": [lambda f: bench_ls(f, options.rounds)],
+        "packs": [lambda f: bench_packs(f, options.rounds)],
     }
     good = True
     for word in options.only.split(","):

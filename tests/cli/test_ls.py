@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Wepy, World
+from wepystore.cli import ls
 
 
 def test_one_hash_a_line(wepy: Wepy, world: World) -> None:
@@ -63,3 +66,16 @@ def test_half_a_store_is_listed_as_that(wepy: Wepy, world: World) -> None:
             result = wepy(f"ls {kind} w.orch {more}")
             assert result.status == 3 and "damaged" in result.err
             assert result.err.count("\n") == 1
+
+
+def test_very_many_are_listed_without_a_look_into_each(
+    wepy: Wepy, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond 10,000 the plain listing is names alone, and says so; --long and --json look (S5)."""
+    world.store.remove("objects", world.store.references("snapshots", world.end)[-1][1].md5)
+    monkeypatch.setattr(ls, "MANY", 1)
+    result = wepy("ls snapshots w.orch")
+    assert result[:2] == (0, "\n".join(sorted(world[1:3])) + "\n")
+    assert "--long" in result.err and result.err.count("\n") == 1
+    assert wepy("ls snapshots w.orch --json").status == 3
+    assert wepy("ls runs w.orch").status == 3

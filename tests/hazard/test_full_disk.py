@@ -142,8 +142,9 @@ def test_reconcile(disk: Path, tmp_path: Path) -> None:
         disk,
         target.path,
         ["-m", "wepystore", "reconcile", "orch", target.path, source.path],
-        lambda store: set(made) <= set(store.list("snapshots"))
-        and store.ref("default-snapshot") == made[0],
+        lambda store: (
+            set(made) <= set(store.list("snapshots")) and store.ref("default-snapshot") == made[0]
+        ),
     )
     print(f"reconcile: the disk was full in {failures} of {len(ROOM)} cases")
     assert failures >= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ def sources_in(folder: Path) -> list[Store]:
         source = Store.create(folder / f"source{number}.orch")
         snapshots = [add_snapshot(source, str(i), 3) for i in range(number * 10, number * 10 + 25)]
         config = add_config(source, str(number))
-        for start, end in zip(snapshots, snapshots[1:], strict=False):
+        for start, end in itertools.pairwise(snapshots):
             add_run(source, start, end, config)
         source.set_ref("default-config", config)
         made.append(source)

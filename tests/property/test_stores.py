@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.property.conftest import memory
 from tests.store.helpers import add_config, add_run, add_snapshot
@@ -23,7 +23,6 @@ STORES = 3
 
 which = st.integers(0, STORES - 1)
 some = st.lists(which, min_size=1, max_size=STORES, unique=True)
-pick = st.integers(0, 10_000)
 tag_names = st.sampled_from(["bound", "free"])
 
 
@@ -56,6 +55,10 @@ class Universe:
 
 
 ALL = Universe()
+OBJECTS = [name for name in ALL.names if name[0] == "objects"]
+
+entries = st.sampled_from(ALL.entries)
+names = st.sets(st.sampled_from(ALL.names), min_size=1, max_size=4)
 
 
 class Model:
@@ -87,40 +90,44 @@ class Stores(RuleBasedStateMachine):
 
     # ---- what writers do
 
-    @rule(at=which, number=pick)
-    def add(self, at: int, number: int) -> None:
+    @initialize(held=st.lists(st.sets(entries), min_size=STORES, max_size=STORES))
+    def begin(self, held: list[set[Name]]) -> None:
+        """Each store has something from the start."""
+        for at, wanted in enumerate(held):
+            for entry in sorted(wanted):
+                self.add(at, entry)
+
+    @rule(at=which, entry=entries)
+    def add(self, at: int, entry: Name) -> None:
         """An entry with all it needs in one batch; what was bad of it goes to quarantine (S2)."""
         model = self.models[at]
-        closure = ALL.closures[ALL.entries[number % len(ALL.entries)]]
+        closure = ALL.closures[entry]
         with model.store.batch() as batch:
-            for name in sorted(closure, reverse=number % 2 == 0):
+            for name in sorted(closure, reverse=at % 2 == 0):
                 assert batch.put(name[0], ALL.data[name]).md5 == name[1]
         assert set(batch.new) <= closure - model.whole
         self._heal(model, closure)
 
-    @rule(at=which, number=pick)
-    def add_object(self, at: int, number: int) -> None:
+    @rule(at=which, name=st.sampled_from(OBJECTS))
+    def add_object(self, at: int, name: Name) -> None:
         """One object alone."""
         model = self.models[at]
-        objects = [name for name in ALL.names if name[0] == "objects"]
-        name = objects[number % len(objects)]
         model.store.put("objects", ALL.data[name])
         self._heal(model, {name})
 
-    @rule(at=which, number=pick)
-    def fail_to_add(self, at: int, number: int) -> None:
+    @rule(at=which, entry=entries)
+    def fail_to_add(self, at: int, entry: Name) -> None:
         """A batch that ends by an exception leaves nothing."""
         model = self.models[at]
         with pytest.raises(ZeroDivisionError), model.store.batch() as batch:
-            for name in ALL.closures[ALL.entries[number % len(ALL.entries)]]:
+            for name in ALL.closures[entry]:
                 batch.put(name[0], ALL.data[name])
             raise ZeroDivisionError
 
-    @rule(at=which, tag=tag_names, number=pick)
-    def tag(self, at: int, tag: str, number: int) -> None:
+    @rule(at=which, tag=tag_names, name=entries)
+    def tag(self, at: int, tag: str, name: Name) -> None:
         """A tag can name what is there."""
         model = self.models[at]
-        name = ALL.entries[number % len(ALL.entries)]
         if name in model.there:
             model.store.set_ref(f"tags/{tag}", name[1])
             model.refs[f"tags/{tag}"] = name[1]
@@ -136,32 +143,29 @@ class Stores(RuleBasedStateMachine):
 
     # ---- what happens to stores
 
-    @rule(at=which, number=pick)
-    def lose(self, at: int, number: int) -> None:
-        """A file does not arrive: half a store (S5)."""
+    @rule(at=which, lost=names)
+    def lose(self, at: int, lost: set[Name]) -> None:
+        """Files do not arrive: half a store (S5)."""
         model = self.models[at]
-        if model.there:
-            name = sorted(model.there)[number % len(model.there)]
+        for name in lost & model.there:
             model.store.file(*name).unlink()
             model.whole.discard(name)
             model.bad.pop(name, None)
 
-    @rule(at=which, number=pick, how=st.sampled_from(["cut", "flip", "empty"]))
-    def damage(self, at: int, number: int, how: str) -> None:
-        """A file has other bytes than its name says."""
+    @rule(at=which, hurt=names, how=st.sampled_from(["cut", "flip", "empty"]))
+    def damage(self, at: int, hurt: set[Name], how: str) -> None:
+        """Files have other bytes than their names say."""
         model = self.models[at]
-        if not model.whole:
-            return
-        name = sorted(model.whole)[number % len(model.whole)]
-        data = ALL.data[name]
-        flipped = bytes([data[0] ^ 4]) + data[1:]
-        wrong = {"cut": data[:-1], "flip": flipped, "empty": b""}[how]
-        file = model.store.file(*name)
-        # Not in place: the file may have links in other stores.
-        file.unlink()
-        file.write_bytes(wrong)
-        model.whole.discard(name)
-        model.bad[name] = wrong
+        for name in hurt & model.whole:
+            data = ALL.data[name]
+            flipped = bytes([data[0] ^ 4]) + data[1:]
+            wrong = {"cut": data[:-1], "flip": flipped, "empty": b""}[how]
+            file = model.store.file(*name)
+            # Not in place: the file may have links in other stores.
+            file.unlink()
+            file.write_bytes(wrong)
+            model.whole.discard(name)
+            model.bad[name] = wrong
 
     # ---- what brings them together
 
@@ -264,9 +268,9 @@ class Stores(RuleBasedStateMachine):
 
     # ---- comparing
 
-    def _heal(self, model: Model, names: set[Name] | frozenset[Name]) -> None:
-        model.whole |= names
-        for name in names:
+    def _heal(self, model: Model, good: set[Name] | frozenset[Name]) -> None:
+        model.whole |= good
+        for name in good:
             data = model.bad.pop(name, None)
             if data is not None:
                 model.aside.append(data)
@@ -276,8 +280,8 @@ class Stores(RuleBasedStateMachine):
     def _wrong(self, model: Model) -> set[Name]:
         named = {part for name in model.whole for part in ALL.parts[name]}
         missing = named - model.there
-        names = {md5 for kind, md5 in model.there if kind != "objects"}
-        refs = {("refs", ref) for ref, md5 in model.refs.items() if md5 not in names}
+        listed = {md5 for kind, md5 in model.there if kind != "objects"}
+        refs = {("refs", ref) for ref, md5 in model.refs.items() if md5 not in listed}
         return missing | model.bad.keys() | refs
 
     def _look(self, model: Model) -> None:
@@ -288,8 +292,8 @@ class Stores(RuleBasedStateMachine):
 
     @staticmethod
     def _files(store: Store) -> dict[Name, bytes]:
-        names = [(kind, md5) for kind in KINDS for md5 in store.list(kind)]
-        return {name: store.file(*name).read_bytes() for name in names}
+        there = [(kind, md5) for kind in KINDS for md5 in store.list(kind)]
+        return {name: store.file(*name).read_bytes() for name in there}
 
     @staticmethod
     def _refs(store: Store) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from tests.cli.conftest import ENVIRONMENT
 from tests.cli.test_startup import modules_of
-from tests.remotes.conftest import Chain, Sshd, Wepy
+from tests.remotes.conftest import Chain, Sshd, Wepy, install
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
 from tests.systems import REPOSITORY
 from wepystore.store import Store, canonical
@@ -316,14 +317,19 @@ def test_what_cannot_be_reached_is_one_clear_line(
         (plain_shell, "no-such-host.invalid:x.orch", "resolve"),
     ):
         monkeypatch.setenv("WEPY_SSH", shell)
-        for line in (("reconcile orch new.orch", address), ("push", "mine.orch", address)):
-            if line[0] == "push":
-                if match in ("no such directory",):
-                    continue
-                Store.create(tmp_path / "mine.orch") if not Path("mine.orch").exists() else None
-            result = wepy(*line)
-            assert result.status == 1, (line, result)
-            assert result.err.count("\n") == 1 and match in result.err, (line, result.err)
+        result = wepy("reconcile orch new.orch", address)
+        assert result.status == 1, (shell, result)
+        assert result.err.count("\n") == 1 and match in result.err, result.err
+    Store.create(tmp_path / "mine.orch")
+    for shell, address, match in (
+        (plain_shell, f"127.0.0.1:{tmp_path}/no/parent.orch", "no directory on 127.0.0.1"),
+        (plain_shell, f"127.0.0.1:{tmp_path}/plain", "thesis.tex"),
+        (no_rsync, good, "rsync is not installed on 127.0.0.1"),
+    ):
+        monkeypatch.setenv("WEPY_SSH", shell)
+        result = wepy("push mine.orch", address)
+        assert result.status == 1 and result.err.count("\n") == 1, result
+        assert match in result.err, result.err
     assert not (tmp_path / "new.orch").exists()
 
 
@@ -334,17 +340,30 @@ def test_no_rsync_here(wepy: Wepy, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert result.status == 1 and "install the package rsync" in result.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(wepy: Wepy, make_chain: Make) -> None:
-    """A directory that cannot be read there might hold anything: it is an error, not nothing."""
-    chain = make_chain()
-    snapshots = chain.store.path / "snapshots"
-    snapshots.chmod(0)
-    try:
-        result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
-    finally:
-        snapshots.chmod(0o755)
-    assert result.status == 1 and "permission denied" in result.err
+def test_no_permission(
+    wepy: Wepy, make_chain: Make, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that cannot be read there might hold anything: it is an error, not nothing. A
+    place where nothing may be written is one line too."""
+    if os.geteuid() == 0:
+        # Root may read everything: the far side is run as somebody else.
+        install("util-linux", "setpriv")
+        other = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+        script = sshd.script("nobody.sh", f'shift; exec {other} sh -c "$*"')
+        monkeypatch.setenv("WEPY_SSH", script)
+    with tempfile.TemporaryDirectory(prefix="wepystore-test-") as folder:
+        os.chmod(folder, 0o755)
+        store = make_chain(f"{folder}/there.orch").store
+        (store.path / "snapshots").chmod(0o700 if os.geteuid() == 0 else 0)
+        came = wepy("reconcile orch new.orch", f"127.0.0.1:{store.path}")
+        os.chmod(folder, 0o555)
+        (store.path / "snapshots").chmod(0o755)
+        pushed = wepy("push", store.path, f"127.0.0.1:{folder}/other.orch")
+        os.chmod(folder, 0o755)
+    for result in (came, pushed):
+        assert result.status == 1 and result.err.count("\n") == 1, result
+        assert "permission denied" in result.err, result.err
+    assert not Path("new.orch").exists()
 
 
 def test_newer_and_damaged_stores_there(wepy: Wepy, make_chain: Make) -> None:

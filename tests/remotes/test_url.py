@@ -19,6 +19,9 @@ Make = Callable[..., Chain]
 #: A path with all that goes wrong where something is not quoted; '#' and '?' end a URL's path.
 ODD = "it's a [1] *tést* $HOME.orch"
 
+#: The kinds of places; the slower ones only with the long sweeps.
+BRIEF = ["s3", pytest.param("sftp", marks=pytest.mark.slow), "memory"]
+
 
 @pytest.fixture(params=["s3", "sftp", "file", "memory"])
 def place(
@@ -73,6 +76,7 @@ def test_there_and_back(wepy: Wepy, make_chain: Make, place: str, tmp_path: Path
     assert "3 files linked" in wepy("reconcile orch back.orch", place).err
 
 
+@pytest.mark.parametrize("place", BRIEF, indirect=True)
 def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, place: str, tmp_path: Path) -> None:
     """S10, S5: what has rotten there or is missing there stays out with what needs it, named by its
     URL; push replaces nothing that is there."""
@@ -101,6 +105,7 @@ def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, place: str, tmp_
     assert Store.open(tmp_path / "back.orch").list("snapshots") == [chain.snapshots[1]], again.err
 
 
+@pytest.mark.parametrize("place", BRIEF, indirect=True)
 def test_what_is_no_store_there(wepy: Wepy, make_chain: Make, place: str) -> None:
     """A place that is not there, or holds something else: one line, exit status 1, no target."""
     make_chain("mine.orch")

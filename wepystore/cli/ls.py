@@ -4,7 +4,8 @@ Usage:
   wepy ls (snapshots|configs|runs) [options] [ORCH]
 
 Prints one hash a line, sorted; a run as 'START, END'. What is incomplete or damaged is listed
-too, and reported on stderr (exit status 3).
+too, and reported on stderr (exit status 3). Of more than 10,000 snapshots or configurations
+whether they are is found out only with --long or --json.
 
 Options:
   -l --long  A table with more about each.
@@ -24,14 +25,23 @@ from wepystore.store.names import ONE
 from wepystore.store.runs import Run, run_of
 
 INCOMPLETE = 3
+# Reading so many manifests takes about a second.
+MANY = 10_000
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """List one kind."""
     store = open_store(args["ORCH"])
     kind = next(kind for kind in ("snapshots", "configs", "runs") if args[kind])
-    names = names_of(store, console) if args["--long"] or args["--json"] else {}
-    items = [_item(store, kind, md5, names) for md5 in store.list(kind)]
+    hashes = store.list(kind)
+    detailed = args["--long"] or args["--json"]
+    if len(hashes) > MANY and kind != "runs" and not detailed:
+        console.out("\n".join(hashes))
+        rest = f"wepy ls {kind} --long {store.path}"
+        console.note(f"{len(hashes)} {kind}; '{rest}' looks whether they are complete")
+        return 0
+    names = names_of(store, console) if detailed else {}
+    items = [_item(store, kind, md5, names) for md5 in hashes]
     if kind == "runs":
         # By snapshots, as they are shown; the hash of the record settles the rest.
         items.sort(key=lambda item: (item.get("start", "~"), item.get("end", ""), item["hash"]))

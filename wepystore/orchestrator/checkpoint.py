@@ -55,7 +55,7 @@ class Checkpointer:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
         begun = time.perf_counter()
         # Before the batch: it must not count on an object that is just going.
-        self._finish_removing()
+        self.finish_removing()
         with self.store.batch() as batch:
             sink = Remembering(batch, self._texts)
             snapshot = Snapshot(list(walkers), self._apparatus)
@@ -72,11 +72,12 @@ class Checkpointer:
             # the next cycle need not wait for it, the end of the run does.
             self._removing = self._thread.submit(self._remove, superseded)
         if last:
-            self._finish_removing()
+            self.finish_removing()
         self.seconds.append(time.perf_counter() - begun)
         return end
 
-    def _finish_removing(self) -> None:
+    def finish_removing(self) -> None:
+        """Wait until what the last checkpoint superseded is gone."""
         if self._removing is not None:
             # What a kept checkpoint has in common with a superseded one goes with it later.
             self._written[0] += self._removing.result()
