@@ -204,6 +204,9 @@ class Stores(RuleBasedStateMachine):
         for name in new:
             for part in ALL.closures[name]:
                 assert part in now, (name, part)
+            # What lay here before was compared with what the newcomer means by it (S3).
+            for part in ALL.parts[name]:
+                assert now[part] == ALL.data[part], (name, part)
         self._look(model)
         # S7: a ref that was set stays; a new one comes from somewhere.
         after = self._refs(model.store)

@@ -127,7 +127,10 @@ def test_every_mutation_is_refused_or_harmless(what: str) -> None:
                 dict(found.platform_properties)
                 assert found.platform is None or isinstance(found.platform, str)
             if isinstance(found, RunRecord):
-                assert type(found.n_cycles) is type(found.n_steps) is type(found.seed) is int
+                assert type(found.n_cycles) is int
+                # Runs of wepy 1.x have neither.
+                assert type(found.n_steps) in (int, type(None))
+                assert type(found.seed) in (int, type(None))
     assert n_refused > 0.7 * n_tried
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.remotes.conftest import Wepy
 from tests.store.helpers import check, contents
+from wepystore.records.library import load_run
 from wepystore.store import Store, legacy
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "wepy1"
@@ -50,6 +51,8 @@ def test_databases_come_in_with_their_hashes(wepy: Wepy, tmp_path: Path) -> None
     assert record["n_cycles"] == 53 and record["seed"] is None
     assert record["reproducible"] is False and record["environment"] == {"wepy": "1.x"}
     assert all(new.missing("runs", md5) == [] for md5 in new.list("runs"))
+    run = load_run(new, new.list("runs")[0])
+    assert (run.n_cycles, run.seed, run.n_steps) == (53, None, None)
 
 
 def test_the_same_row_gives_the_same_record(wepy: Wepy, tmp_path: Path) -> None:

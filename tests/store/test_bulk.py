@@ -207,3 +207,18 @@ def test_few_wait_only_for_their_own(store: Store, monkeypatch: pytest.MonkeyPat
     with store.batch() as batch:
         batch.put_many("objects", MANY[:FEW])
     assert batch_module.FEW == FEW and len(store.list("objects")) == FEW
+
+
+@pytest.mark.parametrize("odd", ["", "README", "x" * 32, "directory", "line\nbreak"])
+def test_listing_finds_entries_alone(store: Store, odd: str) -> None:
+    """The fast way of listing and the careful one give the same: names that are hashes, of what
+    is no directory."""
+    md5 = store.put("objects", b"x").md5
+    inside = store.file("objects", md5).parent
+    if odd == "directory":
+        (inside / (md5[:2] + "0" * 30)).mkdir()
+    elif odd:
+        (inside / odd).touch()
+    (inside / ("0" * 32 if md5[0] != "0" else "1" * 32)).touch()
+    assert store.list("objects") == [md5]
+    assert store.resolve(md5[:5], ["objects"]) == ("objects", md5)

@@ -20,9 +20,9 @@ class RunRecord:
     ----------
     start, end, config : EntryRef
     n_cycles : int
-    n_steps : int
-        Steps in each segment.
-    seed : int
+    n_steps : int or None
+        Steps in each segment. None, like the seed, for runs of wepy 1.x, which noted neither.
+    seed : int or None
         Where every random number came from, with the start snapshot's hash.
     reproducible : bool
         Whether another execution gives the same end to the bit (R1).
@@ -38,21 +38,21 @@ class RunRecord:
     end: EntryRef
     config: EntryRef
     n_cycles: int
-    n_steps: int
-    seed: int
+    n_steps: int | None
+    seed: int | None
     reproducible: bool
     environment: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
 
 
 #: What else than references a record must hold.
-_TYPES = {
-    "n_cycles": int,
-    "n_steps": int,
-    "seed": int,
-    "reproducible": bool,
-    "environment": dict,
-    "execution": dict,
+_TYPES: dict[str, tuple[type, ...]] = {
+    "n_cycles": (int,),
+    "n_steps": (int, type(None)),
+    "seed": (int, type(None)),
+    "reproducible": (bool,),
+    "environment": (dict,),
+    "execution": (dict,),
 }
 
 
@@ -73,8 +73,9 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
     """The run record of a manifest."""
     check_type(manifest, "run", where)
     try:
-        for name, kind in _TYPES.items():
-            if type(manifest[name]) is not kind:
+        for name, kinds in _TYPES.items():
+            # type(), not isinstance: True is an int.
+            if type(manifest[name]) not in kinds:
                 raise TypeError(f"{name} is {manifest[name]!r}")
         return RunRecord(
             start=EntryRef.from_json(manifest["start"], where),

@@ -120,6 +120,8 @@ class Outcome:
     copied: int
     size: int
     """Files brought as hard links, as copies, and the bytes of both."""
+    unread: int = 0
+    """As in the plan."""
 
 
 def plan(
@@ -427,6 +429,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
         mover.linked,
         mover.done - mover.linked,
         mover.size,
+        plan.unread,
     )
 
 
