@@ -1,6 +1,6 @@
 """Many files at once: adding, reconciling, listing, against cp, rsync and find on the same data.
 
-    python tests/benchmarks/bench_bulk.py [--rounds N] [--only WORD,…] [DIRECTORY]
+    python -m tests.benchmarks.bench_bulk [--rounds N] [--only WORD,…] [--set A|B] [DIRECTORY]
 
 The data: A, 10,000 files of 4 KiB and 20 of 50 MB; B, 100,000 files of 1 KiB. Both sides of a
 ratio are measured alternately, in one run, on the file system of DIRECTORY (default: a temporary
@@ -318,11 +318,13 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="add,reconcile,linear,no-op,ls")
+    parser.add_argument("--set", choices=list(SETS), help="of add and reconcile; default: both")
     parser.add_argument("directory", nargs="?")
     options = parser.parse_args()
+    chosen = [options.set] if options.set else list(SETS)
     works: dict[str, list[Callable[[Path], bool]]] = {
-        "add": [lambda f, w=which: bench_add(f, w, options.rounds) for which in SETS],
-        "reconcile": [lambda f, w=which: bench_reconcile(f, w, options.rounds) for which in SETS],
+        "add": [lambda f, w=which: bench_add(f, w, options.rounds) for which in chosen],
+        "reconcile": [lambda f, w=which: bench_reconcile(f, w, options.rounds) for which in chosen],
         "linear": [lambda f: bench_linear(f, options.rounds)],
         "no-op": [lambda f: bench_no_op(f, options.rounds)],
         "ls": [lambda f: bench_ls(f, options.rounds)],

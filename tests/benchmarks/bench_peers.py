@@ -1,6 +1,6 @@
 """Adding, verifying and merging side by side with restic, borg, disk-objectstore and DVC.
 
-    python tests/benchmarks/bench_peers.py [--set A|B|small] [--rounds N] [--python PYTHON] [DIR]
+    python -m tests.benchmarks.bench_peers [--set A|B|small] [--rounds N] [--python PYTHON] [DIR]
 
 PYTHON is the interpreter of an environment with disk-objectstore and dvc; restic and borg are
 looked for on PATH. What is not installed is left out. Each is a process of its own, started

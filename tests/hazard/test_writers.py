@@ -9,12 +9,14 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.writers import LABELS
+from tests.property.conftest import memory
 from tests.store.helpers import add_config, add_run, add_snapshot, check
 from tests.systems import REPOSITORY
 from wepystore.store import Store, fsck, reconcile, report
@@ -85,11 +87,13 @@ def test_eight_writers_and_two_readers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_eight_writers_and_two_readers_for_long(tmp_path: Path) -> None:
-    """Twenty rounds of a minute."""
-    sources = sources_in(tmp_path)
-    for seed in range(20):
-        acts = round_of(tmp_path, 60.0, seed, sources)
-        print(f"round {seed}: {WRITERS} writers did {acts} acts")
+    """Twenty rounds of a minute, by turns on a disk and, with more acts a second, in memory."""
+    with tempfile.TemporaryDirectory(dir=memory()) as fast:
+        folders = [tmp_path, Path(fast)]
+        sources = [sources_in(folder) for folder in folders]
+        for seed in range(20):
+            acts = round_of(folders[seed % 2], 60.0, seed, sources[seed % 2])
+            print(f"round {seed}: {WRITERS} writers did {acts} acts")
 
 
 def _other_group() -> int:

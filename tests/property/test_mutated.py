@@ -64,7 +64,7 @@ LINES = [
     "status --json {orch}",
     "gc {orch}",
     "gc --apply --grace 0 --unreferenced-snapshots {orch}",
-    "run orch --n-cycles 0 --job-dir {out}/job {orch} {m} 60 10",
+    "run orch --n-cycles 1 --job-dir {out}/job {orch} {m} 60 1",
 ]
 
 values = st.recursive(
