@@ -116,6 +116,9 @@ class Outcome:
     """Those at which something was done to it."""
 
 
+_ROOT = Path(__file__).resolve().parents[2]
+
+
 def why_not() -> str | None:
     """Why this cannot be done here; None if it can."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
@@ -127,7 +130,8 @@ def why_not() -> str | None:
     if "user_notif" not in actions:
         return "this kernel has no seccomp notifications"
     test = "from tests.hazard import inject; inject.install_filter()"
-    done = subprocess.run([sys.executable, "-c", test], capture_output=True, text=True)
+    # From the checkout's root, which `-c` puts on the path: tests is not installed.
+    done = subprocess.run([sys.executable, "-c", test], cwd=_ROOT, capture_output=True, text=True)
     return f"the kernel refuses a seccomp filter: {done.stderr[-200:]}" if done.returncode else None
 
 
