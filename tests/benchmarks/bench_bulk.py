@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from wepystore.store import Store, canonical, reconcile
@@ -42,8 +42,6 @@ NO_OP_LIMIT_S = 2.0
 # Time for an object among 100,000 at most so many times that among 10,000.
 LINEAR_LIMIT = 1.5
 PARTS = 100
-# So much is in memory at a time while adding.
-_SLICE_BYTES = 64 << 20
 
 
 def make_files(folder: Path, which: str, seed: int = 1) -> list[str]:
@@ -64,29 +62,10 @@ def make_files(folder: Path, which: str, seed: int = 1) -> list[str]:
     return paths
 
 
-def slices(paths: list[str]) -> Iterator[list[bytes]]:
-    """The contents of the files, not all in memory at once."""
-    held: list[bytes] = []
-    size = 0
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        data = os.read(descriptor, os.fstat(descriptor).st_size)
-        os.close(descriptor)
-        if held and size + len(data) > _SLICE_BYTES:
-            yield held
-            held, size = [], 0
-        held.append(data)
-        size += len(data)
-    yield held
-
-
 def add_files(store: Store, paths: list[str]) -> list[Ref]:
     """All in one batch."""
-    refs: list[Ref] = []
     with store.batch() as batch:
-        for held in slices(paths):
-            refs += batch.put_many("objects", held)
-    return refs
+        return batch.put_files("objects", paths)
 
 
 def add_manifests(store: Store, refs: list[Ref], parts: int = PARTS) -> None:

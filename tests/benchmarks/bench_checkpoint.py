@@ -1,6 +1,6 @@
 """A checkpoint of 48 walkers of 10,000 particles, against np.save with fsync of the same arrays.
 
-    python tests/benchmarks/bench_checkpoint.py [DIRECTORY]
+    python -m tests.benchmarks.bench_checkpoint [DIRECTORY]
 
 The checkpoint is what a run writes: snapshot with apparatus, run record, hashes,
 durable names. Both sides keep the last two and take the one before away, np.save

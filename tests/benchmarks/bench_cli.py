@@ -1,6 +1,6 @@
 """Start-up of `wepy --help` and `wepy ls snapshots` on a store of ten snapshots.
 
-    python tests/benchmarks/bench_cli.py
+    python -m tests.benchmarks.bench_cli
 
 Against `python -c pass`, measured alternately in one run. Limit: 5 times that plus 60 ms.
 """

@@ -1,6 +1,6 @@
 """A cycle of 48 Lennard-Jones pairs against bare OpenMM steps of the same total number.
 
-    python tests/benchmarks/bench_cycle.py [N_STEPS…]
+    python -m tests.benchmarks.bench_cycle [N_STEPS…]
 
 A cycle is dynamics, boundary conditions and WExplore, without reporters, on the
 Reference platform, every segment seeded (reproducible). The other side is one

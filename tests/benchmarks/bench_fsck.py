@@ -1,6 +1,6 @@
 """`wepy fsck` against `md5sum` of the same files, by turns in one run.
 
-    python tests/benchmarks/bench_fsck.py [DIRECTORY]
+    python -m tests.benchmarks.bench_fsck [DIRECTORY]
 
 Two stores: 10,000 objects of 4 KiB with 20 of 50 MB, and 100,000 of 1 KiB; a snapshot for each 50
 of them. Everything is in the page cache, so what is compared is the work beyond the disk's. The

@@ -1,6 +1,6 @@
 """A checkpoint's worth of bytes into a store, against np.save with fsync of the same arrays.
 
-    python tests/benchmarks/bench_store.py [DIRECTORY]
+    python -m tests.benchmarks.bench_store [DIRECTORY]
 
 48 walkers of 10,000 particles: two float64 arrays of 11.5 MB as lists of 48 buffers, six small
 parts, a manifest and a run record, all durable, MD5 and SHA-256 of all of them included. Both

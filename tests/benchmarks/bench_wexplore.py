@@ -1,6 +1,6 @@
 """Milliseconds per WExplore resampling of LJ pairs, against wepy's 9.6 / 35 / 89 / 308.
 
-Run as a program: python tests/benchmarks/bench_wexplore.py
+Run as a program: python -m tests.benchmarks.bench_wexplore
 """
 
 import statistics

@@ -222,3 +222,24 @@ def test_listing_finds_entries_alone(store: Store, odd: str) -> None:
     (inside / ("0" * 32 if md5[0] != "0" else "1" * 32)).touch()
     assert store.list("objects") == [md5]
     assert store.resolve(md5[:5], ["objects"]) == ("objects", md5)
+
+
+def test_files_come_in_as_their_bytes(store: Store, tmp_path: Path) -> None:
+    """`put_files` gives what `put` of the same bytes gives, small or large; one that is not there
+    or is no file is an error, and then nothing is visible or left."""
+    contents = [b"", b"small", b"L" * (3 << 20), os.urandom(1 << 20), *MANY]
+    paths = []
+    for number, data in enumerate(contents):
+        paths.append(tmp_path / str(number))
+        paths[-1].write_bytes(data)
+    with store.batch() as batch:
+        refs = batch.put_files("objects", paths)
+    assert refs == [store.put("objects", data) for data in contents]
+    assert not any(store.file("objects", ref.md5).samefile(tmp_path / "2") for ref in refs)
+    check(store.path)
+    other = Store.create(tmp_path / "b.orch")
+    for bad in (tmp_path / "none", tmp_path):
+        with pytest.raises((OSError, DamagedEntryError)), other.batch() as batch:
+            batch.put_files("objects", [*paths, bad])
+        assert not other.list("objects")
+        check(other.path)
