@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wepystore.errors import DamagedError
-from wepystore.store import files, publish
+from wepystore.store import bringing, files, publish
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import MARK, Ref
 from wepystore.store.publish import Data, Unfinished, Workers, Writing
@@ -27,6 +27,11 @@ STAGES = (("objects",), ("configs", "snapshots"), ("runs",))
 # sync of the file system is faster, though it waits for what other programs have written too.
 FEW = 64
 
+# A file of another place that has come, or why it has not.
+Brought = Ref | DamagedError | FileNotFoundError
+# By its place in a list, the path under tmp/ and what will be known of it (see bringing.bring).
+Pending = dict[int, tuple[str, Future[tuple[Ref, int, bool]]]]
+
 
 class Batch:
     """Use as `with store.batch() as batch`: what is put is hashed and written under tmp/ at once,
@@ -36,7 +41,7 @@ class Batch:
         self._store = store
         self._tmp = store.path / "tmp"
         self._quarantine = store.path / "quarantine"
-        self._readers = publish.Readers.of(store.path / MARK)
+        self._readers = bringing.Readers.of(store.path / MARK)
         self._workers: Workers | None = None
         self._paths = publish.unfinished_paths(self._tmp)
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
@@ -127,6 +132,33 @@ class Batch:
             self._add(kind, Unfinished(final, path, ref, None))
         return ref
 
+    def put_files(self, kind: str, paths: Sequence[str | os.PathLike[str]]) -> list[Ref]:
+        """The same for the bytes of files that belong to no store: large ones are never in memory
+        as a whole, and are copied and hashed in parallel. OSError if one cannot be read."""
+        self._expect(len(paths))
+        workers = self._ready()
+        found: dict[int, Brought] = {}
+        pending: Pending = {}
+        try:
+            for place, source in enumerate([os.fspath(path) for path in paths]):
+                if os.stat(source).st_size < publish.LARGE:
+                    with open(files.open_plain(source), "rb", buffering=0) as reader:
+                        views = publish.buffers_of(reader.readall())
+                    found[place] = self._put_small(kind, views)
+                    continue
+                path = next(self._paths)
+                pending[place] = path, workers.compute.submit(bringing.copy, source, path)
+                self._collect(kind, pending, found, FEW)
+        finally:
+            self._collect(kind, pending, found, 0)
+        refs = []
+        for place in range(len(paths)):
+            item = found[place]
+            if not isinstance(item, Ref):
+                raise item
+            refs.append(item)
+        return refs
+
     def bring(
         self, kind: str, md5: str, source: str | os.PathLike[str], ref: Ref | None = None
     ) -> Ref:
@@ -139,44 +171,47 @@ class Batch:
         path = next(self._paths)
         return self._brought(kind, path, *self._bring(path, md5, os.fspath(source), ref))
 
-    def bring_many(
-        self, kind: str, many: Sequence[tuple[Ref, str]]
-    ) -> list[Ref | DamagedError | FileNotFoundError]:
+    def bring_many(self, kind: str, many: Sequence[tuple[Ref, str]]) -> list[Brought]:
         """The same for many (ref, source), large ones in parallel; what one raises is in its
         place in the result."""
         self._expect(len(many))
         workers = self._ready()
-        found: list[Ref | DamagedError | FileNotFoundError] = []
-        pending: dict[int, tuple[str, Future[tuple[Ref, int, bool]]]] = {}
+        found: dict[int, Brought] = {}
+        pending: Pending = {}
         try:
             for place, (ref, source) in enumerate(many):
                 path = next(self._paths)
                 if ref.size >= publish.LARGE:
                     future = workers.compute.submit(self._bring, path, ref.md5, source, ref)
-                    pending[place] = (path, future)
-                    found.append(ref)
+                    pending[place] = path, future
+                    self._collect(kind, pending, found, FEW)
                     continue
                 try:
                     result = self._bring(path, ref.md5, source, ref)
-                    found.append(self._brought(kind, path, *result))
-                except (DamagedError, FileNotFoundError) as error:
-                    found.append(error)
-        finally:
-            failure: BaseException | None = None
-            for place, (path, future) in pending.items():
-                # To the last, whatever happened: what they make has to be known to be removed.
-                try:
-                    self._brought(kind, path, *future.result())
+                    found[place] = self._brought(kind, path, *result)
                 except (DamagedError, FileNotFoundError) as error:
                     found[place] = error
-                except BaseException as error:
-                    failure = failure or error
-            if failure is not None:
-                raise failure
-        return found
+        finally:
+            self._collect(kind, pending, found, 0)
+        return [found[place] for place in range(len(many))]
+
+    def _collect(self, kind: str, pending: Pending, found: dict[int, Brought], most: int) -> None:
+        """Wait until so many are pending at most. Each holds a file descriptor, and what it makes
+        has to be known to be removed, whatever happens."""
+        failure: BaseException | None = None
+        for place in list(pending)[: max(0, len(pending) - most)]:
+            path, future = pending.pop(place)
+            try:
+                found[place] = self._brought(kind, path, *future.result())
+            except (DamagedError, FileNotFoundError) as error:
+                found[place] = error
+            except BaseException as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _bring(self, path: str, md5: str, source: str, ref: Ref | None) -> tuple[Ref, int, bool]:
-        return publish.bring(path, source, ref, md5, self._readers)
+        return bringing.bring(path, source, ref, md5, self._readers)
 
     def _brought(self, kind: str, path: str, ref: Ref, descriptor: int, linked: bool) -> Ref:
         self.linked += linked

@@ -16,13 +16,12 @@ import errno
 import hashlib
 import itertools
 import os
-import stat as stat_bits
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wepystore.store import carriers, files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
@@ -36,21 +35,21 @@ Rename = Callable[[str, str], None]
 
 # From here on it pays to hash in two threads while a third one writes.
 LARGE = 1 << 20
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 # writev takes at most this many buffers (IOV_MAX on Linux).
 _IOV = 1024
 
 # Where the file system has no hard links, or refuses one to this user.
-_NO_LINK = frozenset(
+NO_LINK = frozenset(
     (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 )
 # What is put again gets a new time stamp if it is older than this; much less than any sensible
 # grace period of gc.
 _OLD_S = 600.0
 # The kernel takes the umask (or the directory's default ACL) off the mode 0666 of a new file.
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # Where renameat2 knows no "unless the name exists".
-_NO_RENAME_TO_NEW = _NO_LINK | {errno.EINVAL}
+_NO_RENAME_TO_NEW = NO_LINK | {errno.EINVAL}
 _NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
 
 
@@ -144,9 +143,9 @@ def unfinished_paths(tmp: Path) -> Iterator[str]:
 
 def write_small(path: str, views: Sequence[memoryview]) -> None:
     """A new file under tmp/ with these bytes; whoever calls it sees to the rest."""
-    descriptor = os.open(path, _NEW, 0o666)
+    descriptor = os.open(path, NEW, 0o666)
     try:
-        _write_all(descriptor, views)
+        write_all(descriptor, views)
     except BaseException:
         os.unlink(path)
         raise
@@ -172,13 +171,13 @@ class Writing:
     ) -> None:
         self.path = path
         self._size = size_of(views)
-        descriptor = os.open(path, _NEW, 0o666)
+        descriptor = os.open(path, NEW, 0o666)
         self._ref = ref
         if ref is None:
             self._md5 = workers.compute.submit(_hash, hashlib.md5, views)
             self._sha256 = workers.compute.submit(_hash, hashlib.sha256, views)
         try:
-            _write_all(descriptor, views)
+            write_all(descriptor, views)
         except BaseException:
             os.close(descriptor)
             os.unlink(path)
@@ -197,7 +196,7 @@ class Writing:
         return self._ref
 
 
-def _write_all(descriptor: int, views: Sequence[memoryview]) -> None:
+def write_all(descriptor: int, views: Sequence[memoryview]) -> None:
     for first in range(0, len(views), _IOV):
         left = list(views[first : first + _IOV])
         while left:
@@ -271,7 +270,7 @@ def move(source: Path, final: Path, replace: bool) -> None:
             os.link(source, final)
             return
         except OSError as error:
-            if error.errno not in _NO_LINK:
+            if error.errno not in NO_LINK:
                 raise
             if os.path.lexists(final):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
@@ -283,7 +282,7 @@ def link_or_copy(source: Path, aside: Path) -> None:
     try:
         os.link(source, aside, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         aside.write_bytes(files.read_plain(source, files.MAX_REF))
 
@@ -307,7 +306,7 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     except FileExistsError:
         _settle(unfinished, quarantine)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         new = _rename(unfinished, quarantine)
     unfinished.discard()
@@ -381,7 +380,7 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            if error.errno not in _NO_LINK:
+            if error.errno not in NO_LINK:
                 raise
             os.rename(final, aside)
             os.rename(tmp, final)
@@ -408,12 +407,13 @@ def hash_descriptor(descriptor: int) -> Ref:
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256(usedforsecurity=False)
     size = 0
-    # Room for a megabyte would cost more than all the rest of reading a small file.
-    room = min(_CHUNK, os.fstat(descriptor).st_size + 1)
-    while chunk := os.pread(descriptor, room, size):
-        md5.update(chunk)
-        sha256.update(chunk)
-        size += len(chunk)
+    # Room for a megabyte would cost more than all the rest of reading a small file; and new room
+    # for each megabyte of a large one as much as hashing it.
+    room = memoryview(bytearray(min(CHUNK, os.fstat(descriptor).st_size + 1)))
+    while count := os.preadv(descriptor, [room], size):
+        md5.update(room[:count])
+        sha256.update(room[:count])
+        size += count
     return Ref(md5.hexdigest(), sha256.hexdigest(), size)
 
 
@@ -442,91 +442,6 @@ def touch(path: str | Path) -> None:
         # A file of somebody else in a shared store: the grace period has to do.
         with suppress(PermissionError):
             os.utime(path)
-
-
-class Readers(NamedTuple):
-    """Who may read a store: what its creator's umask and directory made of its first file."""
-
-    mode: int
-    user: int
-    group: int
-
-    @classmethod
-    def of(cls, mark: os.PathLike[str]) -> Readers:
-        facts = os.stat(mark)
-        return cls(facts.st_mode & 0o444, facts.st_uid, facts.st_gid)
-
-    def may_all_read(self, facts: os.stat_result) -> bool:
-        """Whether a file with these owners and mode bits is for all of them."""
-        if facts.st_mode & self.mode != self.mode:
-            return False
-        if facts.st_mode & 0o004:
-            return True
-        # "Readable by the group" says something only if it is the same group.
-        return facts.st_gid == self.group if self.mode & 0o040 else facts.st_uid == self.user
-
-
-def bring(
-    path: str, source: str, ref: Ref | None, md5: str, readers: Readers
-) -> tuple[Ref, int, bool]:
-    """A file of another store at a path under tmp/: as a hard link if that can be, else a copy.
-
-    What is verified is the very inode that gets the name, before it gets it: a damaged source
-    is never linked in. A source that not all of `readers` may read is copied,
-    lest a private file ends up in a shared store. Returns Ref, the open descriptor to sync, and
-    whether it is a link. DamagedEntryError names the source.
-    """
-    origin, facts = source, os.lstat(source)
-    if stat_bits.S_ISLNK(facts.st_mode):
-        # What a link of git-annex points at, not the link.
-        origin = os.path.realpath(source)
-        facts = os.stat(origin)
-    linked = readers.may_all_read(facts)
-    try:
-        if linked:
-            os.link(origin, path)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        linked = False
-    descriptor = -1
-    try:
-        if linked:
-            descriptor = files.open_plain(path)
-            found = hash_descriptor(descriptor)
-        else:
-            found, descriptor = _copy(source, path)
-        if found.md5 != md5 or (ref is not None and found != ref):
-            raise DamagedEntryError(file=source, why=difference(found, ref, md5))
-    except BaseException:
-        if descriptor >= 0:
-            os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        raise
-    return found, descriptor, linked
-
-
-def _copy(source: str, path: str) -> tuple[Ref, int]:
-    md5 = hashlib.md5(usedforsecurity=False)
-    sha256 = hashlib.sha256(usedforsecurity=False)
-    size = 0
-    reader = files.open_plain(source)
-    try:
-        room = min(_CHUNK, os.fstat(reader).st_size + 1)
-        descriptor = os.open(path, _NEW, 0o666)
-        try:
-            while chunk := os.read(reader, room):
-                md5.update(chunk)
-                sha256.update(chunk)
-                _write_all(descriptor, [memoryview(chunk)])
-                size += len(chunk)
-        except BaseException:
-            os.close(descriptor)
-            raise
-    finally:
-        os.close(reader)
-    return Ref(md5.hexdigest(), sha256.hexdigest(), size), descriptor
 
 
 def difference(found: Ref, ref: Ref | None, md5: str) -> str:

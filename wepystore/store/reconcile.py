@@ -31,7 +31,7 @@ Name = tuple[str, str]  # (kind, md5)
 _CHUNK_FILES = 8192
 _CHUNK_BYTES = 4 << 30
 # What is verified between two calls of `progress`.
-_STEP_FILES = 64
+_STEP_FILES = 1024
 _STEP_BYTES = 1 << 30
 # With more entries than this, those that the target has too are not read where that could bring
 # nothing (see Plan.unread).
