@@ -7,7 +7,6 @@ an exit status; nothing below it prints or exits.
 
 from __future__ import annotations
 
-import string
 from typing import Any, ClassVar
 
 
@@ -25,7 +24,7 @@ class WepystoreError(Exception):
     def __str__(self) -> str:
         # Templates may be wrapped over lines in the source; a message is one line.
         template = " ".join((type(self).__doc__ or "{message}").split())
-        return string.Formatter().vformat(template, (), self.fields)
+        return template.format_map(self.fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders (mapper workers); keyword fields must survive that.
