@@ -47,6 +47,11 @@ def status_of(done: Plan | Outcome) -> int:
 
 def tell(console: Console, done: Plan | Outcome, heading: str, words: Any) -> None:
     """The lines on stderr; nothing when nothing came, was left out or differs."""
+    if done.unread:
+        console.note(
+            f"{done.unread} entries that both sides have were not looked into; "
+            "'wepy fsck --fast' looks at all."
+        )
     if not (done.entries or done.refs or done.left or done.conflicts):
         return
     console.note(heading)
