@@ -106,7 +106,7 @@ def walk_through(fixture: str, tmp: Path, first: list[object], again: list[objec
 
 
 def test_lj_pair_goes_through_the_whole_tutorial(tmp_path: Path) -> None:
-    """PEERS' tutorial with a smaller time budget: 2 seconds at 10 and at 100 steps."""
+    """The README's tutorial with a smaller time budget: 2 seconds at 10 and at 100 steps."""
     walk_through("lj_pair", tmp_path, [2, 10], [2, 100])
 
 
