@@ -188,8 +188,7 @@ def test_several_processes_may_note_at_once(tmp_path: Path) -> None:
     assert [process.wait(timeout=60) for process in running] == [0] * 8
     wanted = {hashlib.sha256(f"{n} {k}".encode()).hexdigest() for n in range(8) for k in range(200)}
     assert Trust(file).trusted() == wanted
-    # An empty line, which a writer may put before its own to be on the safe side, is none.
-    assert sorted(filter(None, file.read_text().splitlines())) == sorted(wanted)
+    assert sorted(file.read_text().splitlines()) == sorted(wanted)
 
 
 def test_a_script_notes_what_it_pickles(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ store or an MD5. The list is a file in the user's own state directory.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shlex
 import stat
@@ -136,6 +138,11 @@ class Trust:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self.file, flags, 0o600)
             try:
+                # A file's size can be seen before the bytes behind it: without the lock the
+                # last byte of another's line would at times be taken for a torn one. Where
+                # there are no locks, an empty line is the worst that comes of it.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
                 size = os.fstat(descriptor).st_size
                 if size and os.pread(descriptor, 1, size - 1) != b"\n":
                     data = b"\n" + data
