@@ -13,14 +13,13 @@ from typing import Any, Protocol
 from wepystore._version import __version__
 from wepystore.engine.component import Component
 from wepystore.engine.manager import CycleManager, CycleResult
-from wepystore.engine.mappers.processes import ProcessMapper
-from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.rng import Streams
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
 from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.job import Job
+from wepystore.orchestrator.mapping import choose_mapper, workers_of
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.run import RunRecord
@@ -166,7 +165,7 @@ class _Execution:
         apparatus = start.snapshot.apparatus
         self._runner = apparatus.runner
         self._runner_options = _runner_options(configuration, options.platform)
-        self._mapper = _mapper(configuration.work_mapper, options.n_workers)
+        self._mapper = choose_mapper(configuration.work_mapper, options.n_workers)
         self._reporters = list(configuration.reporters)
         if hasattr(self._runner, "check_platform"):
             self._runner.check_platform(*self._platform_choice())
@@ -321,7 +320,7 @@ class _Execution:
                 "narration": self._options.narration,
                 "begun": self._begun_at.isoformat(timespec="seconds"),
                 "wall_s": round(self._wall_s, 3),
-                "n_workers": _n_workers(self._mapper, self._options.n_workers),
+                "n_workers": workers_of(self._mapper, self._options.n_workers),
                 "platform_override": self._options.platform,
                 "stopped_by": self._stopped_by,
             },
@@ -365,18 +364,3 @@ def _runner_options(configuration: Configuration, override: str | None) -> dict[
     if name == configuration.platform and configuration.platform_properties:
         options["platform_kwargs"] = dict(configuration.platform_properties)
     return options
-
-
-def _mapper(configured: Any, n_workers: int | None) -> Any:
-    """The configured mapper, or one that can have as many workers as were asked for."""
-    if n_workers is None:
-        return configured
-    if n_workers == 1 and isinstance(configured, (SerialMapper, ProcessMapper)):
-        return SerialMapper()
-    return ProcessMapper(n_workers) if isinstance(configured, SerialMapper) else configured
-
-
-def _n_workers(mapper: Any, override: int | None) -> int | None:
-    if isinstance(mapper, SerialMapper):
-        return 1
-    return override or getattr(mapper, "n_workers", None)
