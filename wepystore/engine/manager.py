@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine import rng
+from wepystore.engine import foreign, rng
+from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import PeriodicityError, StepError, WeightError
+from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -40,7 +42,7 @@ class CycleTimes:
 class CycleResult:
     """What a cycle leaves behind."""
 
-    walkers: list[Any]
+    walkers: Sequence[Any]
     times: CycleTimes
     n_warped: int
 
@@ -64,6 +66,13 @@ class CycleManager:
         Keywords for every segment: platform, platform_kwargs, getState_kwargs.
     dumps : callable or None
         Handed to the work mapper for runners that plain pickle cannot take.
+
+    Attributes
+    ----------
+    interruptible : bool
+        True only while segments run. A signal handler may then raise, having set
+        it to False: the cycle is dropped whole, and the walkers and the
+        resampler stay as the cycle before left them.
     """
 
     init_walkers: Sequence[Any]
@@ -78,7 +87,18 @@ class CycleManager:
     dumps: Callable[[Any], bytes] | None = None
 
     def __post_init__(self) -> None:
-        self._takes_seed = _accepts(self.runner.run_segment, "seed")
+        self.interruptible = False
+        # wepy's runners and walkers come in as ours; everything below is the same for both.
+        self.runner = adapted_runner(self.runner)
+        self.init_walkers = foreign.native_walkers(self.init_walkers)
+        # A runner of whole ensembles needs no workers: its arrays are the batch.
+        self._whole = callable(getattr(self.runner, "run_segments", None))
+        # A mapper that knows no seeds runs the segments as the runner alone would.
+        self._seeded = _accepts(self.work_mapper.map, "seed")
+        self._segment_func = (
+            foreign.segment_function(self.runner) if self._seeded else self.runner.run_segment
+        )
+        foreign.prepare(self.boundary_conditions, self.resampler)
         check_ensemble(self.init_walkers, 0, "the start snapshot")
         _check_periodicity(self)
 
@@ -86,10 +106,11 @@ class CycleManager:
         """Start the mapper's workers and open the reporters' files."""
         if self.monitor is not None:
             self.monitor.init()
-        options: dict[str, Any] = {"segment_func": self.runner.run_segment}
-        if _accepts(self.work_mapper.init, "dumps"):
-            options["dumps"] = self.dumps
-        self.work_mapper.init(num_workers=num_workers, **options)
+        if not self._whole:
+            options: dict[str, Any] = {"segment_func": self._segment_func}
+            if _accepts(self.work_mapper.init, "dumps"):
+                options["dumps"] = self.dumps
+            self.work_mapper.init(num_workers=num_workers, **options)
         for reporter in self.reporters:
             reporter.init(
                 init_walkers=self.init_walkers,
@@ -110,21 +131,26 @@ class CycleManager:
         report: dict[str, Any] = {"cycle_idx": cycle_idx, "n_segment_steps": n_steps}
 
         new_walkers = self._propagate(walkers, n_steps, cycle_idx, report)
-        check_conserved(walkers, new_walkers, cycle_idx, "the runner")
+        new_weights = weights_of(new_walkers)
+        _check_totals(weights_of(walkers), new_weights, cycle_idx, "the runner")
         propagated = time.perf_counter()
 
         warped_walkers = self._warp(new_walkers, cycle_idx, report)
-        check_conserved(new_walkers, warped_walkers, cycle_idx, "the boundary conditions")
+        warped_weights = weights_of(warped_walkers)
+        _check_totals(new_weights, warped_weights, cycle_idx, "the boundary conditions")
         warped = time.perf_counter()
 
-        self._set_rng(self.resampler, rng.RESAMPLING, cycle_idx)
-        with _named(self.resampler, cycle_idx):
+        drawing = self._drawing(self.resampler, rng.RESAMPLING, cycle_idx)
+        with _named(self.resampler, cycle_idx), drawing:
             resampled_walkers, resampling_data, resampler_data = self.resampler.resample(
                 warped_walkers
             )
-        check_conserved(warped_walkers, resampled_walkers, cycle_idx, "the resampler")
-        resampled_walkers = without_drift(resampled_walkers)
-        check_ensemble(resampled_walkers, cycle_idx, "the resampler")
+        if not foreign.is_ours(self.resampler):
+            resampled_walkers = foreign.native_walkers(resampled_walkers)
+        weights = weights_of(resampled_walkers)
+        _check_totals(warped_weights, weights, cycle_idx, "the resampler")
+        resampled_walkers, weights = _without_drift(resampled_walkers, weights)
+        _check_weights(weights, cycle_idx, "the resampler")
         resampled = time.perf_counter()
 
         report.update(
@@ -132,7 +158,7 @@ class CycleManager:
             resampled_walkers=resampled_walkers,
             resampling_data=resampling_data,
             resampler_data=resampler_data,
-            worker_segment_times=getattr(self.work_mapper, "worker_segment_times", {}),
+            worker_segment_times=self._segment_times(),
             cycle_runner_time=propagated - begun,
             cycle_bc_time=warped - propagated,
             cycle_resampling_time=resampled - warped,
@@ -144,7 +170,11 @@ class CycleManager:
         if self.monitor is not None:
             self.monitor.cycle_monitor(self, resampled_walkers)
         return CycleResult(
-            walkers=list(resampled_walkers),
+            walkers=(
+                resampled_walkers
+                if isinstance(resampled_walkers, Ensemble)
+                else list(resampled_walkers)
+            ),
             times=CycleTimes(
                 runner=propagated - begun,
                 boundary_conditions=warped - propagated,
@@ -157,29 +187,25 @@ class CycleManager:
 
     def _propagate(
         self, walkers: Sequence[Any], n_steps: int, cycle_idx: int, report: dict[str, Any]
-    ) -> list[Any]:
-        n_walkers = len(walkers)
+    ) -> Sequence[Any]:
         begun = time.perf_counter()
         self.runner.pre_cycle(
             walkers=walkers, n_segment_steps=n_steps, cycle_idx=cycle_idx, **self.runner_options
         )
         prepared = time.perf_counter()
-        keywords: dict[str, Any] = {
-            "cycle_idx": itertools.repeat(cycle_idx, n_walkers),
-            "walker_idx": range(n_walkers),
-        }
-        if self._takes_seed:
-            keywords["seed"] = self.streams.segment_seeds(cycle_idx, n_walkers)
-        for name, value in self.runner_options.items():
-            keywords[name] = itertools.repeat(value, n_walkers)
-        new_walkers = list(
-            self.work_mapper.map(walkers, itertools.repeat(n_steps, n_walkers), **keywords)
-        )
+        try:
+            self.interruptible = True
+            new_walkers = (self._run_whole if self._whole else self._map)(
+                walkers, n_steps, cycle_idx
+            )
+        finally:
+            self.interruptible = False
         mapped = time.perf_counter()
         self.runner.post_cycle()
         done = time.perf_counter()
-        segment_times = getattr(self.work_mapper, "worker_segment_times", {}) or {}
-        busiest = max((sum(times) for times in segment_times.values()), default=mapped - prepared)
+        busiest = max(
+            (sum(times) for times in self._segment_times().values()), default=mapped - prepared
+        )
         report.update(
             runner_precycle_time=prepared - begun,
             runner_postcycle_time=done - mapped,
@@ -189,23 +215,69 @@ class CycleManager:
         )
         return new_walkers
 
-    def _warp(self, walkers: list[Any], cycle_idx: int, report: dict[str, Any]) -> Sequence[Any]:
+    def _map(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> Sequence[Any]:
+        """One segment for each walker, through the work mapper."""
+        n_walkers = len(walkers)
+        keywords: dict[str, Any] = {
+            "cycle_idx": itertools.repeat(cycle_idx, n_walkers),
+            "walker_idx": range(n_walkers),
+        }
+        if self._seeded:
+            keywords["seed"] = self.streams.segment_seeds(cycle_idx, n_walkers)
+        for name, value in self.runner_options.items():
+            keywords[name] = itertools.repeat(value, n_walkers)
+        return list(self.work_mapper.map(walkers, itertools.repeat(n_steps, n_walkers), **keywords))
+
+    def _run_whole(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> Sequence[Any]:
+        """All segments at once, in this process, so that no mapper has a say in the result."""
+        with _named(self.runner, cycle_idx):
+            new_walkers: Sequence[Any] = self.runner.run_segments(
+                walkers,
+                n_steps,
+                rng=self.streams.generator(rng.SEGMENTS, cycle_idx),
+                cycle_idx=cycle_idx,
+                **self.runner_options,
+            )
+        if len(new_walkers) != len(walkers):
+            raise StepError(
+                cycle_idx=cycle_idx,
+                component=type(self.runner).__name__,
+                problem=f"it gave {len(new_walkers)} walkers for {len(walkers)}",
+            )
+        return new_walkers
+
+    def _segment_times(self) -> dict[int, list[float]]:
+        if self._whole:
+            return {}
+        return getattr(self.work_mapper, "worker_segment_times", None) or {}
+
+    def _warp(
+        self, walkers: Sequence[Any], cycle_idx: int, report: dict[str, Any]
+    ) -> Sequence[Any]:
         warp_data: Any = []
         bc_data: Any = []
         progress_data: Any = {}
         warped: Sequence[Any] = walkers
         if self.boundary_conditions is not None:
-            self._set_rng(self.boundary_conditions, rng.BOUNDARY_CONDITIONS, cycle_idx)
-            with _named(self.boundary_conditions, cycle_idx):
+            drawing = self._drawing(self.boundary_conditions, rng.BOUNDARY_CONDITIONS, cycle_idx)
+            with _named(self.boundary_conditions, cycle_idx), drawing:
                 warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
                     walkers, cycle_idx
                 )
+            if not foreign.is_ours(self.boundary_conditions):
+                warped = foreign.native_walkers(warped)
         report.update(warp_data=warp_data, bc_data=bc_data, progress_data=progress_data)
         return warped
 
-    def _set_rng(self, component: Any, purpose: int, cycle_idx: int) -> None:
+    def _drawing(
+        self, component: Any, purpose: int, cycle_idx: int
+    ) -> contextlib.AbstractContextManager[None]:
+        """Give a component its stream, now; or, to enter, the block in which it draws from it."""
         if hasattr(component, "set_rng"):
             component.set_rng(self.streams.generator(purpose, cycle_idx))
+        elif not foreign.is_ours(component):
+            return foreign.seeded_globals(self.streams.generator(purpose, cycle_idx))
+        return contextlib.nullcontext()
 
     def cleanup(self) -> None:
         """Close the reporters' files and let the workers go, each even if another one fails."""
@@ -220,7 +292,8 @@ class CycleManager:
                     boundary_conditions=self.boundary_conditions,
                     reporters=self.reporters,
                 )
-            stack.callback(self.work_mapper.cleanup)
+            if not self._whole:
+                stack.callback(self.work_mapper.cleanup)
             if self.monitor is not None:
                 stack.callback(self.monitor.cleanup)
 
@@ -242,10 +315,28 @@ def _named(component: Any, cycle_idx: int) -> Iterator[None]:
 
 def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
     """Raise WeightError unless every weight is > 0 (W1) and they sum to 1 (W2)."""
-    weights = np.array([walker.weight for walker in walkers], dtype=np.float64)
+    _check_weights(weights_of(walkers), cycle_idx, step)
+
+
+def check_conserved(before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str) -> None:
+    """Raise WeightError unless `step` conserved the total weight (W3)."""
+    _check_totals(weights_of(before), weights_of(after), cycle_idx, step)
+
+
+def without_drift(walkers: Sequence[Any]) -> Sequence[Any]:
+    """The walkers with weights rescaled to sum to 1, if rounding has begun to add up.
+
+    Every clone and merge rounds once; over 10^6 cycles these errors wander far
+    beyond what W2 allows, though each step keeps W3. Nothing is touched before
+    half of W2's bound is used up, so most cycles keep their weights bit for bit.
+    """
+    return _without_drift(walkers, weights_of(walkers))[0]
+
+
+def _check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
     if len(weights) == 0:
         raise WeightError(cycle_idx=cycle_idx, step=step, problem="there are no walkers")
-    if not np.all(weights > 0):
+    if not weights.min() > 0:  # A NaN is neither, and the least of whatever it is among.
         bad = int(np.argmin(weights > 0))
         raise WeightError(
             cycle_idx=cycle_idx,
@@ -259,10 +350,10 @@ def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
         )
 
 
-def check_conserved(before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str) -> None:
-    """Raise WeightError unless `step` conserved the total weight (W3)."""
-    total_before = float(np.sum([walker.weight for walker in before]))
-    total_after = float(np.sum([walker.weight for walker in after]))
+def _check_totals(before: Floats, after: Floats, cycle_idx: int, step: str) -> None:
+    if before is after:
+        return
+    total_before, total_after = float(before.sum()), float(after.sum())
     if not abs(total_after - total_before) <= max(len(before), len(after)) * _EPS:
         raise WeightError(
             cycle_idx=cycle_idx,
@@ -271,19 +362,21 @@ def check_conserved(before: Sequence[Any], after: Sequence[Any], cycle_idx: int,
         )
 
 
-def without_drift(walkers: Sequence[Any]) -> Sequence[Any]:
-    """The walkers with weights rescaled to sum to 1, if rounding has begun to add up.
-
-    Every clone and merge rounds once; over 10^6 cycles these errors wander far
-    beyond what W2 allows, though each step keeps W3. Nothing is touched before
-    half of W2's bound is used up, so most cycles keep their weights bit for bit.
-    """
-    total = math.fsum(walker.weight for walker in walkers)
+def _without_drift(walkers: Sequence[Any], weights: Floats) -> tuple[Sequence[Any], Floats]:
+    """`without_drift`, and the weights of what it gives."""
+    total = math.fsum(weights.tolist())
     drift = abs(total - 1.0)
-    n_eps = len(walkers) * _EPS
+    n_eps = len(weights) * _EPS
     if not n_eps / 2 < drift <= 2 * n_eps:
-        return walkers  # Small enough to leave, or no rounding error: check_ensemble will tell.
-    return [type(walker)(walker.state, walker.weight / total) for walker in walkers]
+        # Small enough to leave, or no rounding error: _check_weights will tell.
+        return walkers, weights
+    rescaled = weights / total
+    if isinstance(walkers, Ensemble):
+        return walkers.with_weights(rescaled), rescaled
+    return [
+        type(walker)(walker.state, weight)
+        for walker, weight in zip(walkers, rescaled.tolist(), strict=True)
+    ], rescaled
 
 
 def _accepts(function: Callable[..., Any], name: str) -> bool:
@@ -303,6 +396,7 @@ def _check_periodicity(manager: CycleManager) -> None:
     for component in (
         manager.boundary_conditions,
         getattr(manager.resampler, "distance", None),
+        getattr(manager.resampler, "coordinate", None),
     ):
         if getattr(component, "periodic", False):
             raise PeriodicityError(component=type(component).__name__)

@@ -16,7 +16,10 @@ the names wepy's components use, so that reporters take either kind.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, overload
+
+from numpy.typing import NDArray
 
 #: A fixed shape, or Ellipsis where the length of a rank-1 value varies.
 Shape = Any
@@ -162,3 +165,32 @@ def _specs(
     names: tuple[str, ...], shapes: tuple[Shape, ...], dtypes: tuple[type, ...]
 ) -> list[FieldSpec]:
     return list(zip(names, shapes, dtypes, strict=True))
+
+
+class RecordColumns(Sequence[dict[str, Any]]):
+    """Records kept as columns: a sequence of dicts that are made when they are asked for.
+
+    Parameters
+    ----------
+    **columns : ndarray, each with one row per record
+    """
+
+    __slots__ = ("columns",)
+
+    def __init__(self, **columns: NDArray[Any]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> RecordColumns: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | RecordColumns:
+        rows = {name: column[index] for name, column in self.columns.items()}
+        return RecordColumns(**rows) if isinstance(index, slice) else rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in zip(*self.columns.values(), strict=True):
+            yield dict(zip(self.columns, row, strict=True))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wepystore.engine.component import Component, Text
 from wepystore.engine.walker import WalkerState
@@ -27,6 +28,8 @@ from wepystore.errors import WepystoreError
 from wepystore.records import npy, own, pickles, registry
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
 from wepystore.store.names import Ref
+
+Integers = NDArray[np.int64]
 
 #: Arrays of at most this many numbers stand in the manifest itself: an inode costs more.
 _INLINE_SIZE = 256
@@ -157,6 +160,82 @@ def encode_states(states: Sequence[Mapping[str, Any]], sink: Sink, where: str) -
         fields = {name: ref.to_json() for name, ref in zip(names, refs, strict=True)}
         groups.append({"n_states": len(members), "fields": fields})
     return {"index": [place[number] for number in index], "groups": groups}
+
+
+def encode_rows(fields: Mapping[str, np.ndarray[Any, Any]], sink: Sink, where: str) -> Any:
+    """As `encode_states` for states that are rows of arrays: the same objects, made of the arrays.
+
+    Parameters
+    ----------
+    fields : {name: float64 array, shape (n, ...)}
+    """
+    names = sorted(fields)
+    index, firsts = unique_rows([fields[name] for name in names])
+    every = len(firsts) == len(index)
+    stacks = [
+        npy.array_buffers(fields[name] if every else fields[name][firsts], f"{where}.{name}")
+        for name in names
+    ]
+    refs = sink.put_many("objects", stacks)
+    group = {name: ref.to_json() for name, ref in zip(names, refs, strict=True)}
+    return {"index": index.tolist(), "groups": [{"n_states": len(firsts), "fields": group}]}
+
+
+#: Rows are compared in pieces of at most so many numbers, so that no copy gets large.
+_PIECE = 1 << 20
+
+
+def unique_rows(fields: Sequence[np.ndarray[Any, Any]]) -> tuple[Integers, Integers]:
+    """For every row the number of the first one with the same bits, and those first rows.
+
+    Parameters
+    ----------
+    fields : float64 arrays, each of shape (n, ...)
+
+    Returns
+    -------
+    index : ndarray of int, shape (n,)
+        Into `firsts`.
+    firsts : ndarray of int, ascending
+        Rows of which none has the bits of another.
+    """
+    n_rows = len(fields[0])
+    columns = [
+        np.ascontiguousarray(field, dtype=np.float64)
+        .reshape(n_rows, field.size // n_rows)
+        .view(np.uint64)
+        for field in fields
+    ]
+    # A sum of products modulo 2^64 tells different rows apart, but for one pair in 2^64.
+    draw = np.random.Generator(np.random.PCG64(0))
+    hashes = np.zeros(n_rows, dtype=np.uint64)
+    for column in columns:
+        factors = draw.integers(1, 2**64 - 1, size=column.shape[1], dtype=np.uint64)
+        hashes += column @ (factors | np.uint64(1))
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    same_as = first[inverse]
+    others = np.flatnonzero(same_as != np.arange(n_rows))
+    for column in columns:
+        piece = max(1, _PIECE // max(1, column.shape[1]))
+        for start in range(0, len(others), piece):
+            rows = others[start : start + piece]
+            if not np.array_equal(column[rows], column[same_as[rows]]):
+                return _unique_rows_by_bytes(columns)
+    firsts, index = np.unique(same_as, return_inverse=True)
+    return index, firsts
+
+
+def _unique_rows_by_bytes(columns: Sequence[np.ndarray[Any, Any]]) -> tuple[Integers, Integers]:
+    """`unique_rows` where two different rows have one sum."""
+    known: dict[bytes, int] = {}
+    firsts: list[int] = []
+    index: list[int] = []
+    for row in range(len(columns[0])):
+        number = known.setdefault(b"".join(column[row].tobytes() for column in columns), len(known))
+        if number == len(firsts):
+            firsts.append(row)
+        index.append(number)
+    return np.array(index, dtype=np.int64), np.array(firsts, dtype=np.int64)
 
 
 def unique_states(

@@ -1,17 +1,21 @@
-"""What all boundary conditions are."""
+"""What all boundary conditions are, and what those that warp at a target have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wepystore.engine.component import Component
+from wepystore.engine.ensemble import Ensemble, Floats, weights_of
+from wepystore.engine.foreign import is_wepy, native_state
 from wepystore.engine.record_fields import BoundaryRecords
 
 #: walkers, warping records, boundary condition records, progress
-WarpResult = tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
+WarpResult = tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
 
 
 class BoundaryConditions(BoundaryRecords, Component):
@@ -35,10 +39,10 @@ class BoundaryConditions(BoundaryRecords, Component):
 
         Returns
         -------
-        walkers : list, in the same order
+        walkers : in the same order
         warp_data : list of dict, one record per warp
         bc_data : list of dict, one record per change of the boundary conditions
-        progress_data : {field: list of one number per walker}
+        progress_data : {field: one number per walker}
         """
         raise NotImplementedError(f"{type(self).__name__} does not say which walkers to warp")
 
@@ -57,8 +61,133 @@ class NoBC(BoundaryConditions):
 
     def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
         """The same walkers and no records."""
-        return list(walkers), [], [], {}
+        return walkers if isinstance(walkers, Ensemble) else list(walkers), [], [], {}
 
     def warping_discontinuity(self, warping_record: Any) -> bool:
         """Never: nothing is warped."""
         return False
+
+
+class WarpBC(BoundaryConditions):
+    """Base of those that send walkers at a target back to where they started.
+
+    A subclass says how far each walker is (`progress`) and which of these are at
+    the target (`arrived`), names both in its record fields, calls `_set_initial`
+    in its constructor, and tells in `_boundary` where the boundary lies. Such a
+    walker takes one of `initial_states` and keeps its weight, so that the flux
+    into the target is measured in a steady state (Hill, *Free Energy
+    Transduction in Biology*, 1977: its inverse is the mean first passage time).
+    """
+
+    initial_states: list[Any]
+    initial_weights: list[float] | None
+
+    def progress(self, walkers: Sequence[Any]) -> Floats:
+        """How far each walker is, shape (n,), or (n, d) for several numbers each."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how far walkers are")
+
+    def arrived(self, progress: Floats) -> NDArray[np.bool_]:
+        """Which of these are at the target, shape (n,)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its target is")
+
+    def _boundary(self) -> dict[str, Any]:
+        """The record of where the boundary lies, by the names of BC_FIELDS; {} for none."""
+        return {}
+
+    def _set_initial(
+        self, initial_states: Sequence[Any], initial_weights: Sequence[float] | None
+    ) -> None:
+        """Check where warped walkers go, and keep it."""
+        if isinstance(initial_states, Mapping) or hasattr(initial_states, "dict"):
+            raise ValueError("initial_states must be a list of states, got a single state")
+        # Those of wepy's would be pickles in a store, and no other component takes them.
+        self.initial_states = [native_state(s) if is_wepy(s) else s for s in initial_states]
+        if not self.initial_states:
+            raise ValueError("initial_states is empty: warped walkers need a state to go to")
+        self.initial_weights = checked_weights(initial_weights, len(self.initial_states))
+
+    def _initial_progress(self) -> Floats:
+        """The progress of each initial state.
+
+        A walker that is at the target again at once would be a flux out of
+        nothing, so constructors refuse initial states that have arrived.
+        """
+        return self.progress([_Bare(state) for state in self.initial_states])
+
+    def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
+        """Replace the states of walkers at the target.
+
+        Returns
+        -------
+        walkers : in the same order, every weight kept
+        warp_data : per warp walker_idx, target_idx (which initial state), weight, each (1,)
+        bc_data : at cycle 0 one record of the boundary; otherwise none
+        progress_data : {its field: one float per walker, before warping}
+        """
+        progress = self.progress(walkers)
+        rows = np.flatnonzero(self.arrived(progress)).tolist()
+        boundary = self._boundary()
+        bc_data = [boundary] if boundary and not cycle_idx else []
+        told: Any = progress.reshape(-1)
+        whole = isinstance(walkers, Ensemble)
+        if not whole:
+            told = told.tolist()
+        progress_data = {self.PROGRESS_FIELDS[0]: told}
+        if not rows:
+            return walkers if whole else list(walkers), [], bc_data, progress_data
+        targets = self._draw_targets(len(rows))
+        weights = weights_of(walkers)
+        warp_data = [
+            {
+                "walker_idx": np.array([row], dtype=np.int64),
+                "target_idx": np.array([target], dtype=np.int64),
+                "weight": np.array([weights[row]], dtype=np.float64),
+            }
+            for row, target in zip(rows, targets, strict=True)
+        ]
+        warped: Any
+        if isinstance(walkers, Ensemble):
+            warped = walkers.with_states(rows, [self.initial_states[k] for k in targets])
+        else:
+            warped = list(walkers)
+            for row, target in zip(rows, targets, strict=True):
+                walker = walkers[row]
+                warped[row] = type(walker)(self.initial_states[target], walker.weight)
+        return warped, warp_data, bc_data, progress_data
+
+    def _draw_targets(self, number: int) -> list[int]:
+        weights = np.array(self.initial_weights or [1.0] * len(self.initial_states))
+        drawn: list[int] = self.rng.choice(
+            len(weights), size=number, p=weights / weights.sum()
+        ).tolist()
+        return drawn
+
+    def warping_discontinuity(self, warping_record: Any) -> bool:
+        """Always: a warped walker jumps to where it started."""
+        return True
+
+
+class _Bare:
+    """A state where walkers are asked for."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+
+def checked_weights(weights: Sequence[float] | None, n_states: int) -> list[float] | None:
+    """Relative probabilities of the initial states, as floats.
+
+    Raises
+    ------
+    ValueError : not one for each state, negative, not finite, or all zero.
+    """
+    if weights is None:
+        return None
+    checked = [float(weight) for weight in weights]
+    if len(checked) != n_states:
+        raise ValueError(f"{len(checked)} initial_weights for {n_states} initial_states")
+    if not all(0.0 <= weight < math.inf for weight in checked) or sum(checked) <= 0:
+        raise ValueError(f"initial_weights must be probabilities, got {checked}")
+    return checked

@@ -42,13 +42,13 @@ class Resampler(ResamplerRecords, Component):
 
     def resample(
         self, walkers: Sequence[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[Sequence[Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]]:
         """Decide what becomes of each walker and carry it out.
 
         Returns
         -------
-        walkers : list of as many walkers, the sum of weights conserved (W3)
-        resampling_data : list of dict, one record per walker
-        resampler_data : list of dict, one record per change of the resampler itself
+        walkers : as many walkers, the sum of weights conserved (W3)
+        resampling_data : sequence of dict, one record per walker
+        resampler_data : sequence of dict, one record per change of the resampler itself
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to resample")

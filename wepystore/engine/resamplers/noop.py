@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.record_fields import RecordColumns
 from wepystore.engine.resamplers.base import Resampler
 from wepystore.engine.resamplers.clone_merge import assign_slots
+from wepystore.engine.resamplers.decision import Decision
 
 
 class NoResampler(Resampler):
@@ -17,6 +22,17 @@ class NoResampler(Resampler):
 
     def resample(
         self, walkers: Sequence[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[Sequence[Any], Sequence[dict[str, Any]], list[dict[str, Any]]]:
         """The same walkers, one NOTHING record each, and no resampler records."""
+        if isinstance(walkers, Ensemble):
+            return walkers, _nothings(len(walkers)), []
         return list(walkers), assign_slots(len(walkers), {}, {}), []
+
+
+def _nothings(n_walkers: int) -> RecordColumns:
+    """What `assign_slots` says of walkers that all stay, without a dict for each."""
+    own = np.arange(n_walkers, dtype=np.int64)[:, np.newaxis]
+    decisions = np.full((n_walkers, 1), int(Decision.NOTHING), dtype=np.int64)
+    return RecordColumns(
+        decision_id=decisions, target_idxs=own, step_idx=np.zeros_like(own), walker_idx=own
+    )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from wepystore.engine.component import Component, Text
+from wepystore.engine.ensemble import Ensemble, Floats, stacked, weights_of
 
 
 class Runner(Component):
@@ -49,3 +53,62 @@ class Runner(Component):
     ) -> dict[str, Any]:
         """Facts for the run record: platform, properties, versions."""
         return {}
+
+
+class EnsembleRunner(Runner):
+    """Base of the runners that propagate all walkers at once, as arrays.
+
+    A subclass defines `run_segments`. The manager calls it once a cycle in its
+    own process, so the result cannot depend on a work mapper (R1).
+    """
+
+    def run_segments(
+        self,
+        walkers: Sequence[Any],
+        n_steps: int,
+        *,
+        rng: np.random.Generator,
+        cycle_idx: int | None = None,
+        **kwargs: Any,
+    ) -> Ensemble:
+        """Propagate every walker by `n_steps` steps.
+
+        The result must depend on nothing but the states, the number of steps and
+        what `rng` gives (R1). Returns walkers of the same weights in the same order.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to run segments")
+
+    def run_segment(
+        self, walker: Any, segment_length: int, *, seed: int | None = None, **kwargs: Any
+    ) -> Any:
+        """The case of one walker, with random numbers of its own."""
+        (moved,) = self.run_segments(
+            [walker], segment_length, rng=np.random.Generator(np.random.PCG64(seed)), **kwargs
+        )
+        return moved
+
+    @staticmethod
+    def start(walkers: Sequence[Any]) -> tuple[Floats, Floats]:
+        """Where all walkers are, to be changed at will: positions (n, n_atoms, n_dims), time (n,).
+
+        A state without a time, such as one written by hand, is at time 0.
+        """
+        positions = stacked(walkers, "positions")
+        if isinstance(walkers, Ensemble):
+            positions = positions.copy()
+        if positions.ndim != 3:
+            raise ValueError(
+                f"positions must have shape (n_atoms, n_dims), got {positions.shape[1:]}"
+            )
+        if isinstance(walkers, Ensemble) and "time" in walkers.fields:
+            times = walkers.fields["time"]
+        else:
+            times = np.array(
+                [float(np.ravel(walker.state.dict().get("time", 0.0))[0]) for walker in walkers]
+            )
+        return positions, times
+
+    @staticmethod
+    def end(walkers: Sequence[Any], positions: Floats, times: Floats) -> Ensemble:
+        """`walkers` with their weights where they are now."""
+        return Ensemble.adopt(weights_of(walkers), {"positions": positions, "time": times})

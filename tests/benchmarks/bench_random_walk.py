@@ -1,0 +1,97 @@
+"""Cycles of 10,000 random walkers, and against a bare numpy walk of the same size.
+
+    python -m tests.benchmarks.bench_random_walk [N_WALKERS]
+
+A cycle is 10 steps of every walker, no boundary conditions, NoResampler, no
+reporters, all weights checked (W1-W3). Cycles per second are of the wall clock
+and held to 100 at 10,000 walkers. The ratio is of CPU time, measured alternately
+in one process: a cycle against the same steps in a loop of numpy calls on one
+array, as anybody would write it. Exit status 1 when either misses its limit.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+# Run as a script, Python looks for modules beside it only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from wepystore.api import Ensemble, NoResampler, RandomWalkRunner, SerialMapper
+from wepystore.engine.manager import CycleManager
+from wepystore.engine.rng import Streams
+
+N_WALKERS = 10_000
+N_STEPS = 10
+#: The fewest cycles per second, and the most times that a cycle may take as long as the bare walk.
+LEAST_CYCLES = 100.0
+RATIO_LIMIT = 2.5
+
+
+@dataclass(frozen=True)
+class Found:
+    """Cycles per second (wall clock), and a cycle's CPU time over that of the bare walk."""
+
+    cycles: float
+    ratio: float
+
+
+def bare_walk(places: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """The same steps, without weights, time or anything around them."""
+    for _ in range(N_STEPS):
+        up = draw.random(places.shape) < 0.25
+        places = np.maximum(places + np.where(up, 1.0, -1.0), 0.0)
+    return places
+
+
+def measure(n_walkers: int = N_WALKERS, repeats: int = 200) -> Found:
+    """Medians over `repeats` cycles."""
+    runner = RandomWalkRunner()
+    walkers = Ensemble(
+        np.full(n_walkers, 1 / n_walkers),
+        {"positions": np.zeros((n_walkers, 1, 1)), "time": np.zeros(n_walkers)},
+    )
+    manager = CycleManager(
+        init_walkers=walkers,
+        runner=runner,
+        boundary_conditions=None,
+        resampler=NoResampler(),
+        work_mapper=SerialMapper(),
+        streams=Streams(1),
+    )
+    manager.init()
+    places, draw = np.zeros((n_walkers, 1, 1)), np.random.default_rng(1)
+    current: object = walkers
+    walls, cycles, bare = [], [], []
+    for number in range(repeats + 1):
+        cpu, wall = time.process_time(), time.perf_counter()
+        current = manager.run_cycle(current, N_STEPS, number).walkers  # type: ignore[arg-type]
+        between, walked = time.process_time(), time.perf_counter()
+        places = bare_walk(places, draw)
+        if number:  # The first fills caches.
+            walls.append(walked - wall)
+            cycles.append(between - cpu)
+            bare.append(time.process_time() - between)
+    manager.cleanup()
+    return Found(1 / statistics.median(walls), statistics.median(cycles) / statistics.median(bare))
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and print; 1 if a limit is missed."""
+    n_walkers = int(arguments[0]) if arguments else N_WALKERS
+    found = measure(n_walkers)
+    print(f"{n_walkers} walkers x {N_STEPS} steps")
+    print(f"{'cycles per second':<40} {found.cycles:8.0f}  (at least {LEAST_CYCLES:g})")
+    print(
+        f"{'a cycle against a bare numpy walk':<40} {found.ratio:8.2f}  (at most {RATIO_LIMIT:g})"
+    )
+    return int(found.cycles < LEAST_CYCLES or found.ratio > RATIO_LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
