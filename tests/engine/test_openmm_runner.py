@@ -26,6 +26,7 @@ from tests.systems import (
 from wepystore.api import OpenMMRunner, Walker, WalkerState
 from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.engine.runners import openmm as module
+from wepystore.engine.runners import simulation
 
 
 def segment(runner: OpenMMRunner, state: Any, n_steps: int, seed: int, **options: Any) -> str:
@@ -109,7 +110,7 @@ def test_steps_in_pieces_are_steps_in_one_go(name: str, monkeypatch: pytest.Monk
     """Pieces, between which signals are looked at, change no bit, whatever their length."""
     found = set()
     for piece_s in (1e-9, 2e-4, 1e3):
-        monkeypatch.setattr(module, "_STEP_PIECE_S", piece_s)
+        monkeypatch.setattr(simulation, "_STEP_PIECE_S", piece_s)
         runner = OpenMMRunner(pair_system(), None, INTEGRATORS[name](), platform="Reference")
         found.add(segment(runner, moving(2), 101, 9))
     assert len(found) == 1
@@ -122,6 +123,30 @@ def test_seeds_matter(name: str) -> None:
     assert len({segment(runner, moving(1), 10, seed) for seed in range(1, 6)}) == 5
     unseeded = [bits([runner.run_segment(Walker(moving(1), 0.5), 10)]) for _ in range(2)]
     assert unseeded[0] != unseeded[1]
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_a_context_lives_on_over_segments(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU making one takes seconds: one for all segments, until another platform is asked
+    for or `drop_contexts` is called."""
+    made = []
+    new_context = simulation.Simulation._new_context
+    monkeypatch.setattr(
+        simulation.Simulation,
+        "_new_context",
+        lambda self, state: (made.append(self), new_context(self, state)),
+    )
+    runner = pair_runner(platform=platform)
+    expected = [segment(runner, moving(k), 10, k + 1) for k in range(4)]
+    assert len(made) == 1
+    segment(runner, moving(1), 10, 1, platform=platform)
+    segment(runner, moving(1), 10, 1, platform_kwargs={})
+    assert len(made) == 1
+    runner.drop_contexts()
+    assert [segment(runner, moving(k), 10, k + 1) for k in range(4)] == expected
+    assert len(made) == 2
+    segment(runner, moving(1), 10, 1, platform="CPU", platform_kwargs={"Threads": "2"})
+    assert len(made) == 3
 
 
 def test_a_segment_changes_nothing_but_the_state() -> None:
@@ -304,7 +329,7 @@ def test_a_runner_is_its_parameters() -> None:
         copy.deepcopy(runner),
         OpenMMRunner.from_params(runner.params(), runner.version),
     ):
-        assert not other._simulations
+        assert other._live is None
         assert other.params() == runner.params()
         assert segment(other, pair_state(), 10, 1) == expected
 

@@ -12,9 +12,11 @@ from tests.systems import langevin, pair_state, pair_system, salt_system
 from wepystore.engine.runners.seeding import (
     CheckpointSeeder,
     NothingToSeed,
+    OnceSeeder,
     ReinitializingSeeder,
     choose_seeder,
     integrators_with_seeds,
+    keeps_to_itself,
 )
 
 
@@ -69,6 +71,37 @@ def test_the_fast_way_is_for_the_reference_platform_alone() -> None:
     """Elsewhere a checkpoint's layout is anybody's guess."""
     context = context_of(langevin(), platform="CPU")
     assert isinstance(choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder)
+
+
+def test_where_bits_cannot_be_the_same_a_context_is_seeded_once() -> None:
+    """Re-seeding a GPU's context takes seconds: its generator runs on, from a seed it was given.
+    Shown on the CPU platform, whose contexts are re-seeded otherwise."""
+    context = context_of(langevin(), platform="CPU")
+    seeder = OnceSeeder(context)
+    first, second = trajectory(context, seeder, 5), trajectory(context, seeder, 5)
+    assert first != second
+    other = context_of(langevin(), platform="CPU")
+    once = OnceSeeder(other)
+    assert [trajectory(other, once, seed) for seed in (5, 6)] == [first, second]
+    third = context_of(langevin(), platform="CPU")
+    assert trajectory(third, OnceSeeder(third), 6) not in (first, second)
+
+
+class OfAPlugin(openmm.CustomExternalForce):
+    """A force that is not OpenMM's own."""
+
+
+class SystemWithPlugin:
+    """As much of a System as is asked for its forces."""
+
+    def getForces(self) -> list[openmm.Force]:  # OpenMM's name.
+        return [openmm.NonbondedForce(), OfAPlugin("x^2")]
+
+
+def test_a_plugin_s_force_may_remember_anything() -> None:
+    """Metadynamics, say: what a checkpoint lacks of it, only reinitialising resets."""
+    assert keeps_to_itself(pair_system())
+    assert not keeps_to_itself(SystemWithPlugin())  # type: ignore[arg-type]
 
 
 def test_forces_that_draw_are_seeded_too() -> None:

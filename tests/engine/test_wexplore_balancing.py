@@ -7,13 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from wepystore.engine.resamplers.wexplore.balancing import (
+from wepystore.engine.resamplers.groups import (
     clone_heaviest,
-    even_shares,
     max_clones,
     max_merges,
     merge_lightest,
 )
+from wepystore.engine.resamplers.wexplore.balancing import even_shares
 
 weights_of_a_leaf = st.lists(
     st.floats(-14, 0).map(lambda exponent: 10.0**exponent), min_size=1, max_size=12

@@ -49,6 +49,11 @@ class WalkerState(Mapping[str, NDArray[np.float64]]):
         """Wrap fresh float64 arrays without a copy; the caller gives them up."""
         for array in fields.values():
             array.flags.writeable = False
+        return cls.adopt_frozen(fields)
+
+    @classmethod
+    def adopt_frozen(cls, fields: dict[str, NDArray[np.float64]]) -> WalkerState:
+        """Wrap float64 arrays that nobody can write to, and the dictionary itself."""
         state = cls.__new__(cls)
         state._fields = fields
         return state

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,20 @@ import openmm
 from openmm import unit
 
 from wepystore.engine.component import Text
-from wepystore.engine.errors import ComponentError, PlatformError
+from wepystore.engine.errors import ComponentError
 from wepystore.engine.runners.base import Runner
-from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS, Seeder, choose_seeder
+from wepystore.engine.runners.platforms import (
+    device_name,
+    fastest_platform,
+    known_platforms,
+    load_platform,
+)
+from wepystore.engine.runners.simulation import GETSTATE_KEYWORDS, Simulation
 from wepystore.engine.topology import topology_json
 from wepystore.engine.walker import Walker, WalkerState
 
-#: State field -> the keyword of Context.getState that brings it. Box and time always come.
-_GETSTATE_KEYWORDS = {
-    "positions": "positions",
-    "velocities": "velocities",
-    "forces": "forces",
-    "kinetic_energy": "energy",
-    "potential_energy": "energy",
-    "parameters": "parameters",
-    "parameter_derivatives": "parameterDerivatives",
-}
 STATE_FIELDS = ("positions", "velocities", "box_vectors", "time")
-KNOWN_STATE_FIELDS = (*STATE_FIELDS, "box_volume", *list(_GETSTATE_KEYWORDS)[2:])
-
-#: A signal is looked at between two pieces of a segment, so none may take much longer.
-_STEP_PIECE_S = 0.25
+KNOWN_STATE_FIELDS = (*STATE_FIELDS, "box_volume", *list(GETSTATE_KEYWORDS)[2:])
 
 
 class OpenMMRunner(Runner):
@@ -96,24 +88,27 @@ class OpenMMRunner(Runner):
         self.platform_properties = dict(platform_properties or {})
         self.state_fields = tuple(state_fields)
         self.enforce_box = enforce_box
-        self._simulations: dict[tuple[Any, ...], _Simulation] = {}
-        self._facts: tuple[bool, float, bool] | None = None
+        self._live: _Live | None = None
+        self._facts: tuple[bool, float] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Contexts stay in the process that made them.
-        return {**self.__dict__, "_simulations": {}}
+        return {**self.__dict__, "_live": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OpenMMRunner:
         return OpenMMRunner.from_params(self.params(), self.version)  # type: ignore[return-value]
 
-    def _system_facts(self) -> tuple[bool, float, bool]:
+    def drop_contexts(self) -> None:
+        """Forget the live context, which may have come to harm; the next segment makes one."""
+        self._live = None
+
+    def _system_facts(self) -> tuple[bool, float]:
         if self._facts is None:
             system = openmm.XmlSerializer.deserialize(self.system)
             integrator = openmm.XmlSerializer.deserialize(self.integrator)
             self._facts = (
                 system.usesPeriodicBoundaryConditions(),
                 integrator.getStepSize().value_in_unit(unit.picosecond),
-                type(integrator) in MEMORYLESS_INTEGRATORS,
             )
         return self._facts
 
@@ -146,23 +141,32 @@ class OpenMMRunner(Runner):
         """
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0]) % (2**31 - 1) + 1
-        simulation = self._simulation(platform, platform_kwargs, walker.state)
-        fields = simulation.run(walker.state, segment_length, seed, dict(getState_kwargs or {}))
-        return type(walker)(WalkerState.adopt(fields), walker.weight)
+        state = walker.state
+        simulation = self._simulation(platform, platform_kwargs, state)
+        after = simulation.run(state, segment_length, seed, getState_kwargs)
+        return type(walker)(after, walker.weight)
 
     def _simulation(
         self,
         platform: str | None,
         properties: Mapping[str, str] | None,
-        state: Mapping[str, np.ndarray],
-    ) -> _Simulation:
-        name, chosen = self.resolve_platform(platform, properties)
-        key = (name, tuple(sorted(chosen.items())))
-        simulation = self._simulations.get(key)
-        if simulation is None:
-            simulation = _Simulation(self, name, chosen, np.asarray(state["positions"]))
+        state: Mapping[str, Any],
+    ) -> Simulation:
+        live = self._live
+        asked = (platform, properties)
+        if live is not None and live.asked == asked:
+            return live.simulation
+        chosen = self.resolve_platform(platform, properties)
+        if live is None or live.chosen != chosen:
             # One at a time: a second context on a GPU would double the memory for nothing.
-            self._simulations = {key: simulation}
+            self._live = live = None
+            simulation = Simulation(
+                self.system, self.integrator, *chosen, self.state_fields, self.enforce_box, state
+            )
+        else:
+            simulation = live.simulation
+        kept = None if properties is None else dict(properties)
+        self._live = _Live((platform, kept), chosen, simulation)
         return simulation
 
     def resolve_platform(
@@ -194,20 +198,22 @@ class OpenMMRunner(Runner):
     def environment(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Platform, properties and OpenMM's version, for the run record."""
+        """Platform, properties, device if it has one, and OpenMM's version, for the run record."""
         name, chosen = self.resolve_platform(platform, properties)
-        return {
+        facts: dict[str, Any] = {
             "openmm": openmm.Platform.getOpenMMVersion(),
             "platform": name,
             "platform_properties": chosen,
         }
+        device = device_name(name, chosen)
+        return facts if device is None else {**facts, "device": device}
 
     def check_platform(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
     ) -> None:
         """Raise PlatformError unless a context can be made; cheap only for small systems."""
         name, chosen = self.resolve_platform(platform, properties)
-        _platform(name, chosen)
+        load_platform(name, chosen)
 
     def summary(self) -> dict[str, str]:
         name, chosen = self.resolve_platform()
@@ -219,121 +225,13 @@ class OpenMMRunner(Runner):
         }
 
 
-class _Simulation:
-    """A live context with the way to seed it."""
+@dataclass(frozen=True)
+class _Live:
+    """A simulation, the platform and properties it was asked for with, and those it got."""
 
-    def __init__(
-        self, runner: OpenMMRunner, name: str, properties: dict[str, str], positions: np.ndarray
-    ) -> None:
-        self._runner = runner
-        self._system = openmm.XmlSerializer.deserialize(runner.system)
-        n_particles = self._system.getNumParticles()
-        if positions.shape != (n_particles, 3):
-            raise ComponentError(
-                component="OpenMMRunner",
-                problem=f"positions have shape {positions.shape}, "
-                f"but the system has {n_particles} particles",
-            )
-        self._platform = _platform(name, properties)
-        self._properties = properties
-        self._limit_threads()
-        self._new_context(positions)
-        self._steps_a_piece = 0
-
-    def _limit_threads(self) -> None:
-        # The CPU platform's PME takes its number of threads from here alone, whatever the
-        # property says; the order of its sums, and so the last bits, depend on it (R1).
-        if "Threads" in self._properties:
-            os.environ["OPENMM_CPU_THREADS"] = self._properties["Threads"]
-
-    def _new_context(self, positions: np.ndarray) -> None:
-        self._integrator = openmm.XmlSerializer.deserialize(self._runner.integrator)
-        try:
-            self._context = openmm.Context(
-                self._system, self._integrator, self._platform, self._properties
-            )
-        except openmm.OpenMMException as problem:
-            raise PlatformError(
-                platform=self._platform.getName(),
-                problem=str(problem).splitlines()[0],
-                known=", ".join(known_platforms()),
-            ) from None
-        self._memoryless = type(self._integrator) in MEMORYLESS_INTEGRATORS
-        self._seed: Seeder = choose_seeder(self._context, positions)
-
-    def run(
-        self,
-        state: Mapping[str, np.ndarray],
-        n_steps: int,
-        seed: int,
-        getstate_keywords: dict[str, Any],
-    ) -> dict[str, np.ndarray]:
-        self._limit_threads()
-        if not self._memoryless:
-            # Thermostat chains, adaptive steps and global variables would leak from the
-            # walker before; only a new context is known to be free of them.
-            self._new_context(np.asarray(state["positions"]))
-        context = self._context
-        self._seed(seed)
-        context.setStepCount(0)
-        if "box_vectors" in state:
-            context.setPeriodicBoxVectors(*state["box_vectors"])
-        if "time" in state:
-            context.setTime(float(np.asarray(state["time"]).reshape(-1)[0]))
-        context.setPositions(np.asarray(state["positions"]))
-        context.setVelocities(np.asarray(state["velocities"]))
-        self._step(n_steps)
-        return self._fields(getstate_keywords)
-
-    def _step(self, n_steps: int) -> None:
-        left = n_steps
-        step = self._integrator.step
-        while left:
-            piece = min(left, self._steps_a_piece or 10)
-            begun = time.perf_counter()
-            step(piece)
-            taken = time.perf_counter() - begun
-            left -= piece
-            if left or not self._steps_a_piece:
-                self._steps_a_piece = max(1, int(piece * _STEP_PIECE_S / max(taken, 1e-6)))
-
-    def _fields(self, extra: dict[str, Any]) -> dict[str, np.ndarray]:
-        wanted = self._runner.state_fields
-        keywords = {_GETSTATE_KEYWORDS[name]: True for name in wanted if name in _GETSTATE_KEYWORDS}
-        if self._runner.enforce_box:
-            keywords["enforcePeriodicBox"] = True
-        keywords.update(extra)
-        state = self._context.getState(**keywords)
-        # _value is the bare array in OpenMM's own units (nm, ps, kJ/mol); value_in_unit copies.
-        fields: dict[str, np.ndarray] = {}
-        for name in wanted:
-            if name == "positions":
-                fields[name] = state.getPositions(asNumpy=True)._value
-            elif name == "velocities":
-                fields[name] = state.getVelocities(asNumpy=True)._value
-            elif name == "box_vectors":
-                fields[name] = state.getPeriodicBoxVectors(asNumpy=True)._value
-            elif name == "time":
-                fields[name] = np.array(state.getTime()._value, dtype=np.float64)
-            elif name == "forces":
-                fields[name] = state.getForces(asNumpy=True)._value
-            elif name == "kinetic_energy":
-                fields[name] = np.array(state.getKineticEnergy()._value, dtype=np.float64)
-            elif name == "potential_energy":
-                fields[name] = np.array(state.getPotentialEnergy()._value, dtype=np.float64)
-            elif name == "box_volume":
-                fields[name] = np.array(state.getPeriodicBoxVolume()._value, dtype=np.float64)
-            elif name == "parameters":
-                fields.update(_spread(state.getParameters(), "parameters"))
-            else:
-                fields.update(_spread(state.getEnergyParameterDerivatives(), name))
-        if not np.isfinite(fields["positions"].sum()):
-            raise FloatingPointError("positions became NaN or infinite; try a smaller step")
-        return fields
-
-
-def _spread(values: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
-    return {f"{prefix}/{name}": np.array(values[name], dtype=np.float64) for name in sorted(values)}
+    asked: tuple[str | None, Mapping[str, str] | None]
+    chosen: tuple[str, dict[str, str]]
+    simulation: Simulation
 
 
 def _as_xml(thing: Any) -> Text:
@@ -343,55 +241,6 @@ def _as_xml(thing: Any) -> Text:
     # The version of the writer is no part of what is simulated: with it, the
     # same system would get another hash from every OpenMM release (I1).
     return Text(re.sub(r' openmmVersion="[^"]*"', "", xml, count=1))
-
-
-def known_platforms() -> list[str]:
-    """Names of the platforms this OpenMM can load."""
-    return [
-        openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())
-    ]
-
-
-_fastest: str | None = None
-
-
-def fastest_platform() -> str:
-    """The fastest platform on which a context can really be made here."""
-    global _fastest
-    if _fastest is None:
-        platforms = [
-            openmm.Platform.getPlatform(k) for k in range(openmm.Platform.getNumPlatforms())
-        ]
-        for platform in sorted(platforms, key=lambda p: -p.getSpeed()):
-            system = openmm.System()
-            system.addParticle(1.0)
-            try:
-                openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-            except openmm.OpenMMException:
-                continue
-            _fastest = platform.getName()
-            break
-        else:
-            raise PlatformError(platform="any", problem="none works", known="none")
-    return _fastest
-
-
-def _platform(name: str, properties: Mapping[str, str]) -> openmm.Platform:
-    try:
-        platform = openmm.Platform.getPlatformByName(name)
-    except openmm.OpenMMException:
-        raise PlatformError(
-            platform=name, problem="there is no such platform", known=", ".join(known_platforms())
-        ) from None
-    for key in properties:
-        if key not in platform.getPropertyNames():
-            raise PlatformError(
-                platform=name,
-                problem=f"it has no property {key!r} (it has: "
-                f"{', '.join(platform.getPropertyNames()) or 'none'})",
-                known=", ".join(known_platforms()),
-            )
-    return platform
 
 
 def as_walker_state(

@@ -8,11 +8,17 @@ seed bytes starts its generator from that seed. Where in the checkpoint the seed
 lies is not documented; it is found by comparing two checkpoints, and nothing is
 used that has not been seen, in this process and for this very system, to give
 the bits that `reinitialize` gives.
+
+All contexts of the Reference platform in a process share one generator. It makes
+normal numbers in pairs, and the second of a pair that nobody asked for yet is
+no part of such a checkpoint: see `SharedGenerator`.
 """
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,8 +33,12 @@ MEMORYLESS_INTEGRATORS = (
     openmm.VerletIntegrator,
 )
 
+#: Platforms on which a seed can make a segment the same to the bit.
+SEEDED_PLATFORMS = ("Reference", "CPU")
+
 _PROBE_SEEDS = (0x01020304, 0x51626374)
-_PROBE_STEPS = 5
+#: How many steps from one state must agree before a fast way is trusted.
+PROBE_STEPS = 5
 
 
 class Seeder(Protocol):
@@ -54,6 +64,22 @@ class ReinitializingSeeder:
         self._context.reinitialize()
 
 
+class OnceSeeder(ReinitializingSeeder):
+    """For platforms that give other bits every time anyway: one seed for the life of a context.
+
+    On a GPU `reinitialize` compiles and allocates everything anew, which takes seconds.
+    The generator runs on from segment to segment, so clones part all the same, and contexts in
+    several workers, each seeded by the first of its walkers, draw different numbers.
+    """
+
+    _done = False
+
+    def __call__(self, seed: int) -> None:
+        if not self._done:
+            super().__call__(seed)
+            self._done = True
+
+
 def _derived(seed: int, k: int) -> int:
     """Another seed in [1, 2**31) for the k-th generator beside the first."""
     return (seed + k * 0x9E3779B1) % (2**31 - 1) + 1
@@ -66,15 +92,48 @@ class NothingToSeed:
         pass
 
 
+class SharedGenerator:
+    """The generator that all contexts of the Reference platform in this process share.
+
+    After an odd number of normal numbers, drawn in whichever context, one is left
+    over. `reinitialize` throws it away, but loading a checkpoint with a bare seed does
+    not: the next segment would begin with it. A context of one particle takes care of that.
+    """
+
+    def __init__(self) -> None:
+        system = openmm.System()
+        system.addParticle(1.0)
+        integrator = openmm.BrownianIntegrator(300.0, 1.0, 0.001)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        self._context = openmm.Context(system, integrator, platform)
+        self._context.setPositions([[0.0, 0.0, 0.0]])
+        # A step draws three. Whether that leaves none and one is for `choose_seeder` to see.
+        integrator.step(2)
+        load = self._context.loadCheckpoint
+        #: Leaves no normal number over.
+        self.sweep: Callable[[], None] = functools.partial(load, self._context.createCheckpoint())
+        integrator.step(1)
+        #: Leaves one over, as any context may do at any time: for trying things out.
+        self.litter: Callable[[], None] = functools.partial(load, self._context.createCheckpoint())
+
+
+@functools.cache
+def shared_generator() -> SharedGenerator:
+    """The only one in this process."""
+    return SharedGenerator()
+
+
 class CheckpointSeeder:
     """The fast way on the Reference platform: load a checkpoint with other seed bytes."""
 
     def __init__(self, context: openmm.Context, checkpoint: bytes, offset: int) -> None:
         self._context = context
+        self._sweep = shared_generator().sweep
         self._head = checkpoint[:offset]
         self._tail = checkpoint[offset + 4 :]
 
     def __call__(self, seed: int) -> None:
+        self._sweep()
         self._context.loadCheckpoint(self._head + seed.to_bytes(4, "little") + self._tail)
 
 
@@ -91,6 +150,17 @@ def forces_with_seeds(system: openmm.System) -> list[Any]:
     return [force for force in system.getForces() if hasattr(force, "setRandomNumberSeed")]
 
 
+def keeps_to_itself(system: openmm.System) -> bool:
+    """Whether no force of `system` has a memory or a generator that a checkpoint may lack.
+
+    A force that a plugin adds (metadynamics, a neural network) may remember what it likes.
+    """
+    return not forces_with_seeds(system) and all(
+        type(force).__module__ == "openmm.openmm" and type(force) is not openmm.Force
+        for force in system.getForces()
+    )
+
+
 def choose_seeder(context: openmm.Context, positions: np.ndarray) -> Seeder:
     """The fastest seeder that provably equals `reinitialize` for this context.
 
@@ -102,11 +172,14 @@ def choose_seeder(context: openmm.Context, positions: np.ndarray) -> Seeder:
         A physically sensible conformation to try a few steps from.
     """
     integrator = context.getIntegrator()
-    forces = forces_with_seeds(context.getSystem())
-    if not integrators_with_seeds(integrator) and not forces:
+    system = context.getSystem()
+    if not integrators_with_seeds(integrator) and not forces_with_seeds(system):
         return NothingToSeed()
+    platform = context.getPlatform().getName()
+    if platform not in SEEDED_PLATFORMS:
+        return OnceSeeder(context)
     slow = ReinitializingSeeder(context)
-    if context.getPlatform().getName() != "Reference" or forces:
+    if platform != "Reference" or not keeps_to_itself(system):
         return slow
     if type(integrator) not in MEMORYLESS_INTEGRATORS:
         # Trying it out would leave traces in what such an integrator remembers.
@@ -134,11 +207,12 @@ def _seeded_checkpoint(context: openmm.Context, seeder: Seeder, seed: int) -> by
 
 
 def _trial(context: openmm.Context, seeder: Seeder, seed: int, positions: np.ndarray) -> np.ndarray:
+    shared_generator().litter()
     # Velocities of zero let the thermostat's first kicks show at once.
     seeder(seed)
     context.setPositions(positions)
     context.setVelocities(np.zeros_like(positions))
-    context.getIntegrator().step(_PROBE_STEPS)
+    context.getIntegrator().step(PROBE_STEPS)
     state = context.getState(positions=True, velocities=True)
     return np.concatenate(
         [state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value]

@@ -7,11 +7,15 @@ allows. At the leaves a deficit is met by merging, a surplus by cloning.
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wepystore.engine.resamplers.groups import (
+    clone_heaviest,
+    max_clones,
+    max_merges,
+    merge_lightest,
+)
 from wepystore.engine.resamplers.wexplore.region_tree import RegionTree
 
 
@@ -32,6 +36,8 @@ def even_shares(
     """
     if not sum(low) <= total <= sum(high):
         raise ValueError(f"{total} walkers do not fit between {sum(low)} and {sum(high)}")
+    if len(current) == 1:
+        return [total]
 
     def filled(level: int) -> list[int]:
         return [min(max(level, lo), hi) for lo, hi in zip(low, high, strict=True)]
@@ -51,72 +57,6 @@ def even_shares(
     for idx in takers[:odd]:
         shares[idx] += 1
     return shares
-
-
-def max_clones(weight: float, pmin: float, limit: int) -> int:
-    """How many children besides itself a walker can have, none lighter than pmin, up to `limit`."""
-    number = int(min(weight / pmin, limit + 1.0))
-    # The quotient is rounded; the condition that must hold is on the children's weights.
-    while number > 1 and weight / number < pmin:
-        number -= 1
-    while number <= limit and weight / (number + 1) >= pmin:
-        number += 1
-    return max(number - 1, 0)
-
-
-def merge_lightest(
-    weights: Mapping[int, float], pmax: float, wanted: int | None = None
-) -> list[tuple[int, ...]]:
-    """Groups of walkers to merge, made by merging the two lightest again and again.
-
-    Stops when `wanted` walkers are merged away (as many as possible if None)
-    or the two lightest together would exceed pmax. Every group's weight, the
-    correctly rounded sum of its members', is at most pmax.
-    """
-    heap: list[tuple[float, int, tuple[int, ...]]]
-    heap = [(weight, idx, (idx,)) for idx, weight in weights.items()]
-    heapq.heapify(heap)
-    left = len(heap) - 1 if wanted is None else wanted
-    while left > 0 and len(heap) > 1:
-        first = heapq.heappop(heap)
-        members = first[2] + heap[0][2]
-        merged = math.fsum(weights[idx] for idx in members)
-        if merged > pmax:
-            heapq.heappush(heap, first)
-            break
-        heapq.heapreplace(heap, (merged, min(first[1], heap[0][1]), members))
-        left -= 1
-    groups = [tuple(sorted(members)) for _, _, members in heap if len(members) > 1]
-    return sorted(groups)
-
-
-def max_merges(weights: Mapping[int, float], pmax: float) -> int:
-    """How many walkers `merge_lightest` can merge away."""
-    if math.fsum(weights.values()) <= pmax:
-        return len(weights) - 1
-    return sum(len(group) - 1 for group in merge_lightest(weights, pmax))
-
-
-def clone_heaviest(
-    weights: Mapping[int, float], pmin: float, wanted: int, limit: int
-) -> dict[int, int]:
-    """{walker: children besides itself}, the one with the heaviest children cloned again and again.
-
-    `wanted` is at most the sum of `max_clones`; ties go to the lower index.
-    """
-    clones: dict[int, int] = {}
-    heap = [
-        (-weight, idx) for idx, weight in weights.items() if max_clones(weight, pmin, limit) > 0
-    ]
-    heapq.heapify(heap)
-    for _ in range(wanted):
-        _, idx = heap[0]
-        clones[idx] = clones.get(idx, 0) + 1
-        if clones[idx] < max_clones(weights[idx], pmin, limit):
-            heapq.heapreplace(heap, (-weights[idx] / (clones[idx] + 1), idx))
-        else:
-            heapq.heappop(heap)
-    return clones
 
 
 @dataclass
@@ -150,6 +90,8 @@ def balance(
     members: dict[int, dict[int, float]] = {}
     for idx, (leaf, weight) in enumerate(zip(leaves, weights, strict=True)):
         members.setdefault(leaf, {})[idx] = weight
+    if len(members) == 1:
+        return [], {}  # There is no sibling to be even with.
     regions = _capacities(tree, members, pmin, pmax, n_walkers)
 
     groups: list[tuple[int, ...]] = []

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.distances.pairwise import is_numeric
 from wepystore.errors import FailedError
 
 Floats = NDArray[np.float64]
@@ -88,13 +89,6 @@ class Images:
             [self._distance.image_distance(images[row], one) for row in rows.tolist()],
             dtype=np.float64,
         )
-
-
-def is_numeric(image: Any) -> bool:
-    """Whether an image can be kept, without loss, in a float64 array."""
-    if isinstance(image, np.ndarray):
-        return bool(image.dtype.kind == "f" and image.dtype.itemsize <= 8)
-    return isinstance(image, float)
 
 
 @dataclass(frozen=True)
@@ -221,6 +215,8 @@ class RegionTree:
             for parent, rows in grouped(paths[:, level]):
                 first, *others = self.children[parent]
                 paths[rows, level + 1] = first
+                if not others:
+                    continue
                 nearest = distances[rows, level]
                 # A later sibling wins only if it is nearer: ties go to the older one.
                 for child in others:
@@ -248,7 +244,8 @@ class RegionTree:
         sizes = np.array(self.max_region_sizes)
         far = np.any(distances > sizes, axis=1)
         new: list[NewRegion] = []
-        for walker_idx in range(len(paths)):
+        # A new region can take in walkers that are then far from its only image further down.
+        for walker_idx in range(len(paths)) if far.any() else ():
             if not far[walker_idx]:
                 continue
             level = self._level_to_branch(paths[walker_idx], distances[walker_idx])
@@ -295,6 +292,8 @@ class RegionTree:
 
 def grouped(numbers: Ints) -> list[tuple[int, Ints]]:
     """[(number, the rows that hold it, ascending)] by ascending number."""
+    if numbers.size and (numbers == numbers[0]).all():
+        return [(int(numbers[0]), np.arange(numbers.size))]
     order = np.argsort(numbers, kind="stable")
     present, starts = np.unique(numbers[order], return_index=True)
     return list(zip(present.tolist(), np.split(order, starts[1:]), strict=True))

@@ -17,11 +17,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from wepystore.engine.distances.pairwise import images_of, is_numeric
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
-from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree, is_numeric
+from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree
 
 
 class WExploreResampler(CloneMergeResampler):
@@ -125,7 +126,7 @@ class WExploreResampler(CloneMergeResampler):
         """
         if not walkers:
             raise ValueError("there are no walkers to resample")
-        images = self._images([walker.state for walker in walkers])
+        images = images_of(self.distance, [walker.state for walker in walkers])
         if self._tree is None:
             self._tree = RegionTree(self.distance, self.max_n_regions, self.max_region_sizes)
             self._tree.plant(
@@ -141,19 +142,10 @@ class WExploreResampler(CloneMergeResampler):
         for record, leaf_id in zip(records, leaf_ids, strict=True):
             record["region_assignment"] = leaf_id
         return (
-            apply_decisions(walkers, records),
+            apply_decisions(walkers, records) if groups or clones else list(walkers),
             records,
             [_region_record(region) for region in new_regions],
         )
-
-    def _images(self, states: list[Any]) -> Any:
-        """The images, stacked on axis 0 if they are arrays of one shape, else a list."""
-        if hasattr(self.distance, "images"):
-            return self.distance.images(states)
-        images = [self.distance.image(state) for state in states]
-        if all(is_numeric(image) for image in images) and len({np.shape(i) for i in images}) == 1:
-            return np.array(images, dtype=np.float64)
-        return images
 
     def state(self) -> dict[str, Any]:
         """The regions: {} before the first resampling, else

@@ -1,0 +1,337 @@
+"""Transfer by checkpoints: to the bit what OpenMM's documented calls do (R1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app
+
+from tests.systems import bits, langevin, pair_runner, pair_state, pair_system, salt_system
+from wepystore.api import OpenMMRunner, Walker, WalkerState, as_walker_state
+from wepystore.engine.errors import ComponentError
+from wepystore.engine.runners import simulation
+from wepystore.engine.runners.seeding import (
+    CheckpointSeeder,
+    ReinitializingSeeder,
+    choose_seeder,
+)
+from wepystore.engine.runners.transfer import (
+    CheckpointTransfer,
+    DocumentedTransfer,
+    choose_transfer,
+)
+
+Made = tuple[openmm.System, WalkerState]
+
+
+def on_reference(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+
+
+def pair() -> Made:
+    """Two particles without a box."""
+    return pair_system(), pair_state()
+
+
+def salt() -> Made:
+    """PME, with a triclinic box and the motion of the centre of mass removed every 3 steps."""
+    system, state = salt_system(n_side=3, spacing=0.5)
+    system.addForce(openmm.CMMotionRemover(3))
+    box = np.array([[1.5, 0, 0], [0.1, 1.5, 0], [-0.1, 0.2, 1.5]])
+    system.setDefaultPeriodicBoxVectors(*box)
+    return system, WalkerState(**{**state.dict(), "box_vectors": box})
+
+
+def water(model: str) -> Made:
+    """A few rigid waters around each other; TIP4P-Ew has virtual sites."""
+    topology = app.Topology()
+    modeller = app.Modeller(topology, [])
+    field = app.ForceField(f"amber14/{model}.xml")
+    modeller.addSolvent(
+        field,
+        model="tip4pew" if model.startswith("tip4p") else "tip3p",
+        boxSize=openmm.Vec3(1.4, 1.4, 1.4) * openmm.unit.nanometer,
+    )
+    system = field.createSystem(
+        modeller.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=0.6 * openmm.unit.nanometer,
+        rigidWater=True,
+    )
+    context = on_reference(system, openmm.VerletIntegrator(0.001))
+    context.setPositions(modeller.positions)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=10)
+    found = context.getState(positions=True)
+    return system, as_walker_state(
+        found.getPositions(asNumpy=True), found.getPeriodicBoxVectors(asNumpy=True)
+    )
+
+
+def pulled() -> Made:
+    """Three particles: a constraint, a massless one, and a force with a global parameter."""
+    system = openmm.System()
+    for mass in (10.0, 12.0, 0.0):
+        system.addParticle(mass)
+    system.addConstraint(0, 1, 0.1)
+    force = openmm.CustomBondForce("0.5*k*(r-0.2)^2")
+    force.addGlobalParameter("k", 300.0)
+    force.addBond(1, 2)
+    system.addForce(force)
+    return system, as_walker_state([[0, 0, 0], [0.1, 0, 0], [0.25, 0.1, 0]])
+
+
+SYSTEMS: dict[str, Callable[[], Made]] = {
+    "pair": pair,
+    "salt": salt,
+    "tip3p": lambda: water("tip3p"),
+    "tip4p": lambda: water("tip4pew"),
+    "pulled": pulled,
+}
+INTEGRATORS: dict[str, Callable[[], openmm.Integrator]] = {
+    "Langevin": langevin,
+    "LangevinMiddle": lambda: openmm.LangevinMiddleIntegrator(300, 1, 0.002),
+    "Brownian": lambda: openmm.BrownianIntegrator(300, 10, 0.0002),
+    "Verlet": lambda: openmm.VerletIntegrator(0.001),
+}
+
+
+def moved(state: WalkerState, number: int) -> WalkerState:
+    """The state with other velocities, another time, another place and a box a little larger."""
+    rng = np.random.default_rng(number)
+    fields = dict(state)
+    fields["velocities"] = rng.normal(0, 0.1, state["positions"].shape)
+    fields["positions"] = state["positions"] + 0.1 * number
+    fields["time"] = np.array(3.5 * number)
+    if number == 2 and "box_vectors" in fields:
+        fields["box_vectors"] = state["box_vectors"] * 1.03125
+    return WalkerState(**fields)
+
+
+def read(context: openmm.Context) -> bytes:
+    """All that getState tells of a context."""
+    found = context.getState(positions=True, velocities=True)
+    return b"".join(
+        np.asarray(value, np.float64).tobytes()
+        for value in (
+            found.getPositions(asNumpy=True)._value,
+            found.getVelocities(asNumpy=True)._value,
+            found.getPeriodicBoxVectors(asNumpy=True)._value,
+            found.getTime()._value,
+        )
+    ) + bytes(str(found.getStepCount()), "ascii")
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_it_equals_the_documented_way_to_the_bit(name: str, integrator: str) -> None:
+    """R1: on every kind of system, step for step, whatever the context did before; what is read
+    out of the checkpoint is what getState says."""
+    system, state = SYSTEMS[name]()
+    context = on_reference(system, INTEGRATORS[integrator]())
+    fast = choose_transfer(context, state)
+    assert isinstance(fast, CheckpointTransfer)
+    get = fast.getter(("time", "box_vectors", "positions", "velocities"))
+    assert get is not None
+    other = on_reference(system, INTEGRATORS[integrator]())
+    slow = DocumentedTransfer(other, ReinitializingSeeder(other))
+    long = 3 if name.startswith("tip") else 20
+    for number, seed, n_steps in ((0, 5, long), (1, 2**31 - 1, 1), (2, 255, long), (0, 5, 2)):
+        begin = moved(state, number)
+        # One context after the other: on Reference all contexts share one generator.
+        found = []
+        for made, transfer in ((context, fast), (other, slow)):
+            transfer.put(begin, seed)
+            made.getIntegrator().step(n_steps)
+            found.append(read(made))
+            if transfer is fast:
+                fields = get()
+                assert b"".join(
+                    fields[field].tobytes()
+                    for field in ("positions", "velocities", "box_vectors", "time")
+                ) + bytes(str(n_steps), "ascii") == read(made)
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("n_particles", [1, 2, 3])
+def test_what_another_context_left_over_does_not_matter(n_particles: int) -> None:
+    """Contexts on Reference share a generator of pairs: an odd number drawn in another one, before
+    or between segments, changes no bit."""
+    system = openmm.System()
+    for _ in range(n_particles):
+        system.addParticle(20.0)
+    odd = openmm.System()
+    odd.addParticle(1.0)
+    other = on_reference(odd, langevin())
+    other.setPositions([[0.0, 0.0, 0.0]])
+    state = as_walker_state(np.zeros((n_particles, 3)))
+    context = on_reference(system, langevin())
+    for seeded in (
+        choose_transfer(context, state).put,
+        lambda state, seed: DocumentedTransfer(
+            context, choose_seeder(context, state["positions"])
+        ).put(state, seed),
+    ):
+        found = set()
+        for number in range(4):
+            other.getIntegrator().step(number)
+            seeded(state, 7)
+            other.getIntegrator().step(0)
+            context.getIntegrator().step(3)
+            found.add(read(context))
+        assert len(found) == 1
+    assert isinstance(choose_transfer(context, state), CheckpointTransfer)
+    assert isinstance(choose_seeder(context, state["positions"]), CheckpointSeeder)
+
+
+def test_a_state_without_box_or_time_gets_a_new_context_s() -> None:
+    """Not those of the walker before, which the setters would leave there."""
+    system, state = salt()
+    context = on_reference(system, langevin())
+    transfer = choose_transfer(context, state)
+    fresh = on_reference(system, langevin())
+    transfer.put(moved(state, 2), 1)
+    bare = {name: state[name] for name in ("positions", "velocities")}
+    transfer.put(WalkerState(**bare), 1)
+    fresh.setPositions(state["positions"])
+    fresh.setVelocities(state["velocities"])
+    assert read(context) == read(fresh)
+
+
+def test_parameters_do_not_leak_into_the_next_segment() -> None:
+    """A parameter that somebody set is a new context's again."""
+    system, state = pulled()
+    context = on_reference(system, langevin())
+    transfer = choose_transfer(context, state)
+    assert isinstance(transfer, CheckpointTransfer)
+    context.setParameter("k", 5.0)
+    transfer.put(state, 1)
+    assert context.getParameter("k") == 300.0
+
+
+def test_a_box_that_openmm_refuses_is_refused() -> None:
+    """A box that is not in reduced form is OpenMM's error, as by its setter."""
+    system, state = salt()
+    context = on_reference(system, langevin())
+    transfer = choose_transfer(context, state)
+    bad = WalkerState(**{**dict(state), "box_vectors": np.ones((3, 3))})
+    for _ in range(2):
+        with pytest.raises(openmm.OpenMMException, match="box vector"):
+            transfer.put(bad, 1)
+
+
+def barostat() -> Made:
+    system, state = salt()
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0, 2))
+    return system, state
+
+
+@pytest.mark.parametrize(
+    ("made", "integrator", "platform"),
+    [
+        (pair, langevin, "CPU"),
+        (barostat, langevin, "Reference"),
+        (pair, lambda: openmm.VariableLangevinIntegrator(300, 1, 1e-4), "Reference"),
+        (pair, lambda: openmm.NoseHooverIntegrator(300, 10, 0.002), "Reference"),
+        (pair, lambda: openmm.CustomIntegrator(0.001), "Reference"),
+    ],
+)
+def test_elsewhere_the_documented_way_is_taken(made: Any, integrator: Any, platform: str) -> None:
+    """Other platforms, forces that draw, integrators that remember."""
+    system, state = made()
+    context = openmm.Context(system, integrator(), openmm.Platform.getPlatformByName(platform))
+    assert isinstance(choose_transfer(context, state), DocumentedTransfer)
+
+
+class Shuffled:
+    """A context whose checkpoints hold the velocities before the positions, as a release might."""
+
+    def __init__(self, context: openmm.Context) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def createCheckpoint(self) -> bytes:  # OpenMM's name.
+        data = self._context.createCheckpoint()
+        return bytes(data[:67] + data[115:163] + data[67:115] + data[163:])
+
+
+class Forgetful(Shuffled):
+    """A context that keeps its own time when it loads a checkpoint."""
+
+    def createCheckpoint(self) -> bytes:
+        return bytes(self._context.createCheckpoint())
+
+    def loadCheckpoint(self, data: bytes) -> None:
+        now = self._context.getTime()
+        self._context.loadCheckpoint(data)
+        self._context.setTime(now)
+
+
+@pytest.mark.parametrize("kind", [Shuffled, Forgetful])
+def test_checkpoints_of_another_kind_are_not_trusted(kind: Any) -> None:
+    """A release of OpenMM that lays them out otherwise, or loads less, makes runs slower only."""
+    context = on_reference(pair_system(), langevin())
+    assert isinstance(choose_transfer(context, pair_state()), CheckpointTransfer)
+    assert isinstance(choose_transfer(kind(context), pair_state()), DocumentedTransfer)
+
+
+@pytest.mark.parametrize("name", ["pair", "salt", "pulled"])
+def test_a_runner_gives_the_same_by_both_ways(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole segment, its fields in the order asked for, read-only and aligned."""
+    system, state = SYSTEMS[name]()
+    walkers = [Walker(moved(state, number), 0.5) for number in (0, 1, 2)]
+
+    def ends() -> str:
+        runner = OpenMMRunner(system, None, langevin(), platform="Reference")
+        after = [runner.run_segment(walker, 15, seed=9) for walker in walkers]
+        for walker in after:
+            assert list(walker.state) == list(runner.state_fields)
+            for array in walker.state.values():
+                assert array.flags.aligned and array.flags.c_contiguous
+                assert not array.flags.writeable
+        return bits(after)
+
+    fast = ends()
+    monkeypatch.setattr(
+        simulation,
+        "choose_transfer",
+        lambda context, state: DocumentedTransfer(context, ReinitializingSeeder(context)),
+    )
+    assert ends() == fast
+
+
+def test_fields_that_a_checkpoint_lacks_come_by_getstate() -> None:
+    """Forces on demand, or positions wrapped into the box, change no other bit."""
+    system, state = salt()
+    plain, more, wrapped = (
+        OpenMMRunner(system, None, langevin(), platform="Reference", **options)
+        for options in (
+            {},
+            {"state_fields": ("positions", "velocities", "box_vectors", "time", "forces")},
+            {"enforce_box": True},
+        )
+    )
+    walker = Walker(moved(state, 1), 1.0)
+    expected = plain.run_segment(walker, 10, seed=3).state
+    found = more.run_segment(walker, 10, seed=3).state
+    assert bits([Walker(WalkerState(**{k: found[k] for k in expected}), 1.0)]) == bits(
+        [Walker(expected, 1.0)]
+    )
+    assert found["forces"].shape == expected["positions"].shape
+    away = WalkerState(**{**dict(walker.state), "positions": walker.state["positions"] + 20.0})
+    assert wrapped.run_segment(Walker(away, 1.0), 10, seed=3).state["positions"].max() < 2.0
+    assert plain.run_segment(Walker(away, 1.0), 10, seed=3).state["positions"].min() > 15.0
+
+
+def test_a_state_of_another_size_is_refused_later_too() -> None:
+    """The first walker fitted, the second one does not."""
+    runner = pair_runner()
+    runner.run_segment(Walker(pair_state(), 1.0), 1, seed=1)
+    state = WalkerState(positions=np.zeros((3, 3)), velocities=np.zeros((3, 3)))
+    with pytest.raises(ComponentError, match=r"\(3, 3\).*2 particles"):
+        runner.run_segment(Walker(state, 1.0), 1, seed=1)

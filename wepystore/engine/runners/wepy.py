@@ -1,0 +1,274 @@
+"""Runners of wepy 1.x under this package's manager, mappers and seeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from wepystore.engine.component import Text
+from wepystore.engine.foreign import is_wepy, native_walkers, seeded_globals
+from wepystore.engine.runners.base import Runner
+from wepystore.engine.wepy_repairs import prepare_wepy
+
+_PARAMETERS = "parameters/"
+
+
+def adapted_runner(runner: Any) -> Any:
+    """A runner of wepy's behind a `WepyRunner`; any other as it is."""
+    if isinstance(runner, Runner) or not is_wepy(runner):
+        return runner
+    prepare_wepy()
+    return WepyRunner(runner)
+
+
+class WepyRunner(Runner):
+    """Lets a runner of wepy's propagate this package's walkers.
+
+    It gives wepy's runner wepy's walkers, draws all of its random numbers from
+    the segment's seed, OpenMM's included, and turns what comes back into a
+    `Walker`. It works on a copy: wepy's runner notes wall-clock times in itself,
+    and a snapshot is to hold none.
+
+    Parameters
+    ----------
+    wepy_runner : object of a class of wepy's
+    """
+
+    # Whether the box means anything is for wepy's own components to know.
+    periodic = True
+
+    def __init__(self, wepy_runner: Any) -> None:
+        self.wepy_runner = copy.copy(wepy_runner)
+        self._carrier: _Carrier | None = None
+        self._topology: Text | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Contexts stay in the process that made them.
+        return {**self.__dict__, "_carrier": None}
+
+    @property
+    def _has_openmm(self) -> bool:
+        return any(
+            cls.__module__ == "wepy.runners.openmm" and cls.__name__ == "OpenMMRunner"
+            for cls in type(self.wepy_runner).__mro__
+        )
+
+    @property
+    def topology(self) -> Text | None:  # type: ignore[override]
+        """Topology JSON (engine.topology), or None where there are no atoms."""
+        if self._topology is None:
+            self._topology = topology_text(getattr(self.wepy_runner, "topology", None))
+        return self._topology
+
+    @property
+    def step_size(self) -> float | None:
+        """The integrator's step, ps, if there is one."""
+        if not self._has_openmm:
+            return None
+        step: float = self.wepy_runner.integrator.getStepSize()._value
+        return step
+
+    def pre_cycle(self, **kwargs: Any) -> None:
+        self.wepy_runner.pre_cycle(**kwargs)
+
+    def post_cycle(self, **kwargs: Any) -> None:
+        self.wepy_runner.post_cycle(**kwargs)
+
+    def run_segment(
+        self, walker: Any, segment_length: int, *, seed: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Propagate `walker`; without a seed the random numbers are the process's own.
+
+        Raises FloatingPointError where positions became NaN, which wepy passes on.
+        """
+        given = self._theirs(walker)
+        if seed is None:
+            done = self.wepy_runner.run_segment(given, segment_length, **kwargs)
+        else:
+            with seeded_globals(np.random.default_rng(seed)), self._openmm_seeded(seed):
+                done = self.wepy_runner.run_segment(given, segment_length, **kwargs)
+        (native,) = native_walkers([done])
+        positions = native.state.get("positions")
+        if positions is not None and not np.isfinite(positions.sum()):
+            raise FloatingPointError("positions became NaN or infinite; try a smaller step")
+        return native
+
+    def _theirs(self, walker: Any) -> Any:
+        """A walker of wepy's with the same bits, which its runner may write to."""
+        if is_wepy(walker.state):
+            return walker
+        fields = {name: np.array(value) for name, value in walker.state.dict().items()}
+        if not self._has_openmm:
+            theirs = import_module("wepy.walker")
+            return theirs.Walker(theirs.WalkerState(**fields), walker.weight)
+        if self._carrier is None:
+            self._carrier = _Carrier(self.wepy_runner.system.getNumParticles(), fields)
+        theirs = import_module("wepy.runners.openmm")
+        others = {
+            name: value
+            for name, value in fields.items()
+            if name not in theirs.KEYS and not name.startswith("parameter")
+        }
+        state = theirs.OpenMMState(self._carrier.state(fields), **others)
+        return theirs.OpenMMWalker(state, walker.weight)
+
+    @contextmanager
+    def _openmm_seeded(self, seed: int) -> Iterator[None]:
+        """Within the block, the contexts that wepy's runner makes draw from `seed`.
+
+        It sets the integrator's seed to 0 ("choose one yourself") on a copy, each segment.
+        """
+        if not self._has_openmm:
+            yield
+            return
+        from wepystore.engine.runners.seeding import forces_with_seeds
+
+        runner = self.wepy_runner
+        integrator = runner.integrator
+        # The system is the snapshot's own: it must come out as it went in.
+        forces = forces_with_seeds(runner.system)
+        before = [force.getRandomNumberSeed() for force in forces]
+        others = np.random.default_rng([seed, 1]).integers(1, 2**31 - 1, size=len(forces))
+        for force, number in zip(forces, others.tolist(), strict=True):
+            force.setRandomNumberSeed(number)
+        runner.integrator = _SeededIntegrator(integrator, seed)
+        try:
+            yield
+        finally:
+            runner.integrator = integrator
+            for force, number in zip(forces, before, strict=True):
+                force.setRandomNumberSeed(number)
+
+    def check_platform(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> None:
+        """Raise PlatformError unless OpenMM has the platform."""
+        name = self._platform(platform)
+        if self._has_openmm and name is not None:
+            from wepystore.engine.runners.platforms import load_platform
+
+            # Properties it has not are only warned of by wepy.
+            load_platform(name, {})
+
+    def _platform(self, override: str | None) -> str | None:
+        name: str | None = override or getattr(self.wepy_runner, "platform_name", None)
+        return name
+
+    def environment(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """wepy's version; with OpenMM its version, platform and properties."""
+        facts: dict[str, Any] = {"wepy": _version()}
+        if self._has_openmm:
+            import openmm
+
+            chosen = properties
+            if chosen is None and self._platform(platform) == self._platform(None):
+                chosen = getattr(self.wepy_runner, "platform_kwargs", None)
+            facts["openmm"] = openmm.Platform.getOpenMMVersion()
+            facts["platform"] = self._platform(platform)
+            facts["platform_properties"] = {k: str(v) for k, v in (chosen or {}).items()}
+        return facts
+
+    def summary(self) -> dict[str, str]:
+        facts = {"runner": f"{type(self.wepy_runner).__name__} of wepy {_version()}"}
+        if self._has_openmm:
+            facts["platform"] = str(self._platform(None))
+            facts["step"] = f"{self.step_size:g} ps"
+        return facts
+
+
+class _SeededIntegrator:
+    """Stands in for an integrator: its copies keep the seed they were given here."""
+
+    def __init__(self, integrator: Any, seed: int) -> None:
+        self._integrator = integrator
+        self._seed = seed
+
+    def __copy__(self) -> Any:
+        made = copy.copy(self._integrator)
+        if hasattr(made, "setRandomNumberSeed"):
+            made.setRandomNumberSeed(self._seed)
+            made.setRandomNumberSeed = lambda seed: None
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._integrator, name)
+
+
+class _Carrier:
+    """Makes openmm.State objects out of arrays, to the bit.
+
+    A state comes only out of a context. This one has as many particles as the
+    system and no forces but one without energy that holds the global parameters.
+
+    Parameters
+    ----------
+    n_particles : int
+    fields : mapping
+        Of a state: its fields "parameters/NAME" say which parameters there are.
+    """
+
+    def __init__(self, n_particles: int, fields: Mapping[str, Any]) -> None:
+        import openmm
+
+        system = openmm.System()
+        for _ in range(n_particles):
+            system.addParticle(1.0)
+        self._names = [name for name in fields if name.startswith(_PARAMETERS)]
+        if self._names:
+            force = openmm.CustomExternalForce("0")
+            for name in self._names:
+                force.addGlobalParameter(name.removeprefix(_PARAMETERS), 0.0)
+            system.addForce(force)
+        self._integrator = openmm.VerletIntegrator(0.001)
+        # In double precision, whatever the runner's own platform is.
+        platform = openmm.Platform.getPlatformByName("Reference")
+        self._context = openmm.Context(system, self._integrator, platform)
+
+    def state(self, fields: Mapping[str, np.ndarray]) -> Any:
+        """An openmm.State with the positions, velocities, box, time and parameters of `fields`."""
+        context = self._context
+        if "box_vectors" in fields:
+            context.setPeriodicBoxVectors(*fields["box_vectors"])
+        if "time" in fields:
+            context.setTime(float(fields["time"].reshape(-1)[0]))
+        context.setPositions(fields["positions"])
+        velocities = fields.get("velocities")
+        has_velocities = velocities is not None
+        if has_velocities:
+            context.setVelocities(velocities)
+        for name in self._names:
+            context.setParameter(name.removeprefix(_PARAMETERS), float(fields[name]))
+        return context.getState(
+            positions=True, velocities=has_velocities, parameters=bool(self._names)
+        )
+
+
+def topology_text(topology: Any) -> Text | None:
+    """Topology JSON of what a wepy component calls its topology: OpenMM's, mdtraj's, or JSON."""
+    if topology is None:
+        return None
+    if isinstance(topology, str):
+        return Text(topology)
+    if hasattr(topology, "to_openmm"):
+        topology = topology.to_openmm()
+    from wepystore.engine.topology import topology_json
+
+    return topology_json(topology)
+
+
+def _version() -> str:
+    try:
+        return version("wepy")
+    except PackageNotFoundError:
+        return "1.x"
+
+
+__all__: Sequence[str] = ["WepyRunner", "adapted_runner", "topology_text"]
