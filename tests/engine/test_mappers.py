@@ -12,52 +12,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.benchmarks import bench_mappers
 from tests.systems import bits, environment, pair_runner, pair_state, python
-from wepystore.api import Component, ProcessMapper, SerialMapper, Walker
-from wepystore.engine.errors import (
-    ComponentError,
-    SegmentError,
-    WorkerDiedError,
-    WorkerStartError,
+from tests.workers import Adder, CustomError, alive, numbers, orders, seconds_until_gone
+from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker, WalkerState
+from wepystore.engine.errors import ComponentError, SegmentError, WorkerStartError
+from wepystore.engine.mappers.pack import pack_answers, pack_tasks, unpack_answers, unpack_tasks
+from wepystore.engine.mappers.segment import Done, Failed, Task
+from wepystore.engine.mappers.wire import Reader, encode
+
+
+@pytest.fixture(
+    params=[
+        SerialMapper,
+        lambda: ProcessMapper(1),
+        lambda: ProcessMapper(3),
+        lambda: DaskMapper(n_workers=2),
+    ],
+    ids=["serial", "one", "three", "dask"],
 )
-from wepystore.errors import FailedError
-
-
-class CustomError(FailedError):
-    """walker {name} is {how}"""
-
-
-class Adder(Component):
-    """A runner whose walkers are numbers, and that can be told to misbehave."""
-
-    def run_segment(
-        self, walker: Walker, length: int, *, order: str = "", delay: float = 0.0, **kwargs: Any
-    ) -> Walker:
-        time.sleep(delay)
-        if order == "fail":
-            raise ZeroDivisionError("on request")
-        if order == "own":
-            raise CustomError(name="w", how="odd")
-        if order == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if order == "exit":
-            os._exit(3)
-        if order == "pid":
-            return Walker(os.getpid(), walker.weight)
-        return Walker(walker.state + length, walker.weight)
-
-
-def walkers(n: int) -> list[Walker]:
-    return [Walker(k, 1 / n) for k in range(n)]
-
-
-def orders(n: int, **special: str) -> list[str]:
-    return [special.get(f"w{k}", "") for k in range(n)]
-
-
-@pytest.fixture(params=[SerialMapper, lambda: ProcessMapper(2), lambda: ProcessMapper(3)])
 def mapper(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Every mapper there is, cleaned up afterwards."""
     made = request.param()
@@ -75,17 +51,13 @@ def two() -> Iterator[ProcessMapper]:
 
 
 def pids(mapper: ProcessMapper) -> list[int]:
-    return [worker.process.pid for worker in mapper._workers]
+    return [worker.pid for worker in mapper._workers]
 
 
-def gone(pid: int, within_s: float = 10.0) -> bool:
-    """True if no process has this id any more: neither alive nor a zombie."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if not Path(f"/proc/{pid}").exists():
-            return True
-        time.sleep(0.02)
-    return False
+def warm(mapper: ProcessMapper) -> None:
+    """Until every worker is up: whoever is first does all that there is to do."""
+    while not all(worker.ready for worker in mapper._workers):
+        mapper.map(numbers(4), [1] * 4, delay=[0.05] * 4)
 
 
 def test_results_come_in_the_order_of_the_walkers(mapper: Any) -> None:
@@ -93,7 +65,7 @@ def test_results_come_in_the_order_of_the_walkers(mapper: Any) -> None:
     mapper.init(Adder().run_segment)
     for length in (10, 20):
         delays = [0.02 * (k % 3 == 0) for k in range(13)]
-        found = mapper.map(walkers(13), [length] * 13, delay=delays, cycle_idx=[0] * 13)
+        found = mapper.map(numbers(13), [length] * 13, delay=delays, cycle_idx=[0] * 13)
         assert [walker.state for walker in found] == [k + length for k in range(13)]
         times = mapper.worker_segment_times
         assert sum(len(each) for each in times.values()) == 13
@@ -101,13 +73,14 @@ def test_results_come_in_the_order_of_the_walkers(mapper: Any) -> None:
 
 
 def test_a_failed_segment_names_cycle_walker_and_worker(mapper: Any) -> None:
-    """The error says where it happened and what was wrong."""
+    """The error says where it happened and what was wrong; for --debug there is a note with the
+    place of the first attempt and the traceback of the second."""
     mapper.init(Adder().run_segment)
     with pytest.raises(SegmentError, match=r"ZeroDivisionError: on request") as caught:
         mapper.map(
-            walkers(5),
+            numbers(5),
             [1] * 5,
-            order=orders(5, w3="fail"),
+            order=orders(5, w3="raise"),
             cycle_idx=[7] * 5,
             walker_idx=range(5),
         )
@@ -115,53 +88,25 @@ def test_a_failed_segment_names_cycle_walker_and_worker(mapper: Any) -> None:
     assert "cycle 7" in text
     assert "walker 3" in text
     assert "this process" in text or "worker " in text
+    (note,) = caught.value.__notes__
+    assert "cycle 7, walker 3" in note
+    assert "the first attempt failed as well, on" in note
+    assert "_obey" in note
 
 
 def test_our_own_errors_come_through_as_they_are(mapper: Any) -> None:
     """A message made for the user is not wrapped into another."""
     mapper.init(Adder().run_segment)
     with pytest.raises(CustomError, match="walker w is odd"):
-        mapper.map(walkers(2), [1] * 2, order=orders(2, w1="own"), cycle_idx=[0] * 2)
-
-
-def test_a_worker_s_traceback_is_kept(two: ProcessMapper) -> None:
-    """The parent's traceback ends at the pipe; the worker's is in the notes of the error."""
-    with pytest.raises(SegmentError) as caught:
-        two.map(walkers(2), [1] * 2, order=orders(2, w0="fail"), cycle_idx=[0] * 2)
-    assert any("run_segment" in note for note in caught.value.__notes__)
-
-
-@pytest.mark.parametrize(("order", "status"), [("die", "-9"), ("exit", "3")])
-def test_a_killed_worker_is_named_and_nothing_is_left(order: str, status: str) -> None:
-    """SIGKILL (say, out of memory) is an error with pid, status and walkers; no zombie stays."""
-    mapper = ProcessMapper(2)
-    mapper.init(Adder().run_segment)
-    mapper.map(walkers(2), [1, 1])
-    workers = pids(mapper)
-    begun = time.monotonic()
-    with pytest.raises(WorkerDiedError, match=f"status {status}") as caught:
-        mapper.map(
-            walkers(4),
-            [1] * 4,
-            order=orders(4, w0=order),
-            delay=[0.0, 0.0, 0.0, 30.0],
-            cycle_idx=[5] * 4,
-        )
-    assert "cycle 5" in str(caught.value)
-    assert caught.value.fields["pid"] in workers
-    assert "0" in caught.value.fields["walker_idxs"]
-    mapper.cleanup()
-    # The other one, which is in the middle of half a minute's work, is not waited for.
-    assert time.monotonic() - begun < 10
-    assert all(gone(pid) for pid in workers)
+        mapper.map(numbers(2), [1] * 2, order=orders(2, w1="own"), cycle_idx=[0] * 2)
 
 
 def test_cleanup_lets_idle_workers_go(two: ProcessMapper) -> None:
     """After cleanup no worker is there; cleaning up twice, or before any init, is harmless."""
     workers = pids(two)
-    two.map(walkers(3), [1] * 3)
+    two.map(numbers(3), [1] * 3)
     two.cleanup()
-    assert all(gone(pid) for pid in workers)
+    assert seconds_until_gone(workers) < 5, "asked to leave, not waited for until killed"
     two.cleanup()
     ProcessMapper(1).cleanup()
 
@@ -172,12 +117,13 @@ def test_cleanup_before_the_workers_are_up() -> None:
     mapper.init(Adder().run_segment)
     workers = pids(mapper)
     mapper.cleanup()
-    assert all(gone(pid) for pid in workers)
+    seconds_until_gone(workers)
 
 
 def test_workers_are_other_processes_and_share_the_work(two: ProcessMapper) -> None:
     """Two workers, none of them this process, both of them used."""
-    found = two.map(walkers(8), [1] * 8, order=["pid"] * 8, delay=[0.05] * 8)
+    warm(two)
+    found = two.map(numbers(8), [1] * 8, order=["pid"] * 8, delay=[0.05] * 8)
     assert {walker.state for walker in found} == set(pids(two))
     assert os.getpid() not in pids(two)
     assert {k: len(v) > 0 for k, v in two.worker_segment_times.items()} == {0: True, 1: True}
@@ -185,11 +131,11 @@ def test_workers_are_other_processes_and_share_the_work(two: ProcessMapper) -> N
 
 def test_ctrl_c_is_the_parent_s_business(two: ProcessMapper) -> None:
     """SIGINT, sent to each worker and to this process's group, ends no worker."""
-    two.map(walkers(2), [1] * 2)
+    two.map(numbers(2), [1] * 2)
     for pid in pids(two):
         os.kill(pid, signal.SIGINT)
         assert os.getpgid(pid) != os.getpgid(0)
-    found = two.map(walkers(4), [1] * 4)
+    found = two.map(numbers(4), [1] * 4)
     assert [walker.state for walker in found] == [1, 2, 3, 4]
 
 
@@ -202,7 +148,7 @@ def test_a_runner_that_cannot_be_loaded_is_a_start_error() -> None:
     mapper = ProcessMapper(1)
     mapper.init(Adder().run_segment, dumps=broken)
     with pytest.raises(WorkerStartError, match="worker 0 did not start"):
-        mapper.map(walkers(1), [1])
+        mapper.map(numbers(1), [1])
     mapper.cleanup()
 
 
@@ -242,7 +188,7 @@ class Sleeper:
 mapper = ProcessMapper(2)
 mapper.init(Sleeper().run_segment, dumps=dumps)
 mapper.map([Walker(0.0, 1.0)] * 2, [1] * 2)
-print(*[worker.process.pid for worker in mapper._workers], flush=True)
+print(*[worker.pid for worker in mapper._workers], flush=True)
 if sys.argv[1] == "busy":
     mapper.map([Walker(60.0, 1.0)] * 8, [1] * 8)
 time.sleep(60)
@@ -265,15 +211,7 @@ def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert all(gone(pid) or zombie(pid) for pid in workers)
-
-
-def zombie(pid: int) -> bool:
-    """Ended, and waiting for an init process that a container may lack."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+    seconds_until_gone(workers)
 
 
 UNGUARDED = """
@@ -316,3 +254,104 @@ def test_a_mapper_is_its_parameters() -> None:
     assert copy.params() == {"n_workers": 2}
     assert copy._workers == []
     assert SerialMapper().params() == {}
+
+
+def test_new_parameters_leave_old_hashes_alone() -> None:
+    """A configuration stored before these parameters existed has none of their names in it."""
+    assert ProcessMapper().params() == {"n_workers": None}
+    full = ProcessMapper(2, [{"DeviceIndex": "0"}], 5)
+    assert ProcessMapper.from_params(full.params(), 1).params() == full.params()
+    assert full.params()["segment_timeout"] == 5.0
+
+
+@pytest.mark.parametrize("n_atoms", [2, 5000])
+def test_a_message_comes_out_as_it_went_in(n_atoms: int) -> None:
+    """Whole or in pieces of any size, small states (in the pickle) and large ones (beside it)."""
+    import socket
+
+    rng = np.random.default_rng(n_atoms)
+    walkers = [
+        Walker(WalkerState(positions=rng.normal(size=(n_atoms, 3)), time=np.array(1.5)), 0.25)
+        for _ in range(4)
+    ]
+    batch = [Task(k, walker, 10, {"seed": k, "x": None}) for k, walker in enumerate(walkers)]
+    data = b"".join(encode(pack_tasks(batch)))
+    for size in (1, 7, len(data)):
+        if len(data) // size > 200_000:
+            continue
+        ours, theirs = socket.socketpair()
+        reader, found = Reader(), []
+        for place in range(0, len(data), size):
+            for start in range(place, min(place + size, len(data)), 65536):
+                ours.sendall(data[start : min(start + 65536, place + size)])
+                while not found:
+                    theirs.setblocking(False)
+                    try:
+                        complete = reader.read(theirs)
+                    except BlockingIOError:
+                        break
+                    if complete is not None:
+                        found.extend(complete)
+        ours.close()
+        theirs.close()
+        back = unpack_tasks(found[0])
+        assert bits([task.walker for task in back]) == bits(walkers)
+        assert [(t.index, t.length, t.keywords) for t in back] == [
+            (t.index, t.length, t.keywords) for t in batch
+        ]
+        assert back[0].walker.state["time"].shape == ()
+        assert not back[0].walker.state["positions"].flags.writeable
+
+
+def test_answers_of_any_form_survive_packing() -> None:
+    """Walkers of one form, of several, of another class, and failures among them."""
+    small = [Walker(WalkerState(a=np.arange(3.0) + k), 0.5) for k in range(2)]
+    other = Walker(WalkerState(b=np.arange(2.0)), 0.5)
+    for results in (small, [*small, other], [*small, Walker(5, 0.1)], [other], []):
+        answers: list[Done | Failed] = [Done(k, each, 0.1) for k, each in enumerate(results)]
+        answers.append(Failed(9, "bad", "trace", None))
+        back = unpack_answers(pickle.loads(pickle.dumps(pack_answers(answers))))
+        assert back[-1] == answers[-1]
+        for done, walker in zip(back[:-1], results, strict=True):
+            assert isinstance(done, Done)
+            assert done.result.weight == walker.weight
+            if isinstance(walker.state, WalkerState):
+                assert walker.state.equals(done.result.state)
+
+
+def test_walkers_that_no_worker_can_read_are_an_error_not_a_death(two: ProcessMapper) -> None:
+    """A class that only this function knows cannot be loaded elsewhere: the message says so."""
+
+    class Unreadable:
+        def __reduce__(self) -> Any:
+            return (exec, ("raise KeyError('unknown here')",))
+
+    two.map(numbers(2), [1] * 2)
+    workers = pids(two)
+    with pytest.raises(SegmentError, match="cannot be read in a worker: KeyError"):
+        two.map([Unreadable()], [1], cycle_idx=[0])
+    assert [alive(pid) for pid in workers] == [True, True]
+
+
+def test_results_that_cannot_travel_are_an_error(two: ProcessMapper) -> None:
+    """A runner that gives back what no pickle can hold is told so, with the walker's number."""
+    two.cleanup()
+    two.init(Opener().run_segment)
+    with pytest.raises(SegmentError, match=r"walker 1, worker .: .*TextIOWrapper"):
+        two.map(numbers(2), [1] * 2, cycle_idx=[0] * 2)
+
+
+class Opener(Adder):
+    """Gives back an open file for the second walker."""
+
+    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Any:
+        return walker if walker.state == 0 else Walker(open(os.devnull), walker.weight)
+
+
+def test_two_workers_are_there_soon() -> None:
+    """From `init` to the first answer: a small multiple of importing OpenMM on this machine."""
+    for _ in range(3):
+        _, ratio = bench_mappers.measure_start()
+        if ratio <= bench_mappers.START_LIMIT:
+            return
+    raise AssertionError(f"{ratio:.1f} times as long as importing OpenMM")

@@ -18,12 +18,33 @@ class StepError(FailedError):
 
 
 class WorkerDiedError(FailedError):
-    """cycle {cycle_idx}: worker {worker} (pid {pid}) died with status {status} while it ran
-    walkers {walker_idxs}; look for an out-of-memory kill, or try fewer workers"""
+    """cycle {cycle_idx}, walker {walker_idx}, {worker}: the worker died with status {status};
+    the segment had been tried before, in {first}; look for an out-of-memory kill, or try fewer
+    workers"""
+
+
+class WorkerHungError(FailedError):
+    """cycle {cycle_idx}, walker {walker_idx}, {worker}: the worker {problem} and was given up;
+    the segment had been tried before, in {first}; if segments may take that long, raise the
+    mapper's segment_timeout"""
 
 
 class WorkerStartError(FailedError):
     """worker {worker} did not start (status {status}): {problem}"""
+
+
+class MissingDaskError(FailedError):
+    """dask.distributed is needed, and it is not installed: pip install 'wepystore[dask]'"""
+
+
+class SchedulerError(FailedError):
+    """the dask scheduler {scheduler} cannot be reached: {problem}; start one with 'dask scheduler'
+    and give its address as tcp://HOST:PORT, or its scheduler file as NAME.json"""
+
+
+class NoDaskWorkersError(FailedError):
+    """the dask scheduler {scheduler} has had no worker for {seconds:g} s; start some with
+    'dask worker {scheduler}'"""
 
 
 class PlatformError(FailedError):

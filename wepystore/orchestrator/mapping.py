@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from wepystore.engine.mappers.dask import DaskMapper, check_dask
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 
 
-def choose_mapper(configured: Any, n_workers: int | None) -> Any:
-    """The configured mapper, or one that can have as many workers as were asked for."""
+def choose_mapper(configured: Any, n_workers: int | None, scheduler: str | None = None) -> Any:
+    """The configured mapper, or one that can have as many workers as were asked for.
+
+    With a `scheduler` (its address, or its scheduler file) it is dask's, whatever
+    the configuration says. Raises MissingDaskError if that needs what is not installed.
+    """
+    if scheduler is not None:
+        check_dask()
+        return DaskMapper(scheduler, n_workers, getattr(configured, "segment_timeout", None))
+    if isinstance(configured, DaskMapper):
+        check_dask()
     if n_workers is None:
         return configured
-    if n_workers == 1 and isinstance(configured, (SerialMapper, ProcessMapper)):
+    if isinstance(configured, SerialMapper):
+        return configured if n_workers == 1 else ProcessMapper(n_workers)
+    if n_workers == 1 and type(configured) is ProcessMapper and _plain(configured):
         return SerialMapper()
-    return ProcessMapper(n_workers) if isinstance(configured, SerialMapper) else configured
+    return configured
+
+
+def _plain(mapper: ProcessMapper) -> bool:
+    """Whether it asks for nothing that only a worker process can give."""
+    return mapper.worker_properties is None and mapper.segment_timeout is None
 
 
 def workers_of(mapper: Any, override: int | None) -> int | None:
@@ -22,3 +39,15 @@ def workers_of(mapper: Any, override: int | None) -> int | None:
     if isinstance(mapper, SerialMapper):
         return 1
     return override or getattr(mapper, "n_workers", None)
+
+
+def properties_of_workers(
+    mapper: Any, properties: dict[str, str] | None
+) -> list[dict[str, str] | None]:
+    """The platform properties that segments of each worker run with: whether a run can be
+    reproduced, and what its record says of its environment, depends on all of them.
+
+    Just `properties`, unless the mapper gives its workers some of their own.
+    """
+    own = getattr(mapper, "worker_properties", None)
+    return [{**(properties or {}), **each} for each in own] if own else [properties]

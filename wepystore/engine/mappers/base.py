@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,12 @@ from wepystore.engine.component import Component
 
 class WorkMapper(Component):
     """Runs a segment for every walker and gives the results back in order.
+
+    A segment that fails is run once more, with the same state and seed, in
+    another worker; if it fails there too `map` raises. An exception that a
+    signal handler raises into `map` drops the whole call: it must be no
+    `Exception`, or it would be taken for the segment's own. What is left to do
+    then is `cleanup`, which ends busy workers at once.
 
     Attributes
     ----------
@@ -51,3 +58,13 @@ def tasks(
         (walker, length, dict(zip(kwargs, row, strict=True)))
         for walker, length, *row in zip(walkers, lengths, *columns, strict=True)
     ]
+
+
+def portable(segment_func: Callable[..., Any], dumps: Callable[[Any], bytes] | None) -> bytes:
+    """`segment_func` as bytes that a fresh interpreter can load."""
+    owner = type(getattr(segment_func, "__self__", segment_func))
+    # What this package defines is importable anywhere; a user's class may live in a
+    # script that no worker can import, so it must travel by value.
+    if owner.__module__.startswith("wepystore.") or dumps is None:
+        return pickle.dumps(segment_func)
+    return dumps(segment_func)

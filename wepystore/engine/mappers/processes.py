@@ -4,112 +4,156 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import subprocess
+import selectors
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from wepystore.engine.errors import (
-    ComponentError,
-    SegmentError,
-    WorkerDiedError,
-    WorkerStartError,
-)
-from wepystore.engine.mappers.base import WorkMapper, tasks
-from wepystore.errors import WepystoreError
+from wepystore.engine.errors import ComponentError, WorkerStartError
+from wepystore.engine.mappers.base import WorkMapper, portable, tasks
+from wepystore.engine.mappers.checks import checked_number, checked_timeout, without_none
+from wepystore.engine.mappers.child import Child
+from wepystore.engine.mappers.ledger import Ledger, Loss
+from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
+from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
+from wepystore.engine.mappers.segment import Done, Failed, Task
+from wepystore.engine.mappers.wire import Channel
 
-#: Enough batches that no worker idles at a cycle's end, few enough that sending costs little.
-_BATCHES_A_WORKER = 4
-#: How long a worker may take to leave when asked; it is idle then.
+#: How long an idle worker may take to leave when asked, s.
 _GOODBYE_S = 5.0
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
-#: One core for each worker: they are the parallelism.
-_ONE_THREAD = dict.fromkeys(
-    ("OPENMM_CPU_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-)
 
 
 class _Worker:
-    """A worker process and this end of its pipe."""
+    """A worker process and this end of its socket.
 
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.connection: Connection[Any, Any]
-        self.connection, theirs = Pipe()
-        code = (
-            f"import sys; sys.path.insert(0, {_PACKAGE_PARENT!r}); "
-            f"from wepystore.engine.mappers.worker import serve; serve({theirs.fileno()})"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
-            # Out of the terminal's foreground group: Ctrl-C is the parent's business.
-            start_new_session=True,
-        )
-        theirs.close()
+    Attributes
+    ----------
+    number : int
+        Its place among the workers; a fresh process that takes a dead one's place keeps it.
+    n_starts : int
+        Processes in this place since one of them was ready.
+    running : dict of int to Task
+        What it was given and has not answered.
+    """
+
+    def __init__(
+        self, number: int, payload: bytes, properties: Mapping[str, str], n_starts: int, now: float
+    ) -> None:
+        self.number = number
+        self.n_starts = n_starts
+        self.child = Child("wepystore.engine.mappers.worker")
+        self.child.connection.setblocking(False)
+        self.channel = Channel(self.child.connection)
         self.ready = False
-        self.running: list[int] = []
+        self.running: dict[int, Task] = {}
+        self.watch = Watch(now)
+        self._n_given = self._n_begun = 0
+        with contextlib.suppress(OSError):  # If it left already, reading says so properly.
+            self.channel.queue((sys.path, payload, dict(properties)))
 
-    def give(self, payload: bytes) -> None:
-        # If it left already, check_ready says so properly.
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def name(self) -> str:
+        return f"worker {self.number}"
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.running
+
+    def give(self, batch: list[Task]) -> None:
+        self.running = {task.index: task for task in batch}
+        self._n_given += 1
+        self._n_begun = self.child.slot.read()[0]
         with contextlib.suppress(OSError):
-            self.connection.send((sys.path, payload))
+            self.channel.queue(pack_tasks(batch))
 
-    def check_ready(self) -> None:
+    def current(self) -> int:
+        """Index of the segment it is at: what to blame if it is lost."""
+        n_begun, index = self.child.slot.read()
+        begun = n_begun > self._n_begun and index in self.running
+        return index if begun else next(iter(self.running))
+
+    def look(self, now: float, pace: Pace, segment_timeout: float | None) -> str | None:
+        """Why it is to be given up, or None."""
+        limit: float | None = START_S
         if self.ready:
-            return
-        try:
-            word, problem = self.connection.recv()
-        except (EOFError, OSError):
-            word, problem = "failed", "it left without a word"
-        if word != "ready":
-            raise WorkerStartError(
-                worker=self.index, status=self.process.poll(), problem=problem
-            ) from None
-        self.ready = True
+            if not self.running:
+                return None
+            limit = pace.limit(self.running[self.current()].length, segment_timeout)
+        marker = (self.ready, self._n_given, self.child.slot.read()[0])
+        return self.watch.look(now, marker, limit, self.child)
 
-    def stop(self) -> None:
-        with contextlib.suppress(OSError):  # It may be dead already.
-            self.connection.send(None)
-        self.connection.close()
-
-    def reap(self, at_once: bool) -> None:
-        if at_once:
-            self.process.kill()
-        try:
-            self.process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+    def dismiss(self, at_once: bool) -> None:
+        """Ask it to leave."""
+        if not at_once:
+            with contextlib.suppress(OSError):
+                self.channel.queue(None)
+        self.channel.close()
 
 
 class ProcessMapper(WorkMapper):
     """Runs segments in spawned worker processes.
 
+    A worker that dies, hangs, or raises has its segment run once more in another
+    one; a fresh process takes its place.
+
     Parameters
     ----------
     n_workers : int or None
-        Number of processes; None takes one for every core this process may use.
+        Number of processes; None takes one for each of `worker_properties`, or
+        for every core this process may use.
+    worker_properties : sequence of dict of str to str, or None
+        Platform properties for worker 0, 1, and so on, and again from the start if
+        there are more workers: `[{"DeviceIndex": "0"}, {"DeviceIndex": "1"}]` gives
+        each worker a GPU of its own, and with n_workers=4 two workers to each GPU.
+        They go before those of runner and configuration.
+    segment_timeout : float or None
+        Seconds after which a segment is taken for hung. None: 20 times what the
+        slowest one so far took, and a minute at least; as long as none has ended,
+        ten minutes without using the processor.
     """
 
-    def __init__(self, n_workers: int | None = None) -> None:
-        if n_workers is not None and n_workers < 1:
+    def __init__(
+        self,
+        n_workers: int | None = None,
+        worker_properties: Sequence[Mapping[str, str]] | None = None,
+        segment_timeout: float | None = None,
+    ) -> None:
+        self.n_workers = checked_number(type(self).__name__, n_workers)
+        self.worker_properties = (
+            None
+            if worker_properties is None
+            else [
+                {str(name): str(value) for name, value in each.items()}
+                for each in worker_properties
+            ]
+        )
+        if self.worker_properties == []:
             raise ComponentError(
-                component="ProcessMapper", problem=f"n_workers must be at least 1, not {n_workers}"
+                component=type(self).__name__,
+                problem="worker_properties is empty: leave it out, or give one dict a device",
             )
-        self.n_workers = n_workers
+        self.segment_timeout = checked_timeout(type(self).__name__, segment_timeout)
         self.worker_segment_times = {}
         self._workers: list[_Worker] = []
         self._busy = False
+        self._payload = b""
+        self._pace = Pace()
+        self._clock = AwakeClock()
+        self.n_replaced = 0
+
+    def params(self) -> dict[str, Any]:
+        # What is left at its default says nothing, and would change every hash when it is new.
+        given = super().params()
+        return {"n_workers": given.pop("n_workers"), **without_none(given)}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_workers": [], "_busy": False}
+        fresh = type(self)(**self.params())
+        return fresh.__dict__
 
     def init(
         self,
@@ -117,91 +161,151 @@ class ProcessMapper(WorkMapper):
         num_workers: int | None = None,
         dumps: Callable[[Any], bytes] | None = None,
     ) -> None:
-        number = num_workers or self.n_workers or len(os.sched_getaffinity(0))
-        payload = _portable(segment_func, dumps)
-        for k in range(number):
-            self._workers.append(_Worker(k))
-        # A large system does not fit into a pipe: all must be starting before one is waited for.
-        for worker in self._workers:
-            worker.give(payload)
+        number = num_workers or self.n_workers or len(self.worker_properties or ())
+        self._payload = portable(segment_func, dumps)
+        self._pace = Pace()
+        self._clock = AwakeClock()
+        for k in range(number or len(os.sched_getaffinity(0))):
+            self._workers.append(self._start(k))
+
+    def _start(self, number: int, n_starts: int = 1) -> _Worker:
+        given = self.worker_properties or [{}]
+        return _Worker(
+            number, self._payload, given[number % len(given)], n_starts, self._clock.tick()
+        )
 
     def map(
         self, walkers: Sequence[Any], lengths: Iterable[int], **kwargs: Iterable[Any]
     ) -> list[Any]:
-        work = [(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
-        size = max(1, len(work) // (len(self._workers) * _BATCHES_A_WORKER))
-        batches = deque(work[k : k + size] for k in range(0, len(work), size))
-        results: list[Any] = [None] * len(work)
-        self.worker_segment_times = {worker.index: [] for worker in self._workers}
+        work = [Task(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
+        ledger = Ledger(work, self._pace)
+        self.worker_segment_times = {worker.number: [] for worker in self._workers}
+        for worker in list(self._workers):
+            # Left over from a call that an exception ended; or dead since the last one.
+            if worker.running or (worker.ready and worker.child.ended()):
+                self._replace(worker)
         # Set until every answer is in: a mapper left in mid-way may not be asked to say goodbye.
         self._busy = True
-        by_connection = {worker.connection: worker for worker in self._workers}
-        for worker in self._workers:
-            worker.check_ready()
-            self._send(worker, batches)
-        while any(worker.running for worker in self._workers):
-            waiting = [worker.connection for worker in self._workers if worker.running]
-            for connection in wait(waiting):
-                worker = by_connection[connection]  # type: ignore[index]
-                for index, result, seconds in self._receive(worker, work):
-                    results[index] = result
-                    self.worker_segment_times[worker.index].append(seconds)
-                self._send(worker, batches)
+        now = looked = self._clock.tick()
+        tick = TICK_S if self.segment_timeout is None else min(TICK_S, self.segment_timeout / 4)
+        while not ledger.finished:
+            for worker in list(self._workers):
+                if worker.idle:
+                    batch = self._take(ledger, worker)
+                    if batch:
+                        worker.give(batch)
+            for worker in self._active(tick):
+                self._hear(worker, ledger)
+            now = self._clock.tick()
+            if now - looked >= tick:
+                looked = now
+                for worker in list(self._workers):
+                    self._look(worker, ledger, now)
         self._busy = False
-        return results
+        return ledger.results
 
-    def _send(self, worker: _Worker, batches: deque[Any]) -> None:
-        if batches:
-            batch = batches.popleft()
-            worker.running = [index for index, *_ in batch]
-            # If its end of the pipe is gone, _receive says so properly.
-            with contextlib.suppress(OSError):
-                worker.connection.send(batch)
+    def _take(self, ledger: Ledger, worker: _Worker) -> list[Task]:
+        if len(self._workers) == 1 and ledger.waits_for_another(worker.child):
+            # Nobody else is there: a fresh process is as good as another one.
+            self._replace(worker)
+            return []
+        return ledger.take(worker.child, len(self._workers))
 
-    def _receive(self, worker: _Worker, work: list[Any]) -> list[tuple[int, Any, float]]:
-        cycle_idx = work[worker.running[0]][3].get("cycle_idx")
+    def _active(self, tick: float) -> list[_Worker]:
+        """Workers that have something to say; what is still to be sent to others is sent."""
+        found = []
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                events = selectors.EVENT_READ
+                if worker.channel.sending:
+                    events |= selectors.EVENT_WRITE
+                selector.register(worker.channel, events, worker)
+            for key, events in selector.select(tick):
+                if events & selectors.EVENT_WRITE:
+                    with contextlib.suppress(OSError):
+                        key.data.channel.pump()
+                if events & selectors.EVENT_READ:
+                    found.append(key.data)
+        return found
+
+    def _hear(self, worker: _Worker, ledger: Ledger) -> None:
         try:
-            word, answer = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.wait()
-            raise WorkerDiedError(
-                cycle_idx=cycle_idx,
-                worker=worker.index,
-                pid=worker.process.pid,
-                status=worker.process.returncode,
-                walker_idxs=", ".join(map(str, worker.running)),
-            ) from None
-        if word == "error":
-            index, problem, trace = answer
-            if isinstance(problem, WepystoreError):
-                problem.add_note(trace)
-                raise problem
-            error = SegmentError(
-                cycle_idx=cycle_idx,
-                walker_idx=index,
-                worker=f"worker {worker.index}",
-                problem=problem,
+            messages = worker.channel.messages()
+        except EOFError:
+            self._lost(worker, ledger, None)
+            return
+        except Exception as problem:
+            said = f"the result cannot be read: {type(problem).__name__}: {problem}"
+            messages = [("unreadable", (said, traceback.format_exc()))]
+        for word, content in messages:
+            if word == "ready":
+                worker.ready = True
+                worker.n_starts = 0
+            elif word == "failed":
+                raise WorkerStartError(worker=worker.number, status=None, problem=content)
+            elif word == "unreadable" and worker.running:
+                said, trace = content
+                self._answer(worker, ledger, Failed(worker.current(), said, trace, None))
+            elif word == "answers":
+                for answer in unpack_answers(content):
+                    self._answer(worker, ledger, answer)
+
+    def _answer(self, worker: _Worker, ledger: Ledger, answer: Done | Failed) -> None:
+        if worker.running.pop(answer.index, None) is None:
+            return
+        if isinstance(answer, Done):
+            ledger.done(answer)
+            self.worker_segment_times[worker.number].append(answer.seconds)
+            return
+        # The rest of its batch it leaves alone.
+        ledger.give_back(list(worker.running))
+        worker.running = {}
+        ledger.failed(answer, worker.child, worker.name)
+
+    def _look(self, worker: _Worker, ledger: Ledger, now: float) -> None:
+        why = worker.look(now, self._pace, self.segment_timeout)
+        if why is not None:
+            self._lost(worker, ledger, why)
+        elif worker.child.ended():
+            # A program it has forked may hold its end of the socket, so that no end is read.
+            self._hear(worker, ledger)
+            if worker in self._workers:
+                self._lost(worker, ledger, None)
+
+    def _lost(self, worker: _Worker, ledger: Ledger, why: str | None) -> None:
+        """A worker is dead, or given up for the reason `why`: its segments go to others."""
+        running, child = worker.running, worker.child
+        culprit = worker.current() if running else None
+        fresh = self._replace(worker, patience_s=0.0 if why else _GOODBYE_S)
+        if not worker.ready and fresh.n_starts > MOST_STARTS:
+            raise WorkerStartError(
+                worker=worker.number,
+                status=child.status,
+                problem=why or f"it left without a word, {MOST_STARTS} times in a row",
             )
-            error.add_note(trace)
-            raise error
-        worker.running = []
-        done: list[tuple[int, Any, float]] = answer
-        return done
+        if culprit is not None:
+            ledger.give_back([index for index in running if index != culprit])
+            status = child.status if why is None else None
+            ledger.lost(culprit, child, worker.name, Loss(worker.pid, status, why or ""))
+
+    def _replace(self, worker: _Worker, patience_s: float = 0.0) -> _Worker:
+        place = self._workers.index(worker)
+        worker.dismiss(at_once=True)
+        worker.child.reap(patience_s)
+        worker.running = {}
+        fresh = self._start(worker.number, worker.n_starts + 1)
+        self._workers[place] = fresh
+        self.n_replaced += 1
+        return fresh
 
     def cleanup(self, **kwargs: Any) -> None:
         for worker in self._workers:
-            worker.stop()
+            worker.dismiss(at_once=self._busy)
         for worker in self._workers:
-            worker.reap(at_once=self._busy)
+            worker.child.reap(0.0 if self._busy or not worker.ready else _GOODBYE_S)
         self._workers = []
         self._busy = False
 
-
-def _portable(segment_func: Callable[..., Any], dumps: Callable[[Any], bytes] | None) -> bytes:
-    """`segment_func` as bytes that a fresh interpreter can load."""
-    owner = type(getattr(segment_func, "__self__", segment_func))
-    # What this package defines is importable anywhere; a user's class may live in a
-    # script that no worker can import, so it must travel by value.
-    if owner.__module__.startswith("wepystore.") or dumps is None:
-        return pickle.dumps(segment_func)
-    return dumps(segment_func)
+    def summary(self) -> dict[str, str]:
+        replaced = f", {self.n_replaced} replaced" if self.n_replaced else ""
+        return {"workers": f"{len(self._workers) or self.n_workers or 'one a core'}{replaced}"}

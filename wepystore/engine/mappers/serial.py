@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from wepystore.engine.errors import SegmentError
 from wepystore.engine.mappers.base import WorkMapper, tasks
-from wepystore.errors import WepystoreError
+from wepystore.engine.mappers.ledger import Ledger
+from wepystore.engine.mappers.patience import Pace
+from wepystore.engine.mappers.segment import Done, Failed, Task, drop_contexts, failed, run_task
 
 
 class SerialMapper(WorkMapper):
-    """Runs every segment in the calling process."""
+    """Runs every segment in the calling process.
+
+    A segment that raises is run once more, in new contexts if the runner can
+    drop its old ones. A hang cannot be noticed: there is nobody to notice it.
+    """
 
     def __init__(self) -> None:
         self.worker_segment_times = {0: []}
@@ -30,21 +35,31 @@ class SerialMapper(WorkMapper):
         self, walkers: Sequence[Any], lengths: Iterable[int], **kwargs: Iterable[Any]
     ) -> list[Any]:
         assert self._segment_func is not None, "map before init"
+        segment_func = self._segment_func
+        results: list[Any] = []
         times: list[float] = []
-        results = []
-        for index, (walker, length, keywords) in enumerate(tasks(walkers, lengths, kwargs)):
-            begun = time.perf_counter()
-            try:
-                results.append(self._segment_func(walker, length, **keywords))
-            except WepystoreError:
-                raise
-            except Exception as problem:
-                raise SegmentError(
-                    cycle_idx=keywords.get("cycle_idx"),
-                    walker_idx=keywords.get("walker_idx", index),
-                    worker="this process",
-                    problem=f"{type(problem).__name__}: {problem}",
-                ) from problem
-            times.append(time.perf_counter() - begun)
         self.worker_segment_times = {0: times}
+        work = tasks(walkers, lengths, kwargs)
+        # Nothing is kept of segments that go well: for two particles that would cost more than
+        # the segments.
+        clock = time.perf_counter
+        for index, (walker, length, keywords) in enumerate(work):
+            begun = clock()
+            try:
+                results.append(segment_func(walker, length, **keywords))
+            except Exception as problem:
+                results.append(self._again(index, work, failed(index, problem)))
+            times.append(clock() - begun)
         return results
+
+    def _again(self, index: int, work: list[Any], failure: Failed) -> Any:
+        """The result of a segment that failed once."""
+        ledger = Ledger([Task(k, *task) for k, task in enumerate(work)], Pace())
+        ledger.failed(failure, 0, "this process")
+        assert self._segment_func is not None
+        drop_contexts(self._segment_func)
+        answer = run_task(self._segment_func, ledger.tasks[index], {})
+        if not isinstance(answer, Done):
+            ledger.failed(answer, 0, "this process")  # It raises.
+            raise AssertionError("a segment cannot fail for the first time twice")
+        return answer.result

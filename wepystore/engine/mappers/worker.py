@@ -1,7 +1,7 @@
-"""A worker process of `ProcessMapper`: `python -c … serve(FD)`.
+"""A worker process of `ProcessMapper`.
 
 It is a fresh interpreter (a forked one may hang inside OpenMM), it runs no
-`__main__` of its parent's, and it lives no longer than the pipe to its parent.
+`__main__` of its parent's, and it lives no longer than the socket to its parent.
 """
 
 from __future__ import annotations
@@ -9,56 +9,84 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
-import signal
+import socket
 import sys
-import threading
 import time
 import traceback
-from multiprocessing.connection import Connection
 from typing import Any
 
-from wepystore.errors import WepystoreError
+from wepystore.engine.mappers import lifeline
+from wepystore.engine.mappers.child import Slot
+from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
+from wepystore.engine.mappers.segment import Done, Failed, Task, drop_contexts, failed, run_task
+from wepystore.engine.mappers.wire import Channel
+
+#: Results are kept back no longer than this, s: one message for many tiny segments.
+_KEEP_BACK_S = 0.02
 
 
-def serve(fd: int) -> None:
-    """Answer batches of segments from the connection on `fd` until it closes."""
-    # Ctrl-C goes to the whole foreground group, but only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection: Connection[Any, Any] = Connection(fd)
-    threading.Thread(target=_leave_with_parent, args=(fd,), daemon=True).start()
-    try:
-        sys.path[:], payload = connection.recv()
-        segment_func = pickle.loads(payload)
-    except EOFError:
-        return
-    except Exception as problem:
-        connection.send(("failed", f"{type(problem).__name__}: {problem}"))
-        return
-    connection.send(("ready", None))
+def serve(fd: int, slot_fd: int) -> None:
+    """Answer batches of segments from the socket `fd` until it closes."""
+    for each in (fd, slot_fd):
+        # Else a program that a runner starts would keep the parent from seeing our end.
+        os.set_inheritable(each, False)
+    lifeline.hold(fd)
+    slot = Slot(slot_fd)
+    channel = Channel(socket.socket(fileno=fd))
     # A broken pipe means that the parent is gone: nobody is left to tell.
     with contextlib.suppress(EOFError, OSError):
-        while (batch := connection.recv()) is not None:
-            connection.send(_run(segment_func, batch))
-
-
-def _leave_with_parent(fd: int) -> None:
-    """End this process, in the middle of a segment too, when the other end of the pipe closes."""
-    poll = select.poll()
-    poll.register(fd, 0)  # A hang-up is reported always, and nothing else is of interest.
-    poll.poll()
-    os._exit(0)
-
-
-def _run(segment_func: Any, batch: list[tuple[int, Any, int, dict[str, Any]]]) -> tuple[str, Any]:
-    done = []
-    for index, walker, length, keywords in batch:
-        begun = time.perf_counter()
+        sys.path[:], payload, properties = channel.receive()
         try:
-            result = segment_func(walker, length, **keywords)
-        except WepystoreError as problem:
-            return "error", (index, problem, traceback.format_exc())
+            segment_func = pickle.loads(payload)
         except Exception as problem:
-            return "error", (index, f"{type(problem).__name__}: {problem}", traceback.format_exc())
-        done.append((index, result, time.perf_counter() - begun))
-    return "done", done
+            channel.send(("failed", f"{type(problem).__name__}: {problem}"))
+            return
+        channel.send(("ready", None))
+        while True:
+            try:
+                message = channel.receive()
+                if message is None:
+                    return
+                batch = unpack_tasks(message)
+            except (EOFError, OSError):
+                return
+            except Exception as problem:
+                said = f"the walker cannot be read in a worker: {type(problem).__name__}: {problem}"
+                channel.send(("unreadable", (said, traceback.format_exc())))
+                continue
+            _run(segment_func, batch, properties, channel, slot)
+
+
+def _run(
+    segment_func: Any, batch: list[Task], properties: dict[str, str], channel: Channel, slot: Slot
+) -> None:
+    """Answer every task of a batch, up to the first that fails."""
+    answers: list[Done | Failed] = []
+    sent = time.monotonic()
+    for task in batch:
+        slot.begin(task.index)
+        answers.append(run_task(segment_func, task, properties))
+        if isinstance(answers[-1], Failed):
+            drop_contexts(segment_func)
+            break
+        if time.monotonic() - sent > _KEEP_BACK_S:
+            _send(channel, answers)
+            answers = []
+            sent = time.monotonic()
+    if answers:
+        _send(channel, answers)
+
+
+def _send(channel: Channel, answers: list[Done | Failed]) -> None:
+    try:
+        channel.send(("answers", pack_answers(answers)))
+    except (EOFError, OSError):
+        raise
+    except Exception:
+        for k, answer in enumerate(answers):
+            try:
+                pickle.dumps(answer)
+            except Exception as problem:
+                unsendable = [*answers[:k], failed(answer.index, problem)]
+                channel.send(("answers", pack_answers(unsendable)))
+                return

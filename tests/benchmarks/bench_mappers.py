@@ -1,0 +1,109 @@
+"""What spreading segments over workers costs, and from which segment on it pays.
+
+    python -m tests.benchmarks.bench_mappers [N_STEPS…]
+
+Start-up: from `init` of two workers to the first answer, against `python -c "import openmm"`
+alone. Then 48 Lennard-Jones pairs on the Reference platform: `map` of the serial mapper against
+two worker processes, and two workers of a local dask cluster, in turns; medians. Exit status 1 when
+start-up is over its limit, or two processes are slower than one at 1000 steps on a machine that
+has two cores to give.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# Run as a script, Python looks for modules beside it only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.systems import bits, pair_runner, pair_state
+from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker
+
+N_WALKERS = 48
+STEPS = (10, 100, 300, 1000, 3000, 10_000)
+#: Start-up of two workers, which share the cores, against one bare import of OpenMM.
+START_LIMIT = 4.0
+
+
+def started(mapper: Any) -> float:
+    """Seconds from `init` to the first answer."""
+    walkers = [Walker(pair_state(), 0.5) for _ in range(2)]
+    begun = time.perf_counter()
+    mapper.init(pair_runner().run_segment)
+    mapper.map(walkers, [1] * 2, seed=[1, 2])
+    return time.perf_counter() - begun
+
+
+def measure_start() -> tuple[float, float]:
+    """Seconds of start-up, and how many times as long as importing OpenMM that is."""
+    times, imports = [], []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import openmm"], check=True)
+        imports.append(time.perf_counter() - begun)
+        mapper = ProcessMapper(2)
+        times.append(started(mapper))
+        mapper.cleanup()
+    return min(times), min(times) / min(imports)
+
+
+def measure(mappers: dict[str, Any], n_steps: int, repeats: int = 15) -> dict[str, float]:
+    """Median seconds of `map`, by mapper; they take turns."""
+    walkers = [Walker(pair_state(), 1 / N_WALKERS) for _ in range(N_WALKERS)]
+    seeds = list(range(1, N_WALKERS + 1))
+    times: dict[str, list[float]] = {name: [] for name in mappers}
+    found = {}
+    for turn in range(repeats + 2):
+        for name, mapper in mappers.items():
+            begun = time.perf_counter()
+            result = mapper.map(
+                walkers,
+                [n_steps] * N_WALKERS,
+                cycle_idx=[turn] * N_WALKERS,
+                walker_idx=range(N_WALKERS),
+                seed=seeds,
+            )
+            if turn > 1:  # The first make contexts and learn how long segments take.
+                times[name].append(time.perf_counter() - begun)
+            found[name] = bits(result)
+    assert len(set(found.values())) == 1, "the mappers differ"
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def main(arguments: list[str]) -> int:
+    seconds, ratio = measure_start()
+    over = ratio > START_LIMIT
+    print(
+        f"start-up of two workers: {seconds:.2f} s, {ratio:.1f}x 'import openmm' "
+        f"(limit {START_LIMIT:g}x){' OVER' if over else ''}"
+    )
+    mappers = {"serial": SerialMapper(), "two": ProcessMapper(2), "dask": DaskMapper(n_workers=2)}
+    for mapper in mappers.values():
+        started(mapper)
+    cores = len(os.sched_getaffinity(0))
+    try:
+        for n_steps in [int(word) for word in arguments] or STEPS:
+            found = measure(mappers, n_steps)
+            segment_us = found["serial"] / N_WALKERS * 1e6
+            gains = {name: found["serial"] / found[name] for name in ("two", "dask")}
+            slower = n_steps >= 1000 and cores >= 2 and gains["two"] < 1
+            over |= slower
+            print(
+                f"{n_steps:6d} steps, {segment_us:8.0f} us a segment: "
+                f"two processes {gains['two']:.2f}x serial, dask {gains['dask']:.2f}x"
+                f"{' SLOWER' if slower else ''}"
+            )
+    finally:
+        for mapper in mappers.values():
+            mapper.cleanup()
+    return int(over)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

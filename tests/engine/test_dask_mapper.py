@@ -1,0 +1,300 @@
+"""Segments in the workers of dask.distributed: the same results, and no trace left."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.systems import bits, environment, pair_runner, pair_state, plain_configuration, run_job
+from tests.workers import Adder, alive, children_of, numbers, orders, seconds_until_gone
+from wepystore.api import (
+    Component,
+    DaskMapper,
+    Prepared,
+    ProcessMapper,
+    SerialMapper,
+    Walker,
+    hash_of,
+    load_configuration,
+    save_configuration,
+)
+from wepystore.engine.errors import (
+    ComponentError,
+    MissingDaskError,
+    SchedulerError,
+    WorkerDiedError,
+    WorkerHungError,
+)
+from wepystore.errors import WepystoreError
+from wepystore.orchestrator.mapping import choose_mapper
+
+
+class Counter(Component):
+    """A runner that says in which process it is, and how many segments this copy of it has run."""
+
+    def __init__(self) -> None:
+        self.n_run = 0
+
+    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
+        time.sleep(0.05)
+        self.n_run += 1
+        threads = os.environ.get("OPENMM_CPU_THREADS")
+        return Walker((os.getpid(), self.n_run, threads), walker.weight)
+
+
+@pytest.fixture
+def made() -> Iterator[DaskMapper]:
+    """Two workers; no process and no folder is left afterwards."""
+    children = children_of(os.getpid())
+    mapper = DaskMapper(n_workers=2, segment_timeout=3.0)
+    yield mapper
+    folder = mapper._folder
+    assert Path(folder).is_dir()
+    mapper.cleanup()
+    assert children_of(os.getpid()) <= children
+    assert not Path(folder).exists()
+
+
+def test_the_runner_travels_once(made: DaskMapper) -> None:
+    """Over three cycles each worker uses the one copy it was sent: what that keeps, its contexts,
+    lives on. One thread for each, set before OpenMM is there."""
+    made.init(Counter().run_segment)
+    counts: dict[int, list[int]] = {}
+    for _ in range(3):
+        for walker in made.map(numbers(8), [1] * 8):
+            pid, n_run, threads = walker.state
+            counts.setdefault(pid, []).append(n_run)
+            assert threads == "1"
+    assert os.getpid() not in counts
+    assert sum(map(len, counts.values())) == 24
+    assert [sorted(each) for each in counts.values()] == [
+        list(range(1, len(each) + 1)) for each in counts.values()
+    ]
+
+
+@pytest.mark.parametrize("order", ["kill", "raise", "hang", "stop"])
+def test_a_lost_worker_s_segments_are_run_again(
+    made: DaskMapper, tmp_path: Path, order: str
+) -> None:
+    """The results are complete and in order, and the cluster has two workers again."""
+    made.init(Adder().run_segment)
+    mark = tmp_path / "mark"
+    found = made.map(
+        numbers(7), [10] * 7, order=orders(7, w3=order), mark=[str(mark)] * 7, cycle_idx=[0] * 7
+    )
+    assert [walker.state for walker in found] == [k + 10 for k in range(7)]
+    assert alive(int(mark.read_text())) == (order == "raise")
+    assert [walker.state for walker in made.map(numbers(3), [1] * 3)] == [1, 2, 3]
+    assert len(made._locals) == 2
+
+
+@pytest.mark.parametrize(("order", "error"), [("kill", WorkerDiedError), ("hang", WorkerHungError)])
+def test_a_segment_that_fails_twice_is_named(
+    made: DaskMapper, order: str, error: type[WepystoreError]
+) -> None:
+    """Not dask's three retries and its own exception: one more try, and cycle, walker, worker."""
+    made.init(Adder().run_segment)
+    with pytest.raises(error) as caught:
+        made.map(numbers(4), [1] * 4, order=orders(4, w2=order), cycle_idx=[6] * 4)
+    assert re.search(r"cycle 6, walker 2, dask worker \d at tls://", str(caught.value))
+
+
+def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_path: Path) -> None:
+    """R1, through a whole run: serial, two processes, dask; clones and merges on the way."""
+    ends = {}
+    for mapper in (SerialMapper(), ProcessMapper(2), DaskMapper(n_workers=2)):
+        name = type(mapper).__name__
+        config = save_configuration(pair_store.store, plain_configuration(mapper))
+        ends[name] = run_job(
+            pair_store.store,
+            pair_store.snapshot_hash,
+            tmp_path / name,
+            configuration=config,
+            n_cycles=6,
+        ).end
+    assert len(set(ends.values())) == 1, ends
+
+
+SCRIPT = """
+from wepystore.api import DaskMapper, Walker
+from wepystore.records.pickles import dumps
+
+SCALE = 3
+
+class Mine:
+    def run_segment(self, walker, length, **kwargs):
+        return Walker(walker.state * SCALE, walker.weight)
+
+print("top")
+mapper = DaskMapper(n_workers=2)
+mapper.init(Mine().run_segment, dumps=dumps)
+print([walker.state for walker in mapper.map([Walker(k, 0.25) for k in range(4)], [1] * 4)])
+mapper.cleanup()
+"""
+
+
+def test_a_script_s_own_runner_and_a_quiet_end(tmp_path: Path) -> None:
+    """Code of __main__ travels by value, the script is not run again by the workers, nothing is
+    written to stderr and nothing left in the working directory."""
+    script = tmp_path / "mine.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=tmp_path,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["top", "[0, 3, 6, 9]"]
+    assert os.listdir(tmp_path) == ["mine.py"]
+
+
+PARENT = """
+from tests.workers import Adder, numbers
+from wepystore.api import DaskMapper
+mapper = DaskMapper(n_workers=2)
+mapper.init(Adder().run_segment)
+mapper.map(numbers(4), [1] * 4, delay=[0.2] * 4)
+print(mapper._folder, *[local.child.pid for local in mapper._locals], flush=True)
+mapper.map(numbers(4), [1] * 4, delay=[60.0] * 4)
+"""
+
+
+def test_workers_of_a_killed_parent_leave(tmp_path: Path) -> None:
+    """In the middle of segments, and they take their folder along."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert parent.stdout is not None
+    folder, *pids = parent.stdout.readline().split()
+    assert len(pids) == 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    seconds_until_gone(map(int, pids))
+    assert not Path(folder).exists()
+
+
+def test_a_configuration_holds_no_address(pair_store: Prepared) -> None:
+    """DaskMapper in a configuration means this host; with an address it cannot be stored."""
+    store = pair_store.store
+    configuration = plain_configuration(DaskMapper(n_workers=3))
+    md5 = save_configuration(store, configuration)
+    loaded = load_configuration(store, md5).work_mapper
+    assert (loaded.scheduler, loaded.n_workers) == (None, 3)
+    assert hash_of(configuration) == md5
+    with pytest.raises(ComponentError, match="wepy run --scheduler"):
+        save_configuration(store, plain_configuration(DaskMapper("tcp://127.0.0.1:8786")))
+    copy = pickle.loads(pickle.dumps(DaskMapper("tcp://a:1", 2)))
+    assert (copy.scheduler, copy.n_workers) == ("tcp://a:1", 2)
+
+
+def test_without_dask_there_is_a_line_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything of a run is made."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for configured, scheduler in ((SerialMapper(), "tcp://a:1"), (DaskMapper(), None)):
+        with pytest.raises(MissingDaskError, match=r"pip install 'wepystore\[dask\]'"):
+            choose_mapper(configured, None, scheduler)
+    assert isinstance(choose_mapper(SerialMapper(), None), SerialMapper)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "/no/such/file.json"])
+def test_an_unreachable_scheduler_is_a_clear_error(address: str) -> None:
+    """Within seconds, and nothing is left open."""
+    mapper = choose_mapper(SerialMapper(), None, address)
+    begun = time.monotonic()
+    with pytest.raises(SchedulerError, match=re.escape(address)) as caught:
+        mapper.init(Adder().run_segment)
+    assert time.monotonic() - begun < 60
+    assert "\n" not in str(caught.value)
+    mapper.cleanup()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A scheduler and two workers as a user starts them; its scheduler file and the workers."""
+    file = tmp_path / "scheduler.json"
+    base = [sys.executable, "-m", "distributed.cli"]
+    started = [
+        subprocess.Popen(
+            [*base[:-1], f"{base[-1]}.{what}", *options],
+            env=environment(),
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        for what, options in [
+            ("dask_scheduler", ["--port", "0", "--no-dashboard", "--scheduler-file", str(file)]),
+            *[
+                (
+                    "dask_worker",
+                    f"--scheduler-file {file} --nthreads 2 --no-nanny --no-dashboard "
+                    f"--local-directory {tmp_path}".split(),
+                )
+                for _ in range(2)
+            ],
+        ]
+    ]
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield str(file), started[1:]
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_that_is_there(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], pair_store: Prepared, tmp_path: Path
+) -> None:
+    """`wepy run --scheduler`: the end hash of a serial run, the cluster goes on living; then a
+    worker is killed in a cycle, and its segments are run by the other."""
+    address, workers = cluster
+    wanted = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "serial").end
+    job = tmp_path / "job"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "wepystore", "run", "orch", "--scheduler", address),
+            *("--seed", "1", "--n-cycles", "3", "--job-dir", str(job)),
+            *(str(pair_store.store.path), pair_store.snapshot_hash, "100", "10"),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=tmp_path,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == wanted
+    assert "distributed" not in done.stderr
+    assert [worker.poll() for worker in workers] == [None, None]
+
+    mapper = choose_mapper(SerialMapper(), None, address)
+    mapper.init(pair_runner().run_segment)
+    walkers = [Walker(pair_state(), 0.1) for _ in range(10)]
+    seeds = list(range(1, 11))
+    before = bits(mapper.map(walkers, [20] * 10, seed=seeds))
+    mapper.cleanup()
+    mapper.init(Adder().run_segment)
+    mark = [str(tmp_path / "mark")] * 6
+    found = mapper.map(numbers(6), [5] * 6, order=orders(6, w1="kill"), mark=mark)
+    assert [walker.state for walker in found] == [5, 6, 7, 8, 9, 10]
+    mapper.cleanup()
+    assert sorted(worker.poll() is None for worker in workers) == [False, True]
+    serial = SerialMapper()
+    serial.init(pair_runner().run_segment)
+    assert before == bits(serial.map(walkers, [20] * 10, seed=seeds))

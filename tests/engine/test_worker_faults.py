@@ -1,0 +1,394 @@
+"""Workers that die, hang or raise: one more try elsewhere, then an error that names the place."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.systems import (
+    environment,
+    pair_apparatus,
+    pair_runner,
+    pair_snapshot,
+    pair_state,
+    plain_configuration,
+    run_job,
+)
+from tests.workers import (
+    Adder,
+    alive,
+    children_of,
+    claimed,
+    crash,
+    numbers,
+    orders,
+    seconds_until_gone,
+)
+from wepystore.api import (
+    OpenMMRunner,
+    ProcessMapper,
+    SerialMapper,
+    Store,
+    Walker,
+    as_walker_state,
+    prepare_store,
+    save_configuration,
+)
+from wepystore.engine.errors import SegmentError, WorkerDiedError, WorkerHungError
+from wepystore.engine.mappers.patience import FIRST_IDLE_S, FLOOR_S, Pace, Watch
+from wepystore.errors import WepystoreError
+from wepystore.orchestrator.errors import CycleFailedError
+
+FAULTS = ["raise", "kill", "exit", "crash", "stop", "hang"]
+
+
+@pytest.fixture
+def mapper() -> Iterator[ProcessMapper]:
+    """Two workers that are given up after two seconds of silence; none is left afterwards."""
+    before = children_of(os.getpid())
+    made = ProcessMapper(2, segment_timeout=2.0)
+    made.init(Adder().run_segment)
+    yield made
+    made.cleanup()
+    assert children_of(os.getpid()) <= before
+
+
+@pytest.mark.parametrize("order", FAULTS)
+def test_a_segment_that_fails_once_is_run_again_elsewhere(
+    mapper: ProcessMapper, tmp_path: Path, order: str
+) -> None:
+    """Results as if nothing had happened; a worker that was lost is gone, a fresh one is there."""
+    mark = tmp_path / "mark"
+    found = mapper.map(
+        numbers(7), [10] * 7, order=orders(7, w3=order), mark=[str(mark)] * 7, cycle_idx=[0] * 7
+    )
+    assert [walker.state for walker in found] == [k + 10 for k in range(7)]
+    first = int(mark.read_text())
+    assert alive(first) == (order == "raise")
+    assert len(mapper._workers) == 2
+    again = mapper.map(numbers(4), [1] * 4)
+    assert [walker.state for walker in again] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "says"),
+    [
+        ("kill", WorkerDiedError, "died with status -9"),
+        ("exit", WorkerDiedError, "died with status 3"),
+        ("crash", WorkerDiedError, "died with status -11"),
+        ("stop", WorkerHungError, "gave no answer for"),
+        ("hang", WorkerHungError, "gave no answer for"),
+        ("raise", SegmentError, "ZeroDivisionError: on request"),
+    ],
+)
+def test_a_segment_that_fails_twice_ends_the_cycle(
+    mapper: ProcessMapper, order: str, error: type[WepystoreError], says: str
+) -> None:
+    """The error names cycle, walker and worker; the other worker, in the middle of half a minute's
+    work, is not waited for."""
+    begun = time.monotonic()
+    with pytest.raises(error, match=says) as caught:
+        mapper.map(
+            numbers(3),
+            [1] * 3,
+            order=orders(3, w1=order),
+            delay=[0.0, 0.0, 0.5],
+            cycle_idx=[5] * 3,
+            walker_idx=range(3),
+        )
+    assert re.search(r"cycle 5, walker 1, worker \d", str(caught.value))
+    mapper.cleanup()
+    assert time.monotonic() - begun < 25
+
+
+def test_one_worker_alone_gets_a_successor(tmp_path: Path) -> None:
+    """With nobody else to try, elsewhere means a fresh process, after an exception too."""
+    made = ProcessMapper(1, segment_timeout=2.0)
+    made.init(Adder().run_segment)
+    mark = tmp_path / "mark"
+    made.map(numbers(2), [1] * 2, order=orders(2, w0="raise"), mark=[str(mark)] * 2)
+    assert not alive(int(mark.read_text()))
+    made.cleanup()
+
+
+def test_each_walker_has_its_own_second_try(mapper: ProcessMapper, tmp_path: Path) -> None:
+    """Five walkers whose first attempts kill their workers: the others in their batches are not
+    blamed, and all five end well."""
+    marks = [str(tmp_path / str(k)) for k in range(20)]
+    bad = {f"w{k}": "kill" for k in (0, 1, 7, 8, 19)}
+    mapper.map(numbers(20), [1] * 20)  # Now it knows that they are short, and makes batches.
+    found = mapper.map(numbers(20), [2] * 20, order=orders(20, **bad), mark=marks)
+    assert [walker.state for walker in found] == [k + 2 for k in range(20)]
+    assert mapper.n_replaced == 5
+
+
+def test_workers_killed_between_cycles_cost_nothing(mapper: ProcessMapper) -> None:
+    """Idle workers that are gone when the next cycle begins are replaced; no walker is blamed."""
+    for _ in range(3):
+        while not all(worker.ready for worker in mapper._workers):
+            mapper.map(numbers(4), [1] * 4, delay=[0.05] * 4)
+        for worker in mapper._workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        seconds_until_gone([worker.pid for worker in mapper._workers])
+        found = mapper.map(numbers(4), [1] * 4, cycle_idx=[0] * 4)
+        assert [walker.state for walker in found] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_is_given_up_without_any_limit(tmp_path: Path) -> None:
+    """SIGSTOP is seen by itself: in the first cycle, when nobody knows what segments take."""
+    made = ProcessMapper(2)
+    made.init(Adder().run_segment)
+    mark = [str(tmp_path / "mark")] * 4
+    found = made.map(numbers(4), [1] * 4, order=orders(4, w0="stop"), mark=mark)
+    made.cleanup()
+    assert [walker.state for walker in found] == [1, 2, 3, 4]
+
+
+def test_a_walker_of_nan_is_named(tmp_path: Path) -> None:
+    """Two atoms in one place have no finite force: the same message by every mapper."""
+    said = []
+    for mapper in (SerialMapper(), ProcessMapper(2)):
+        mapper.init(pair_runner().run_segment)
+        walkers = [Walker(pair_state(distance), 0.25) for distance in (0.4, 0.4, 0.0, 0.4)]
+        with pytest.raises(SegmentError, match=r"cycle 2, walker 2.*NaN") as caught:
+            mapper.map(walkers, [10] * 4, seed=[1, 2, 3, 4], cycle_idx=[2] * 4)
+        mapper.cleanup()
+        said.append(caught.value.fields["problem"])
+    assert said[0] == said[1]
+
+
+class Spoiled(Adder):
+    """A runner whose context is spoiled by walker 1, for all that come after it."""
+
+    spoiled = False
+
+    def drop_contexts(self) -> None:
+        self.spoiled = False
+
+    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
+        if self.spoiled:
+            raise FloatingPointError("the context is spoiled")
+        self.spoiled = walker.state == 1
+        return Walker(walker.state + length, walker.weight)
+
+
+@pytest.mark.parametrize("kind", [SerialMapper, lambda: ProcessMapper(1), lambda: ProcessMapper(2)])
+def test_contexts_are_dropped_before_the_second_try(kind: Any) -> None:
+    """What a segment left behind in a context has no part in the second try of the next."""
+    mapper = kind()
+    mapper.init(Spoiled().run_segment)
+    try:
+        for _ in range(2):
+            found = mapper.map(numbers(6), [1] * 6)
+            assert [walker.state for walker in found] == [1, 2, 3, 4, 5, 6]
+    finally:
+        mapper.cleanup()
+
+
+class Dropped(BaseException):
+    """What a signal handler raises to end a cycle."""
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.2, 0.4])
+def test_an_exception_out_of_a_signal_handler_leaves_nothing(
+    mapper: ProcessMapper, delay: float
+) -> None:
+    """Raised into `map` at any moment: busy workers end at once, or the next `map` works."""
+
+    def drop(number: int, frame: FrameType | None) -> None:
+        raise Dropped
+
+    before = signal.signal(signal.SIGALRM, drop)
+    try:
+        for _ in range(2):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            with pytest.raises(Dropped):
+                mapper.map(numbers(4), [1] * 4, delay=[0.9] * 4)
+        found = mapper.map(numbers(4), [3] * 4)
+        assert [walker.state for walker in found] == [3, 4, 5, 6]
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        with pytest.raises(Dropped):
+            mapper.map(numbers(4), [1] * 4, delay=[0.9] * 4)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    mapper.cleanup()
+
+
+def test_programs_that_a_runner_started_go_too(tmp_path: Path) -> None:
+    """A worker that is given up takes along what its runner runs."""
+    made = ProcessMapper(1, segment_timeout=0.5)
+    made.init(Adder().run_segment)
+    made.map(numbers(1), [1])
+    (worker,) = made._workers
+    with pytest.raises(WorkerHungError):
+        made.map(numbers(1), [1], order=["program"], cycle_idx=[0])
+    made.cleanup()
+    groups = [Path(f"/proc/{pid}/stat") for pid in os.listdir("/proc") if pid.isdigit()]
+    left = []
+    for file in groups:
+        try:
+            left.append(int(file.read_text().rpartition(")")[2].split()[2]))
+        except OSError:
+            continue
+    assert worker.pid not in left
+
+
+STOPPED_PARENT = """
+import sys
+from tests.workers import Adder, numbers
+from wepystore.api import ProcessMapper
+mapper = ProcessMapper(2, segment_timeout=2.0)
+mapper.init(Adder().run_segment)
+mapper.map(numbers(4), [1] * 4, delay=[0.1] * 4)
+print(*[worker.pid for worker in mapper._workers], flush=True)
+mapper.map(numbers(4), [1] * 4, delay=[0.7] * 4)
+print(mapper.n_replaced)
+mapper.cleanup()
+"""
+
+
+@pytest.mark.parametrize("who", ["parent", "all"])
+def test_a_parent_that_was_stopped_gives_no_false_alarm(tmp_path: Path, who: str) -> None:
+    """Stopped for longer than any limit, alone or with its workers (a suspended job), and then
+    continued before them: no worker is taken for hung."""
+    script = tmp_path / "parent.py"
+    script.write_text(STOPPED_PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert parent.stdout is not None
+    workers = [int(word) for word in parent.stdout.readline().split()]
+    time.sleep(0.3)
+    stopped = [parent.pid, *(workers if who == "all" else [])]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(3.0)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.2)
+    said = parent.stdout.read()
+    parent.stdout.close()
+    assert parent.wait(60) == 0
+    assert said.strip() == "0"
+    seconds_until_gone(workers)
+
+
+class Still:
+    """A process that neither is stopped nor uses the processor; or uses it."""
+
+    def __init__(self, used: float = 0.0) -> None:
+        self.used = used
+
+    def stopped(self) -> bool:
+        return False
+
+    def cpu_seconds(self) -> float | None:
+        return self.used
+
+
+def test_how_long_a_worker_is_waited_for() -> None:
+    """By what others took, with a floor; by its use of the processor as long as none has ended;
+    as long as the user says, if he does."""
+    pace = Pace()
+    assert pace.limit(100, None) is None
+    assert pace.limit(100, 3.0) == 3.0
+    pace.note(0.01, 100)
+    assert pace.limit(100, None) == FLOOR_S
+    pace.note(50.0, 100)
+    pace.note(1.0, 100)
+    assert pace.limit(100, None) == pytest.approx(1000)
+    assert pace.limit(200, None) == pytest.approx(2000)
+
+    process = Still()
+    watch = Watch(0.0)
+    assert watch.look(0.0, 1, None, process) is None
+    for now in range(0, 10_000, 100):
+        process.used += 1.0  # Busy: whatever it does may be what it should do.
+        assert watch.look(float(now), 1, None, process) is None
+    assert watch.look(now + FIRST_IDLE_S - 1, 1, None, process) is None
+    assert "has not used the processor" in str(watch.look(now + FIRST_IDLE_S + 1, 1, None, process))
+    assert watch.look(now + 2 * FIRST_IDLE_S, 2, None, process) is None, "it begins another one"
+    watch = Watch(0.0)
+    assert watch.look(0.0, 1, 5.0, process) is None
+    assert watch.look(4.9, 1, 5.0, process) is None
+    assert "gave no answer for 5.1 s" in str(watch.look(5.1, 1, 5.0, process))
+
+
+class Sabotaged(OpenMMRunner):
+    """The pair's runner, which misbehaves in one segment of cycle 2."""
+
+    fault = ("", "")
+
+    def run_segment(self, walker: Any, segment_length: int, **keywords: Any) -> Any:
+        what, mark = self.fault
+        at_it = keywords["cycle_idx"] == 2 and keywords["walker_idx"] == 3
+        if what and at_it and (mark == "always" or claimed(mark)):
+            if what == "raise":
+                raise ArithmeticError("on request")
+            if what == "nan":
+                walker = Walker(as_walker_state(np.full((2, 3), np.nan)), walker.weight)
+            if what == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if what == "hang":
+                time.sleep(1000)
+            if what == "crash":
+                crash()
+        return super().run_segment(walker, segment_length, **keywords)
+
+
+def sabotaged(what: str, mark: str) -> Any:
+    """A snapshot of six pairs whose runner does `what`."""
+    plain = pair_runner()
+    runner = Sabotaged(plain.system, plain.topology, plain.integrator, plain.platform)
+    runner.fault = (what, mark)
+    return pair_snapshot(6, pair_apparatus(runner=runner))
+
+
+@pytest.mark.parametrize("what", ["raise", "nan", "kill", "hang", "crash"])
+def test_a_run_survives_one_fault_exactly(tmp_path: Path, what: str) -> None:
+    """R1: a run with a segment that had to be run again ends in the hash of a run without; serial
+    too, where the process lives on."""
+    mark = tmp_path / "mark"
+    mark.touch()  # Somebody was there before: no fault.
+    snapshot = sabotaged(what, str(mark))
+    made = prepare_store(tmp_path / "a.orch", snapshot, plain_configuration())
+    wanted = run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=5).end
+    mappers: list[Any] = [ProcessMapper(2, segment_timeout=2.0)]
+    if what in ("raise", "nan"):
+        mappers.append(SerialMapper())
+    for mapper in mappers:
+        mark.unlink()
+        config = save_configuration(made.store, plain_configuration(mapper))
+        job = tmp_path / type(mapper).__name__
+        end = run_job(made.store, made.snapshot_hash, job, configuration=config, n_cycles=5).end
+        assert mark.exists()
+        assert end == wanted
+
+
+@pytest.mark.parametrize("what", ["raise", "kill"])
+def test_a_run_that_cannot_go_on_keeps_its_cycles(tmp_path: Path, what: str) -> None:
+    """The cycles before the fault are in the job's store; the message names the place and the
+    end that is kept."""
+    made = prepare_store(
+        tmp_path / "a.orch", sabotaged(what, "always"), plain_configuration(ProcessMapper(2))
+    )
+    before = children_of(os.getpid())
+    with pytest.raises(CycleFailedError, match=r"cycle 2, walker 3, worker \d") as caught:
+        run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=5)
+    assert children_of(os.getpid()) <= before
+    assert caught.value.fields["n_cycles"] == 2
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    assert store.ref("default-snapshot") == caught.value.fields["end"]

@@ -1,0 +1,175 @@
+"""Workers and parents killed, crashed and stopped at random: no wrong result, no process left.
+
+Every round starts a run in a process of its own and sends signals to its workers, or to itself,
+at random moments from the very start on. A run that is left to end must end in the hash of an
+undisturbed one, or say which walker failed twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.systems import environment, run_job
+from tests.workers import alive, children_of, seconds_until_gone
+from wepystore.api import Prepared, Store
+
+RUN = """
+import sys
+from pathlib import Path
+from tests.systems import plain_configuration, run_job
+from wepystore.api import DaskMapper, ProcessMapper, Store, save_configuration
+from wepystore.errors import WepystoreError
+store, snapshot, job, kind = sys.argv[1:]
+made = {"processes": ProcessMapper, "dask": DaskMapper}[kind]
+store = Store.open(store)
+config = save_configuration(store, plain_configuration(made(n_workers=2, segment_timeout=2.0)))
+try:
+    print(run_job(store, snapshot, Path(job), configuration=config, n_steps=4000, n_cycles=40).end)
+except WepystoreError as problem:
+    print(problem)
+    sys.exit(1)
+"""
+
+#: What an error may say after a segment failed twice, and when nothing could even start.
+NAMED = re.compile(r"cycle \d+, walker \d+, .*worker \d+|worker \d+ did not start")
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP)
+
+
+@dataclass
+class Tally:
+    """What happened in a sweep."""
+
+    events: int = 0
+    ends: int = 0
+    errors: list[str] = field(default_factory=list)
+    parents: int = 0
+    slowest_s: float = 0.0
+
+
+@pytest.fixture(scope="module")
+def wanted(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The end hash of the undisturbed run."""
+    job = tmp_path_factory.mktemp("undisturbed") / "job"
+    return run_job(
+        Store.open(pair_store.store.path), pair_store.snapshot_hash, job, n_steps=4000, n_cycles=40
+    ).end
+
+
+def one_round(
+    made: Prepared, folder: Path, kind: str, rng: random.Random, wanted: str, tally: Tally
+) -> None:
+    """A run with a few signals at random moments."""
+    script = folder / "run.py"
+    script.write_text(RUN)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            str(script),
+            str(made.store.path),
+            made.snapshot_hash,
+            folder / "job",
+            kind,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=folder,
+    )
+    try:
+        seen: set[int] = set()
+        kill_parent = rng.random() < 0.3
+        while parent.poll() is None and not children_of(parent.pid):
+            time.sleep(0.005)
+        for _ in range(rng.randint(1, 4)):
+            until = time.monotonic() + rng.choice([rng.uniform(0, 0.3), rng.uniform(0, 2.0)])
+            while time.monotonic() < until:
+                seen |= children_of(parent.pid)
+                time.sleep(0.01)
+            workers = sorted(pid for pid in children_of(parent.pid) if alive(pid))
+            if workers and parent.poll() is None:
+                seen |= set(workers)
+                tally.events += 1
+                send(rng.choice(workers), rng.choice(SIGNALS))
+        if kill_parent and parent.poll() is None:
+            seen |= children_of(parent.pid)
+            parent.kill()
+            tally.parents += 1
+            tally.events += 1
+            parent.wait()
+        else:
+            # Its workers have the same pipe for stderr, so that this sees them all end.
+            said, complaint = parent.communicate(timeout=240)
+        tally.slowest_s = max(tally.slowest_s, seconds_until_gone(seen))
+        if parent.returncode == -signal.SIGKILL:
+            return
+        if parent.returncode == 0:
+            assert said.strip() == wanted
+            tally.ends += 1
+        else:
+            assert parent.returncode == 1, complaint
+            assert NAMED.search(said), said + complaint
+            tally.errors.append(said.strip())
+        assert not complaint
+        assert sorted(path.name for path in folder.iterdir()) in (
+            ["job", "run.py"],
+            ["run.py"],  # A run without a cycle takes its folder away.
+        )
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+def send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def sweep(made: Prepared, folder: Path, kind: str, seed: int, n_events: int, wanted: str) -> Tally:
+    """Rounds until so many signals were sent."""
+    rng = random.Random(seed)
+    tally = Tally()
+    number = 0
+    while tally.events < n_events:
+        number += 1
+        assert number < 20 + 3 * n_events, "signals find nobody to be sent to"
+        place = folder / str(number)
+        place.mkdir()
+        one_round(made, place, kind, rng, wanted, tally)
+        print(f"\r{kind}: {tally.events} signals", end="", flush=True)
+    print(
+        f"\r{kind}: {tally.events} signals in {number} runs; {tally.ends} ended in the wanted "
+        f"hash, {len(tally.errors)} with a named failure, {tally.parents} parents killed; "
+        f"last worker gone after {tally.slowest_s:.2f} s at most"
+    )
+    return tally
+
+
+@pytest.mark.parametrize(("kind", "n_events"), [("processes", 6), ("dask", 3)])
+def test_some_signals(
+    pair_store: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str
+) -> None:
+    """A short sample of the sweep below."""
+    sweep(pair_store, tmp_path, kind, 7, n_events, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "n_events"), [("processes", 100), ("dask", 40)])
+def test_many_signals(
+    pair_store: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str
+) -> None:
+    """At least a hundred signals: nothing hangs, nothing is left, every end that is reached is
+    the right one, and most runs do reach it."""
+    tally = sweep(pair_store, tmp_path, kind, 1, n_events, wanted)
+    assert tally.ends > len(tally.errors)

@@ -1,0 +1,123 @@
+"""Runners that misbehave in worker processes, and ways to see that no process is left."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from wepystore.api import Component, Walker
+from wepystore.errors import FailedError
+
+
+class CustomError(FailedError):
+    """walker {name} is {how}"""
+
+
+def crash() -> None:
+    """End as a program with a bad pointer does."""
+    ctypes.string_at(0)
+
+
+class Adder(Component):
+    """A runner whose walkers are numbers, and that can be told to misbehave.
+
+    `order` is what to do; with a `mark`, the path of a file, it is done only by
+    the first who comes, and the file then holds that process's id.
+    """
+
+    def run_segment(
+        self,
+        walker: Walker,
+        length: int,
+        *,
+        order: str = "",
+        mark: str = "",
+        delay: float = 0.0,
+        **kwargs: Any,
+    ) -> Walker:
+        time.sleep(delay)
+        if order and (not mark or claimed(mark)):
+            self._obey(order)
+        if order == "pid":
+            return Walker(os.getpid(), walker.weight)
+        return Walker(walker.state + length, walker.weight)
+
+    def _obey(self, order: str) -> None:
+        if order == "raise":
+            raise ZeroDivisionError("on request")
+        elif order == "own":
+            raise CustomError(name="w", how="odd")
+        elif order == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif order == "exit":
+            os._exit(3)
+        elif order == "crash":
+            crash()
+        elif order == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif order == "hang":
+            time.sleep(1000)
+        elif order == "program":
+            subprocess.run(["sleep", "1000"])
+
+
+def claimed(mark: str) -> bool:
+    """Whether this process is the first to claim a file."""
+    try:
+        with open(mark, "x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
+    return True
+
+
+def numbers(n: int) -> list[Walker]:
+    """Walkers whose states are 0 to n - 1."""
+    return [Walker(k, 1 / n) for k in range(n)]
+
+
+def orders(n: int, **special: str) -> list[str]:
+    """`orders(3, w1="kill")` is "" for all walkers but the second."""
+    return [special.get(f"w{k}", "") for k in range(n)]
+
+
+def stat_of(pid: int | str) -> list[str] | None:
+    """State, parent's id, group and so on of a process; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def children_of(pid: int) -> set[int]:
+    """Ids of the processes that a process has started and that are not gone."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = stat_of(entry)
+            if stat is not None and int(stat[1]) == pid:
+                found.add(int(entry))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Neither gone nor a zombie that waits for an init process a container may lack."""
+    stat = stat_of(pid)
+    return stat is not None and stat[0] not in "ZX"
+
+
+def seconds_until_gone(pids: Iterable[int], guard_s: float = 30.0) -> float:
+    """How long it takes until none of these processes runs any more; fails after `guard_s`."""
+    begun = time.monotonic()
+    left = [pid for pid in pids if alive(pid)]
+    while left:
+        assert time.monotonic() - begun < guard_s, f"still there: {left}"
+        time.sleep(0.01)
+        left = [pid for pid in left if alive(pid)]
+    return time.monotonic() - begun

@@ -1,0 +1,30 @@
+"""Arguments that several mappers take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wepystore.engine.errors import ComponentError
+
+
+def checked_number(component: str, n_workers: int | None) -> int | None:
+    """`n_workers`, or ComponentError if it is less than one."""
+    if n_workers is not None and n_workers < 1:
+        raise ComponentError(
+            component=component, problem=f"n_workers must be at least 1, not {n_workers}"
+        )
+    return n_workers
+
+
+def checked_timeout(component: str, seconds: float | None) -> float | None:
+    """`seconds`, or ComponentError unless they are more than 0."""
+    if seconds is not None and not seconds > 0:
+        raise ComponentError(
+            component=component, problem=f"segment_timeout must be more than 0 s, not {seconds}"
+        )
+    return None if seconds is None else float(seconds)
+
+
+def without_none(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Only those that were given."""
+    return {name: value for name, value in parameters.items() if value is not None}

@@ -1,0 +1,107 @@
+"""What runs inside a worker of dask.distributed.
+
+Only there, and where `DaskMapper` talks to it, is this module imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pickle
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dask
+from distributed import Worker, WorkerPlugin
+
+from wepystore.engine.mappers import lifeline
+from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
+from wepystore.engine.mappers.segment import Done, Failed, drop_contexts, run_task
+from wepystore.engine.mappers.wire import Channel
+
+#: What `SegmentPlugin` brought into this process, and what became of it when it was first used.
+_payloads: dict[str, bytes] = {}
+_functions: dict[str, Callable[..., Any]] = {}
+
+
+class SegmentPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Brings the runner into each worker once, also into those that join later.
+
+    Parameters
+    ----------
+    token : str
+        One for each mapper and run.
+    payload : bytes
+        The pickled segment function; it is opened by the first segment that needs it.
+    """
+
+    def __init__(self, token: str, payload: bytes) -> None:
+        self.token = token
+        self.name = f"wepystore-{token}"
+        self._payload = payload
+
+    def setup(self, worker: Any) -> None:
+        _payloads[self.token] = self._payload
+
+    def teardown(self, worker: Any) -> None:
+        _payloads.pop(self.token, None)
+        _functions.pop(self.token, None)
+
+
+class Parcel:
+    """A value that dask does not look into."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def run_batch(token: str, batch: Parcel) -> Parcel:
+    """Run segments up to the first that fails; the contexts stay in this process."""
+    if token not in _functions:
+        _functions[token] = pickle.loads(_payloads[token])
+    segment_func = _functions[token]
+    answers: list[Done | Failed] = []
+    for task in unpack_tasks(batch.content):
+        answers.append(run_task(segment_func, task, {}))
+        if isinstance(answers[-1], Failed):
+            drop_contexts(segment_func)
+            break
+    return Parcel(pack_answers(answers))
+
+
+def serve(fd: int, slot_fd: int) -> None:
+    """Be a worker of a local cluster until the socket `fd` closes."""
+    os.set_inheritable(fd, False)
+    channel = Channel(socket.socket(fileno=fd))
+    folder = ""
+    # Whoever looks at the run's stderr shall not read what passes between dask's parts.
+    logging.disable(logging.CRITICAL)
+    try:
+        sys.path[:], address, security, folder = channel.receive()
+        lifeline.hold(fd, lambda: shutil.rmtree(folder, ignore_errors=True))
+        asyncio.run(_work(channel, address, security, folder))
+    except (EOFError, OSError) as problem:
+        with contextlib.suppress(OSError):
+            channel.send(("failed", f"{type(problem).__name__}: {problem}"))
+
+
+async def _work(channel: Channel, address: str, security: Any, folder: str) -> None:
+    # It serves HTTP in any case: nothing, then, and to nobody else.
+    dask.config.set({"distributed.worker.http.routes": []})
+    async with Worker(
+        address,
+        nthreads=1,
+        memory_limit=0,  # The walkers fit or they do not; nothing is to be moved to a disk.
+        security=security,
+        local_directory=folder,
+        host="127.0.0.1",
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+    ) as worker:
+        channel.send(("ready", worker.address))
+        await worker.finished()
