@@ -85,6 +85,23 @@ def state_positions(state: Any, indices: NDArray[np.int64], name: str) -> Floats
         ) from None
 
 
+def stacked_positions(states: Sequence[Any], indices: NDArray[np.int64], name: str) -> Floats:
+    """Positions (n, len(indices), 3), nm, of some atoms of many states.
+
+    Raises
+    ------
+    ValueError : as `state_positions`.
+    """
+    rows = [state["positions"] for state in states]
+    try:
+        if 2 * len(indices) >= len(rows[0]):
+            # Nearly all of them: one call for all states is cheaper than one for each.
+            return np.array(rows, dtype=np.float64)[:, indices]
+    except (IndexError, ValueError):
+        pass  # Too few atoms, or states of unequal size: one by one.
+    return np.stack([state_positions(state, indices, name) for state in states])
+
+
 def state_boxes(states: Sequence[Any]) -> Floats:
     """Box vectors (n, 3, 3), nm, of many states.
 

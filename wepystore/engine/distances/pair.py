@@ -11,8 +11,8 @@ from wepystore.engine.distances.base import (
     Distance,
     Floats,
     atom_indices,
+    stacked_positions,
     state_boxes,
-    state_positions,
 )
 from wepystore.engine.distances.periodic import minimum_image
 
@@ -43,7 +43,7 @@ class PairDistance(Distance):
     def images(self, states: Sequence[Any]) -> Floats:
         """The distances of the two atoms in many states, shape (n, 1), nm."""
         pair = np.array([self.i, self.j])
-        ends = np.stack([state_positions(state, pair, "PairDistance") for state in states])
+        ends = stacked_positions(states, pair, "PairDistance")
         vectors = ends[:, 1] - ends[:, 0]
         if self.periodic:
             vectors = minimum_image(vectors, state_boxes(states))
@@ -53,4 +53,9 @@ class PairDistance(Distance):
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """|difference| of the pair distances, shape (n,), nm."""
         differences: Floats = np.abs(images[:, 0] - image[0])
+        return differences
+
+    def pairwise(self, images: Floats) -> Floats:
+        """|differences| of all pairs of images, shape (n, n), nm."""
+        differences: Floats = np.abs(images - images[:, 0])
         return differences

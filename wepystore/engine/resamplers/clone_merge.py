@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,10 @@ def draw_survivor(weights: Sequence[float], rng: np.random.Generator) -> int:
     any observable is then the same before and after the merge, which is what
     keeps the ensemble unbiased (Huber & Kim, Biophys. J. 70, 97, 1996).
     """
-    cumulative = np.cumsum(weights)
-    drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    cumulative = list(accumulate(weights))
+    drawn = bisect_right(cumulative, rng.random() * cumulative[-1])
     # The product can round up to the total itself.
-    return min(drawn, len(weights) - 1)
+    return min(drawn, len(cumulative) - 1)
 
 
 def assign_slots(
@@ -105,6 +107,10 @@ class CloneMergeResampler(Resampler):
         self.pmin = float(pmin)
         self.pmax = float(pmax)
 
+    def draw_survivor(self, weights: Sequence[float]) -> int:
+        """Index of the member of a merge group whose state is kept: `draw_survivor`."""
+        return draw_survivor(weights, self.rng)
+
     def settle(
         self,
         weights: Sequence[float],
@@ -122,6 +128,6 @@ class CloneMergeResampler(Resampler):
         merges: dict[int, list[int]] = {}
         for group in groups:
             if len(group) > 1:
-                kept = group[draw_survivor([weights[idx] for idx in group], self.rng)]
+                kept = group[self.draw_survivor([weights[idx] for idx in group])]
                 merges[kept] = [idx for idx in group if idx != kept]
         return assign_slots(len(weights), merges, clones)

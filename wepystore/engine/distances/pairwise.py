@@ -1,0 +1,70 @@
+"""Images of many walkers, and the distances between all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.errors import FailedError
+
+Floats = NDArray[np.float64]
+
+
+class NotADistanceError(FailedError):
+    """The distance between walkers {walker_a} and {walker_b} is {value}. Most often their dynamics
+    blew up: look at their positions, and try a shorter time step."""
+
+
+def is_numeric(image: Any) -> bool:
+    """Whether an image can be kept, without loss, in a float64 array."""
+    if isinstance(image, np.ndarray):
+        return bool(image.dtype.kind == "f" and image.dtype.itemsize <= 8)
+    return isinstance(image, float)
+
+
+def images_of(distance: Any, states: Sequence[Any]) -> Any:
+    """The images of `states`, stacked on axis 0 if they are arrays of one shape, else a list."""
+    if hasattr(distance, "images"):
+        return distance.images(states)
+    images = [distance.image(state) for state in states]
+    if all(is_numeric(image) for image in images) and len({np.shape(i) for i in images}) == 1:
+        return np.array(images, dtype=np.float64)
+    return images
+
+
+def all_distances(distance: Any, images: Any) -> Floats:
+    """The distances between all pairs of images, shape (n, n), zero on the diagonal.
+
+    A distance is taken to be symmetric: each pair is measured once. Uses the
+    distance's ``pairwise(images)`` if it has one, else ``image_distances``,
+    a row at a time, else ``image_distance``.
+
+    Raises
+    ------
+    NotADistanceError : a distance is negative, infinite or not a number.
+    """
+    n_images = len(images)
+    if hasattr(distance, "pairwise") and isinstance(images, np.ndarray):
+        matrix = np.asarray(distance.pairwise(images), dtype=np.float64)
+    else:
+        matrix = np.zeros((n_images, n_images))
+        many = hasattr(distance, "image_distances")
+        for row in range(n_images - 1):
+            others = images[row + 1 :]
+            matrix[row, row + 1 :] = (
+                distance.image_distances(images[row], others)
+                if many
+                else [distance.image_distance(images[row], other) for other in others]
+            )
+        matrix += matrix.T
+    # One pass: a maximum is not a number if any of them is.
+    if n_images and not (matrix.min() >= 0 and matrix.max() < np.inf):
+        wrong = ~((matrix >= 0) & (matrix < np.inf))
+        walker_a, walker_b = (int(idx) for idx in np.argwhere(wrong)[0])
+        raise NotADistanceError(
+            walker_a=walker_a, walker_b=walker_b, value=float(matrix[walker_a, walker_b])
+        )
+    return matrix

@@ -1,0 +1,179 @@
+"""The REVO resampler: as varied an ensemble as clones and merges can make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.engine.distances.pairwise import all_distances, images_of
+from wepystore.engine.ensemble import weights_of
+from wepystore.engine.record_fields import Shape
+from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
+from wepystore.engine.resamplers.decision import apply_decisions
+from wepystore.engine.resamplers.variation import MERGE_RULES, Variation
+
+Floats = NDArray[np.float64]
+
+
+class REVOResampler(CloneMergeResampler):
+    """Clones and merges for as long as that raises the variation of the ensemble.
+
+    REVO (Donyapour, Roussey & Dickson, J. Chem. Phys. 150, 244112, 2019). There
+    are no regions; the variation
+
+        V = sum_i V_i,    V_i = sum_{j != i} (d_ij / char_dist)**dist_exponent phi_i phi_j
+
+    is raised, one pair of moves at a time: the walker with the highest V_i
+    whose children would not be lighter than pmin is cloned, and two walkers
+    closer than `merge_dist` that together weigh at most pmax are merged into
+    one. The moves are made if they are expected to raise V, the expectation
+    being over which of the two survives; that one is then drawn with
+    probability proportional to weight. phi_i = ln(w_i) - ln(pmin / 100), at
+    least 0, w_i being the weight of one child where walker i is cloned. A
+    walker may be cloned, and may swallow others, any number of times, but not both.
+
+    The sum runs over both orders of a pair; wepy records half of it.
+
+    Parameters
+    ----------
+    distance : Distance
+        Measures how far states are apart; symmetric, 0 between equal states.
+    merge_dist : float
+        Walkers are merged only if closer than this; unit of the distance.
+    char_dist : float
+        Makes distances dimensionless: about the mean distance between walkers
+        after one cycle; unit of the distance. It scales V and decides nothing.
+    dist_exponent : float, > 0
+        How much distances count against weights.
+    weights : bool
+        False: phi = 1 for every walker, its weight does not matter.
+    merge_alg : "pairs" or "greedy"
+        Which walkers are merged. "pairs": the two whose merging is expected to
+        lose the least variation, (w_j V_i + w_i V_j) / (w_i + w_j). "greedy":
+        the walker of the lowest V_i that can be merged, with the one closest to it.
+    pmin : float
+        No walker is cloned into children lighter than this.
+    pmax : float
+        No walkers are merged into one heavier than this.
+    """
+
+    # One record per resampling. The layout of HDF5 files wants rank 1: the matrix goes in flat.
+    RESAMPLER_FIELDS: ClassVar[tuple[str, ...]] = ("num_walkers", "distance_matrix", "variation")
+    RESAMPLER_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,), Ellipsis, (1,))
+    RESAMPLER_DTYPES: ClassVar[tuple[type, ...]] = (int, float, float)
+    RESAMPLER_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ("variation",)
+
+    def __init__(
+        self,
+        distance: Any,
+        merge_dist: float,
+        char_dist: float,
+        dist_exponent: float = 4,
+        weights: bool = True,
+        merge_alg: str = "pairs",
+        pmin: float = 1e-12,
+        pmax: float = 0.1,
+    ) -> None:
+        super().__init__(pmin=pmin, pmax=pmax)
+        self.distance = distance
+        self.merge_dist = _positive("merge_dist", merge_dist)
+        self.char_dist = _positive("char_dist", char_dist)
+        self.dist_exponent = _positive("dist_exponent", dist_exponent)
+        self.weights = bool(weights)
+        self.merge_alg = merge_alg
+        if merge_alg not in MERGE_RULES:
+            raise ValueError(f"merge_alg must be one of {MERGE_RULES}, got {merge_alg!r}")
+        self._last: tuple[int, float, float] | None = None
+
+    def resample(
+        self, walkers: Sequence[Any]
+    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Measure all distances, decide and carry out.
+
+        Returns
+        -------
+        walkers : as many as before
+        resampling_data : per walker decision_id, target_idxs, step_idx, walker_idx
+        resampler_data : one record with num_walkers (1,), distance_matrix
+            (n * n,) before resampling, in the unit of the distance, and
+            variation (1,) after it
+
+        Raises
+        ------
+        ValueError : there are no walkers.
+        NotADistanceError : a distance is not a finite number.
+        """
+        if not walkers:
+            raise ValueError("there are no walkers to resample")
+        images = images_of(self.distance, [walker.state for walker in walkers])
+        distances = all_distances(self.distance, images)
+        weights = weights_of(walkers)
+        records, before, after = self.decide(weights, distances)
+        self._last = (len(walkers), before, after)
+        change = {
+            "num_walkers": np.array([len(walkers)], dtype=np.int64),
+            "distance_matrix": distances.ravel(),
+            "variation": np.array([after]),
+        }
+        return apply_decisions(walkers, records), records, [change]
+
+    def decide(
+        self, weights: Floats, distances: Floats
+    ) -> tuple[list[dict[str, Any]], float, float]:
+        """What becomes of each walker.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (n,)
+        distances : ndarray, shape (n, n), symmetric, unit of the distance
+
+        Returns
+        -------
+        records : list of dict, one per walker
+        before, after : float, the variation without and with them
+        """
+        variation = Variation(
+            weights,
+            distances,
+            merge_dist=self.merge_dist,
+            char_dist=self.char_dist,
+            dist_exponent=self.dist_exponent,
+            novelty_floor=self.pmin / 100 if self.weights else None,
+            pmin=self.pmin,
+            pmax=self.pmax,
+        )
+        before = variation.value
+        members: dict[int, list[int]] = {}
+        while True:
+            each = variation.walker_variations()
+            cloned = variation.best_to_clone(each)
+            if cloned is None:
+                break
+            pair = variation.best_to_merge(each, self.merge_alg, cloned)
+            if pair is None or not variation.is_gain(variation.expected_gain(cloned, *pair)):
+                break
+            chosen = self.draw_survivor(variation.weights[list(pair)].tolist())
+            kept, squashed = pair[chosen], pair[1 - chosen]
+            variation.carry_out(cloned, kept, squashed)
+            members.setdefault(kept, []).extend([squashed, *members.pop(squashed, [])])
+        clones = {int(idx): int(variation.copies[idx]) - 1 for idx in variation.cloned()}
+        records = assign_slots(len(weights), members, clones)
+        return records, before, variation.total()
+
+    def summary(self) -> dict[str, str]:
+        """The variation before and after the last resampling."""
+        if self._last is None:
+            return {"variation": "none yet"}
+        _, before, after = self._last
+        return {"variation": f"{after:.4g}, {before:.4g} before resampling"}
+
+
+def _positive(name: str, value: float) -> float:
+    """`value` as a float; ValueError unless it is positive and finite."""
+    number = float(value)
+    if not 0.0 < number < np.inf:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return number
