@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-_FOLDER = Path(__file__).parents[2] / ".venv-wepy"
-_PACKAGES = ("wepy==1.2", "mdtraj")
+REPOSITORY = Path(__file__).parents[2]
+_FOLDER = REPOSITORY / ".venv-wepy"
+# What wepy needs and does not say so (mdtraj, matplotlib), and what this package needs.
+_PACKAGES = (
+    *("wepy==1.2", "mdtraj", "matplotlib"),
+    *("openmm>=8.2", "dill>=0.4", "docopt-ng>=0.9", "h5py>=3.8", "networkx>=3", "rich>=13"),
+)
+_IMPORTS = "import wepy.hdf5, mdtraj, matplotlib, openmm, dill, docopt, h5py, networkx, rich"
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +28,15 @@ def wepy_python() -> str:
     Built with pip where it is not there yet; only where pip cannot get the
     packages are the tests skipped.
     """
+    # Two test runs at once must not build it over each other.
+    with open(f"{_FOLDER}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _built()
+
+
+def _built() -> str:
     python = _FOLDER / "bin" / "python"
-    if _imports_wepy(python):
+    if _imports_all(python):
         return str(python)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(_FOLDER)],
@@ -36,8 +52,34 @@ def wepy_python() -> str:
     return str(python)
 
 
-def _imports_wepy(python: Path) -> bool:
+def _imports_all(python: Path) -> bool:
     if not python.exists():
         return False
-    command = [str(python), "-W", "ignore", "-c", "import wepy.hdf5, mdtraj"]
+    command = [str(python), "-W", "ignore", "-c", _IMPORTS]
     return subprocess.run(command, capture_output=True).returncode == 0
+
+
+InWepy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWepy:
+    """Runs the interpreter that has wepy, with this package and the fixtures' own module."""
+    trusted = tmp_path_factory.mktemp("trust") / "trusted"
+    environment = {key: value for key, value in os.environ.items() if key != "WEPY_ORCH"}
+    environment.update(
+        PYTHONPATH=os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "fixtures" / "wepy1")]),
+        WEPY_TRUST=str(trusted),
+        OPENMM_CPU_THREADS="1",
+    )
+
+    def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [wepy_python, "-W", "ignore", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**environment, **more},
+        )
+
+    return run

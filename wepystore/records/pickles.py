@@ -25,6 +25,7 @@ from typing import Any
 
 import dill
 import dill.detect
+import numpy as np
 
 #: Protocol 4 is the newest that every supported Python and dill can read.
 _PROTOCOL = 4
@@ -72,6 +73,8 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             return
         elif cls is types.CodeType:
             obj = self._keep(_without_place(obj))
+        elif isinstance(obj, np.dtype):
+            obj = _one_dtype(obj)
         super().save(obj, save_persistent_id)
 
     def _keep(self, obj: Any) -> Any:
@@ -85,6 +88,17 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             return
         items = sorted(obj, key=_order)
         self.save_reduce(type(obj), (self._keep(items),), obj=obj)
+
+
+def _one_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The one object that numpy itself has for a plain number type.
+
+    An array that came out of a pickle has a copy of it: whether two arrays share
+    one would tell whether a run was gone on with in between (R2).
+    """
+    if dtype.kind not in "biufc" or dtype.metadata is not None:
+        return dtype
+    return np.dtype(dtype.str)
 
 
 #: Types of constants that a pickle's memo knows by identity.

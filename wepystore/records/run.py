@@ -27,7 +27,8 @@ class RunRecord:
     reproducible : bool
         Whether another execution gives the same end to the bit (R1).
     environment : dict
-        Platform and properties, versions of OpenMM, numpy, Python and wepystore.
+        Platform and properties, versions of OpenMM, numpy, Python and wepystore, and what
+        of the machine bears on the bits: orchestrator/environment.py.
     execution : dict
         How it came about: job name, narration, number of workers, what was
         overridden, begin (UTC), wall time in s, what stopped it. What of this

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.foreign import native_state
 from wepystore.engine.walker import Walker
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
 from wepystore.records.values import (
@@ -15,6 +17,7 @@ from wepystore.records.values import (
     decode,
     decode_states,
     encode,
+    encode_rows,
     encode_states,
 )
 from wepystore.store import canonical, legacy
@@ -61,16 +64,23 @@ class Snapshot:
 
 def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:
     """Put a snapshot's objects and then its manifest into `sink`; the manifest's Ref."""
-    walkers = list(snapshot.walkers)
-    if not walkers:
+    walkers = snapshot.walkers
+    if not len(walkers):
         raise CannotRecordError(where="walkers", problem="there are none")
-    states = encode_states([_fields(w.state, k) for k, w in enumerate(walkers)], sink, "walkers")
+    if isinstance(walkers, Ensemble) and walkers.fields:
+        weights = walkers.weights.tolist()
+        states = encode_rows(walkers.fields, sink, "walkers")
+    else:
+        weights = [float(walker.weight) for walker in walkers]
+        states = encode_states(
+            [_fields(w.state, k) for k, w in enumerate(walkers)], sink, "walkers"
+        )
     apparatus = snapshot.apparatus
     manifest = {
         "type": "snapshot",
         "format": FORMAT,
         "walkers": {
-            "weights": [float(walker.weight) for walker in walkers],
+            "weights": weights,
             "states": states["index"],
             "groups": states["groups"],
         },
@@ -86,8 +96,7 @@ def _fields(state: Any, index: int) -> Mapping[str, Any]:
     if isinstance(state, Mapping):
         return state
     if hasattr(state, "dict"):
-        fields: Mapping[str, Any] = state.dict()
-        return fields
+        return native_state(state, f"walkers[{index}].state")
     raise CannotRecordError(
         where=f"walkers[{index}].state", problem=f"{type(state).__name__} has no dict() of arrays"
     )

@@ -1,0 +1,54 @@
+"""Make a native snapshot or configuration out of one of wepy 1.x.
+
+Usage:
+  wepy convert [options] HASH
+  wepy convert [options] ORCH HASH
+
+Puts what it makes into the store and prints its hash; the old entry stays. HASH is a hash, its
+first digits, a tag or 'default', of what 'wepy reconcile' or 'wepy add' took over from wepy 1.x,
+or of a snapshot that a run of wepy's components ended in. wepy must be installed, and the entry
+trusted ('wepy trust'), since this opens its pickle. What has no counterpart here stays a pickled
+object; each part is told of on stderr.
+
+Options:
+  -n --dry-run  Tell what would become what; write nothing.
+  --json        Print JSON: the hash, the notes, and whether it still needs wepy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wepystore.cli.common import open_store, store_first, user_trust
+from wepystore.cli.console import Console
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Check the trust, convert, store, and tell."""
+    orch, text = store_first(args["ORCH"], args["HASH"])
+    store = open_store(orch)
+    kind, md5 = store.resolve(text, ("snapshots", "configs"))
+
+    from wepystore.orchestrator.convert import convert_entry
+    from wepystore.orchestrator.trust import note_own_pickles
+
+    trust = user_trust()
+    # What the new entry holds of the user's pickled objects was trusted in the old one.
+    note_own_pickles(user_trust, console.warn)
+    converted, new = convert_entry(store, kind, md5, trust, write=not args["--dry-run"])
+    for note in converted.notes:
+        console.note(note)
+    if converted.needs_wepy:
+        console.note("wepy must be installed wherever this is used")
+    if args["--json"]:
+        console.json(
+            {
+                "from": md5,
+                "hash": new,
+                "notes": converted.notes,
+                "needs_wepy": converted.needs_wepy,
+            }
+        )
+    elif new is not None:
+        console.out(new)
+    return 0

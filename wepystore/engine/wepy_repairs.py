@@ -1,0 +1,114 @@
+"""What wepy 1.x needs to run on today's libraries: a few attributes, added while it is in use.
+
+wepy 1.2, the newest release, does not work as installed. Nothing of its files is
+changed; `prepare_wepy` adds to its modules, once they are loaded in this process,
+
+- ``wepy.runners.openmm.get_parameter_derivs = False``: the constructor of OpenMMRunner reads a
+  global of that name which is defined nowhere, so that no runner could be made;
+- ``networkx.Graph.node``: wepy's WExplore and its graph layouts use it; networkx took it away
+  in 2.4. It is the same mapping as ``Graph._node``;
+- the field ``image`` in ``WExploreResampler.RESAMPLER_FIELDS``: its shapes and types, and
+  the records themselves, have it, so that wepy's HDF5 reporter fails at the first new region;
+- ``matplotlib.cm.get_cmap``, where wepy's ResTree reporter is loaded: matplotlib took it away
+  in 3.9.
+
+What is there already is left alone, so that newer releases, or a user's own repairs, win.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from wepystore.errors import FailedError
+
+_PACKAGE = "wepy"
+
+
+class WepyMissingError(FailedError):
+    """{what} needs wepy 1.x, which is not installed here: pip install 'wepy==1.2' mdtraj matplotlib
+    (or turn it into a native one where wepy is installed: 'wepystore convert ORCH HASH')"""
+
+
+def have_wepy() -> bool:
+    """Whether the package wepy is installed. Imports nothing."""
+    return _PACKAGE in sys.modules or find_spec(_PACKAGE) is not None
+
+
+def prepare_wepy() -> list[str]:
+    """Make wepy 1.x usable in this process; the names of what was added this time.
+
+    Call it before you build wepy's components in a script of your own. Snapshots
+    that hold such components bring it with them: `wepy run` calls it by itself.
+    It may be called any number of times.
+
+    Raises
+    ------
+    WepyMissingError : wepy is not installed.
+    """
+    if not have_wepy():
+        raise WepyMissingError(what="this")
+    return [name for place, load, repair in _REPAIRS for name in _repaired(place, load, repair)]
+
+
+def _repaired(place: str, load: bool, repair: Callable[[ModuleType], str | None]) -> list[str]:
+    module = sys.modules.get(place)
+    if module is None and load:
+        # Without OpenMM, say, there is nothing of it to repair.
+        with contextlib.suppress(ImportError):
+            module = import_module(place)
+    name = repair(module) if module is not None else None
+    return [] if name is None else [name]
+
+
+def _runner(module: ModuleType) -> str | None:
+    if hasattr(module, "get_parameter_derivs"):
+        return None
+    module.get_parameter_derivs = False  # type: ignore[attr-defined]
+    return f"{module.__name__}.get_parameter_derivs"
+
+
+def _graph(module: ModuleType) -> str | None:
+    if hasattr(module.Graph, "node"):
+        return None
+    module.Graph.node = property(_nodes)
+    return "networkx.Graph.node"
+
+
+def _nodes(graph: Any) -> Any:
+    return graph._node
+
+
+def _wexplore(module: ModuleType) -> str | None:
+    cls = module.WExploreResampler
+    if (
+        "image" in cls.RESAMPLER_FIELDS
+        or len(cls.RESAMPLER_SHAPES) != len(cls.RESAMPLER_FIELDS) + 1
+    ):
+        return None
+    cls.RESAMPLER_FIELDS = (*cls.RESAMPLER_FIELDS, "image")
+    return f"{module.__name__}.WExploreResampler.RESAMPLER_FIELDS: image"
+
+
+def _colours(module: ModuleType) -> str | None:
+    maps = sys.modules.get("matplotlib.cm")
+    if maps is None or hasattr(maps, "get_cmap"):
+        return None
+    known = sys.modules["matplotlib"].colormaps
+    maps.get_cmap = lambda name=None, lut=None: known[name or "viridis"]  # type: ignore[attr-defined]
+    return "matplotlib.cm.get_cmap"
+
+
+#: (module, whether it is imported for this, what is done to it)
+_REPAIRS: tuple[tuple[str, bool, Callable[[ModuleType], str | None]], ...] = (
+    ("networkx", True, _graph),
+    ("wepy.runners.openmm", True, _runner),
+    ("wepy.resampling.resamplers.wexplore", True, _wexplore),
+    # Drawing takes half a second to import: only where it is used.
+    ("wepy.reporter.restree", False, _colours),
+)

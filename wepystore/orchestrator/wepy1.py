@@ -1,0 +1,163 @@
+"""Entries of wepy 1.x as what runs here: a snapshot of wepy's components, a native configuration.
+
+A configuration of wepy's holds paths and a name of an earlier job, so it cannot
+be taken as it is: the reporters become ours that write the same files, the
+mapper becomes ours. What has no counterpart (a user's own reporter) is called as wepy calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wepystore.engine.foreign import is_wepy
+from wepystore.engine.mappers.processes import ProcessMapper
+from wepystore.engine.mappers.serial import SerialMapper
+from wepystore.records import wepy1
+from wepystore.records.configuration import Configuration
+from wepystore.records.snapshot import Snapshot
+from wepystore.reporters.dashboard import DashboardReporter
+from wepystore.reporters.family_tree import FamilyTreeReporter
+from wepystore.reporters.hdf5 import HDF5Reporter
+from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
+from wepystore.reporters.wepy import WepyReporter
+from wepystore.store import legacy
+from wepystore.store.names import Ref
+from wepystore.store.pickled import Pickled
+
+#: What every class has in its namespace; a subclass that has no more is its base.
+_NOTHING = frozenset(
+    {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"}
+    | {"__firstlineno__", "__static_attributes__", "__slotnames__"}
+)
+
+#: What wepy's HDF5 reporter saves if it is not told which fields.
+_ALL_FIELDS = (
+    "positions",
+    "velocities",
+    "forces",
+    "kinetic_energy",
+    "potential_energy",
+    "time",
+    "box_vectors",
+    "box_volume",
+)
+
+
+def parts_of(data: bytes, own: Ref) -> list[Pickled]:
+    """What must be trusted before an entry of wepy 1.x is decoded: all of it. [] for any other."""
+    return [Pickled("it", legacy.TYPE, own)] if legacy.is_legacy(data) else []
+
+
+def decode(kind: str, data: bytes, where: str) -> Snapshot | Configuration:
+    """What is in an entry of wepy 1.x. Runs its pickle; raises as wepystore.records.wepy1.load."""
+    found = wepy1.load(kind, data, where)
+    return wepy1.snapshot_of(found, where) if kind == "snapshots" else configuration_of(found)[0]
+
+
+def wepy_class(cls: type) -> str | None:
+    """The class of wepy's that `cls` is, or does not differ from, as "module.Name"; else None."""
+    while cls.__module__.partition(".")[0] != "wepy":
+        if len(cls.__bases__) != 1 or not vars(cls).keys() <= _NOTHING:
+            return None
+        (cls,) = cls.__bases__
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
+    """A native configuration for one of wepy's, and what a user should know of the difference."""
+    notes: list[str] = []
+    reporters: list[Any] = []
+    given = zip(found.reporter_classes, found.reporter_partial_kwargs, found.reporters, strict=True)
+    for cls, options, reporter in given:
+        make = _REPORTERS.get(wepy_class(cls) or "")
+        if make is None:
+            notes.append(f"reporter {cls.__name__} has no counterpart: it is kept, pickled")
+            reporters.append(WepyReporter(cls, options))
+        else:
+            reporters += make(reporter, notes)
+    mapper = _mapper(found, notes)
+    options = dict((found.apparatus_opts or {}).get("runner", {}) or {})
+    platform = options.pop("platform", None)
+    properties = options.pop("platform_kwargs", None) or {}
+    if not isinstance(platform, str):
+        platform = None
+    if options:
+        notes.append(f"options of the runner that nothing here takes: {', '.join(sorted(options))}")
+    return (
+        Configuration(
+            work_mapper=mapper,
+            reporters=reporters,
+            monitor=found.monitor,
+            platform=platform,
+            platform_properties={str(k): str(v) for k, v in properties.items()},
+        ),
+        notes,
+    )
+
+
+def _mapper(found: Any, notes: list[str]) -> Any:
+    cls = found.work_mapper_class
+    options: Mapping[str, Any] = found.work_mapper_partial_kwargs or {}
+    n_workers = options.get("num_workers")
+    if cls.__module__.partition(".")[0] != "wepy":
+        return found.work_mapper
+    worker = options.get("worker_type") or options.get("walker_task_type")
+    if worker is not None:
+        notes.append(
+            f"workers of type {worker.__name__} become plain processes with one thread each"
+        )
+    if options.get("device_ids"):
+        notes.append("the list of devices is left out: see how a run is told of its GPUs")
+    if cls.__name__ == "Mapper":
+        return SerialMapper()
+    return ProcessMapper(n_workers)
+
+
+def _hdf5(reporter: Any, notes: list[str]) -> list[Any]:
+    sparse = dict(reporter._sparse_fields or {})
+    fields = list(_ALL_FIELDS if reporter.save_fields is None else reporter.save_fields)
+    fields += [name for name in sparse if name not in fields]
+    if sparse:
+        notes.append(f"every cycle has the fields {', '.join(sorted(sparse))}, not only some")
+    if reporter.alt_reps_idxs:
+        notes.append("alternative representations of the atoms are not written")
+    atoms = reporter.main_rep_idxs
+    return [
+        HDF5Reporter(
+            save_fields=tuple(fields),
+            main_rep_idxs=None if atoms is None else [int(i) for i in atoms],
+        )
+    ]
+
+
+def _dashboard(reporter: Any, notes: list[str]) -> list[Any]:
+    sections = [
+        type(section).__name__
+        for section in (reporter.resampler_dash, reporter.runner_dash, reporter.bc_dash)
+        if section is not None and not is_wepy_own(section)
+    ]
+    if sections:
+        notes.append(f"sections of the dashboard that are left out: {', '.join(sections)}")
+    return [DashboardReporter()]
+
+
+def _tree(reporter: Any, notes: list[str]) -> list[Any]:
+    return [FamilyTreeReporter()]
+
+
+def _walker(reporter: Any, notes: list[str]) -> list[Any]:
+    return [InitTopologyReporter(), WalkerReporter()]
+
+
+def is_wepy_own(thing: Any) -> bool:
+    """Whether `thing` is of a class of wepy's itself."""
+    return is_wepy(thing) and wepy_class(type(thing)) is not None
+
+
+_REPORTERS: dict[str, Callable[[Any, list[str]], list[Any]]] = {
+    "wepy.reporter.hdf5.WepyHDF5Reporter": _hdf5,
+    "wepy.reporter.dashboard.DashboardReporter": _dashboard,
+    "wepy.reporter.restree.ResTreeReporter": _tree,
+    "wepy.reporter.walker.WalkerReporter": _walker,
+}
