@@ -22,7 +22,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "store": ({"errors", "_version"}, set()),
     # Stores elsewhere: reached with the standard library, or with what fsspec brings.
     "remotes": ({"store", "errors", "_version"}, {"fsspec", "paramiko"}),
-    "engine": ({"errors", "_version"}, {"numpy", "networkx", "openmm"}),
+    "engine": (
+        {"errors", "_version"},
+        {"dask", "distributed", "numpy", "networkx", "openmm", "wepy"},
+    ),
     "reporters": ({"engine", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
     "records": (
         {"store", "engine", "reporters", "errors", "_version"},
@@ -48,7 +51,14 @@ LIGHT = ("errors", "_version", "__init__", "__main__", "store", "cli")
 HEAVY = {"numpy", "openmm", "h5py", "rich", "networkx", "dill"}
 
 #: The only room that may import each of these, in any way.
-ONLY = {"dill": "records", "openmm": "engine", "docopt": "cli", "rich": "cli"}
+ONLY = {
+    "distributed": "engine",
+    "dill": "records",
+    "openmm": "engine",
+    "wepy": "engine",
+    "docopt": "cli",
+    "rich": "cli",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,23 +8,50 @@ Whoever imports it trusts what the program then pickles: see wepystore.orchestra
 import os
 import warnings
 
-from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC
+from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
+from wepystore.engine.boundary_conditions.rebinding import RebindingBC
+from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC, TargetBC
 from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance
+from wepystore.engine.distances.coordinate import (
+    CoordinateDistance,
+    ImageCoordinate,
+    PositionCoordinate,
+    ProgressCoordinate,
+    ReferenceCoordinate,
+)
 from wepystore.engine.distances.pair import PairDistance
 from wepystore.engine.distances.receptor import (
     RebindingDistance,
     ReceptorLigandDistance,
     UnbindingDistance,
 )
+from wepystore.engine.distances.rmsd import RMSDDistance
+from wepystore.engine.distances.xy import XYDistance
+from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.mappers.dask import DaskMapper
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
+from wepystore.engine.resamplers.base import Resampler
+from wepystore.engine.resamplers.bins import BinResampler
+from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
+from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.noop import NoResampler
+from wepystore.engine.resamplers.revo import REVOResampler
 from wepystore.engine.resamplers.wexplore import WExploreResampler
-from wepystore.engine.runners.base import Runner
+from wepystore.engine.runners.base import EnsembleRunner, Runner
+from wepystore.engine.runners.langevin import (
+    DoubleWell,
+    FunctionPotential,
+    Harmonic,
+    OverdampedLangevinRunner,
+    Potential,
+)
 from wepystore.engine.runners.openmm import OpenMMRunner, as_walker_state
+from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState
+from wepystore.engine.wepy_repairs import prepare_wepy
 from wepystore.orchestrator.setup import Prepared, prepare_store
 from wepystore.orchestrator.trust import Trust, location, note_own_pickles
 from wepystore.records.configuration import Configuration
@@ -51,39 +78,65 @@ note_own_pickles(
 
 __all__ = [
     "Apparatus",
+    "BinResampler",
     "BoundaryConditions",
+    "CloneMergeResampler",
     "Component",
     "Configuration",
+    "CoordinateDistance",
     "DashboardReporter",
+    "DaskMapper",
     "Distance",
+    "DoubleWell",
+    "Ensemble",
+    "EnsembleRunner",
     "FamilyTreeReporter",
+    "FunctionPotential",
     "HDF5Reporter",
+    "Harmonic",
+    "ImageCoordinate",
     "InitTopologyReporter",
     "NoBC",
     "NoResampler",
     "OpenMMRunner",
+    "OverdampedLangevinRunner",
     "PairDistance",
+    "PositionCoordinate",
+    "Potential",
     "Prepared",
     "ProcessMapper",
+    "ProgressCoordinate",
+    "REVOResampler",
+    "RMSDDistance",
+    "RandomWalkRunner",
+    "RandomWalkTargetBC",
+    "RebindingBC",
     "RebindingDistance",
     "ReceptorLigandDistance",
+    "ReferenceCoordinate",
     "Reporter",
+    "Resampler",
     "Runner",
     "SerialMapper",
     "Snapshot",
     "Store",
+    "TargetBC",
     "UnbindingBC",
     "UnbindingDistance",
     "WExploreResampler",
     "Walker",
     "WalkerReporter",
     "WalkerState",
+    "WarpBC",
+    "XYDistance",
+    "apply_decisions",
     "as_walker_state",
     "hash_of",
     "load_configuration",
     "load_run",
     "load_snapshot",
     "prepare_store",
+    "prepare_wepy",
     "save_configuration",
     "save_snapshot",
 ]

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import bench_checkpoint, bench_cycle
+from tests.benchmarks import (
+    bench_checkpoint,
+    bench_cycle,
+    bench_gpu,
+    bench_memory,
+    bench_nacl,
+    bench_random_walk,
+)
 
 
 def best(measure: Callable[[], float], limit: float, tries: int = 4) -> float:
@@ -26,10 +33,49 @@ def best(measure: Callable[[], float], limit: float, tries: int = 4) -> float:
 
 @pytest.mark.parametrize("n_steps", [10, 1000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_cycle_costs_little_more_than_its_steps(n_steps: int) -> None:
-    """48 pairs against bare OpenMM: at most 60, 2.5, 1.2 times at 10, 1000, 10 000 steps."""
+    """48 pairs against bare OpenMM: at most 10, 1.2, 1.2 times at 10, 1000, 10 000 steps."""
     limit = bench_cycle.LIMITS[n_steps]
     repeats = {10: 30, 1000: 7}.get(n_steps)
-    assert best(lambda: bench_cycle.measure(n_steps, repeats), limit) <= limit
+    # A neighbour that empties the caches costs a segment more than it does bare steps.
+    assert best(lambda: bench_cycle.measure(n_steps, repeats), limit, tries=8) <= limit
+
+
+def test_a_cycle_of_many_random_walkers_costs_little_more_than_the_walk() -> None:
+    """10,000 walkers x 10 steps against a bare numpy walk: at most 2.5 times its CPU time."""
+    limit = bench_random_walk.RATIO_LIMIT
+    assert best(lambda: bench_random_walk.measure(repeats=60).ratio, limit) <= limit
+
+
+def test_sodium_and_chloride_cost_little_more_than_their_steps(tmp_path: Path) -> None:
+    """A whole run of the example with all reporters and checkpoints: all that is not inside
+    OpenMM's step() is at most 3 % of what cycles of 500 steps take."""
+    made = bench_nacl.start()
+
+    def measure() -> float:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        return bench_nacl.overhead(folder, n_steps=10, made=made).ratio
+
+    assert best(measure, bench_nacl.OVERHEAD_LIMIT) <= bench_nacl.OVERHEAD_LIMIT
+
+
+def test_memory_is_a_small_multiple_of_the_walkers(tmp_path: Path) -> None:
+    """50,000 particles x 48: peak memory at most 2.5 times the raw arrays, when they are loaded,
+    and over a whole run, which holds the walkers before and after a cycle at once."""
+    bench_memory.measure("prepare", tmp_path, bench_memory.N_PARTICLES)
+    for name, least in (("load", 1.0), ("run", 2.0)):
+        found = bench_memory.measure(name, tmp_path, bench_memory.N_PARTICLES)
+        # Less would mean that it is not the memory of the work that was measured.
+        assert least <= found <= bench_memory.LIMIT, name
+
+
+def test_the_gpu_benchmark_runs_where_there_is_none() -> None:
+    """Its code path, on the CPU platform: bare steps, cycles, two contexts at once."""
+    one = bench_gpu.cycle(600, "CPU", n_steps=2, n_walkers=2, rounds=1)
+    assert one.n_atoms >= 600
+    assert one.steps_per_s > 0
+    assert one.ratio > 0
+    assert set(bench_gpu.at_once(600, "CPU", 2, 2, [1, 2], rounds=1)) == {1, 2}
 
 
 def filesystem_of(path: Path) -> str:

@@ -152,11 +152,11 @@ def test_a_signal_ends_the_run_after_the_cycle(
     assert match is not None
     assert f"{number.name}: finishing this cycle" in error
     assert one_record(job)["execution"]["stopped_by"] == number.name
-    command = re.search(r"To go on: (wepy .*)", error)
+    command = re.search(r"To go on: wepy (resume .*)", error)
     assert command is not None
-    words = command[1].split()[1:]
-    words[-2:] = ["1", "10"]
-    assert match[2] in wepy(*words, f"--job-dir={tmp_path / 'on'}")
+    n_cycles = one_record(job)["n_cycles"]
+    assert match[1] in wepy(*command[1].split(), f"--n-cycles={n_cycles + 1}")
+    assert one_record(job)["n_cycles"] == n_cycles + 1
 
 
 def wait_for_cycles(job: Path) -> None:

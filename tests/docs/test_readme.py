@@ -42,7 +42,7 @@ def test_every_block_of_the_readme_runs_top_to_bottom(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     ends = re.findall(r"Run start and end hashes: (\w+), (\w+)", done.stdout)
-    assert len(ends) == 5
+    assert len(ends) == 6
     assert ends[2] == ends[3], "the same seed must end the same on one worker and on two"
 
 

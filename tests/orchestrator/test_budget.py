@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from wepystore.orchestrator.budget import Budget, StopSignals
+from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.options import UNTIL
 
 
 def used(budget: Budget, seconds: float) -> Budget:
@@ -51,6 +52,90 @@ def test_remaining_time_is_what_ends_first() -> None:
     assert budget.remaining(1) == pytest.approx(80.0, abs=0.1)
     assert budget.remaining(0) == pytest.approx(80.0, abs=0.1)
     assert used(Budget(1.0), 5.0).remaining(3) == 0.0
+
+
+def test_a_resumed_run_counts_from_its_start() -> None:
+    """One cycle of the session always runs by the time; cycles are those of the run."""
+    budget = used(Budget(1e-9, n_cycles=12, first=10), 100.0)
+    assert budget.allows(10) and not budget.allows(11)
+    assert Budget(1e9, n_cycles=12, first=12).ends(12) == ASKED
+    assert used(Budget(1e9, n_cycles=12, first=10), 4.0).remaining(11) == pytest.approx(4, abs=0.1)
+
+
+def test_until_leaves_room_for_a_checkpoint() -> None:
+    """Also for the first cycle; a fifth more than the slowest cycle, twice the checkpoint."""
+    assert Budget(1e9, until=time.time() + 2).ends(0) == UNTIL
+    budget = Budget(1e9, until=time.time() + 60)
+    assert budget.ends(0) is None
+    budget.slowest_checkpoint = 10.0
+    budget.slowest_cycle = 33.0
+    assert budget.ends(1) is None
+    budget.slowest_cycle = 34.0
+    assert budget.ends(1) == UNTIL
+    # What was asked for comes first: such a run is complete.
+    assert used(Budget(1.0, until=time.time()), 2.0).ends(1) == ASKED
+
+
+class Segments:
+    """Stands where the cycle manager does: something that may be interrupted, or not yet."""
+
+    interruptible = True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_cycle_too_long_for_the_grace_is_dropped_at_once(number: signal.Signals) -> None:
+    """By the slowest cycle so far; not by waiting for the grace to end."""
+    budget = Budget(1e9)
+    budget.slowest_cycle = 1e6
+    begun = time.monotonic()
+    with StopSignals(lambda name: None, budget, grace=20.0) as signals:
+        signals.cycle_begins(Segments())
+        with pytest.raises(CycleDropped):
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        signals.cycle_ends()
+    assert time.monotonic() - begun < 5
+    assert signals.received == number.name
+
+
+def test_a_cycle_that_may_end_in_time_is_given_the_grace() -> None:
+    """And dropped when three quarters of it are over: the estimate was wrong."""
+    begun = time.monotonic()
+    with StopSignals(lambda name: None, Budget(1e9), grace=1.0) as signals:
+        signals.cycle_begins(Segments())
+        with pytest.raises(CycleDropped):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+    assert 0.7 < time.monotonic() - begun < 5
+
+
+def test_nothing_is_raised_where_it_could_do_harm() -> None:
+    """Between cycles, and in a cycle's other parts, a signal waits; a drop comes when segments
+    run again."""
+    with StopSignals(lambda name: None, Budget(1e9), grace=0.0) as signals:
+        manager = Segments()
+        manager.interruptible = False
+        signals.cycle_begins(manager)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        with pytest.raises(CycleDropped):
+            manager.interruptible = True
+            time.sleep(10)
+        assert manager.interruptible is False
+        signals.cycle_ends()
+        time.sleep(0.1)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_until_drops_a_cycle_without_any_signal() -> None:
+    """A first cycle of unknown length must not eat the time of the checkpoint."""
+    begun = time.monotonic()
+    with StopSignals(lambda name: None, Budget(1e9, until=time.time() + 3.3)) as signals:
+        signals.cycle_begins(Segments())
+        with pytest.raises(CycleDropped):
+            time.sleep(10)
+    assert time.monotonic() - begun < 3
+    assert signals.received is None
 
 
 def test_a_signal_is_remembered_and_handlers_come_back() -> None:

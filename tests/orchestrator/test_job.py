@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.systems import pair_apparatus, pair_snapshot, plain_configuration, run_job, tree_of
+from tests.systems import (
+    environment,
+    pair_apparatus,
+    pair_snapshot,
+    plain_configuration,
+    run_job,
+    tree_of,
+)
 from wepystore.api import HDF5Reporter, Prepared, Runner, Store, prepare_store
 from wepystore.engine.errors import PlatformError, SegmentError
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.errors import JobDirError, JobExistsError, JobNameError
+from wepystore.orchestrator.errors import (
+    JobBusyError,
+    JobDirError,
+    JobExistsError,
+    JobNameError,
+)
 from wepystore.orchestrator.job import CHECKPOINT, Job, check_job_name
+from wepystore.orchestrator.lock import JobLock
 
 
 def everything(root: Path) -> dict[str, Any]:
@@ -135,11 +151,88 @@ def test_other_names_are_fine(name: str) -> None:
 
 
 def test_the_files_are_named_by_the_job(pair_store: Prepared, tmp_path: Path) -> None:
-    """The job's name begins the files; its store is checkpoint.orch."""
+    """The job's name begins the files; its store is checkpoint.orch; job.json says what it is.
+    No lock stays behind."""
     made = prepare_store(
         tmp_path / "x.orch", pair_snapshot(), plain_configuration(reporters=[HDF5Reporter()])
     )
     run_job(made.store, made.snapshot_hash, tmp_path / "job", job_name="first")
-    names = {path.name for path in (tmp_path / "job").iterdir() if not path.name.startswith(".")}
-    assert names == {"first.wepy.h5", CHECKPOINT}
+    names = {path.name for path in (tmp_path / "job").iterdir()}
+    assert names == {"first.wepy.h5", "job.json", CHECKPOINT}
     assert Store.open(tmp_path / "job" / CHECKPOINT).list("configs") == [made.config_hash]
+
+
+DRIVER = """
+import os, sys
+from pathlib import Path
+from tests.systems import run_job
+from wepystore.api import Store
+from wepystore.orchestrator.job import Job
+where = sys.argv[4]
+if where == "store":
+    Job.publish = lambda self, spec: os._exit(9)
+elif where == "lock":
+    Store.create = classmethod(lambda cls, path: os._exit(9))
+run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("where", ["lock", "store"])
+def test_a_run_that_was_killed_before_it_began_does_not_block_the_next(
+    pair_store: Prepared, tmp_path: Path, where: str
+) -> None:
+    """Without job.json no cycle was run: the next run takes the folder, whatever it starts from,
+    and nothing of the first is left in it."""
+    other = prepare_store(tmp_path / "y.orch", pair_snapshot(3), plain_configuration())
+    (tmp_path / "drive.py").write_text(DRIVER)
+    words = [other.store.path, other.snapshot_hash, tmp_path / "job", where]
+    done = subprocess.run(
+        [sys.executable, tmp_path / "drive.py", *words], env=environment(), timeout=60
+    )
+    assert done.returncode == 9
+    assert (tmp_path / "job" / ".lock").exists()
+    outcome = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job")
+    store = Store.open(tmp_path / "job" / CHECKPOINT)
+    assert set(store.list("snapshots")) == {outcome.start, outcome.end}
+    assert not (tmp_path / "job" / ".lock").exists()
+
+
+def test_a_store_that_nobody_killed_here_is_left_alone(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """A checkpoint.orch without a lock's file beside it may be anybody's; so may one with runs."""
+    made = prepare_store(tmp_path / "job" / CHECKPOINT, pair_snapshot(2), plain_configuration())
+    before = everything(tmp_path)
+    with pytest.raises(JobExistsError):
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job")
+    assert everything(tmp_path) == before
+    run_job(made.store, made.snapshot_hash, tmp_path / "run")
+    (tmp_path / "run" / "job.json").unlink()
+    lock = JobLock.acquire(tmp_path / "run")
+    lock.sign()
+    lock.release(remove=False)
+    before = everything(tmp_path)
+    with pytest.raises(JobExistsError):
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "run")
+    assert everything(tmp_path) == before
+
+
+def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
+    """And told; free again when it is let go, and when a stale file says otherwise."""
+    lock = JobLock.acquire(tmp_path)
+    lock.sign()
+    with pytest.raises(JobBusyError, match=f"process {os.getpid()} on"):
+        JobLock.acquire(tmp_path)
+    lock.release(remove=False)
+    again = JobLock.acquire(tmp_path)
+    assert again.signed
+    again.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_another_program_is_not_ours(pair_store: Prepared, tmp_path: Path) -> None:
+    """Its file is neither overwritten nor removed."""
+    (tmp_path / ".lock").write_text("theirs")
+    with pytest.raises(JobDirError, match="another program"):
+        run_job(pair_store.store, pair_store.snapshot_hash, tmp_path)
+    assert (tmp_path / ".lock").read_text() == "theirs"

@@ -33,8 +33,9 @@ from wepystore.api import (
     prepare_store,
     save_configuration,
 )
-from wepystore.engine.runners import openmm as runners
+from wepystore.engine.runners import simulation
 from wepystore.engine.runners.seeding import ReinitializingSeeder
+from wepystore.engine.runners.transfer import DocumentedTransfer
 
 
 @pytest.fixture(scope="module")
@@ -164,13 +165,15 @@ def test_a_drawn_seed_repeats_the_run(pair_store: Prepared, tmp_path: Path) -> N
     assert first.end == end_of(pair_store, tmp_path / "c", seed=first.seed)
 
 
-def test_both_seeders_give_one_end(
+def test_both_transfers_give_one_end(
     pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fast way on Reference is the documented way, over a whole run."""
     fast = end_of(pair_store, tmp_path / "fast", n_cycles=5)
     monkeypatch.setattr(
-        runners, "choose_seeder", lambda context, positions: ReinitializingSeeder(context)
+        simulation,
+        "choose_transfer",
+        lambda context, state: DocumentedTransfer(context, ReinitializingSeeder(context)),
     )
     assert end_of(pair_store, tmp_path / "slow", n_cycles=5) == fast
 
@@ -180,7 +183,7 @@ def test_pieces_of_segments_change_nothing(
 ) -> None:
     """However often a segment is interrupted to look at signals."""
     whole = end_of(made, tmp_path / "whole", n_steps=40)
-    monkeypatch.setattr(runners, "_STEP_PIECE_S", 1e-9)
+    monkeypatch.setattr(simulation, "_STEP_PIECE_S", 1e-9)
     assert end_of(made, tmp_path / "pieces", n_steps=40) == whole
 
 

@@ -37,6 +37,13 @@ class RunProgress:
         self._console.note(
             f"{n_walkers} walkers, {options.n_steps} steps a cycle, seed {seed}, job {job.path}"
         )
+        if job.n_resumed is not None:
+            cycles = "1 cycle" if job.n_resumed == 1 else f"{job.n_resumed} cycles"
+            self._console.note(f"going on after {cycles}")
+        if job.changes:
+            self._console.warn(
+                f"not as it was before: {', '.join(job.changes)}; the end may differ in its bits"
+            )
         if self._console.stderr_is_terminal:
             from rich.live import Live
 
@@ -67,7 +74,10 @@ class RunProgress:
 
     def stopping(self, signal_name: str) -> None:
         # In a signal handler: one system call, no locks, no buffers.
-        text = f"\n{signal_name}: finishing this cycle, then a checkpoint. Ctrl-C: stop at once.\n"
+        text = (
+            f"\n{signal_name}: finishing this cycle if there is time, then a checkpoint. "
+            "Ctrl-C: stop at once.\n"
+        )
         os.write(2, text.encode())
 
     def __exit__(

@@ -15,8 +15,8 @@ trust them; see `wepy trust`.
 
 The job folder then holds the reporters' files and checkpoint.orch, a store with
 the start, the end, the configuration and the run; ORCH itself is not touched.
-Ctrl-C and SIGTERM end the run after the cycle, with a checkpoint; a second
-Ctrl-C ends it at once.
+Ctrl-C, SIGTERM and SIGUSR1 end the run after the cycle, with a checkpoint and
+status 75: `wepy resume` goes on with it. A second Ctrl-C ends it at once.
 
 Options:
   --job-dir DIR          Folder to make [default: the start's hash].
@@ -27,6 +27,10 @@ Options:
   --checkpoint-freq N    Write a checkpoint every N cycles, not only at the end.
   --seed S               Where all random numbers come from; drawn if not given.
   --n-cycles N           Stop after N cycles.
+  --until TIME           Be done by TIME, with a checkpoint (2026-01-31T18:00, 18:00,
+                         or seconds since 1970) [default: $SLURM_JOB_END_TIME].
+  --grace SECONDS        How long a signal leaves for cycle and checkpoint [default: 30].
+  --scheduler ADDRESS    Run the segments on the workers of this dask scheduler.
   --configuration C      A configuration's file, hash or tag, instead of the default.
 """
 
@@ -36,11 +40,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
+from wepystore.cli.running import grace_of, optional_int, tell_outcome, until_of
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run import RunOutcome, Start
+    from wepystore.orchestrator.run import Start
 
 _START_HASH = "the start's hash"
 
@@ -49,10 +54,12 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then run."""
     seconds = positive_number(args["SECONDS"], "SECONDS")
     n_steps = positive_int(args["STEPS"], "STEPS")
-    n_cycles = _optional_int(args, "--n-cycles")
-    n_workers = _optional_int(args, "--n-workers")
-    checkpoint_freq = _optional_int(args, "--checkpoint-freq")
+    n_cycles = optional_int(args, "--n-cycles")
+    n_workers = optional_int(args, "--n-workers")
+    checkpoint_freq = optional_int(args, "--checkpoint-freq")
     seed = _seed(args["--seed"])
+    until = until_of(args["--until"])
+    grace = grace_of(args["--grace"])
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.job import check_job_name
@@ -76,12 +83,13 @@ def main(args: dict[str, Any], console: Console) -> int:
         platform=args["--platform"],
         checkpoint_freq=checkpoint_freq,
         seed=seed,
+        grace=grace,
+        until=until,
+        scheduler=args["--scheduler"],
     )
     with RunProgress(console) as progress:
         outcome = run(start, options, progress)
-    console.out(f"Run start and end hashes: {outcome.start}, {outcome.end}")
-    _say_how_to_go_on(outcome, options, console)
-    return 75 if outcome.stopped_by else 0
+    return tell_outcome(outcome, console)
 
 
 def _start(args: dict[str, Any]) -> Start:
@@ -96,26 +104,8 @@ def _start(args: dict[str, Any]) -> Start:
     return start_from_store(store, args["START"], args["--configuration"], trust=trust)
 
 
-def _say_how_to_go_on(outcome: RunOutcome, options: Any, console: Console) -> None:
-    store = outcome.job_dir / "checkpoint.orch"
-    cycles = "1 cycle" if outcome.n_cycles == 1 else f"{outcome.n_cycles} cycles"
-    exact = "" if outcome.reproducible else ", not reproducible to the bit on this platform"
-    if outcome.stopped_by:
-        console.note(f"Stopped by {outcome.stopped_by} after {cycles}; nothing of them is lost.")
-    console.note(f"{cycles} with seed {outcome.seed}{exact}; everything is in {outcome.job_dir}")
-    console.note(
-        f"To go on: wepy run orch {store} {outcome.end[:12]} "
-        f"{options.seconds:g} {options.n_steps}\n"
-        f"To keep it: wepy reconcile orch ORCH {store}"
-    )
-
-
 def _or(text: str | None, default: str) -> str:
     return default if text in (None, _START_HASH) else str(text)
-
-
-def _optional_int(args: dict[str, Any], name: str) -> int | None:
-    return None if args[name] is None else positive_int(args[name], name)
 
 
 def _seed(text: str | None) -> int | None:

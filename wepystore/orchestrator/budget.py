@@ -1,4 +1,4 @@
-"""How long a run may go on."""
+"""How long a run may go on, and what ends it early."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from wepystore.orchestrator.options import GRACE_S, UNTIL
+
+#: How much longer than the slowest so far a cycle is taken to last where time is up for good.
+_CYCLE_FACTOR = 1.2
+#: The same for a checkpoint; at least so many seconds are left for it and the way out.
+_CHECKPOINT_FACTOR = 2.0
+_ROOM_S = 3.0
+#: Of a short grace, the part that is left for the checkpoint.
+_ROOM_SHARE = 0.25
+#: How soon to look again whether a cycle can be dropped.
+_AGAIN_S = 0.02
+
+#: What `Budget.ends` says when the run has done what it was asked for.
+ASKED = "asked"
+
 
 class Budget:
     """Wall-clock seconds and cycles; says whether another cycle fits.
@@ -18,12 +33,24 @@ class Budget:
     seconds : float
         From the moment of construction.
     n_cycles : int or None
-        At most so many cycles.
+        At most so many cycles, counted from the start of the run.
+    until : float or None
+        Seconds since the epoch when the process may be killed.
+    first : int
+        So many cycles were done before.
     """
 
-    def __init__(self, seconds: float, n_cycles: int | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        n_cycles: int | None = None,
+        until: float | None = None,
+        first: int = 0,
+    ) -> None:
         self.seconds = seconds
         self.n_cycles = n_cycles
+        self.until = until
+        self.first = first
         self.begun = time.monotonic()
         self.slowest_cycle = 0.0
         self.slowest_checkpoint = 0.0
@@ -32,36 +59,71 @@ class Budget:
         """Seconds since construction."""
         return time.monotonic() - self.begun
 
-    def allows(self, n_done: int) -> bool:
-        """Whether a cycle may begin after `n_done` of them.
+    def ends(self, n_done: int) -> str | None:
+        """Why no cycle may begin after `n_done` of them: ASKED, UNTIL, or None if one may.
 
-        The first always may. A later one may not if, taking as long as the
-        slowest so far, it and the final checkpoint would end after the time.
+        By `seconds` the first always may. A later one may not if, taking as long as
+        the slowest so far, it and the final checkpoint would end after the time. The
+        other limits hold for the first cycle as well, and `until` leaves some room.
         """
-        if n_done == 0:
-            return True
         if self.n_cycles is not None and n_done >= self.n_cycles:
-            return False
-        return self.elapsed() + self.slowest_cycle + self.slowest_checkpoint <= self.seconds
+            return ASKED
+        needed = self.slowest_cycle + self.slowest_checkpoint
+        if n_done > self.first and self.elapsed() + needed > self.seconds:
+            return ASKED
+        left = self.drop_in()
+        if left is not None and left < _CYCLE_FACTOR * self.slowest_cycle:
+            return UNTIL
+        return None
+
+    def allows(self, n_done: int) -> bool:
+        """Whether a cycle may begin after `n_done` of them."""
+        return self.ends(n_done) is None
+
+    def room(self, least: float = _ROOM_S) -> float:
+        """Seconds to set aside for a checkpoint and the way out."""
+        return max(least, _CHECKPOINT_FACTOR * self.slowest_checkpoint)
+
+    def drop_in(self) -> float | None:
+        """Seconds until a cycle that is not done must be dropped, because of `until`."""
+        return None if self.until is None else self.until - time.time() - self.room()
 
     def remaining(self, n_done: int) -> float:
         """Seconds to go, by the clock or by the mean cycle, whichever ends first."""
         left = self.seconds - self.elapsed()
-        if self.n_cycles is not None and n_done:
-            left = min(left, (self.n_cycles - n_done) * self.elapsed() / n_done)
+        if self.until is not None:
+            left = min(left, self.until - time.time())
+        now_done = n_done - self.first
+        if self.n_cycles is not None and now_done:
+            left = min(left, (self.n_cycles - n_done) * self.elapsed() / now_done)
         return max(0.0, left)
 
 
-class StopSignals:
-    """Within the block SIGINT and SIGTERM ask for an end after the cycle; a second SIGINT is final.
+class CycleDropped(BaseException):
+    """Raised into the segments of a cycle that has no time to end.
 
-    A second SIGTERM changes nothing: schedulers tend to deliver it to the
-    process and to its group.
+    No `Exception`: nothing between here and the run may take it for a failed segment.
+    """
+
+
+class StopSignals:
+    """Within the block SIGINT, SIGTERM and SIGUSR1 ask for an end; a second SIGINT is final.
+
+    A second SIGTERM changes nothing: schedulers tend to deliver it to the process and
+    to its group.
+
+    The cycle that runs is finished if it can be within the grace. If it cannot, by the
+    slowest cycle so far, or if it turns out that it does not, it is dropped: CycleDropped
+    is raised while its segments run, where there is nothing to undo. The same happens
+    when `until` of the budget draws near.
 
     Parameters
     ----------
     on_signal : callable
         Called with the signal's name, in the handler: it must do next to nothing.
+    budget : Budget or None
+    grace : float
+        Seconds from a signal to the end of the process.
 
     Attributes
     ----------
@@ -69,29 +131,92 @@ class StopSignals:
         The name of the signal that came.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
-    def __init__(self, on_signal: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        on_signal: Callable[[str], None],
+        budget: Budget | None = None,
+        grace: float = GRACE_S,
+    ) -> None:
         self.received: str | None = None
         self._on_signal = on_signal
+        self._budget = budget or Budget(float("inf"))
+        self._grace = grace
         self._before: dict[int, Any] = {}
+        self._received_at = 0.0
+        self._manager: Any = None
+        self._cycle_began = 0.0
 
     def __enter__(self) -> StopSignals:
         # Python only lets the main thread do this; an embedding program keeps its own handlers.
         if threading.current_thread() is threading.main_thread():
             for number in self._SIGNALS:
                 self._before[number] = signal.signal(number, self._handle)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_timer)
         return self
+
+    def cycle_begins(self, manager: Any) -> None:
+        """From here to `cycle_ends` a cycle may be dropped, while `manager.interruptible`."""
+        self._cycle_began = time.monotonic()
+        self._manager = manager
+        self._arm()
+
+    def cycle_ends(self) -> None:
+        """The cycle is whole, or has failed."""
+        self._manager = None
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             return
+        self._received_at = time.monotonic()
         self.received = signal.Signals(number).name
         # The system's own action, which needs no Python code to run: the next
         # Ctrl-C works even while OpenMM computes. Workers end with our pipe.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._on_signal(self.received)
+        self._arm()
+
+    def _drop_in(self) -> float | None:
+        """Seconds until this cycle must be dropped; None if nothing presses."""
+        now = time.monotonic()
+        left = self._budget.drop_in()
+        if self.received is not None:
+            room = self._budget.room(min(_ROOM_S, _ROOM_SHARE * self._grace))
+            grace = self._received_at + self._grace - room - now
+            left = grace if left is None else min(left, grace)
+            # A cycle that will not be done by then is better dropped now: the time is
+            # another job's. One that is slower than all before may end any moment.
+            still = self._budget.slowest_cycle - (now - self._cycle_began)
+            if still > left:
+                left = 0.0
+        return left
+
+    def _arm(self) -> None:
+        if self._manager is None or not self._before:
+            return
+        left = self._drop_in()
+        if left is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(left, _AGAIN_S))
+
+    def _on_timer(self, number: int, frame: FrameType | None) -> None:
+        manager = self._manager
+        if manager is None:
+            return
+        left = self._drop_in()
+        if left is None:
+            return
+        if left > 0 or not getattr(manager, "interruptible", False):
+            signal.setitimer(signal.ITIMER_REAL, max(left, _AGAIN_S))
+            return
+        manager.interruptible = False
+        raise CycleDropped
 
     def __exit__(self, *exc_info: object) -> None:
+        self._manager = None
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
             signal.signal(number, handler)

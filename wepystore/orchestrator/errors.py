@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from wepystore.errors import FailedError, UsageError
+from wepystore.errors import DamagedError, FailedError, StoppedError, UsageError
 
 
 class JobExistsError(FailedError):
-    """{job_dir} already holds a run ({found}); it was left alone:
-    choose another --job-dir or move it away"""
+    """{job_dir} already holds a run ({found}); it was left alone: {resume}choose another
+    --job-dir or move it away"""
+
+
+class JobBusyError(FailedError):
+    """{job_dir} is being worked in by {holder}; wait for it, or end it first"""
+
+
+class NoJobError(FailedError):
+    """{job_dir} holds no job to resume: {problem}"""
+
+
+class MalformedJobError(DamagedError):
+    """{file} does not say what was run: {problem}; 'wepy run orch {store} HASH …' goes on from a
+    snapshot of the job's store as a new run"""
+
+
+class FewerCyclesError(UsageError):
+    """--n-cycles {n_cycles}: {job_dir} has done {n_done} already, and cycles are counted from the
+    start of the run"""
+
+
+class StoppedEarlyError(StoppedError):
+    """{reason} before the first cycle was done; {job_dir} holds all that is needed to begin it:
+    wepy resume {job_dir}"""
 
 
 class JobDirError(FailedError):
@@ -27,4 +50,5 @@ class NotPositiveError(UsageError):
 
 
 class CycleFailedError(FailedError):
-    """{problem}; the {n_cycles} cycles before it are kept and end in snapshot {end}"""
+    """{problem}; the {n_cycles} cycles before it are kept and end in snapshot {end}; once the
+    cause is gone: wepy resume {job_dir}"""

@@ -1,20 +1,139 @@
-"""A job folder: the reporters' files and a store of its own, `checkpoint.orch`."""
+"""A job folder: the reporters' files, a store of its own, and what the job is.
+
+    JOB/.lock            held while a process works here
+    JOB/checkpoint.orch  start, checkpoints and end
+    JOB/job.json         what was asked for; there from just before the first cycle
+    JOB/NAME.*           the reporters' files
+
+A folder with `job.json` can be resumed. One without it, but with a store that only
+this program can have made, is what is left of a run that was killed before it began.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wepystore.orchestrator.errors import JobDirError, JobExistsError, JobNameError
+from wepystore.errors import DamagedError
+from wepystore.orchestrator.errors import (
+    JobDirError,
+    JobExistsError,
+    JobNameError,
+    MalformedJobError,
+    NoJobError,
+)
+from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
+from wepystore.orchestrator.trust import arguments
+from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
+from wepystore.store.names import EntryRef
 from wepystore.store.store import Store
 
 CHECKPOINT = "checkpoint.orch"
+SPEC = "job.json"
+_DRAFT = f".{SPEC}.tmp"
+_FORMAT = 1
+#: The job's own files in its folder, whatever its name; no reporter's, no user's.
+_OWN = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK))
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What a job was asked for: all that another process needs to go on with it.
+
+    Attributes
+    ----------
+    name : str
+    start, config : EntryRef
+    seed, n_steps : int
+        With start and config they define the result (R1).
+    seconds : float
+        Wall-clock budget, over all sessions.
+    n_cycles, checkpoint_freq, n_workers, platform, narration
+        As in RunOptions.
+    begun : str
+        UTC.
+    ended : str or None
+        The record of the run, once it has done what was asked for and all its files
+        are as they should be.
+    extends : str or None
+        The record of a run that was complete, and that the job is to go on from.
+    """
+
+    name: str
+    start: EntryRef
+    config: EntryRef
+    seed: int
+    n_steps: int
+    seconds: float
+    n_cycles: int | None
+    checkpoint_freq: int | None
+    n_workers: int | None
+    platform: str | None
+    narration: str
+    begun: str
+    ended: str | None = None
+    extends: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        value = {
+            **asdict(self),
+            "type": "job",
+            "format": _FORMAT,
+            "start": self.start.to_json(),
+            "config": self.config.to_json(),
+        }
+        return canonical.dumps(value)
+
+    @staticmethod
+    def read(file: Path) -> JobSpec:
+        """Raises FileNotFoundError, MalformedJobError."""
+        store = file.parent / CHECKPOINT
+        try:
+            value = canonical.load_object(file.read_bytes(), str(file))
+            if value.get("type") != "job" or value.get("format") != _FORMAT:
+                raise ValueError("it is of another kind, or was written by a newer wepystore")
+            fields = {name: value[name] for name in JobSpec.__dataclass_fields__}
+            for name, kinds in _TYPES.items():
+                # type(), not isinstance: True is an int.
+                if type(fields[name]) not in kinds:
+                    raise ValueError(f"its {name} is {fields[name]!r}")
+            check_job_name(fields["name"])
+            for name, kind in (("start", "snapshots"), ("config", "configs")):
+                fields[name] = EntryRef.from_json(fields[name], str(file))
+                if fields[name].kind != kind:
+                    raise ValueError(f"its {name} is not one of {kind}")
+            return JobSpec(**fields)
+        except KeyError as problem:
+            raise MalformedJobError(
+                file=file, problem=f"it has no {problem.args[0]}", store=store
+            ) from None
+        except (ValueError, DamagedError, JobNameError) as problem:
+            raise MalformedJobError(file=file, problem=problem, store=store) from None
+
+
+_NONE = type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "seed": (int,),
+    "n_steps": (int,),
+    "seconds": (int, float),
+    "n_cycles": (int, _NONE),
+    "checkpoint_freq": (int, _NONE),
+    "n_workers": (int, _NONE),
+    "platform": (str, _NONE),
+    "narration": (str,),
+    "begun": (str,),
+    "ended": (str, _NONE),
+    "extends": (str, _NONE),
+}
 
 
 class Job:
-    """A job folder that was made for one run.
+    """A job folder that this process has to itself; made for one run.
 
     Attributes
     ----------
@@ -23,29 +142,99 @@ class Job:
         Prefix of the reporters' files.
     store : Store
         checkpoint.orch
+    spec : JobSpec or None
+        None before the run begins.
+    n_resumed, changes
+        Of a job that is resumed: after how many cycles, and in which fields the
+        environment is not what it was. None and () for a new one.
+
+    Raises JobExistsError, JobBusyError, JobDirError, JobNameError.
     """
+
+    n_resumed: int | None = None
+    changes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self.name = check_job_name(name)
+        self.spec: JobSpec | None = None
         self._made: list[Path] = []
+        # A look before anything is made or locked: what is no job's is not touched at all.
         found = held_run(path, name)
-        if found is not None:
-            raise JobExistsError(job_dir=path, found=found)
+        if found is not None and not has_lock(path):
+            raise _exists(path, found)
         try:
             self._make_directories(path)
-            self.store = Store.create(path / CHECKPOINT)
-        except StoreExistsError:
-            # Another process came between the look and the leap.
-            raise JobExistsError(job_dir=path, found=CHECKPOINT) from None
+            self._lock = JobLock.acquire(path)
         except OSError as problem:
             self._unmake_directories()
             raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
+        try:
+            if self._lock.signed:
+                _clear_what_never_began(path)
+            found = held_run(path, name)
+            if found is not None:
+                raise _exists(path, found)
+            self._lock.sign()
+            self.store = Store.create(path / CHECKPOINT)
+        except BaseException as problem:
+            self._lock.release(remove=not self._lock.signed)
+            self._unmake_directories()
+            if isinstance(problem, StoreExistsError):
+                raise _exists(path, CHECKPOINT) from None
+            if isinstance(problem, OSError):
+                raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
+            raise
+
+    @classmethod
+    def reopen(cls, path: Path) -> Job:
+        """The job that was begun in a folder, to go on with it.
+
+        Raises NoJobError, JobBusyError, MalformedJobError, and as Store.open.
+        """
+        if not os.path.lexists(path / SPEC):
+            raise NoJobError(job_dir=path, problem=_why_no_job(path))
+        job = cls.__new__(cls)
+        job.path = path
+        job._made = []
+        try:
+            job._lock = JobLock.acquire(path)
+        except OSError as problem:
+            raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
+        try:
+            job.spec = JobSpec.read(path / SPEC)
+            job.name = job.spec.name
+            job.store = Store.open(path / CHECKPOINT)
+            job._lock.sign()
+        except BaseException:
+            job._lock.release()
+            raise
+        return job
 
     @property
     def prefix(self) -> str:
         """What the reporters' file names begin with, as a path."""
         return str(self.path / self.name)
+
+    def publish(self, spec: JobSpec) -> None:
+        """Write what the job is, durably and at once; from now on it can be resumed."""
+        draft = self.path / _DRAFT
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            publish.write_all(descriptor, [memoryview(spec.to_bytes())])
+            os.fsync(descriptor)
+        except OSError as problem:
+            publish.name(problem, self.path / SPEC)
+            raise
+        finally:
+            os.close(descriptor)
+        os.replace(draft, self.path / SPEC)
+        publish.sync_directory(self.path)
+        self.spec = spec
+
+    def release(self) -> None:
+        """Let others work here."""
+        self._lock.release()
 
     def _make_directories(self, path: Path) -> None:
         missing = []
@@ -65,26 +254,64 @@ class Job:
 
     def abandon(self) -> None:
         """Take everything away again: for a run that failed before its first cycle was done."""
-        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+        # Killed half-way, what is left can be resumed, or else is known never to have begun.
         for name in _files_of(self.path, self.name):
             (self.path / name).unlink(missing_ok=True)
+        for name in (SPEC, _DRAFT):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+        self._lock.release()
         self._unmake_directories()
 
 
 def held_run(path: Path, name: str) -> str | None:
     """The file that shows that a run is in the folder, or None."""
-    if (path / CHECKPOINT).exists():
-        return CHECKPOINT
+    for own in (CHECKPOINT, SPEC):
+        if os.path.lexists(path / own):
+            return own
     return next(iter(_files_of(path, name)), None)
 
 
 def _files_of(path: Path, name: str) -> list[str]:
     try:
         return sorted(
-            entry for entry in os.listdir(path) if entry.removeprefix(".").startswith(name + ".")
+            entry
+            for entry in os.listdir(path)
+            if entry not in _OWN and entry.lstrip(".").startswith(name + ".")
         )
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _clear_what_never_began(path: Path) -> None:
+    """Remove the store of a run that was killed before it began: it holds copies only.
+
+    Called with the lock held, where the lock's file says that a job was made here.
+    """
+    store = path / CHECKPOINT
+    if os.path.lexists(path / SPEC) or not store.is_dir() or store.is_symlink():
+        return
+    # A run was recorded: not what a killed start leaves, whatever became of job.json.
+    if any((store / "runs").glob("*/*.json")):
+        return
+    shutil.rmtree(store)
+
+
+def _exists(path: Path, found: str) -> JobExistsError:
+    resume = ""
+    if os.path.lexists(path / SPEC):
+        resume = f"'wepy resume {arguments(path)}' goes on with it; for another run "
+    return JobExistsError(job_dir=path, found=found, resume=resume)
+
+
+def _why_no_job(path: Path) -> str:
+    if not os.path.isdir(path):
+        return "it is no folder" if os.path.lexists(path) else "there is nothing of that name"
+    if path.name == CHECKPOINT and os.path.lexists(path.parent / SPEC):
+        return f"it is the store of one: 'wepy resume {arguments(path.parent)}'"
+    if os.path.lexists(path / CHECKPOINT):
+        return f"it has no {SPEC}, so no cycle of it was run; start it again with 'wepy run'"
+    return f"it has no {SPEC}"
 
 
 def check_job_name(name: str) -> str:

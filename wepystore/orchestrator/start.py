@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wepystore.orchestrator import wepy1
 from wepystore.orchestrator.errors import NoConfigurationError
-from wepystore.orchestrator.run import Start
+from wepystore.orchestrator.options import Start
 from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records import bundle as objects
 from wepystore.records.configuration import decode_configuration
@@ -111,10 +112,13 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
 
     own = _ref(md5, data)
     fetch = fetch_from(store)
+    old = wepy1.parts_of(data, own)
     return _Found(
         entry=EntryRef(kind, own),
-        asked=Asked(where, arguments(store.path, md5), code_parts(manifest, own, fetch, where)),
-        decode=lambda: decode(manifest, fetch, where),
+        asked=Asked(
+            where, arguments(store.path, md5), old or code_parts(manifest, own, fetch, where)
+        ),
+        decode=lambda: wepy1.decode(kind, data, where) if old else decode(manifest, fetch, where),
         bring=bring,
     )
 
@@ -130,11 +134,14 @@ def _from_file(kind: str, file: str) -> _Found:
     data = entries[kind, md5]
     own = _ref(md5, data)
     manifest = legacy.manifest_of(kind, data, file)
-    parts = code_parts(manifest, own, fetch_from_entries(manifest, entries, file), file)
+    old = wepy1.parts_of(data, own)
+    parts = old or code_parts(manifest, own, fetch_from_entries(manifest, entries, file), file)
     return _Found(
         entry=EntryRef(kind, own),
         asked=Asked(file, arguments(file), parts),
-        decode=lambda: objects.decode(kind, md5, entries),
+        decode=lambda: (
+            wepy1.decode(kind, data, file) if old else objects.decode(kind, md5, entries)
+        ),
         bring=bring,
     )
 

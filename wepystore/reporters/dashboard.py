@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from wepystore.engine.ensemble import weights_of
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, replace_file
 
@@ -79,8 +80,9 @@ class DashboardReporter(Reporter):
         self._totals = _Totals()
         self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
         self._flushed: deque[str] = deque(maxlen=2)
-        self._weights: list[float] = [walker.weight for walker in init_walkers]
+        self._weights: list[float] = weights_of(init_walkers).tolist()
         self._progress: Mapping[str, Any] = {}
+        self._recalled: dict[str, list[float]] = {}
         self._last_parts: dict[str, float] = {}
         self._n_steps = 0
         self._since = 0
@@ -121,9 +123,10 @@ class DashboardReporter(Reporter):
         for warp in report.get("warp_data") or ():
             self._add_warp(int(report["cycle_idx"]), warp)
         self._progress = report.get("progress_data") or {}
+        self._recalled = {}
         for name, values in self._progress.items():
             self._add_extremes(name, values)
-        self._weights = [walker.weight for walker in walkers]
+        self._weights = weights_of(walkers).tolist()
         self._n_steps = n_steps
         if now >= self._next:
             self._write()
@@ -132,7 +135,13 @@ class DashboardReporter(Reporter):
         """Write the page, with the sums so far kept in it for a later `resume`."""
         if not self._begun:
             return
-        state = {"totals": asdict(self._totals), "warps": list(self._warps), "since": self._since}
+        state = {
+            "totals": asdict(self._totals),
+            "warps": list(self._warps),
+            "since": self._since,
+            "n_steps": self._n_steps,
+            "now": {name: self._now(name) for name in self._totals.extremes},
+        }
         line = json.dumps(state, separators=(",", ":"))
         if not self._flushed or self._flushed[-1] != line:
             self._flushed.append(line)
@@ -170,10 +179,13 @@ class DashboardReporter(Reporter):
                 totals = _Totals(**state["totals"])
                 warps = [tuple(warp) for warp in state["warps"]]
                 since = int(state["since"])
+                n_steps = int(state["n_steps"])
+                now = {name: list(map(float, three)) for name, three in state["now"].items()}
             except (ValueError, TypeError, KeyError):
                 continue
             if totals.n_cycles == n_cycles:
                 self._totals, self._since = totals, since
+                self._n_steps, self._recalled = n_steps, now
                 self._warps.extend(warps)
                 self._flushed.append(line.rstrip("\n"))
 
@@ -238,11 +250,15 @@ class DashboardReporter(Reporter):
         yield "| quantity | least now | mean now | most now | least ever | most ever |"
         yield "|-"
         for name, (low, high) in self._totals.extremes.items():
-            values = np.asarray(self._progress.get(name, ()), dtype=np.float64)
-            now = (
-                [f"{f(values):.6g}" for f in (np.min, np.mean, np.max)] if len(values) else [""] * 3
-            )
+            now = [f"{value:.6g}" for value in self._now(name)] or [""] * 3
             yield f"| {' | '.join([name, *now, f'{low:.6g}', f'{high:.6g}'])} |"
+
+    def _now(self, name: str) -> list[float]:
+        """Least, mean and most of a quantity in the last cycle; [] if it was not reported."""
+        values = np.asarray(self._progress.get(name, ()), dtype=np.float64)
+        if len(values):
+            return [float(f(values)) for f in (np.min, np.mean, np.max)]
+        return self._recalled.get(name, [])
 
     def _resampler_section(self) -> Iterable[str]:
         facts = _summary(self._resampler)

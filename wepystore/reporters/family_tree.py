@@ -25,6 +25,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.ensemble import weights_of
 from wepystore.engine.walker import Walker
 from wepystore.reporters import gexf
 from wepystore.reporters.base import Reporter, draft_name, named_errors
@@ -104,7 +105,7 @@ class FamilyTreeReporter(Reporter):
         rows["cycle"] = cycle
         rows["walker"] = np.arange(len(rows))
         rows["flags"][:n_walkers] = gexf.WALKER
-        rows["weight"][:n_walkers] = [walker.weight for walker in walkers]
+        rows["weight"][:n_walkers] = weights_of(walkers)
         rows["progress"] = np.nan
         for place, name in enumerate(self._progress):
             if name in progress:
@@ -191,9 +192,12 @@ class FamilyTreeReporter(Reporter):
         except (FileNotFoundError, ValueError):
             return False
         header = json.dumps({"progress": progress}).encode()
-        with open(self._spool_path, "wb") as file:
+        # Whole or not at all: killed in between, the GEXF must still be what counts.
+        draft = draft_name(self._spool_path)
+        with open(draft, "wb") as file:
             file.write(header.ljust(_HEADER - 1) + b"\n")
             file.write(rows.tobytes())
+        os.replace(draft, self._spool_path)
         return True
 
     def _take_over(self, n_cycles: int) -> None:

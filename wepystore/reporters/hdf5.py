@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.ensemble import weights_of
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError
@@ -135,7 +136,7 @@ class HDF5Reporter(Reporter):
                 else:
                     self._open(create=True)
                     self._create(states, runner, decision_numbers(resampler), tables, owners)
-                    weights = [walker.weight for walker in init_walkers]
+                    weights = weights_of(init_walkers).tolist()
                     self._writer.write_init_walkers(states, weights)
                 self._writer.annotate(self._facts)
                 assert self._hdf5 is not None
@@ -192,7 +193,7 @@ class HDF5Reporter(Reporter):
         # States of this package cannot change, so holding on to one is as good
         # as copying it; of another's, nobody knows.
         self._walkers.append([_unchanging(walker.state) for walker in walkers])
-        self._weights.append([walker.weight for walker in walkers])
+        self._weights.append(weights_of(walkers).tolist())
         # The lists are copied, since a component may use one again; the records are not.
         self._data.append({table: _kept(report.get(key)) for table, key in _REPORT_KEYS.items()})
         self._bytes += len(walkers) * _size(self._walkers[-1][0])

@@ -9,7 +9,8 @@ file that nothing can open. This file object stands between HDF5 and the disk:
 - `commit` writes those pages to a journal beside the file, syncs it, puts them in
   their place, and removes the journal.
 
-Killed before the journal is there, the file is what the last commit made it.
+A new file has another, hidden name until its first commit, so what has the name can be
+opened. Killed before the journal is there, the file is what the last commit made it.
 Killed afterwards, the journal holds all that was to be put in place, and
 opening it here does so when it opens the file next. Only someone who opens the file
 without this module, after a kill within the few milliseconds of putting pages
@@ -27,6 +28,8 @@ import zlib
 from typing import Any
 
 import h5py
+
+from wepystore.reporters.base import draft_name
 
 _PAGE = 4096
 _MAGIC = b"wepystore journal 1\n"
@@ -93,10 +96,11 @@ class JournaledFile:
         self._muted = False
         self.error: OSError | None = None
         self._pages: dict[int, bytearray] = {}
+        #: Where a new file is until its first commit: before it, nothing could open it.
+        self._draft: str | None = None
         if create:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._journal)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._draft = draft_name(path)
+            self._file = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         else:
             self._file = os.open(path, os.O_RDWR)
             self._recover()
@@ -217,6 +221,12 @@ class JournaledFile:
         elif self._size != self._committed:
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)
+        if self._draft is not None:
+            # What was there before goes, and its journal first: it would be taken for ours.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._journal)
+            os.replace(self._draft, self._path)
+            self._draft = None
         self._pages.clear()
         self._committed = self._size
 
@@ -229,6 +239,9 @@ class JournaledFile:
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self._committed)
         os.close(self._file)
+        if self._draft is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._draft)
 
     def _changes(self) -> list[tuple[int, bytes]]:
         end = min(self._committed, self._size)

@@ -175,7 +175,8 @@ def parents(
                 continue
             origin = lineage[walker]
             targets = record["target_idxs"]
-            for slot in targets.tolist() if hasattr(targets, "tolist") else targets:
+            # Raveled: some of wepy's records nest it.
+            for slot in targets.ravel().tolist() if hasattr(targets, "ravel") else targets:
                 slots[slot] = origin
         lineage = [slots.get(slot, -1) for slot in range(max(slots, default=-1) + 1)]
     return lineage

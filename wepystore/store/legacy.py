@@ -27,8 +27,8 @@ _CLASSES = {b"SimSnapshot": "snapshots", b"orchestration.configuration": "config
 
 
 class LegacyEntryError(FailedError):
-    """{what} was written by wepy 1.x: it is kept as it is and 'wepy get' exports it, but it is a
-    pickle and cannot be used here; make it again with this version, or run it with wepy 1.x"""
+    """{what} was written by wepy 1.x and is a pickle of wepy's own classes: where wepy is installed
+    'wepy run' runs it and 'wepy convert' makes a native one of it"""
 
 
 def is_legacy(data: bytes) -> bool:

@@ -1,0 +1,296 @@
+"""A job that is killed again and again, and what must be true each time and in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tests.hazard.phases import SIZE, Noted
+from tests.systems import environment
+from wepystore.api import Store, load_run
+from wepystore.cli.main import main as wepy_main
+from wepystore.reporters.journal import JournaledHDF5, journal_name
+
+ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
+
+#: A worker may live so long after its parent.
+_ORPHAN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job is to do; the same for the run that nobody kills."""
+
+    orch: Path
+    n_steps: int
+    n_cycles: int
+    seed: int = 5
+
+    def run(self, job: Path, *options: object) -> list[str]:
+        return [
+            *("run", "orch", "--job-name=job", f"--job-dir={job}", f"--seed={self.seed}"),
+            *(f"--n-cycles={self.n_cycles}", *map(str, options)),
+            *(str(self.orch), "default", "100000", str(self.n_steps)),
+        ]
+
+
+@dataclass
+class Tally:
+    """What the kills have met."""
+
+    phases: Counter[str] = field(default_factory=Counter)
+    removals: int = 0
+    mixtures: int = 0
+    """Files that HDF5 alone could not open, and the journal beside them healed."""
+
+    @property
+    def kills(self) -> int:
+        return sum(self.phases.values())
+
+
+def undisturbed(task: Task, job: Path, *options: object) -> str:
+    """The end line of a run that nobody kills."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wepystore", *task.run(job, *options)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ENDS.fullmatch(done.stdout)
+    return done.stdout
+
+
+class Victim:
+    """A job folder, and one process after the other that works in it."""
+
+    def __init__(self, task: Task, job: Path, random: random.Random, tally: Tally) -> None:
+        self.task = task
+        self.job = job
+        self.random = random
+        self.tally = tally
+        self.every = random.choice((1, 2, 3))
+        self._notes = job.parent / f"{job.name}.phase"
+
+    def start(self) -> subprocess.Popen[str]:
+        """Begin the job, or resume it where it can be."""
+        workers = f"--n-workers={self.random.choice((1, 1, 1, 2))}"
+        words = ["resume", workers, str(self.job)]
+        if not (self.job / "job.json").exists():
+            words = self.task.run(self.job, workers, f"--checkpoint-freq={self.every}")
+        self._notes.write_bytes(bytes(SIZE))
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.hazard.phases", str(self._notes), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            cwd=Path(__file__).resolve().parents[2],
+            start_new_session=True,
+        )
+
+    def kill_in(self, phase: str | None, longest: float) -> bool:
+        """Start it and kill it: in a phase that it enters for a random time, or after a random
+        time up to `longest` s. False if it was done before."""
+        process = self.start()
+        noted = Noted(str(self._notes))
+        try:
+            if phase is None:
+                if self.random.random() < 0.7:
+                    # Half of the time goes by until it begins.
+                    self._await(process, noted, "between")
+                self._sleep(process, self.random.uniform(0.0, longest))
+            else:
+                self._await(process, noted, phase)
+            if process.poll() is not None:
+                _, err = process.communicate()
+                assert process.returncode == 0, err
+                return False
+            # Stopped first: its children can then be counted, and it is dead already.
+            os.kill(process.pid, signal.SIGSTOP)
+            while (state := status_of(process.pid)) and state[0] not in "TZX":
+                time.sleep(0.0005)
+            workers = children(process.pid)
+            met, removing = noted.phase, noted.removing
+            process.kill()
+            if process.wait() == 0:
+                return False
+        finally:
+            process.kill()
+            process.communicate()
+        self.tally.phases[met] += 1
+        self.tally.removals += removing
+        await_gone(workers)
+        self.check()
+        return True
+
+    def _sleep(self, process: subprocess.Popen[str], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.001)
+
+    def _await(self, process: subprocess.Popen[str], noted: Noted, phase: str) -> None:
+        deadline = time.monotonic() + 120
+        # Some of them come once in a session, others in each cycle.
+        often = phase in ("dynamics", "deciding", "reporting", "flushing", "checkpointing")
+        times = self.random.choice((1, 1, 2, 3, 5, 8)) if often else 1
+        looks = 0
+        while time.monotonic() < deadline:
+            if noted.removing if phase == "removing" else noted.entered(phase) >= times:
+                break
+            looks += 1
+            if looks % 1000 == 0 and process.poll() is not None:
+                return
+        # Some time into it, if it lasts so long.
+        end = time.perf_counter() + self.random.choice((0.0, 0.0002, 0.001, 0.004))
+        while time.perf_counter() < end:
+            pass
+
+    def check(self) -> None:
+        """After a kill: what the job's store names is whole, and the HDF5 file opens and holds
+        every cycle of the last checkpoint."""
+        done = 0
+        if (self.job / "checkpoint.orch" / "wepystore.json").exists():
+            store = Store.open(self.job / "checkpoint.orch")
+            for run in store.list("runs"):
+                record = load_run(store, run)
+                assert store.missing("snapshots", record.end.md5) == []
+                done = max(done, record.n_cycles)
+        file = self.job / "job.wepy.h5"
+        if file.exists():
+            assert self._cycles_of(file) >= done
+        else:
+            assert done == 0
+
+    def _cycles_of(self, file: Path) -> int:
+        try:
+            return n_cycles_of(file)
+        except OSError:
+            # Only within the milliseconds in which a commit's pages are put in place.
+            assert os.path.exists(journal_name(str(file)))
+            JournaledHDF5(str(file), create=False).close()
+            self.tally.mixtures += 1
+            return n_cycles_of(file)
+
+    def finish(self) -> str:
+        """Let it end; the last line of its answer."""
+        process = self.start()
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        return out
+
+
+def n_cycles_of(file: Path) -> int:
+    with h5py.File(file, "r") as opened:
+        trajectories = opened["runs/0/trajectories"]
+        return len(trajectories["0/weights"]) if len(trajectories) else 0
+
+
+def children(pid: int) -> list[tuple[int, str]]:
+    """The processes below one, each with the time it began (a number alone may be used again)."""
+    found: list[tuple[int, str]] = []
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return found
+    for task in tasks:
+        try:
+            named = (task / "children").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # A thread that has ended meanwhile.
+        for child in map(int, named.split()):
+            state = status_of(child)
+            if state:
+                found += [(child, state[1]), *children(child)]
+    return found
+
+
+def status_of(pid: int) -> tuple[str, str] | None:
+    """State and time of beginning of a process; None if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def await_gone(workers: list[tuple[int, str]]) -> None:
+    """Every worker is dead within 5 s (its new parent may be slow to bury it)."""
+    deadline = time.monotonic() + _ORPHAN_S
+    for pid, began in workers:
+        while True:
+            state = status_of(pid)
+            if state is None or state[1] != began or state[0] in "ZX":
+                break
+            assert time.monotonic() < deadline, f"worker {pid} outlives its parent: {state}"
+            time.sleep(0.01)
+
+
+def same_in_the_end(job: Path, whole: Path) -> None:
+    """Every file of a job says what that of the undisturbed one says."""
+    assert {entry.name for entry in job.iterdir()} == {entry.name for entry in whole.iterdir()}
+    for suffix in ("walkers.dcd", "init_top.pdb", "restree.gexf"):
+        assert (job / f"job.{suffix}").read_bytes() == (whole / f"job.{suffix}").read_bytes(), (
+            suffix
+        )
+    assert hdf5_contents(job / "job.wepy.h5") == hdf5_contents(whole / "job.wepy.h5")
+    assert timeless(job / "job.dash.org") == timeless(whole / "job.dash.org")
+    store, other = (Store.open(each / "checkpoint.orch") for each in (job, whole))
+    for kind in ("objects", "snapshots", "configs"):
+        assert store.list(kind) == other.list(kind)
+    (run,), (expected,) = store.list("runs"), other.list("runs")
+    record, twin = load_run(store, run), load_run(other, expected)
+    for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
+        assert getattr(record, name) == getattr(twin, name), name
+    assert record.execution["complete"] is True
+    assert record.execution["n_warped"] == twin.execution["n_warped"]
+    assert store.ref("default-snapshot") == other.ref("default-snapshot")
+    assert wepy_main(["fsck", str(job / "checkpoint.orch")]) == 0
+
+
+def hdf5_contents(file: Path) -> dict[str, Any]:
+    """Every dataset and attribute of a file, to the bit."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        for key, value in item.attrs.items():
+            found[f"{name}@{key}"] = np.asarray(value).tolist()
+        if isinstance(item, h5py.Dataset):
+            found[name] = (item.shape, str(item.dtype), bits(item[...] if item.shape else item[()]))
+
+    with h5py.File(file, "r") as opened:
+        opened.visititems(visit)
+    return found
+
+
+def bits(value: Any) -> Any:
+    array = np.asarray(value)
+    if array.dtype == object:
+        return [
+            (np.asarray(each).dtype.str, np.asarray(each).tobytes())
+            if isinstance(each, np.ndarray)
+            else each
+            for each in array.ravel()
+        ]
+    return array.tobytes()
+
+
+def timeless(page: Path) -> list[str]:
+    """The lines of a dashboard that do not tell of seconds, workers' or the machine's."""
+    lines = page.read_text().split("* Performance")[0].splitlines()
+    timed = ("- speed", "- wall-clock", "- work mapper")
+    return [line for line in lines if not line.startswith(timed)]

@@ -1,0 +1,123 @@
+"""The real `wepy`, saying at every moment what it is doing: `python -m tests.hazard.phases FILE …`.
+
+FILE is mapped into memory, so what was written last is there however the process ends. Each
+function below is called as ever; only its beginning and end are noted.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: What the process does; the place in this tuple is the byte in the file.
+PHASES = (
+    "starting",
+    "preparing",
+    "announcing",
+    "opening",
+    "dynamics",
+    "deciding",
+    "reporting",
+    "flushing",
+    "checkpointing",
+    "cleaning",
+    "between",
+)
+#: The second byte: whether a thread removes superseded checkpoints.
+SIZE = 2 + 4 * len(PHASES)
+
+
+class Noted:
+    """The mapped file: byte 0 the phase, byte 1 the thread's, then how often each was entered."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "r+b") as file:
+            self.memory = mmap.mmap(file.fileno(), SIZE)
+
+    @property
+    def phase(self) -> str:
+        return PHASES[self.memory[0]]
+
+    @property
+    def removing(self) -> bool:
+        return self.memory[1] == 1
+
+    def entered(self, phase: str) -> int:
+        at = 2 + 4 * PHASES.index(phase)
+        return int.from_bytes(self.memory[at : at + 4], "little")
+
+    def enter(self, phase: str) -> int:
+        """Begin a phase; the one before."""
+        before = self.memory[0]
+        number = PHASES.index(phase)
+        at = 2 + 4 * number
+        self.memory[at : at + 4] = (self.entered(phase) + 1).to_bytes(4, "little")
+        self.memory[0] = number
+        return before
+
+
+def during(noted: Noted, phase: str, owner: Any, name: str) -> None:
+    """Note `phase` while owner.name runs."""
+    function: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        before = noted.enter(phase)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            noted.memory[0] = before
+
+    setattr(owner, name, wrapper)
+
+
+def removing(noted: Noted, owner: Any, name: str) -> None:
+    """Note in the second byte that owner.name runs, in whichever thread."""
+    function: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        noted.memory[1] = 1
+        try:
+            return function(*args, **kwargs)
+        finally:
+            noted.memory[1] = 0
+
+    setattr(owner, name, wrapper)
+
+
+def main() -> None:
+    """Put the notes in place, then be `wepy`."""
+    noted = Noted(sys.argv.pop(1))
+    from wepystore.cli.main import entry_point
+    from wepystore.engine.manager import CycleManager
+    from wepystore.orchestrator.checkpoint import Checkpointer
+    from wepystore.orchestrator.execution import Execution
+    from wepystore.orchestrator.job import Job
+    from wepystore.reporters import dashboard, family_tree, hdf5, structures
+
+    during(noted, "preparing", Job, "__init__")
+    during(noted, "announcing", Job, "publish")
+    during(noted, "between", Execution, "run")
+    during(noted, "opening", CycleManager, "init")
+    during(noted, "deciding", CycleManager, "run_cycle")
+    during(noted, "dynamics", CycleManager, "_propagate")
+    during(noted, "checkpointing", Checkpointer, "write")
+    during(noted, "cleaning", CycleManager, "cleanup")
+    removing(noted, Checkpointer, "_remove")
+    for reporter in (
+        hdf5.HDF5Reporter,
+        dashboard.DashboardReporter,
+        structures.WalkerReporter,
+        family_tree.FamilyTreeReporter,
+    ):
+        during(noted, "flushing", reporter, "flush")
+        during(noted, "reporting", reporter, "report")
+    entry_point()
+
+
+if __name__ == "__main__":
+    main()

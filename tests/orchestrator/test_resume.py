@@ -1,0 +1,246 @@
+"""Going on with a job inside one process: what is kept, adopted and left alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.orchestrator.test_checkpoint import assert_whole, entries
+from tests.systems import (
+    Recorder,
+    pair_snapshot,
+    plain_configuration,
+    python,
+    run_job,
+)
+from wepystore.api import (
+    HDF5Reporter,
+    NoResampler,
+    Prepared,
+    RandomWalkRunner,
+    Snapshot,
+    Store,
+    Walker,
+    WalkerState,
+    load_run,
+    load_snapshot,
+    prepare_store,
+)
+from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.records.snapshot import Apparatus
+
+STOPS = """
+import os, sys
+from pathlib import Path
+from tests.systems import Recorder, run_job
+from wepystore.api import Store
+from wepystore.store.store import Store as Opened
+from wepystore.orchestrator.checkpoint import Checkpointer
+calls = 0
+def dying(owner, name, nth):
+    real = getattr(owner, name)
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == nth:
+            os._exit(9)
+        return real(*args, **kwargs)
+    setattr(owner, name, call)
+dying({"remove": Opened, "set_ref": Opened, "write": Checkpointer}[sys.argv[4]], sys.argv[4],
+      int(sys.argv[5]))
+run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, checkpoint_freq=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "nth"),
+    [
+        ("remove", 1),
+        ("remove", 2),
+        ("remove", 3),
+        ("remove", 8),
+        ("remove", 20),
+        ("set_ref", 5),
+        ("write", 3),
+    ],
+)
+def test_killed_between_two_removals(
+    pair_store: Prepared, tmp_path: Path, what: str, nth: int
+) -> None:
+    """The process ends before the nth entry of superseded checkpoints goes, or a ref moves:
+    resumed, the job leaves start, end and one record, and every object is needed."""
+    (tmp_path / "stops.py").write_text(STOPS)
+    job = tmp_path / "job"
+    words = (pair_store.store.path, pair_store.snapshot_hash, job, what, str(nth))
+    with pytest.raises(AssertionError):
+        python(tmp_path / "stops.py", *words)
+    outcome = resume(job, ResumeOptions(), Recorder())
+    whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=7)
+    assert outcome.end == whole.end and outcome.n_cycles == 7
+    store, twin = (Store.open(tmp_path / name / "checkpoint.orch") for name in ("job", "whole"))
+    ours, theirs = entries(store), entries(twin)
+    assert len(ours.pop("runs")) == len(theirs.pop("runs")) == 1
+    assert ours == theirs
+    assert store.ref("default-snapshot") == outcome.end
+    assert_whole(store)
+
+
+def stopped(store: Store, snapshot: str, job: Path, at: int, **options: Any) -> None:
+    """A run that is stopped by an exception from outside after `at` cycles, as a bug would."""
+
+    class Halt(BaseException):
+        pass
+
+    def halt(progress: Any) -> None:
+        if progress.n_cycles_done == at:
+            raise Halt
+
+    with pytest.raises(Halt):
+        run_job(store, snapshot, job, Recorder(on_cycle=halt), **options)
+
+
+def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> None:
+    """A tag on a checkpoint keeps that snapshot when the checkpoint is superseded."""
+    job = tmp_path / "job"
+    words = {"n_cycles": 9, "checkpoint_freq": 2}
+    stopped(pair_store.store, pair_store.snapshot_hash, job, 5, **words)
+    store = Store.open(job / "checkpoint.orch")
+    tagged = store.ref("default-snapshot")
+    assert tagged is not None
+    store.set_ref("tags/mine", tagged)
+    outcome = resume(job, ResumeOptions(), Recorder())
+    assert set(store.list("snapshots")) == {outcome.start, outcome.end, tagged}
+    assert load_snapshot(store, tagged).walkers
+    assert len(store.list("runs")) == 1
+    assert_whole(store)
+
+
+def test_checkpoints_go_on_in_step(pair_store: Prepared, tmp_path: Path) -> None:
+    """Every third cycle of the run, not of the session; progress counts from the run's start."""
+    job = tmp_path / "job"
+    stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=11, checkpoint_freq=3)
+    watcher = Recorder()
+    resume(job, ResumeOptions(), watcher)
+    assert [e[2] for e in watcher.events if e[0] == "checkpoint"] == [6, 9, 11]
+    assert [e[1].n_cycles_done for e in watcher.events if e[0] == "cycle"] == list(range(4, 12))
+
+
+def test_another_frequency_and_other_workers_end_the_same(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """R1: options of a session change nothing; a platform does, is noted, and costs the promise
+    of reproducibility."""
+    whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=8)
+    options: list[dict[str, Any]] = [{"checkpoint_freq": 1}, {"n_workers": 2}, {"platform": "CPU"}]
+    for k, each in enumerate(options):
+        job = tmp_path / str(k)
+        stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=8, checkpoint_freq=2)
+        outcome = resume(job, ResumeOptions(**each), Recorder())
+        store = Store.open(job / "checkpoint.orch")
+        record = load_run(store, store.list("runs")[0])
+        (session,) = record.execution["resumed_from"]
+        if "platform" in each:
+            assert "platform" in session["differs"]
+            assert not outcome.reproducible and not record.reproducible
+        else:
+            assert outcome.end == whole.end and record.reproducible
+            assert session["differs"] == []
+
+
+def test_an_error_leaves_a_job_that_goes_on(tmp_path: Path) -> None:
+    """A full disk in one cycle: the message says how to go on, and the end is that of a run
+    without the error."""
+
+    class Full:
+        """A reporter that fails once."""
+
+        def init(self, **kwargs: Any) -> None: ...
+
+        def report(self, **kwargs: Any) -> None:
+            marker = Path(MARKER)
+            if kwargs["cycle_idx"] == 4 and not marker.exists():
+                marker.touch()
+                raise OSError(28, "No space left on device", "x")
+
+        def cleanup(self, **kwargs: Any) -> None: ...
+
+    MARKER = str(tmp_path / "failed")
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(), plain_configuration(None, [HDF5Reporter(), Full()])
+    )
+    job = tmp_path / "job"
+    with pytest.raises(CycleFailedError, match=f"wepy resume {job}"):
+        run_job(made.store, made.snapshot_hash, job, n_cycles=9)
+    outcome = resume(job, ResumeOptions(), Recorder())
+    whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
+    assert (outcome.end, outcome.n_cycles) == (whole.end, 9)
+
+
+def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:
+    """Runners of whole ensembles: the end of a resumed run is that of an undisturbed one."""
+    walkers = [Walker(WalkerState(positions=[[0.0, 0.0]]), 0.125) for _ in range(8)]
+    start = Snapshot(walkers, Apparatus(RandomWalkRunner(n_dims=2), None, NoResampler()))
+    made = prepare_store(tmp_path / "x.orch", start, plain_configuration())
+    whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
+    job = tmp_path / "job"
+    stopped(made.store, made.snapshot_hash, job, 6, n_cycles=9, checkpoint_freq=2)
+    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+
+
+def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> None:
+    """A record lists at most some 1000 checkpoints, the first and the last among the ends."""
+    from wepystore.orchestrator import execution
+
+    most = execution._MOST_CHECKPOINTS
+    try:
+        execution._MOST_CHECKPOINTS = 5
+        run_job(
+            pair_store.store,
+            pair_store.snapshot_hash,
+            tmp_path / "job",
+            n_cycles=23,
+            checkpoint_freq=1,
+        )
+    finally:
+        execution._MOST_CHECKPOINTS = most
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    told = load_run(store, store.list("runs")[0]).execution["checkpoints"]
+    assert len(told) <= 5 and told[-1][0] == 23
+    assert all(a < b and s <= t for (a, s), (b, t) in itertools.pairwise(told))
+
+
+def test_a_complete_job_whose_files_were_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the last checkpoint, in the reporters' way out: resume puts the files in order
+    without a cycle, and the record stays what it was."""
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(), plain_configuration(None, [HDF5Reporter()])
+    )
+    real: Callable[..., None] = HDF5Reporter.cleanup
+
+    def dies(self: Any, **parts: Any) -> None:
+        self._abandon()
+        raise OSError(5, "Input/output error", "x")
+
+    monkeypatch.setattr(HDF5Reporter, "cleanup", dies)
+    job = tmp_path / "job"
+    with pytest.raises(OSError, match="Input/output"):
+        run_job(made.store, made.snapshot_hash, job, n_cycles=4)
+    monkeypatch.setattr(HDF5Reporter, "cleanup", real)
+    store = Store.open(job / "checkpoint.orch")
+    before = store.list("runs")
+    watcher = Recorder()
+    outcome = resume(job, ResumeOptions(), watcher)
+    assert not [e for e in watcher.events if e[0] == "cycle"]
+    assert store.list("runs") == before and outcome.n_cycles == 4
+    import h5py
+
+    with h5py.File(job / "job.wepy.h5") as file:
+        assert file["runs/0"].attrs["end_snapshot_hash"] == outcome.end
+    assert resume(job, ResumeOptions(), Recorder()).was_complete

@@ -1,0 +1,67 @@
+"""Go on with a run that was interrupted, as if it had never been.
+
+Usage:
+  wepy resume [options] JOB_DIR [SECONDS]
+
+JOB_DIR is the job folder of a `wepy run` that a kill, a signal, a time limit or
+an error has ended. It is the same run: the same start, seed and files, cycles
+counted on from its last checkpoint. Where the platform is reproducible it ends
+in the hash in which it would have ended anyway.
+
+It goes on for what is left of the SECONDS and cycles that were asked for; SECONDS
+given here are new ones from now. A run that has done all it was asked for goes on
+only with SECONDS or more cycles. Signals are as with `wepy run`.
+
+Options:
+  --n-cycles N           Stop after N cycles, counted from the start of the run.
+  --checkpoint-freq N    Write a checkpoint every N cycles, instead of as before.
+  --n-workers N          Worker processes, instead of as many as before.
+  --platform NAME        OpenMM platform, instead of the one before; the end may
+                         then be another one.
+  --until TIME           Be done by TIME, with a checkpoint (2026-01-31T18:00, 18:00,
+                         or seconds since 1970) [default: $SLURM_JOB_END_TIME].
+  --grace SECONDS        How long a signal leaves for cycle and checkpoint [default: 30].
+  --scheduler ADDRESS    Run the segments on the workers of this dask scheduler.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wepystore.cli.common import positive_number, user_trust
+from wepystore.cli.running import grace_of, optional_int, tell_outcome, until_of
+
+if TYPE_CHECKING:
+    from wepystore.cli.console import Console
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    """Check what was typed before anything slow is imported, then go on."""
+    text = args["SECONDS"]
+    seconds = None if text is None else positive_number(text, "SECONDS")
+    n_cycles = optional_int(args, "--n-cycles")
+    n_workers = optional_int(args, "--n-workers")
+    checkpoint_freq = optional_int(args, "--checkpoint-freq")
+    until = until_of(args["--until"])
+    grace = grace_of(args["--grace"])
+
+    from wepystore.cli.progress import RunProgress
+    from wepystore.orchestrator.resume import ResumeOptions, resume
+    from wepystore.orchestrator.trust import note_own_pickles
+
+    # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
+    note_own_pickles(user_trust, console.warn)
+    options = ResumeOptions(
+        seconds=seconds,
+        n_cycles=n_cycles,
+        n_workers=n_workers,
+        platform=args["--platform"],
+        checkpoint_freq=checkpoint_freq,
+        grace=grace,
+        until=until,
+        scheduler=args["--scheduler"],
+    )
+    with RunProgress(console) as progress:
+        outcome = resume(Path(args["JOB_DIR"]), options, progress, trust=user_trust())
+    return tell_outcome(outcome, console)

@@ -1,0 +1,339 @@
+"""The cycles of one session of a run, with its checkpoints and its record."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from wepystore.engine.component import Component
+from wepystore.engine.ensemble import weights_of
+from wepystore.engine.manager import CycleManager, CycleResult
+from wepystore.engine.rng import Streams
+from wepystore.engine.runners.wepy import adapted_runner
+from wepystore.errors import WepystoreError
+from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.orchestrator.environment import differences, environment_of
+from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.job import Job
+from wepystore.orchestrator.mapping import choose_mapper, properties_of_workers, workers_of
+from wepystore.orchestrator.options import UNTIL, Past, Progress, RunOptions, Start, Watcher
+from wepystore.records import pickles
+from wepystore.records.configuration import Configuration
+from wepystore.records.library import load_run
+from wepystore.records.run import RunRecord
+from wepystore.store.names import EntryRef
+
+#: A record lists so many checkpoints at most; beyond that, every second one is left out.
+_MOST_CHECKPOINTS = 1000
+
+#: Where sessions differ in one of these, no repetition in one environment need end the same.
+_BEARS_ON_BITS = ("platform", "openmm", "device", "machine", "libm", "cpu_flags")
+
+
+class Execution:
+    """One run being executed, from its start or from a checkpoint of it.
+
+    Parameters
+    ----------
+    start : Start
+    options : RunOptions
+    seed : int
+    past : Past
+        What was done before this session.
+
+    Attributes
+    ----------
+    n_done : int
+        Cycles since the start of the run.
+    stopped_by : str or None
+        The signal that ended it early, or UNTIL.
+    record_md5 : str or None
+        The record of the last checkpoint, when all is done.
+    changes : tuple of str
+        Fields of the environment that are not what they were in the session before.
+    """
+
+    def __init__(self, start: Start, options: RunOptions, seed: int, past: Past) -> None:
+        self.n_done = past.n_cycles
+        self.stopped_by: str | None = None
+        self.record_md5: str | None = None
+        self._complete = past.complete
+        self._start = start
+        self._options = options
+        self._seed = seed
+        self._past = past
+        self._n_warped = past.n_warped
+        self._begun_at = past.begun or now_text()
+        self._wall_s = past.wall_s
+        self._checkpoints = list(past.checkpoints)
+        self._walkers = start.take_walkers()
+        configuration = start.configuration
+        apparatus = start.snapshot.apparatus
+        # One of wepy's is asked through what makes it run here.
+        self._runner = adapted_runner(apparatus.runner)
+        self._runner_options = _runner_options(configuration, options.platform)
+        self._mapper = choose_mapper(
+            configuration.work_mapper, options.n_workers, scheduler=options.scheduler
+        )
+        self._reporters = list(configuration.reporters)
+        if hasattr(self._runner, "check_platform"):
+            self._runner.check_platform(*self._platform_choice())
+        self._environment = environment_of(self._runner, *self._platform_choice())
+        self._resumed_from = list(past.resumed_from)
+        self.changes: tuple[str, ...] = ()
+        if past.environment is not None:
+            found = differences(past.environment, self._environment)
+            self.changes = tuple(difference.field for difference in found)
+        self._manager = CycleManager(
+            init_walkers=self._walkers,
+            runner=self._runner,
+            boundary_conditions=apparatus.boundary_conditions,
+            resampler=apparatus.resampler,
+            work_mapper=self._mapper,
+            # The start's hash makes a continuation with the same seed draw other numbers.
+            # It is that of the run, also when this session begins at a checkpoint (R2).
+            streams=Streams([seed, int(start.snapshot_ref.md5, 16)]),
+            reporters=self._reporters,
+            monitor=configuration.monitor,
+            runner_options=self._runner_options,
+            dumps=pickles.dumps,
+        )
+
+    def _platform_choice(self) -> tuple[str | None, dict[str, str] | None]:
+        return self._runner_options.get("platform"), self._runner_options.get("platform_kwargs")
+
+    def run(
+        self, job: Job, budget: Budget, signals: StopSignals, watcher: Watcher
+    ) -> EntryRef | None:
+        """Run cycles until something ends them; the end, or None if there is no cycle yet."""
+        for reporter in self._reporters:
+            if hasattr(reporter, "bind"):
+                reporter.bind(job.prefix)
+        self._annotate(
+            start_snapshot_hash=self._start.snapshot_ref.md5,
+            config_hash=self._start.config_ref.md5,
+            seed=self._seed,
+            narration=self._options.narration,
+        )
+        checkpointer = Checkpointer(job.store, self._start.snapshot.apparatus, self._record)
+        if job.n_resumed is not None:
+            self._note_resumption()
+            checkpointer.adopt(
+                self._start.snapshot_ref,
+                self._start.config_ref,
+                self._is_mine,
+                self._past.end,
+                self._past.record,
+            )
+            for reporter in self._reporters:
+                if hasattr(reporter, "resume"):
+                    reporter.resume(self.n_done)
+        watcher.begun(job, self._options, self._seed, len(self._walkers))
+        try:
+            self._manager.init(num_workers=self._options.n_workers)
+            self._manager.init_walkers = ()  # The reporters have seen them.
+            end = self._cycles(job, checkpointer, budget, signals, watcher)
+            if end is not None:
+                self._annotate(end_snapshot_hash=end.md5)
+        finally:
+            self._manager.cleanup()
+        self.record_md5 = checkpointer.run
+        return end
+
+    def _is_mine(self, record: RunRecord) -> bool:
+        """Whether a record is of this very run, however long."""
+        return (record.start, record.config, record.seed, record.n_steps) == (
+            self._start.snapshot_ref,
+            self._start.config_ref,
+            self._seed,
+            self._options.n_steps,
+        )
+
+    def _note_resumption(self) -> None:
+        if self._past.record is None or self._complete:
+            # Nothing was done before, or nothing is left to do.
+            return
+        self._resumed_from.append(
+            {
+                "snapshot": self._past.end,
+                "n_cycles": self._past.n_cycles,
+                "at": now_text(),
+                "differs": list(self.changes),
+            }
+        )
+
+    def _cycles(
+        self,
+        job: Job,
+        checkpointer: Checkpointer,
+        budget: Budget,
+        signals: StopSignals,
+        watcher: Watcher,
+    ) -> EntryRef | None:
+        walkers, self._walkers = self._walkers, ()
+        every = self._options.checkpoint_freq
+        if self._complete:
+            # All that is left is to put the files in order.
+            checkpointer.finish()
+            assert self._past.record is not None
+            return load_run(job.store, self._past.record).end
+        while (why := budget.ends(self.n_done)) is None and signals.received is None:
+            before = self._resampler_state()
+            try:
+                signals.cycle_begins(self._manager)
+                try:
+                    result = self._manager.run_cycle(walkers, self._options.n_steps, self.n_done)
+                finally:
+                    signals.cycle_ends()
+            except CycleDropped:
+                break
+            except (WepystoreError, OSError) as problem:
+                if self.n_done == 0:
+                    raise
+                # Back to the end of the cycle before, which was whole.
+                if before is not None:
+                    self._start.snapshot.apparatus.resampler.restore(before)
+                end = self._write(checkpointer, walkers, budget, watcher, last=True)
+                raise CycleFailedError(
+                    problem=problem, n_cycles=self.n_done, end=end.md5, job_dir=job.path
+                ) from problem
+            walkers = result.walkers
+            self.n_done += 1
+            budget.slowest_cycle = max(budget.slowest_cycle, result.times.total)
+            watcher.cycle_done(self._progress(result, budget))
+            if every and self.n_done % every == 0 and budget.allows(self.n_done):
+                self._write(checkpointer, walkers, budget, watcher)
+        self._complete = why == ASKED
+        if not self._complete:
+            self.stopped_by = signals.received or UNTIL
+        if self.n_done == 0:
+            return None
+        return self._write(checkpointer, walkers, budget, watcher, last=True)
+
+    def _resampler_state(self) -> dict[str, Any] | None:
+        resampler = self._start.snapshot.apparatus.resampler
+        return resampler.state() if isinstance(resampler, Component) else None
+
+    def _write(
+        self,
+        checkpointer: Checkpointer,
+        walkers: Any,
+        budget: Budget,
+        watcher: Watcher,
+        last: bool = False,
+    ) -> EntryRef:
+        # Files first: a checkpoint vouches for all that the reporters were told before it.
+        for reporter in self._reporters:
+            if hasattr(reporter, "flush"):
+                reporter.flush()
+        self._wall_s = self._past.wall_s + budget.elapsed()
+        self._note_checkpoint()
+        end = checkpointer.write(walkers, self.n_done, last=last)
+        seconds = checkpointer.seconds[-1]
+        budget.slowest_checkpoint = max(budget.slowest_checkpoint, seconds)
+        watcher.checkpoint_written(end.md5, self.n_done, seconds)
+        return end
+
+    def _note_checkpoint(self) -> None:
+        if self._checkpoints and self._checkpoints[-1][0] == self.n_done:
+            self._checkpoints.pop()
+        if len(self._checkpoints) >= _MOST_CHECKPOINTS:
+            self._checkpoints = self._checkpoints[1::2]
+        self._checkpoints.append([self.n_done, round(self._wall_s, 3)])
+
+    def _progress(self, result: CycleResult, budget: Budget) -> Progress:
+        weights = weights_of(result.walkers)
+        self._n_warped += result.n_warped
+        elapsed = budget.elapsed()
+        step_ps = getattr(self._runner, "step_size", None)
+        ns_per_day = None
+        if step_ps is not None:
+            n_cycles = self.n_done - self._past.n_cycles
+            sampled_ns = len(weights) * n_cycles * self._options.n_steps * step_ps / 1000
+            ns_per_day = sampled_ns / elapsed * 86400
+        return Progress(
+            n_cycles_done=self.n_done,
+            n_cycles=self._options.n_cycles,
+            elapsed=elapsed,
+            remaining=budget.remaining(self.n_done),
+            seconds=budget.seconds,
+            ns_per_day=ns_per_day,
+            weight_min=float(weights.min()),
+            weight_max=float(weights.max()),
+            n_warped=self._n_warped,
+        )
+
+    def _record(self, end: EntryRef, n_cycles: int) -> RunRecord:
+        return RunRecord(
+            start=self._start.snapshot_ref,
+            end=end,
+            config=self._start.config_ref,
+            n_cycles=n_cycles,
+            n_steps=self._options.n_steps,
+            seed=self._seed,
+            reproducible=self.reproducible(),
+            environment=self._environment,
+            execution={
+                "job_name": self._options.job_name,
+                "narration": self._options.narration,
+                "begun": self._begun_at,
+                "wall_s": round(self._wall_s, 3),
+                "n_workers": workers_of(self._mapper, self._options.n_workers),
+                "platform_override": self._options.platform,
+                "stopped_by": self.stopped_by,
+                "complete": self._complete,
+                "n_warped": self._n_warped,
+                "checkpoints": self._checkpoints,
+                "resumed_from": self._resumed_from,
+            },
+        )
+
+    def reproducible(self) -> bool:
+        """Whether another execution of the whole run gives the same end to the bit (R1)."""
+        # Who does not say so is not known to be.
+        apparatus = self._start.snapshot.apparatus
+        check = getattr(self._runner, "reproducible", None)
+        platform, chosen = self._platform_choice()
+        mixed = any(field.partition(".")[0].startswith(_BEARS_ON_BITS) for field in self.changes)
+        return (
+            check is not None
+            and all(check(platform, each) for each in properties_of_workers(self._mapper, chosen))
+            and _draws_from_the_run(apparatus.resampler)
+            and _draws_from_the_run(apparatus.boundary_conditions)
+            and self._past.reproducible
+            and not mixed
+        )
+
+    def _annotate(self, **facts: Any) -> None:
+        for reporter in self._reporters:
+            if hasattr(reporter, "annotate"):
+                reporter.annotate(**facts)
+
+
+def now_text() -> str:
+    """This moment, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _draws_from_the_run(component: Any) -> bool:
+    """Whether all random numbers of a component come from the run's seed.
+
+    So it is with built-in ones and with those that take a generator by set_rng;
+    any other may draw from wherever it likes.
+    """
+    return (
+        component is None
+        or type(component).__module__.startswith("wepystore.")
+        or hasattr(component, "set_rng")
+    )
+
+
+def _runner_options(configuration: Configuration, override: str | None) -> dict[str, Any]:
+    name = override or configuration.platform
+    if name is None:
+        return {}
+    options: dict[str, Any] = {"platform": name}
+    if name == configuration.platform and configuration.platform_properties:
+        options["platform_kwargs"] = dict(configuration.platform_properties)
+    return options

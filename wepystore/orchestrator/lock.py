@@ -1,0 +1,144 @@
+"""One process at a time works in a job folder.
+
+The lock is the kernel's (flock), so it ends with the process, however that
+ends; what stands in the file only tells a person who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from wepystore.orchestrator.errors import JobBusyError
+
+LOCK = ".lock"
+
+#: Where a file system has no locks.
+_NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL))
+
+
+class JobLock:
+    """A lock that is held.
+
+    Attributes
+    ----------
+    signed : bool
+        Whether the file was there before and says of itself that it is the lock of a
+        job: then its last holder was killed.
+    """
+
+    def __init__(self, file: Path, descriptor: int) -> None:
+        self._file = file
+        self._descriptor = descriptor
+        self.signed = bool(_holder(descriptor))
+
+    @classmethod
+    def acquire(cls, folder: Path) -> JobLock:
+        """Lock the folder, which is there. Raises JobBusyError, OSError.
+
+        A file of that name that another program has made is nobody's to overwrite:
+        FileExistsError.
+        """
+        file = folder / LOCK
+        while True:
+            descriptor = _open(file)
+            try:
+                _flock(descriptor, folder)
+                # Whoever held it before may have removed the file: then this lock is nobody's.
+                if _same(descriptor, file):
+                    lock = cls(file, descriptor)
+                    if not lock.signed and os.fstat(descriptor).st_size:
+                        why = f"{file} is there, of another program"
+                        raise FileExistsError(errno.EEXIST, why)
+                    return lock
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def sign(self) -> None:
+        """Say who holds it."""
+        holder = {
+            "lock": "wepystore job",
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()) + " UTC",
+        }
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
+
+    def release(self, remove: bool = True) -> None:
+        """Let go; and take the file away, which a kill would leave."""
+        if self._descriptor < 0:
+            return
+        if remove:
+            self._remove()
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+
+def has_lock(folder: Path) -> bool:
+    """Whether a lock's file is in the folder, held or not."""
+    return os.path.isfile(folder / LOCK)
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+def _flock(descriptor: int, folder: Path) -> None:
+    holder = _holder(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JobBusyError(job_dir=folder, holder=_told(holder)) from None
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        # Without locks only a process of this very host can be asked after.
+        if holder and holder["host"] == os.uname().nodename and _alive(holder["pid"]):
+            raise JobBusyError(job_dir=folder, holder=_told(holder)) from None
+
+
+def _same(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    """What the file says; {} if it is not the lock of a job."""
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        if holder["lock"] == "wepystore job" and isinstance(holder["pid"], int):
+            return {**holder, "host": str(holder["host"]), "since": str(holder["since"])}
+    except (ValueError, TypeError, KeyError):
+        pass
+    return {}
+
+
+def _told(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

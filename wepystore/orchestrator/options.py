@@ -1,0 +1,179 @@
+"""What a run is asked for, and what it tells: values that several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wepystore.records.configuration import Configuration
+from wepystore.records.snapshot import Snapshot
+from wepystore.store.names import EntryRef
+from wepystore.store.store import Store
+
+if TYPE_CHECKING:
+    from wepystore.orchestrator.job import Job
+
+#: SLURM's default KillWait: so long after its SIGTERM comes its SIGKILL.
+GRACE_S = 30.0
+
+#: What `stopped_by` says of a run that a time limit ended.
+UNTIL = "until"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How long and where to run, and what to override.
+
+    Attributes
+    ----------
+    seconds : float, > 0
+        Wall-clock budget; see Budget. When a job is resumed, of this session.
+    n_steps : int, > 0
+        Steps in each segment.
+    n_cycles : int or None
+        Stop after so many cycles, counted from the start of the run.
+    job_dir, job_name : Path, str
+    narration : str
+        A note for the run record.
+    n_workers, platform : int, str or None
+        Override the configuration for this run. They are noted in the record;
+        the configuration keeps its hash.
+    checkpoint_freq : int or None
+        Cycles between checkpoints; None writes one at the end only.
+    seed : int or None
+        None draws one from the system.
+    grace : float, s, >= 0
+        How long after a signal the process may still live.
+    until : float or None
+        Seconds since the epoch; by then the last checkpoint must be written.
+    scheduler : str or None
+        Address of a dask scheduler whose workers run the segments.
+    """
+
+    seconds: float
+    n_steps: int
+    job_dir: Path
+    job_name: str
+    n_cycles: int | None = None
+    narration: str = ""
+    n_workers: int | None = None
+    platform: str | None = None
+    checkpoint_freq: int | None = None
+    seed: int | None = None
+    grace: float = GRACE_S
+    until: float | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands after a cycle. Times in s; ns_per_day over all walkers, None if unknown."""
+
+    n_cycles_done: int
+    n_cycles: int | None
+    elapsed: float
+    remaining: float
+    seconds: float
+    ns_per_day: float | None
+    weight_min: float
+    weight_max: float
+    n_warped: int
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    start, end : str
+        Hashes; equal where not one cycle was done.
+    n_cycles : int
+        Since the start of the run, in all sessions.
+    stopped_by : str or None
+        Name of the signal that ended it early, or UNTIL.
+    was_complete : bool
+        The job had nothing left to do.
+    """
+
+    start: str
+    end: str
+    n_cycles: int
+    seed: int
+    reproducible: bool
+    job_dir: Path
+    stopped_by: str | None
+    was_complete: bool = False
+
+
+class Watcher(Protocol):
+    """Who looks on; nothing it does can change the result."""
+
+    def begun(self, job: Job, options: RunOptions, seed: int, n_walkers: int) -> None: ...
+
+    def cycle_done(self, progress: Progress) -> None: ...
+
+    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None: ...
+
+    def stopping(self, signal_name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins from: objects in memory, and the way to copy them into the job's store.
+
+    For one run only: it takes the walkers away, and changes the resampler.
+    Of a resumed run, `snapshot` is its last checkpoint; `snapshot_ref` is where the run began.
+    """
+
+    snapshot: Snapshot
+    configuration: Configuration
+    snapshot_ref: EntryRef
+    config_ref: EntryRef
+    bring_into: Callable[[Store], None]
+
+    def take_walkers(self) -> Sequence[Any]:
+        """The walkers; the snapshot is left without them.
+
+        Of a large system they are not to stay in memory for as long as a run takes.
+        """
+        walkers = self.snapshot.walkers
+        object.__setattr__(self, "snapshot", replace(self.snapshot, walkers=()))
+        return walkers
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier sessions of a run have left; of a run that begins now, nothing.
+
+    Attributes
+    ----------
+    end : str or None
+        The snapshot to go on from; None if that is the start.
+    n_cycles, n_warped : int
+        Done so far.
+    wall_s : float
+        Time spent on these cycles, in all sessions.
+    checkpoints : list of [int, float]
+        Cycles done and wall_s at each.
+    resumed_from : list of dict
+        As in RunRecord.execution.
+    environment : dict or None
+        The environment of the last session.
+    complete : bool
+        Whether it has done all it was asked for.
+    """
+
+    end: str | None = None
+    record: str | None = None
+    n_cycles: int = 0
+    n_warped: int = 0
+    wall_s: float = 0.0
+    begun: str | None = None
+    checkpoints: list[list[float]] = field(default_factory=list)
+    resumed_from: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] | None = None
+    reproducible: bool = True
+    complete: bool = False

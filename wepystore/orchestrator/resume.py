@@ -1,0 +1,202 @@
+"""Go on with a job that was interrupted, as if it never had been (R2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wepystore.errors import DamagedError
+from wepystore.orchestrator.budget import Budget, StopSignals
+from wepystore.orchestrator.errors import FewerCyclesError
+from wepystore.orchestrator.execution import Execution
+from wepystore.orchestrator.job import Job, JobSpec
+from wepystore.orchestrator.options import GRACE_S, Past, RunOptions, RunOutcome, Start, Watcher
+from wepystore.orchestrator.run import carry_out
+from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.trust import Trust
+from wepystore.records.library import load_run
+from wepystore.records.run import RunRecord
+from wepystore.store.store import Store
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    """What may be different this time; None for as it was.
+
+    Attributes
+    ----------
+    seconds : float or None
+        A new budget from now; else what is left of the job's.
+    n_cycles : int or None
+        A new total, counted from the start of the run.
+    n_workers, platform, checkpoint_freq, grace, until, scheduler
+        As in RunOptions. None of them but the platform can change the result.
+    """
+
+    seconds: float | None = None
+    n_cycles: int | None = None
+    n_workers: int | None = None
+    platform: str | None = None
+    checkpoint_freq: int | None = None
+    grace: float = GRACE_S
+    until: float | None = None
+    scheduler: str | None = None
+
+
+def resume(
+    job_dir: Path, options: ResumeOptions, watcher: Watcher, trust: Trust | None = None
+) -> RunOutcome:
+    """Run the rest of a job from its last checkpoint: the same run, seed and files.
+
+    Without limits of its own a job that has done all it was asked for is left as it
+    is, but for what a kill after its last cycle has left undone. `trust` as in
+    start_from_store. Raises NoJobError, JobBusyError, MalformedJobError,
+    FewerCyclesError, UntrustedPickleError.
+    """
+    job = Job.reopen(job_dir)
+    try:
+        spec = job.spec
+        assert spec is not None
+        start, past = _last(job, spec, trust)
+        if options.n_cycles is not None and options.n_cycles < past.n_cycles:
+            raise FewerCyclesError(n_cycles=options.n_cycles, job_dir=job_dir, n_done=past.n_cycles)
+        more = options.seconds is not None or (options.n_cycles or 0) > past.n_cycles
+        extends = past.complete and (more or spec.extends == past.record)
+        if past.complete and not extends and spec.ended == past.record:
+            return _nothing_to_do(spec, past, job)
+        limits = _limits(spec, past, options, anew=past.complete and more)
+        if extends:
+            spec = dataclasses.replace(spec, extends=past.record)
+            past = dataclasses.replace(past, complete=False)
+        if options.seconds is not None or options.n_cycles is not None:
+            # Interrupted again, the job is still to do what it was asked for last.
+            spec = dataclasses.replace(
+                spec,
+                seconds=past.wall_s + limits.seconds,
+                n_cycles=limits.n_cycles,
+                ended=None,
+            )
+        return _go_on(job, spec, start, past, options, limits, watcher)
+    finally:
+        job.release()
+
+
+@dataclass(frozen=True)
+class _Limits:
+    seconds: float
+    """Of this session."""
+    n_cycles: int | None
+
+
+def _limits(spec: JobSpec, past: Past, options: ResumeOptions, anew: bool) -> _Limits:
+    n_cycles = options.n_cycles if options.n_cycles is not None else spec.n_cycles
+    if options.seconds is not None:
+        if options.n_cycles is None and n_cycles is not None and n_cycles <= past.n_cycles:
+            # More time for a job that has all its cycles: it is the time that counts now.
+            n_cycles = None
+        return _Limits(options.seconds, n_cycles)
+    if anew:
+        # More cycles for a job whose time was used up: as much time once more.
+        return _Limits(spec.seconds, n_cycles)
+    return _Limits(max(0.0, spec.seconds - past.wall_s), n_cycles)
+
+
+def _go_on(
+    job: Job,
+    spec: JobSpec,
+    start: Start,
+    past: Past,
+    options: ResumeOptions,
+    limits: _Limits,
+    watcher: Watcher,
+) -> RunOutcome:
+    chosen = RunOptions(
+        seconds=limits.seconds,
+        n_steps=spec.n_steps,
+        job_dir=job.path,
+        job_name=spec.name,
+        n_cycles=limits.n_cycles,
+        narration=spec.narration,
+        n_workers=options.n_workers or spec.n_workers,
+        platform=options.platform or spec.platform,
+        checkpoint_freq=options.checkpoint_freq or spec.checkpoint_freq,
+        seed=spec.seed,
+        grace=options.grace,
+        until=options.until,
+        scheduler=options.scheduler,
+    )
+    budget = Budget(limits.seconds, limits.n_cycles, options.until, first=past.n_cycles)
+    with StopSignals(watcher.stopping, budget, options.grace) as signals:
+        execution = Execution(start, chosen, spec.seed, past)
+        job.n_resumed = past.n_cycles
+        job.changes = execution.changes
+        if spec != job.spec:
+            job.publish(spec)
+        return carry_out(execution, job, start, budget, signals, watcher)
+
+
+def _last(job: Job, spec: JobSpec, trust: Trust | None) -> tuple[Start, Past]:
+    """The last checkpoint of the job that is whole, or else its start; and what went before."""
+    store, config = job.store, spec.config.md5
+    for md5, record in reversed(_records(store, spec)):
+        try:
+            if store.missing("snapshots", record.end.md5):
+                continue
+            start = start_from_store(store, record.end.md5, config, trust=trust)
+        except DamagedError:
+            # Nothing is lost but time: from an earlier one the run comes by here again.
+            continue
+        return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record)
+    return start_from_store(store, spec.start.md5, config, trust=trust), Past(begun=spec.begun)
+
+
+def _records(store: Store, spec: JobSpec) -> list[tuple[str, RunRecord]]:
+    """The records of this run in the store, the longest one last."""
+    found = []
+    for md5 in store.list("runs"):
+        try:
+            record = load_run(store, md5)
+        except DamagedError:
+            continue
+        # As in Execution: these make it this very run, however long.
+        identity = (record.start, record.config, record.seed, record.n_steps)
+        if identity == (spec.start, spec.config, spec.seed, spec.n_steps):
+            found.append((md5, record))
+    return sorted(found, key=lambda each: (each[1].n_cycles, _complete(each[1])))
+
+
+def _complete(record: RunRecord) -> bool:
+    return record.execution.get("complete") is True
+
+
+def _past(md5: str, record: RunRecord) -> Past:
+    execution: dict[str, Any] = record.execution
+    return Past(
+        end=record.end.md5,
+        record=md5,
+        n_cycles=record.n_cycles,
+        n_warped=int(execution.get("n_warped", 0)),
+        wall_s=float(execution.get("wall_s", 0.0)),
+        begun=execution.get("begun"),
+        checkpoints=list(execution.get("checkpoints", ())),
+        resumed_from=list(execution.get("resumed_from", ())),
+        environment=record.environment,
+        reproducible=record.reproducible,
+        complete=_complete(record),
+    )
+
+
+def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:
+    assert past.end is not None
+    return RunOutcome(
+        start=spec.start.md5,
+        end=past.end,
+        n_cycles=past.n_cycles,
+        seed=spec.seed,
+        reproducible=past.reproducible,
+        job_dir=job.path,
+        stopped_by=None,
+        was_complete=True,
+    )

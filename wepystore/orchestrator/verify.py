@@ -1,0 +1,465 @@
+"""Run a recorded run again, in memory, and say whether it ends in the same bits (R1, R2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from wepystore.engine.component import Text
+from wepystore.engine.ensemble import weights_of
+from wepystore.engine.errors import PlatformError
+from wepystore.engine.manager import CycleManager, CycleResult
+from wepystore.engine.rng import Streams
+from wepystore.engine.runners.wepy import adapted_runner
+from wepystore.errors import FailedError
+from wepystore.orchestrator.environment import Difference, differences, environment_of
+from wepystore.orchestrator.mapping import choose_mapper
+from wepystore.orchestrator.options import Progress, Start
+from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.trust import Trust
+from wepystore.records import pickles
+from wepystore.records.configuration import Configuration
+from wepystore.records.library import Memory, fetch_from, load_run
+from wepystore.records.run import RunRecord
+from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
+from wepystore.records.values import decode_states
+from wepystore.store.names import Ref
+from wepystore.store.runs import read_run
+from wepystore.store.store import Store
+
+#: Parts of an apparatus, as a snapshot's manifest names them.
+_PARTS = ("runner", "boundary_conditions", "resampler")
+
+
+class NotRepeatableError(FailedError):
+    """run {run} cannot be repeated: it comes from wepy 1.x, which noted neither its seed nor its
+    number of steps"""
+
+
+class RecordedPlatformError(FailedError):
+    """the run was made on platform {platform}, which cannot be used here: {problem}; --platform
+    repeats it on another one, whose last bits may differ"""
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How to repeat a run; none of it but the platform can change the result.
+
+    Attributes
+    ----------
+    n_workers : int or None
+        None leaves it to the configuration.
+    platform : str or None
+        None takes the platform that the record names.
+    scheduler : str or None
+        As for `choose_mapper`.
+    """
+
+    n_workers: int | None = None
+    platform: str | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What an end that came out otherwise has in common with the recorded one.
+
+    Attributes
+    ----------
+    parts : list of str
+        What of the snapshot differs: walkers, runner, boundary_conditions, resampler.
+    n_walkers : tuple of int
+        Recorded, and now.
+    n_same : int or None
+        How many walkers have the same bits in state and weight as the one in the same
+        place. None, like the rest, where the numbers of walkers differ.
+    weights : float or None
+        Largest difference of two weights.
+    fields : dict of str to float
+        Largest difference in each field of the states that both have in one shape;
+        positions in nm, as they stand: not folded into the box.
+    """
+
+    parts: list[str]
+    n_walkers: tuple[int, int]
+    n_same: int | None = None
+    weights: float | None = None
+    fields: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a repetition.
+
+    Attributes
+    ----------
+    run : str
+        Hash of the record.
+    end : str
+        Hash of the end as it came out now.
+    reproduced : bool
+        Whether that is the recorded one, to the bit.
+    promised : bool
+        Whether the record says that it must be, and the platform is the recorded one.
+    reason : str or None
+        Why the record promises nothing.
+    differences : list of Difference
+        What of the environment is not as it was.
+    changes : list of str
+        What of it had changed when the recorded run was resumed.
+    comparison : Comparison or None
+        None where the run was reproduced, or the recorded end is not in the store.
+    same_until, other_after : int or None
+        Cycles after which another record of the same run, a checkpoint's, has the same
+        and another snapshot. They narrow down where the two came apart.
+    """
+
+    run: str
+    record: RunRecord
+    end: str
+    reproduced: bool
+    promised: bool
+    reason: str | None
+    environment: dict[str, Any]
+    differences: list[Difference]
+    changes: list[str]
+    comparison: Comparison | None
+    same_until: int | None
+    other_after: int | None
+
+
+class Watcher(Protocol):
+    """Who looks on."""
+
+    def begun(self, record: RunRecord, n_walkers: int) -> None: ...
+
+    def cycle_done(self, progress: Progress) -> None: ...
+
+
+class _Nobody:
+    def begun(self, record: RunRecord, n_walkers: int) -> None:
+        pass
+
+    def cycle_done(self, progress: Progress) -> None:
+        pass
+
+
+def verify(
+    store: Store,
+    run: str,
+    options: VerifyOptions,
+    watcher: Watcher | None = None,
+    trust: Trust | None = None,
+) -> Verdict:
+    """Repeat a run of `store` from its start, without reporters and checkpoints.
+
+    Nothing is written. Raises NotRepeatableError, RecordedPlatformError, MissingError and
+    IncompleteError (start or configuration are not there), UntrustedPickleError.
+    """
+    record = load_run(store, run)
+    if record.seed is None or record.n_steps is None:
+        raise NotRepeatableError(run=run)
+    for entry in (record.start, record.config):
+        # By SHA-256 as well, which start_from_store cannot know of.
+        store.read(entry.kind, entry.md5, entry.ref)
+    start = start_from_store(store, record.start.md5, record.config.md5, trust=trust)
+    return _Repetition(store, run, record, start, options).verdict(watcher or _Nobody())
+
+
+class _Repetition:
+    """One run being repeated."""
+
+    def __init__(
+        self, store: Store, run: str, record: RunRecord, start: Start, options: VerifyOptions
+    ) -> None:
+        self._store, self._run, self._record = store, run, record
+        self._apparatus = start.snapshot.apparatus
+        self._runner = adapted_runner(self._apparatus.runner)
+        self._init_walkers = start.snapshot.walkers
+        self._workers = options.n_workers
+        self._platform, self._properties = _platform_of(
+            record, start.configuration, options.platform
+        )
+        # Its result may be what the record says, but is not promised to be.
+        self._elsewhere = options.platform not in (None, record.environment.get("platform"))
+        self._check_platform(options.platform is None)
+        mapper_options: dict[str, Any] = {}
+        if options.scheduler is not None:
+            mapper_options["scheduler"] = options.scheduler
+        runner_options: dict[str, Any] = {}
+        if self._platform is not None:
+            runner_options["platform"] = self._platform
+            if self._properties:
+                runner_options["platform_kwargs"] = self._properties
+        self._manager = CycleManager(
+            init_walkers=self._init_walkers,
+            runner=self._runner,
+            boundary_conditions=self._apparatus.boundary_conditions,
+            resampler=self._apparatus.resampler,
+            work_mapper=choose_mapper(
+                start.configuration.work_mapper, options.n_workers, **mapper_options
+            ),
+            streams=Streams([_whole(record.seed), int(record.start.md5, 16)]),
+            runner_options=runner_options,
+            dumps=pickles.dumps,
+        )
+        self._waypoints = _waypoints(store, run, record)
+        self._same_until: int | None = None
+        self._other_after: int | None = None
+        self._sink = _Hashing()
+
+    def _check_platform(self, recorded: bool) -> None:
+        if not hasattr(self._runner, "check_platform"):
+            return
+        try:
+            self._runner.check_platform(self._platform, self._properties)
+        except PlatformError as problem:
+            if not recorded:
+                raise
+            raise RecordedPlatformError(
+                platform=self._platform, problem=problem.fields.get("problem", problem)
+            ) from None
+
+    def verdict(self, watcher: Watcher) -> Verdict:
+        try:
+            self._manager.init(num_workers=self._workers)
+            watcher.begun(self._record, len(self._init_walkers))
+            walkers = self._cycles(watcher)
+        finally:
+            self._manager.cleanup()
+        record, apparatus = self._record, self._apparatus
+        end = self._hash(walkers)
+        reproduced = end == record.end.ref
+        environment = environment_of(self._runner, self._platform, self._properties)
+        comparison = None
+        if not reproduced and self._has_the_end():
+            comparison = _compare(self._store, record.end.ref, walkers, apparatus)
+        return Verdict(
+            run=self._run,
+            record=record,
+            end=end.md5,
+            reproduced=reproduced,
+            promised=record.reproducible and not self._elsewhere,
+            reason=None if record.reproducible else self._reason(),
+            environment=environment,
+            differences=differences(record.environment, environment),
+            changes=_changes_between_sessions(record),
+            comparison=comparison,
+            same_until=self._same_until,
+            other_after=self._other_after,
+        )
+
+    def _has_the_end(self) -> bool:
+        end = self._record.end.md5
+        return self._store.has("snapshots", end) and not self._store.missing("snapshots", end)
+
+    def _cycles(self, watcher: Watcher) -> Sequence[Any]:
+        walkers: Sequence[Any] = self._init_walkers
+        begun = time.monotonic()
+        n_warped = 0
+        for cycle_idx in range(self._record.n_cycles):
+            result = self._manager.run_cycle(walkers, _whole(self._record.n_steps), cycle_idx)
+            walkers = result.walkers
+            n_warped += result.n_warped
+            watcher.cycle_done(
+                self._progress(result, cycle_idx + 1, time.monotonic() - begun, n_warped)
+            )
+            self._look_at_waypoint(walkers, cycle_idx + 1)
+        return walkers
+
+    def _look_at_waypoint(self, walkers: Sequence[Any], n_done: int) -> None:
+        recorded = self._waypoints.get(n_done)
+        if recorded is None or self._other_after is not None:
+            return
+        if self._hash(walkers) in recorded:
+            self._same_until = n_done
+        else:
+            self._other_after = n_done
+
+    def _hash(self, walkers: Sequence[Any]) -> Ref:
+        return encode_snapshot(Snapshot(walkers, self._apparatus), self._sink)
+
+    def _progress(
+        self, result: CycleResult, n_done: int, elapsed: float, n_warped: int
+    ) -> Progress:
+        n_cycles = self._record.n_cycles
+        weights = weights_of(result.walkers)
+        remaining = (n_cycles - n_done) * elapsed / n_done
+        step_ps = getattr(self._runner, "step_size", None)
+        ns_per_day = None
+        if step_ps is not None and elapsed > 0:
+            sampled_ns = len(weights) * n_done * _whole(self._record.n_steps) * step_ps / 1000
+            ns_per_day = sampled_ns / elapsed * 86400
+        return Progress(
+            n_cycles_done=n_done,
+            n_cycles=n_cycles,
+            elapsed=elapsed,
+            remaining=remaining,
+            seconds=elapsed + remaining,
+            ns_per_day=ns_per_day,
+            weight_min=float(weights.min()),
+            weight_max=float(weights.max()),
+            n_warped=n_warped,
+        )
+
+    def _reason(self) -> str:
+        """Why the record promises nothing."""
+        environment = self._record.environment
+        platform = environment.get("platform")
+        properties = dict(environment.get("platform_properties") or {})
+        changed = _changes_between_sessions(self._record)
+        check = getattr(self._runner, "reproducible", None)
+        if check is None:
+            return "its runner does not say whether equal seeds give equal bits"
+        if check(platform, properties) and changed:
+            return f"it was resumed in another environment ({', '.join(changed)})"
+        if check(platform, properties):
+            return "a component of it may draw random numbers that do not come from the seed"
+        if platform is None:
+            return "its runner is not known to give equal bits for equal seeds"
+        shown = ", ".join(f"{name}={value}" for name, value in sorted(properties.items()))
+        with_properties = f" with {shown}" if shown else ""
+        return f"platform {platform}{with_properties} is not known to give the same bits twice"
+
+
+def distinct(store: Store, runs: Sequence[str]) -> list[str]:
+    """Of each set of records that one repetition can prove or disprove, the first.
+
+    Two machines that executed the same run leave two records, which differ in their times.
+    """
+    found: dict[str, str] = {}
+    for run in runs:
+        record = load_run(store, run)
+        environment = record.environment
+        facts = [
+            *(record.start.md5, record.end.md5, record.config.md5),
+            *(record.seed, record.n_steps, record.n_cycles, record.reproducible),
+            *(environment.get("platform"), environment.get("platform_properties")),
+            record.execution.get("platform_override"),
+        ]
+        found.setdefault(json.dumps(facts, sort_keys=True), run)
+    return list(found.values())
+
+
+def _changes_between_sessions(record: RunRecord) -> list[str]:
+    """Fields of the environment in which the sessions of an interrupted run differed."""
+    resumed = record.execution.get("resumed_from")
+    fields: list[str] = []
+    # A record may come from anybody, and what is in `execution` is not checked when it is read.
+    for each in resumed if isinstance(resumed, list) else []:
+        differs = each.get("differs") if isinstance(each, dict) else None
+        fields += [str(name) for name in differs] if isinstance(differs, list) else []
+    return list(dict.fromkeys(fields))
+
+
+def _platform_of(
+    record: RunRecord, configuration: Configuration, override: str | None
+) -> tuple[str | None, dict[str, str]]:
+    """Platform and properties to repeat a run with.
+
+    The record names what was really used, also where neither the configuration nor the
+    runner named one and the machine decided.
+    """
+    environment = record.environment
+    recorded = environment.get("platform")
+    name = override or recorded
+    if name is not None and name == recorded:
+        return name, dict(environment.get("platform_properties") or {})
+    name = name or record.execution.get("platform_override") or configuration.platform
+    if name is not None and name == configuration.platform:
+        return name, dict(configuration.platform_properties or {})
+    return name, {}
+
+
+def _waypoints(store: Store, run: str, record: RunRecord) -> dict[int, list[Ref]]:
+    """The ends of shorter records of the same run, which are its checkpoints, by their cycles."""
+    found: dict[int, list[Ref]] = {}
+    for md5 in store.list("runs"):
+        brief = read_run(store, md5)
+        same = (brief.start, brief.config) == (record.start.md5, record.config.md5)
+        if md5 == run or not same or not 0 < brief.n_cycles < record.n_cycles:
+            continue
+        other = load_run(store, md5)
+        if (other.seed, other.n_steps) == (record.seed, record.n_steps) and (
+            other.environment.get("platform"),
+            other.environment.get("platform_properties"),
+        ) == (record.environment.get("platform"), record.environment.get("platform_properties")):
+            found.setdefault(other.n_cycles, []).append(other.end.ref)
+    return found
+
+
+def _compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatus) -> Comparison:
+    """The recorded end and the one that came out. Loads no pickle: states are arrays (S9)."""
+    memory = Memory()
+    now = encode_snapshot(Snapshot(walkers, apparatus), memory)
+    old = store.manifest("snapshots", then.md5, then)
+    new = json.loads(memory.entries["snapshots", now.md5])
+    parts = [part for part in _PARTS if old["apparatus"].get(part) != new["apparatus"][part]]
+    if old["walkers"] != new["walkers"]:
+        parts.insert(0, "walkers")
+    before = _states(old, fetch_from(store))
+    after = _states(new, lambda ref: memory.entries["objects", ref.md5])
+    weights = np.array(old["walkers"]["weights"]), np.array(new["walkers"]["weights"])
+    if len(before) != len(after):
+        return Comparison(parts, (len(before), len(after)))
+    apart: dict[str, float] = {}
+    n_same = 0
+    for k, (one, other) in enumerate(zip(before, after, strict=True)):
+        same = bool(weights[0][k] == weights[1][k]) and set(one) == set(other)
+        for name in sorted(set(one) & set(other)):
+            if one[name].shape != other[name].shape:
+                same = False
+                continue
+            same = same and one[name].tobytes() == other[name].tobytes()
+            largest = float(np.max(np.abs(one[name] - other[name]), initial=0.0))
+            apart[name] = max(apart.get(name, 0.0), largest)
+        n_same += same
+    return Comparison(
+        parts,
+        (len(before), len(after)),
+        n_same=n_same,
+        weights=float(np.max(np.abs(weights[0] - weights[1]))),
+        fields=apart,
+    )
+
+
+def _states(manifest: dict[str, Any], fetch: Callable[[Ref], bytes]) -> list[Any]:
+    walkers = manifest["walkers"]
+    form = {"index": walkers["states"], "groups": walkers["groups"]}
+    return list(decode_states(form, fetch, "walkers"))
+
+
+def _whole(number: int | None) -> int:
+    assert number is not None  # verify() has refused records without it.
+    return number
+
+
+class _Hashing:
+    """A sink that keeps nothing of what it is given but long texts' names."""
+
+    def __init__(self) -> None:
+        self._texts: dict[Text, Ref] = {}
+
+    def put(self, kind: str, data: Any) -> Ref:
+        md5 = hashlib.md5(usedforsecurity=False)
+        sha256 = hashlib.sha256()
+        size = 0
+        for piece in [data] if isinstance(data, (bytes, memoryview)) else data:
+            md5.update(piece)
+            sha256.update(piece)
+            size += memoryview(piece).nbytes
+        return Ref(md5.hexdigest(), sha256.hexdigest(), size)
+
+    def put_text(self, text: Text) -> Ref:
+        if text not in self._texts:
+            self._texts[text] = self.put("objects", text.encode())
+        return self._texts[text]
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        return [self.put(kind, data) for data in many]
