@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import string
 import subprocess
@@ -130,8 +131,8 @@ def test_no_command_line_gives_a_traceback(
 ) -> None:
     """Whatever is typed ends in an exit status of the table, and an error in one line."""
     os.environ.pop("WEPY_ORCH", None)
-    os.chdir(tmp_path)
-    status = main(argv)
+    with contextlib.chdir(tmp_path):
+        status = main(argv)
     err = capsys.readouterr().err
     assert status in (0, 1, 2, 3) and "bug" not in err and "Traceback" not in err
     assert status == 0 or err.startswith("wepy: error: ")
