@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wepystore.api import Component, Walker
+# Workers import this module to unpickle a runner: OpenMM is not among what it needs.
+from wepystore.engine import progress
+from wepystore.engine.component import Component
+from wepystore.engine.walker import Walker
 from wepystore.errors import FailedError
 
 
@@ -65,6 +68,62 @@ class Adder(Component):
             time.sleep(1000)
         elif order == "program":
             subprocess.run(["sleep", "1000"])
+
+
+class Counter(Component):
+    """A runner that says in which process it is, and how many segments this copy of it has run."""
+
+    def __init__(self) -> None:
+        self.n_run = 0
+
+    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
+        time.sleep(0.05)
+        self.n_run += 1
+        threads = os.environ.get("OPENMM_CPU_THREADS")
+        return Walker((os.getpid(), self.n_run, threads), walker.weight)
+
+
+class Spoiled(Adder):
+    """A runner whose context is spoiled by walker 1, for all that come after it."""
+
+    spoiled = False
+
+    def drop_contexts(self) -> None:
+        self.spoiled = False
+
+    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
+        if self.spoiled:
+            raise FloatingPointError("the context is spoiled")
+        self.spoiled = walker.state == 1
+        return Walker(walker.state + length, walker.weight)
+
+
+class Teller(Adder):
+    """A runner that says what platform properties its segments run with."""
+
+    def run_segment(self, walker: Walker, length: int, **keywords: Any) -> Walker:
+        super().run_segment(walker, length, delay=0.05)
+        return Walker(dict(keywords.get("platform_kwargs") or {}), walker.weight)
+
+
+class Signing(Adder):
+    """A runner that gives signs of life, at first."""
+
+    def run_segment(self, walker: Walker, length: int, **keywords: Any) -> Walker:
+        for _ in range(length):
+            time.sleep(0.1)
+            progress.sign()
+        return super().run_segment(walker, length, **keywords)
+
+
+class Unloadable:
+    """A runner that ends the process that opens it."""
+
+    def run_segment(self, walker: Walker, length: int, **keywords: Any) -> Walker:
+        return walker
+
+    def __reduce__(self) -> Any:
+        return (os._exit, (4,))
 
 
 def claimed(mark: str) -> bool:

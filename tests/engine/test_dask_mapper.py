@@ -10,21 +10,38 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.systems import bits, environment, pair_runner, pair_state, plain_configuration, run_job
-from tests.workers import Adder, alive, children_of, numbers, orders, seconds_until_gone
+from tests.systems import (
+    bits,
+    environment,
+    pair_runner,
+    pair_state,
+    plain_configuration,
+    run_job,
+    salt_apparatus,
+)
+from tests.workers import (
+    Adder,
+    Counter,
+    Unloadable,
+    alive,
+    children_of,
+    numbers,
+    orders,
+    seconds_until_gone,
+)
 from wepystore.api import (
-    Component,
     DaskMapper,
     Prepared,
     ProcessMapper,
     SerialMapper,
+    Snapshot,
     Walker,
     hash_of,
     load_configuration,
+    prepare_store,
     save_configuration,
 )
 from wepystore.engine.errors import (
@@ -33,29 +50,19 @@ from wepystore.engine.errors import (
     SchedulerError,
     WorkerDiedError,
     WorkerHungError,
+    WorkerStartError,
 )
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.mapping import choose_mapper
 
 
-class Counter(Component):
-    """A runner that says in which process it is, and how many segments this copy of it has run."""
-
-    def __init__(self) -> None:
-        self.n_run = 0
-
-    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
-        time.sleep(0.05)
-        self.n_run += 1
-        threads = os.environ.get("OPENMM_CPU_THREADS")
-        return Walker((os.getpid(), self.n_run, threads), walker.weight)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made() -> Iterator[DaskMapper]:
-    """Two workers; no process and no folder is left afterwards."""
+    """Two workers that run an Adder, over many tests, whatever becomes of them; no process and no
+    folder is left afterwards."""
     children = children_of(os.getpid())
-    mapper = DaskMapper(n_workers=2, segment_timeout=3.0)
+    mapper = DaskMapper(n_workers=2, segment_timeout=2.0)
+    mapper.init(Adder().run_segment)
     yield mapper
     folder = mapper._folder
     assert Path(folder).is_dir()
@@ -64,9 +71,10 @@ def made() -> Iterator[DaskMapper]:
     assert not Path(folder).exists()
 
 
-def test_the_runner_travels_once(made: DaskMapper) -> None:
+def test_the_runner_travels_once() -> None:
     """Over three cycles each worker uses the one copy it was sent: what that keeps, its contexts,
     lives on. One thread for each, set before OpenMM is there."""
+    made = DaskMapper(n_workers=2)
     made.init(Counter().run_segment)
     counts: dict[int, list[int]] = {}
     for _ in range(3):
@@ -74,6 +82,7 @@ def test_the_runner_travels_once(made: DaskMapper) -> None:
             pid, n_run, threads = walker.state
             counts.setdefault(pid, []).append(n_run)
             assert threads == "1"
+    made.cleanup()
     assert os.getpid() not in counts
     assert sum(map(len, counts.values())) == 24
     assert [sorted(each) for each in counts.values()] == [
@@ -81,12 +90,13 @@ def test_the_runner_travels_once(made: DaskMapper) -> None:
     ]
 
 
-@pytest.mark.parametrize("order", ["kill", "raise", "hang", "stop"])
+@pytest.mark.parametrize(
+    "order", ["kill", "raise", "hang", pytest.param("stop", marks=pytest.mark.slow)]
+)
 def test_a_lost_worker_s_segments_are_run_again(
     made: DaskMapper, tmp_path: Path, order: str
 ) -> None:
     """The results are complete and in order, and the cluster has two workers again."""
-    made.init(Adder().run_segment)
     mark = tmp_path / "mark"
     found = made.map(
         numbers(7), [10] * 7, order=orders(7, w3=order), mark=[str(mark)] * 7, cycle_idx=[0] * 7
@@ -102,10 +112,18 @@ def test_a_segment_that_fails_twice_is_named(
     made: DaskMapper, order: str, error: type[WepystoreError]
 ) -> None:
     """Not dask's three retries and its own exception: one more try, and cycle, walker, worker."""
-    made.init(Adder().run_segment)
     with pytest.raises(error) as caught:
         made.map(numbers(4), [1] * 4, order=orders(4, w2=order), cycle_idx=[6] * 4)
     assert re.search(r"cycle 6, walker 2, dask worker \d at tls://", str(caught.value))
+
+
+def test_a_runner_that_no_worker_can_open_is_a_start_error() -> None:
+    """It ends whoever opens it: an error after a few processes, not new ones for ever."""
+    mapper = DaskMapper(n_workers=1)
+    mapper.init(Unloadable().run_segment)
+    with pytest.raises(WorkerStartError, match=r"worker 0 did not start \(status 4\)"):
+        mapper.map(numbers(2), [1] * 2)
+    mapper.cleanup()
 
 
 def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_path: Path) -> None:
@@ -121,6 +139,27 @@ def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_pa
             configuration=config,
             n_cycles=6,
         ).end
+    assert len(set(ends.values())) == 1, ends
+
+
+@pytest.mark.slow
+def test_pme_on_the_cpu_platform_ends_the_same_wherever_it_runs(tmp_path: Path) -> None:
+    """R1 where it is hardest: charges in a periodic box, with OpenMM's threads; serial, in
+    processes, with properties of their own, in dask's workers; clones and merges on the way."""
+    apparatus, state = salt_apparatus("CPU")
+    snapshot = Snapshot([Walker(state, 1 / 8) for _ in range(8)], apparatus)
+    ends = {}
+    for name, mapper in {
+        "serial": SerialMapper(),
+        "two": ProcessMapper(2),
+        "three": ProcessMapper(3),
+        "properties": ProcessMapper(worker_properties=[{"Threads": "1"}, {}]),
+        "dask": DaskMapper(n_workers=2),
+    }.items():
+        made = prepare_store(tmp_path / f"{name}.orch", snapshot, plain_configuration(mapper))
+        outcome = run_job(made.store, made.snapshot_hash, tmp_path / name, n_steps=20, n_cycles=5)
+        assert outcome.reproducible
+        ends[name] = outcome.end
     assert len(set(ends.values())) == 1, ends
 
 

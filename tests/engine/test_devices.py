@@ -18,7 +18,7 @@ from tests.systems import (
     run_job,
     salt_apparatus,
 )
-from tests.workers import Adder, numbers
+from tests.workers import Teller, numbers
 from wepystore.api import (
     ProcessMapper,
     SerialMapper,
@@ -30,14 +30,6 @@ from wepystore.api import (
 )
 from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.orchestrator.mapping import choose_mapper, properties_of_workers
-
-
-class Teller(Adder):
-    """A runner that says what platform properties its segments run with."""
-
-    def run_segment(self, walker: Walker, length: int, **keywords: Any) -> Walker:
-        super().run_segment(walker, length, delay=0.05)
-        return Walker(dict(keywords.get("platform_kwargs") or {}), walker.weight)
 
 
 def told(mapper: ProcessMapper, **keywords: Any) -> list[dict[str, str]]:

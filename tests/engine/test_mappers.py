@@ -26,6 +26,7 @@ from wepystore.engine.mappers.wire import Reader, encode
 
 
 @pytest.fixture(
+    scope="module",
     params=[
         SerialMapper,
         lambda: ProcessMapper(1),
@@ -35,8 +36,9 @@ from wepystore.engine.mappers.wire import Reader, encode
     ids=["serial", "one", "three", "dask"],
 )
 def mapper(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Every mapper there is, cleaned up afterwards."""
+    """Every mapper there is, to run an Adder, cleaned up when all tests have used it."""
     made = request.param()
+    made.init(Adder().run_segment)
     yield made
     made.cleanup()
 
@@ -62,7 +64,6 @@ def warm(mapper: ProcessMapper) -> None:
 
 def test_results_come_in_the_order_of_the_walkers(mapper: Any) -> None:
     """Whoever finishes first: the k-th result is the k-th walker's, in every call."""
-    mapper.init(Adder().run_segment)
     for length in (10, 20):
         delays = [0.02 * (k % 3 == 0) for k in range(13)]
         found = mapper.map(numbers(13), [length] * 13, delay=delays, cycle_idx=[0] * 13)
@@ -75,7 +76,6 @@ def test_results_come_in_the_order_of_the_walkers(mapper: Any) -> None:
 def test_a_failed_segment_names_cycle_walker_and_worker(mapper: Any) -> None:
     """The error says where it happened and what was wrong; for --debug there is a note with the
     place of the first attempt and the traceback of the second."""
-    mapper.init(Adder().run_segment)
     with pytest.raises(SegmentError, match=r"ZeroDivisionError: on request") as caught:
         mapper.map(
             numbers(5),
@@ -96,7 +96,6 @@ def test_a_failed_segment_names_cycle_walker_and_worker(mapper: Any) -> None:
 
 def test_our_own_errors_come_through_as_they_are(mapper: Any) -> None:
     """A message made for the user is not wrapped into another."""
-    mapper.init(Adder().run_segment)
     with pytest.raises(CustomError, match="walker w is odd"):
         mapper.map(numbers(2), [1] * 2, order=orders(2, w1="own"), cycle_idx=[0] * 2)
 
@@ -181,24 +180,31 @@ from wepystore.api import ProcessMapper, Walker
 from wepystore.records.pickles import dumps
 
 class Sleeper:
+    locked = sys.argv[1] == "locked"
     def run_segment(self, walker, length, **kwargs):
-        time.sleep(walker.state)
+        import ctypes, time
+        if self.locked:
+            ctypes.PyDLL(None).sleep(int(walker.state))  # This keeps the interpreter's lock.
+        else:
+            time.sleep(walker.state)
         return walker
 
 mapper = ProcessMapper(2)
 mapper.init(Sleeper().run_segment, dumps=dumps)
-mapper.map([Walker(0.0, 1.0)] * 2, [1] * 2)
+if sys.argv[1] != "starting":
+    mapper.map([Walker(0.0, 1.0)] * 2, [1] * 2)
 print(*[worker.pid for worker in mapper._workers], flush=True)
-if sys.argv[1] == "busy":
+if sys.argv[1] in ("busy", "locked"):
     mapper.map([Walker(60.0, 1.0)] * 8, [1] * 8)
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("state", ["idle", "busy"])
+@pytest.mark.parametrize("state", ["starting", "idle", "busy", "locked"])
 def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
     """SIGKILL gives the parent no chance to clean up: its workers notice by themselves, and do
-    not go on computing what nobody waits for."""
+    not go on computing what nobody waits for; nor do those that are still importing what they
+    need, or whose runner holds the interpreter's lock."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     parent = subprocess.Popen(
@@ -207,7 +213,7 @@ def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
     assert parent.stdout is not None
     workers = [int(word) for word in parent.stdout.readline().split()]
     assert len(workers) == 2
-    time.sleep(0.2)
+    time.sleep(0.0 if state == "starting" else 0.2)
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import re
 import signal
@@ -27,6 +29,8 @@ from tests.systems import (
 )
 from tests.workers import (
     Adder,
+    Signing,
+    Spoiled,
     alive,
     children_of,
     claimed,
@@ -34,6 +38,7 @@ from tests.workers import (
     numbers,
     orders,
     seconds_until_gone,
+    stat_of,
 )
 from wepystore.api import (
     OpenMMRunner,
@@ -46,22 +51,44 @@ from wepystore.api import (
     save_configuration,
 )
 from wepystore.engine.errors import SegmentError, WorkerDiedError, WorkerHungError
-from wepystore.engine.mappers.patience import FIRST_IDLE_S, FLOOR_S, Pace, Watch
+from wepystore.engine.mappers import patience
+from wepystore.engine.mappers.patience import (
+    FIRST_IDLE_S,
+    FIRST_S,
+    FLOOR_S,
+    SILENT_S,
+    Pace,
+    Watch,
+)
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import CycleFailedError
 
 FAULTS = ["raise", "kill", "exit", "crash", "stop", "hang"]
 
 
-@pytest.fixture
-def mapper() -> Iterator[ProcessMapper]:
-    """Two workers that are given up after two seconds of silence; none is left afterwards."""
+@contextlib.contextmanager
+def two_workers() -> Iterator[ProcessMapper]:
+    """They are given up after two seconds in one segment; none is left afterwards."""
     before = children_of(os.getpid())
     made = ProcessMapper(2, segment_timeout=2.0)
     made.init(Adder().run_segment)
     yield made
     made.cleanup()
     assert children_of(os.getpid()) <= before
+
+
+@pytest.fixture(scope="module")
+def mapper() -> Iterator[ProcessMapper]:
+    """Two workers over many tests: whatever befell them in one, they serve in the next."""
+    with two_workers() as made:
+        yield made
+
+
+@pytest.fixture
+def own() -> Iterator[ProcessMapper]:
+    """Two workers for one test."""
+    with two_workers() as made:
+        yield made
 
 
 @pytest.mark.parametrize("order", FAULTS)
@@ -87,7 +114,6 @@ def test_a_segment_that_fails_once_is_run_again_elsewhere(
         ("kill", WorkerDiedError, "died with status -9"),
         ("exit", WorkerDiedError, "died with status 3"),
         ("crash", WorkerDiedError, "died with status -11"),
-        ("stop", WorkerHungError, "gave no answer for"),
         ("hang", WorkerHungError, "gave no answer for"),
         ("raise", SegmentError, "ZeroDivisionError: on request"),
     ],
@@ -95,9 +121,7 @@ def test_a_segment_that_fails_once_is_run_again_elsewhere(
 def test_a_segment_that_fails_twice_ends_the_cycle(
     mapper: ProcessMapper, order: str, error: type[WepystoreError], says: str
 ) -> None:
-    """The error names cycle, walker and worker; the other worker, in the middle of half a minute's
-    work, is not waited for."""
-    begun = time.monotonic()
+    """The error names cycle, walker and worker."""
     with pytest.raises(error, match=says) as caught:
         mapper.map(
             numbers(3),
@@ -108,8 +132,6 @@ def test_a_segment_that_fails_twice_ends_the_cycle(
             walker_idx=range(3),
         )
     assert re.search(r"cycle 5, walker 1, worker \d", str(caught.value))
-    mapper.cleanup()
-    assert time.monotonic() - begun < 25
 
 
 def test_one_worker_alone_gets_a_successor(tmp_path: Path) -> None:
@@ -128,9 +150,10 @@ def test_each_walker_has_its_own_second_try(mapper: ProcessMapper, tmp_path: Pat
     marks = [str(tmp_path / str(k)) for k in range(20)]
     bad = {f"w{k}": "kill" for k in (0, 1, 7, 8, 19)}
     mapper.map(numbers(20), [1] * 20)  # Now it knows that they are short, and makes batches.
+    before = mapper.n_replaced
     found = mapper.map(numbers(20), [2] * 20, order=orders(20, **bad), mark=marks)
     assert [walker.state for walker in found] == [k + 2 for k in range(20)]
-    assert mapper.n_replaced == 5
+    assert mapper.n_replaced - before == 5
 
 
 def test_workers_killed_between_cycles_cost_nothing(mapper: ProcessMapper) -> None:
@@ -169,21 +192,6 @@ def test_a_walker_of_nan_is_named(tmp_path: Path) -> None:
     assert said[0] == said[1]
 
 
-class Spoiled(Adder):
-    """A runner whose context is spoiled by walker 1, for all that come after it."""
-
-    spoiled = False
-
-    def drop_contexts(self) -> None:
-        self.spoiled = False
-
-    def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Walker:
-        if self.spoiled:
-            raise FloatingPointError("the context is spoiled")
-        self.spoiled = walker.state == 1
-        return Walker(walker.state + length, walker.weight)
-
-
 @pytest.mark.parametrize("kind", [SerialMapper, lambda: ProcessMapper(1), lambda: ProcessMapper(2)])
 def test_contexts_are_dropped_before_the_second_try(kind: Any) -> None:
     """What a segment left behind in a context has no part in the second try of the next."""
@@ -203,9 +211,10 @@ class Dropped(BaseException):
 
 @pytest.mark.parametrize("delay", [0.02, 0.2, 0.4])
 def test_an_exception_out_of_a_signal_handler_leaves_nothing(
-    mapper: ProcessMapper, delay: float
+    own: ProcessMapper, delay: float
 ) -> None:
     """Raised into `map` at any moment: busy workers end at once, or the next `map` works."""
+    mapper = own
 
     def drop(number: int, frame: FrameType | None) -> None:
         raise Dropped
@@ -227,6 +236,43 @@ def test_an_exception_out_of_a_signal_handler_leaves_nothing(
     mapper.cleanup()
 
 
+def test_no_process_is_forgotten_when_its_start_is_broken_off() -> None:
+    """An exception out of a signal handler at 150 moments of starting, replacing and losing
+    workers: after `cleanup` not even a zombie is left."""
+    armed, n_dropped = False, 0
+
+    def drop(number: int, frame: FrameType | None) -> None:
+        nonlocal n_dropped
+        if armed:
+            n_dropped += 1
+            raise Dropped
+
+    before = signal.signal(signal.SIGALRM, drop)
+    children = children_of(os.getpid())
+    # Of what is no longer referred to nothing is tidied up in passing.
+    gc.disable()
+    try:
+        for k in range(150):
+            made = ProcessMapper(2)
+            with contextlib.suppress(Dropped):
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.0001 * k)
+                with contextlib.suppress(WorkerDiedError):
+                    made.init(Adder().run_segment)
+                    if k % 2:
+                        made.map(numbers(2), [1] * 2, order=["kill"] * 2, cycle_idx=[0] * 2)
+                armed = False
+            armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            made.cleanup()
+            assert children_of(os.getpid()) <= children, k
+    finally:
+        gc.enable()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert n_dropped > 75
+
+
 def test_programs_that_a_runner_started_go_too(tmp_path: Path) -> None:
     """A worker that is given up takes along what its runner runs."""
     made = ProcessMapper(1, segment_timeout=0.5)
@@ -236,14 +282,10 @@ def test_programs_that_a_runner_started_go_too(tmp_path: Path) -> None:
     with pytest.raises(WorkerHungError):
         made.map(numbers(1), [1], order=["program"], cycle_idx=[0])
     made.cleanup()
-    groups = [Path(f"/proc/{pid}/stat") for pid in os.listdir("/proc") if pid.isdigit()]
-    left = []
-    for file in groups:
-        try:
-            left.append(int(file.read_text().rpartition(")")[2].split()[2]))
-        except OSError:
-            continue
-    assert worker.pid not in left
+    processes = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    seconds_until_gone(
+        pid for pid in processes if (stat := stat_of(pid)) and int(stat[2]) == worker.pid
+    )
 
 
 STOPPED_PARENT = """
@@ -260,30 +302,37 @@ mapper.cleanup()
 """
 
 
-@pytest.mark.parametrize("who", ["parent", "all"])
-def test_a_parent_that_was_stopped_gives_no_false_alarm(tmp_path: Path, who: str) -> None:
+def test_a_parent_that_was_stopped_gives_no_false_alarm(tmp_path: Path) -> None:
     """Stopped for longer than any limit, alone or with its workers (a suspended job), and then
     continued before them: no worker is taken for hung."""
     script = tmp_path / "parent.py"
     script.write_text(STOPPED_PARENT)
-    parent = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    assert parent.stdout is not None
-    workers = [int(word) for word in parent.stdout.readline().split()]
+    parents = [
+        subprocess.Popen(
+            [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        for _ in range(2)
+    ]
+    workers = [[int(word) for word in read(parent)] for parent in parents]
     time.sleep(0.3)
-    stopped = [parent.pid, *(workers if who == "all" else [])]
+    stopped = [parents[0].pid, parents[1].pid, *workers[1]]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(3.0)
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.2)
-    said = parent.stdout.read()
-    parent.stdout.close()
-    assert parent.wait(60) == 0
-    assert said.strip() == "0"
-    seconds_until_gone(workers)
+    assert [read(parent) for parent in parents] == [["0"], ["0"]]
+    for parent in parents:
+        with parent:
+            assert parent.wait(60) == 0
+    seconds_until_gone(workers[0] + workers[1])
+
+
+def read(parent: subprocess.Popen[str]) -> list[str]:
+    """The words of the next line that it writes."""
+    assert parent.stdout is not None
+    return parent.stdout.readline().split()
 
 
 class Still:
@@ -303,28 +352,82 @@ def test_how_long_a_worker_is_waited_for() -> None:
     """By what others took, with a floor; by its use of the processor as long as none has ended;
     as long as the user says, if he does."""
     pace = Pace()
-    assert pace.limit(100, None) is None
-    assert pace.limit(100, 3.0) == 3.0
+    assert pace.limit(100) is None
     pace.note(0.01, 100)
-    assert pace.limit(100, None) == FLOOR_S
+    assert pace.limit(100) == FLOOR_S
     pace.note(50.0, 100)
     pace.note(1.0, 100)
-    assert pace.limit(100, None) == pytest.approx(1000)
-    assert pace.limit(200, None) == pytest.approx(2000)
+    assert pace.limit(100) == pytest.approx(1000)
+    assert pace.limit(200) == pytest.approx(2000)
 
     process = Still()
     watch = Watch(0.0)
-    assert watch.look(0.0, 1, None, process) is None
+    assert watch.look(0.0, 1, process, pace=Pace()) is None
     for now in range(0, 10_000, 100):
         process.used += 1.0  # Busy: whatever it does may be what it should do.
-        assert watch.look(float(now), 1, None, process) is None
-    assert watch.look(now + FIRST_IDLE_S - 1, 1, None, process) is None
-    assert "has not used the processor" in str(watch.look(now + FIRST_IDLE_S + 1, 1, None, process))
-    assert watch.look(now + 2 * FIRST_IDLE_S, 2, None, process) is None, "it begins another one"
+        assert watch.look(float(now), 1, process, pace=Pace()) is None
+    assert watch.look(now + FIRST_IDLE_S - 1, 1, process) is None
+    assert "has not used the processor" in str(watch.look(now + FIRST_IDLE_S + 1, 1, process))
+    assert watch.look(now + 2 * FIRST_IDLE_S, 2, process) is None, "it begins another one"
     watch = Watch(0.0)
-    assert watch.look(0.0, 1, 5.0, process) is None
-    assert watch.look(4.9, 1, 5.0, process) is None
-    assert "gave no answer for 5.1 s" in str(watch.look(5.1, 1, 5.0, process))
+    assert watch.look(0.0, 1, process, timeout=5.0) is None
+    assert watch.look(4.9, 1, process, timeout=5.0) is None
+    assert "gave no answer for 5.1 s" in str(watch.look(5.1, 1, process, timeout=5.0, signs=9))
+
+
+def test_a_livelock_in_the_first_segment_is_noticed() -> None:
+    """Busy for ever, nothing known of others: after ten minutes where there were signs of life
+    before, in this worker or in another one, and after four hours where there never were any."""
+    process = Still()
+
+    def given_up_at(signs: list[float], pace: Pace) -> float:
+        watch = Watch(0.0)
+        now = 0.0
+        n_signs = 0
+        while True:
+            process.used += 1.0
+            n_signs += bool(signs and now >= signs[n_signs % len(signs)] and n_signs < len(signs))
+            if watch.look(now, 1, process, pace=pace, length=100, signs=n_signs):
+                return now
+            now += 10.0
+
+    assert given_up_at([], Pace()) == pytest.approx(FIRST_S, abs=20)
+    pace = Pace()
+    assert given_up_at([10.0, 20.0], pace) == pytest.approx(20 + SILENT_S, abs=20)
+    assert given_up_at([], pace) == pytest.approx(SILENT_S, abs=20)
+    # A system whose context takes five minutes to make may take a hundred.
+    assert given_up_at([300.0], Pace()) == pytest.approx(300 + 20 * 300, abs=20)
+    # What others took still counts; signs of life are no excuse for silence.
+    pace.note(1.0, 100)
+    assert given_up_at([], pace) == pytest.approx(FLOOR_S, abs=20)
+    # As long as it gets on it is left alone, however much slower it is than the others.
+    assert given_up_at([20.0 * k for k in range(100)], pace) > 2000
+
+
+def test_a_runner_s_signs_of_life_reach_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMM's runner gives them between pieces of a segment, any runner may; with them a segment
+    may take longer than others ever did, and one that falls silent is given up."""
+    monkeypatch.setattr(patience, "FACTOR", 2.0)
+    monkeypatch.setattr(patience, "FLOOR_S", 1.5)
+    monkeypatch.setattr(patience, "SILENT_S", 1.5)
+    mapper = ProcessMapper(1)
+    mapper.init(Signing().run_segment)
+    try:
+        mapper.map(numbers(1), [1])
+        mapper.map(numbers(1), [1], cycle_idx=[0])
+        found = mapper.map(numbers(1), [20], cycle_idx=[1])
+        assert found[0].state == 20
+        assert mapper.n_replaced == 0
+        assert 21 <= mapper._workers[0].child.slot.signs() <= 22
+        with pytest.raises(WorkerHungError, match="gave no answer for"):
+            mapper.map(numbers(1), [3], order=["hang"], cycle_idx=[2])
+    finally:
+        mapper.cleanup()
+    openmm = ProcessMapper(1)
+    openmm.init(pair_runner().run_segment)
+    openmm.map([Walker(pair_state(), 1.0)], [500], seed=[1])
+    assert openmm._workers[0].child.slot.signs() >= 1
+    openmm.cleanup()
 
 
 class Sabotaged(OpenMMRunner):

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,11 +51,21 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP)
 class Tally:
     """What happened in a sweep."""
 
+    runs: int = 0
     events: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
     ends: int = 0
     errors: list[str] = field(default_factory=list)
     parents: int = 0
     slowest_s: float = 0.0
+
+    def __str__(self) -> str:
+        sent = ", ".join(f"{n} {name}" for name, n in sorted(self.sent.items()))
+        return (
+            f"{self.events} signals ({sent}) in {self.runs} runs; {self.ends} ended in the wanted "
+            f"hash, {len(self.errors)} with a named failure, {self.parents} parents killed; last "
+            f"worker gone after {self.slowest_s:.2f} s at most"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +112,13 @@ def one_round(
             if workers and parent.poll() is None:
                 seen |= set(workers)
                 tally.events += 1
-                send(rng.choice(workers), rng.choice(SIGNALS))
+                victim, number = rng.choice(workers), rng.choice(SIGNALS)
+                tally.sent[number.name] += 1
+                send(victim, number)
         if kill_parent and parent.poll() is None:
             seen |= children_of(parent.pid)
             parent.kill()
+            tally.sent["SIGKILL to the parent"] += 1
             tally.parents += 1
             tally.events += 1
             parent.wait()
@@ -140,19 +154,17 @@ def sweep(made: Prepared, folder: Path, kind: str, seed: int, n_events: int, wan
     """Rounds until so many signals were sent."""
     rng = random.Random(seed)
     tally = Tally()
-    number = 0
-    while tally.events < n_events:
-        number += 1
-        assert number < 20 + 3 * n_events, "signals find nobody to be sent to"
-        place = folder / str(number)
-        place.mkdir()
-        one_round(made, place, kind, rng, wanted, tally)
-        print(f"\r{kind}: {tally.events} signals", end="", flush=True)
-    print(
-        f"\r{kind}: {tally.events} signals in {number} runs; {tally.ends} ended in the wanted "
-        f"hash, {len(tally.errors)} with a named failure, {tally.parents} parents killed; "
-        f"last worker gone after {tally.slowest_s:.2f} s at most"
-    )
+    try:
+        while tally.events < n_events:
+            tally.runs += 1
+            assert tally.runs < 20 + 3 * n_events, "signals find nobody to be sent to"
+            place = folder / str(tally.runs)
+            place.mkdir()
+            one_round(made, place, kind, rng, wanted, tally)
+            print(f"\r{kind}: {tally.events} signals", end="", flush=True)
+    finally:
+        # Of a round that failed as well: pytest shows it then.
+        print(f"\r{kind}, seed {seed}: {tally}", flush=True)
     return tally
 
 

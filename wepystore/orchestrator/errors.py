@@ -23,6 +23,21 @@ class MalformedJobError(DamagedError):
     snapshot of the job's store as a new run"""
 
 
+class NotContinuedError(FailedError):
+    """{file}: {problem}, so that the job cannot write on in it; put a copy of it back, or start
+    a new run from the last checkpoint: 'wepy run orch {store} {end} SECONDS STEPS'"""
+
+
+class NoJobStoreError(FailedError):
+    """{job_dir} has lost {found}, with all checkpoints: put a copy of it back; or bring its start
+    from the store it was run from, 'wepy reconcile orch {store} ORCH', and the job begins anew"""
+
+
+class NewerJobError(FailedError):
+    """{file} was written by a newer wepystore (format {found}; this one reads {known}): upgrade
+    wepystore to go on with the job"""
+
+
 class FewerCyclesError(UsageError):
     """--n-cycles {n_cycles}: {job_dir} has done {n_done} already, and cycles are counted from the
     start of the run"""
@@ -37,16 +52,16 @@ class JobDirError(FailedError):
     """cannot make the job folder {job_dir}: {problem}; choose another with --job-dir"""
 
 
+class JobFolderError(FailedError):
+    """cannot work in the job folder {job_dir}: {problem}"""
+
+
 class JobNameError(UsageError):
     """{name!r} cannot be a job's name: {problem}"""
 
 
 class NoConfigurationError(FailedError):
     """{store} has {problem}; name one with --configuration (see 'wepy ls configs {store}')"""
-
-
-class NotPositiveError(UsageError):
-    """{what} must be {wanted}, not {text!r}"""
 
 
 class CycleFailedError(FailedError):

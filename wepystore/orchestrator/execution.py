@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import datetime
+import errno
 from typing import Any
 
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import weights_of
-from wepystore.engine.manager import CycleManager, CycleResult
+from wepystore.engine.manager import CycleManager, CycleResult, named
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
 from wepystore.orchestrator.environment import differences, environment_of
-from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.errors import CycleFailedError, NotContinuedError
 from wepystore.orchestrator.job import Job
-from wepystore.orchestrator.mapping import choose_mapper, properties_of_workers, workers_of
+from wepystore.orchestrator.mapping import (
+    choose_mapper,
+    is_other_platform,
+    properties_of_workers,
+    useful_workers,
+    workers_of,
+)
 from wepystore.orchestrator.options import UNTIL, Past, Progress, RunOptions, Start, Watcher
+from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef
+
+#: Of these the disk is the cause, or a lack of rights, and not what is in a file.
+_NOT_THE_FILE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO))
 
 #: A record lists so many checkpoints at most; beyond that, every second one is left out.
 _MOST_CHECKPOINTS = 1000
@@ -73,12 +84,20 @@ class Execution:
         # One of wepy's is asked through what makes it run here.
         self._runner = adapted_runner(apparatus.runner)
         self._runner_options = _runner_options(configuration, options.platform)
+        self._n_workers = useful_workers(options.n_workers, len(self._walkers))
         self._mapper = choose_mapper(
-            configuration.work_mapper, options.n_workers, scheduler=options.scheduler
+            configuration.work_mapper,
+            self._n_workers,
+            scheduler=options.scheduler,
+            other_platform=is_other_platform(
+                options.platform, configuration.platform, self._runner
+            ),
         )
         self._reporters = list(configuration.reporters)
         if hasattr(self._runner, "check_platform"):
-            self._runner.check_platform(*self._platform_choice())
+            platform, chosen = self._platform_choice()
+            for each in properties_of_workers(self._mapper, chosen):
+                self._runner.check_platform(platform, each)
         self._environment = environment_of(self._runner, *self._platform_choice())
         self._resumed_from = list(past.resumed_from)
         self.changes: tuple[str, ...] = ()
@@ -131,7 +150,7 @@ class Execution:
                     reporter.resume(self.n_done)
         watcher.begun(job, self._options, self._seed, len(self._walkers))
         try:
-            self._manager.init(num_workers=self._options.n_workers)
+            self._open(job)
             self._manager.init_walkers = ()  # The reporters have seen them.
             end = self._cycles(job, checkpointer, budget, signals, watcher)
             if end is not None:
@@ -140,6 +159,19 @@ class Execution:
             self._manager.cleanup()
         self.record_md5 = checkpointer.run
         return end
+
+    def _open(self, job: Job) -> None:
+        try:
+            self._manager.init(num_workers=self._n_workers)
+        except OSError as problem:
+            if job.n_resumed is None or problem.errno in _NOT_THE_FILE:
+                raise
+            raise NotContinuedError(
+                file=problem.filename or job.path,
+                problem=problem.strerror or problem,
+                store=arguments(job.store.path),
+                end=self._past.end or self._start.snapshot_ref.md5,
+            ) from problem
 
     def _is_mine(self, record: RunRecord) -> bool:
         """Whether a record is of this very run, however long."""
@@ -226,7 +258,8 @@ class Execution:
         # Files first: a checkpoint vouches for all that the reporters were told before it.
         for reporter in self._reporters:
             if hasattr(reporter, "flush"):
-                reporter.flush()
+                with named(reporter, self.n_done):
+                    reporter.flush()
         self._wall_s = self._past.wall_s + budget.elapsed()
         self._note_checkpoint()
         end = checkpointer.write(walkers, self.n_done, last=last)
@@ -279,7 +312,7 @@ class Execution:
                 "narration": self._options.narration,
                 "begun": self._begun_at,
                 "wall_s": round(self._wall_s, 3),
-                "n_workers": workers_of(self._mapper, self._options.n_workers),
+                "n_workers": workers_of(self._mapper, self._n_workers),
                 "platform_override": self._options.platform,
                 "stopped_by": self.stopped_by,
                 "complete": self._complete,

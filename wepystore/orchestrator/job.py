@@ -12,17 +12,23 @@ this program can have made, is what is left of a run that was killed before it b
 from __future__ import annotations
 
 import os
+import reprlib
 import shutil
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.errors import (
     JobDirError,
     JobExistsError,
+    JobFolderError,
     JobNameError,
     MalformedJobError,
+    NewerJobError,
     NoJobError,
+    NoJobStoreError,
 )
 from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.trust import arguments
@@ -35,6 +41,10 @@ CHECKPOINT = "checkpoint.orch"
 SPEC = "job.json"
 _DRAFT = f".{SPEC}.tmp"
 _FORMAT = 1
+#: The reporters' files hold numbers of 64 bits.
+_MOST = 2**63
+#: Bytes; a narration may be long.
+_LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
 _OWN = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK))
 
@@ -90,17 +100,21 @@ class JobSpec:
 
     @staticmethod
     def read(file: Path) -> JobSpec:
-        """Raises FileNotFoundError, MalformedJobError."""
-        store = file.parent / CHECKPOINT
+        """Raises MalformedJobError, NewerJobError, OSError."""
+        store = arguments(file.parent / CHECKPOINT)
         try:
-            value = canonical.load_object(file.read_bytes(), str(file))
-            if value.get("type") != "job" or value.get("format") != _FORMAT:
-                raise ValueError("it is of another kind, or was written by a newer wepystore")
+            value = canonical.load_object(_read(file), str(file))
+            if value.get("type") != "job":
+                raise ValueError("it is of another kind")
+            _check_format(value.get("format"), file)
             fields = {name: value[name] for name in JobSpec.__dataclass_fields__}
             for name, kinds in _TYPES.items():
                 # type(), not isinstance: True is an int.
                 if type(fields[name]) not in kinds:
-                    raise ValueError(f"its {name} is {fields[name]!r}")
+                    raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
+            for name, least in _LEAST.items():
+                if fields[name] is not None and not least <= fields[name] < _MOST:
+                    raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
             check_job_name(fields["name"])
             for name, kind in (("start", "snapshots"), ("config", "configs")):
                 fields[name] = EntryRef.from_json(fields[name], str(file))
@@ -130,6 +144,34 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "ended": (str, _NONE),
     "extends": (str, _NONE),
 }
+_LEAST = {
+    "seed": 0,
+    "n_steps": 1,
+    "seconds": 0,
+    "n_cycles": 1,
+    "checkpoint_freq": 1,
+    "n_workers": 1,
+}
+
+
+def _read(file: Path) -> bytes:
+    """What is in `job.json`; a few hundred bytes, so of what never ends only the beginning."""
+    # Not blocking: somebody may have put a pipe in its place.
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no file")
+        with open(descriptor, "rb", closefd=False) as source:
+            return source.read(_LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+def _check_format(found: Any, file: Path) -> None:
+    if type(found) is int and found > _FORMAT:
+        raise NewerJobError(file=file, found=found, known=_FORMAT)
+    if type(found) is not int or found != _FORMAT:
+        raise ValueError(f"its format is {reprlib.repr(found)}")
 
 
 class Job:
@@ -190,7 +232,8 @@ class Job:
     def reopen(cls, path: Path) -> Job:
         """The job that was begun in a folder, to go on with it.
 
-        Raises NoJobError, JobBusyError, MalformedJobError, and as Store.open.
+        Raises NoJobError, NoJobStoreError, JobBusyError, JobFolderError, MalformedJobError,
+        NewerJobError, and as Store.open.
         """
         if not os.path.lexists(path / SPEC):
             raise NoJobError(job_dir=path, problem=_why_no_job(path))
@@ -200,10 +243,14 @@ class Job:
         try:
             job._lock = JobLock.acquire(path)
         except OSError as problem:
-            raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
+            why = problem.strerror or problem
+            raise JobFolderError(job_dir=path, problem=why) from None
         try:
             job.spec = JobSpec.read(path / SPEC)
             job.name = job.spec.name
+            if not os.path.lexists(path / CHECKPOINT):
+                store = arguments(path / CHECKPOINT)
+                raise NoJobStoreError(job_dir=path, found=CHECKPOINT, store=store)
             job.store = Store.open(path / CHECKPOINT)
             job._lock.sign()
         except BaseException:

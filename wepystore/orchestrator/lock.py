@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from wepystore.orchestrator.errors import JobBusyError
+from wepystore.store import publish
 
 LOCK = ".lock"
+
+#: What opening a folder, a link or a pipe by that name comes to.
+_NOT_OURS = frozenset((errno.EISDIR, errno.ELOOP, errno.ENXIO))
 
 #: Where a file system has no locks.
 _NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL))
@@ -47,14 +51,20 @@ class JobLock:
         """
         file = folder / LOCK
         while True:
-            descriptor = _open(file)
+            try:
+                descriptor = _open(file)
+            except OSError as problem:
+                if problem.errno in _NOT_OURS:
+                    why = f"{file} is there, of another program; move it away"
+                    raise FileExistsError(errno.EEXIST, why) from None
+                raise
             try:
                 _flock(descriptor, folder)
                 # Whoever held it before may have removed the file: then this lock is nobody's.
                 if _same(descriptor, file):
                     lock = cls(file, descriptor)
                     if not lock.signed and os.fstat(descriptor).st_size:
-                        why = f"{file} is there, of another program"
+                        why = f"{file} is there, of another program; move it away"
                         raise FileExistsError(errno.EEXIST, why)
                     return lock
             except BaseException:
@@ -70,8 +80,12 @@ class JobLock:
             "pid": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()) + " UTC",
         }
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
+        except OSError as problem:
+            publish.name(problem, self._file)
+            raise
 
     def release(self, remove: bool = True) -> None:
         """Let go; and take the file away, which a kill would leave."""

@@ -9,12 +9,21 @@ from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 
 
-def choose_mapper(configured: Any, n_workers: int | None, scheduler: str | None = None) -> Any:
+def choose_mapper(
+    configured: Any,
+    n_workers: int | None,
+    scheduler: str | None = None,
+    other_platform: bool = False,
+) -> Any:
     """The configured mapper, or one that can have as many workers as were asked for.
 
     With a `scheduler` (its address, or its scheduler file) it is dask's, whatever
-    the configuration says. Raises MissingDaskError if that needs what is not installed.
+    the configuration says. On another platform than the configuration was made for
+    (`other_platform`) workers get no properties of their own: what names a CUDA
+    device means nothing to the CPU. Raises MissingDaskError if what is needed is not installed.
     """
+    if other_platform:
+        configured = _without_properties(configured)
     if scheduler is not None:
         check_dask()
         return DaskMapper(scheduler, n_workers, getattr(configured, "segment_timeout", None))
@@ -29,9 +38,27 @@ def choose_mapper(configured: Any, n_workers: int | None, scheduler: str | None 
     return configured
 
 
+def _without_properties(mapper: Any) -> Any:
+    own = getattr(mapper, "worker_properties", None)
+    if type(mapper) is not ProcessMapper or not own:
+        return mapper
+    return ProcessMapper(mapper.n_workers or len(own), None, mapper.segment_timeout)
+
+
+def is_other_platform(override: str | None, configured: str | None, runner: Any) -> bool:
+    """Whether a run is on another platform than the configuration, or else its runner, names."""
+    return override is not None and override != (configured or getattr(runner, "platform", None))
+
+
 def _plain(mapper: ProcessMapper) -> bool:
     """Whether it asks for nothing that only a worker process can give."""
     return mapper.worker_properties is None and mapper.segment_timeout is None
+
+
+def useful_workers(asked: int | None, n_walkers: int) -> int | None:
+    """As many workers as were asked for, if each can have a walker: others would stand by,
+    each with a system of its own in memory."""
+    return None if asked is None else min(asked, n_walkers)
 
 
 def workers_of(mapper: Any, override: int | None) -> int | None:

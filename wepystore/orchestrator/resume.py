@@ -9,16 +9,15 @@ from typing import Any
 
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.budget import Budget, StopSignals
-from wepystore.orchestrator.errors import FewerCyclesError
+from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
 from wepystore.orchestrator.execution import Execution
-from wepystore.orchestrator.job import Job, JobSpec
+from wepystore.orchestrator.job import CHECKPOINT, SPEC, Job, JobSpec
 from wepystore.orchestrator.options import GRACE_S, Past, RunOptions, RunOutcome, Start, Watcher
 from wepystore.orchestrator.run import carry_out
 from wepystore.orchestrator.start import start_from_store
-from wepystore.orchestrator.trust import Trust
+from wepystore.orchestrator.trust import Trust, arguments
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
-from wepystore.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,8 @@ def _go_on(
 def _last(job: Job, spec: JobSpec, trust: Trust | None) -> tuple[Start, Past]:
     """The last checkpoint of the job that is whole, or else its start; and what went before."""
     store, config = job.store, spec.config.md5
-    for md5, record in reversed(_records(store, spec)):
+    records = _records(job, spec)
+    for md5, record in reversed(records):
         try:
             if store.missing("snapshots", record.end.md5):
                 continue
@@ -152,18 +152,30 @@ def _last(job: Job, spec: JobSpec, trust: Trust | None) -> tuple[Start, Past]:
     return start_from_store(store, spec.start.md5, config, trust=trust), Past(begun=spec.begun)
 
 
-def _records(store: Store, spec: JobSpec) -> list[tuple[str, RunRecord]]:
-    """The records of this run in the store, the longest one last."""
-    found = []
-    for md5 in store.list("runs"):
+def _records(job: Job, spec: JobSpec) -> list[tuple[str, RunRecord]]:
+    """The records of this run in the job's store, the longest one last.
+
+    Raises MalformedJobError if the job has records, and all are of another run: to begin
+    at the start again would cut the files of what was run.
+    """
+    found, others = [], 0
+    for md5 in job.store.list("runs"):
         try:
-            record = load_run(store, md5)
+            record = load_run(job.store, md5)
         except DamagedError:
             continue
         # As in Execution: these make it this very run, however long.
         identity = (record.start, record.config, record.seed, record.n_steps)
         if identity == (spec.start, spec.config, spec.seed, spec.n_steps):
             found.append((md5, record))
+        elif record.execution.get("job_name") == spec.name:
+            others += 1
+    if others and not found:
+        raise MalformedJobError(
+            file=job.path / SPEC,
+            problem=f"its start, config, seed or n_steps is not what {CHECKPOINT} has a run of",
+            store=arguments(job.path / CHECKPOINT),
+        )
     return sorted(found, key=lambda each: (each[1].n_cycles, _complete(each[1])))
 
 
@@ -177,15 +189,33 @@ def _past(md5: str, record: RunRecord) -> Past:
         end=record.end.md5,
         record=md5,
         n_cycles=record.n_cycles,
-        n_warped=int(execution.get("n_warped", 0)),
-        wall_s=float(execution.get("wall_s", 0.0)),
+        n_warped=int(_amount(execution.get("n_warped"))),
+        wall_s=_amount(execution.get("wall_s")),
         begun=execution.get("begun"),
-        checkpoints=list(execution.get("checkpoints", ())),
-        resumed_from=list(execution.get("resumed_from", ())),
+        checkpoints=_pairs(execution.get("checkpoints")),
+        resumed_from=_dicts(execution.get("resumed_from")),
         environment=record.environment,
         reproducible=record.reproducible,
         complete=_complete(record),
     )
+
+
+# What stands under `execution` is not checked when a record is read: it bears on no bit, and
+# what cannot be understood of it is no reason not to go on.
+
+
+def _amount(value: Any) -> float:
+    good = type(value) in (int, float) and 0 <= value < 2**63
+    return float(value) if good else 0.0
+
+
+def _pairs(value: Any) -> list[list[float]]:
+    pairs = value if isinstance(value, list) else []
+    return [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:

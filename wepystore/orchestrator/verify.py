@@ -19,7 +19,12 @@ from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import FailedError
 from wepystore.orchestrator.environment import Difference, differences, environment_of
-from wepystore.orchestrator.mapping import choose_mapper
+from wepystore.orchestrator.mapping import (
+    choose_mapper,
+    is_other_platform,
+    properties_of_workers,
+    useful_workers,
+)
 from wepystore.orchestrator.options import Progress, Start
 from wepystore.orchestrator.start import start_from_store
 from wepystore.orchestrator.trust import Trust
@@ -182,16 +187,31 @@ class _Repetition:
         self._apparatus = start.snapshot.apparatus
         self._runner = adapted_runner(self._apparatus.runner)
         self._init_walkers = start.snapshot.walkers
-        self._workers = options.n_workers
+        self._workers = useful_workers(options.n_workers, len(self._init_walkers))
         self._platform, self._properties = _platform_of(
             record, start.configuration, options.platform
         )
         # Its result may be what the record says, but is not promised to be.
         self._elsewhere = options.platform not in (None, record.environment.get("platform"))
+        mapper = start.configuration.work_mapper
+        # What the run itself was made with, which decides what its record could promise.
+        recorded = record.execution.get("platform_override")
+        then = choose_mapper(
+            mapper,
+            None,
+            other_platform=is_other_platform(
+                recorded if isinstance(recorded, str) else None,
+                start.configuration.platform,
+                self._runner,
+            ),
+        )
+        self._of_workers = properties_of_workers(
+            then, dict(record.environment.get("platform_properties") or {})
+        )
+        self._mapper = choose_mapper(
+            then, self._workers, options.scheduler, other_platform=self._elsewhere
+        )
         self._check_platform(options.platform is None)
-        mapper_options: dict[str, Any] = {}
-        if options.scheduler is not None:
-            mapper_options["scheduler"] = options.scheduler
         runner_options: dict[str, Any] = {}
         if self._platform is not None:
             runner_options["platform"] = self._platform
@@ -202,9 +222,7 @@ class _Repetition:
             runner=self._runner,
             boundary_conditions=self._apparatus.boundary_conditions,
             resampler=self._apparatus.resampler,
-            work_mapper=choose_mapper(
-                start.configuration.work_mapper, options.n_workers, **mapper_options
-            ),
+            work_mapper=self._mapper,
             streams=Streams([_whole(record.seed), int(record.start.md5, 16)]),
             runner_options=runner_options,
             dumps=pickles.dumps,
@@ -218,7 +236,8 @@ class _Repetition:
         if not hasattr(self._runner, "check_platform"):
             return
         try:
-            self._runner.check_platform(self._platform, self._properties)
+            for each in properties_of_workers(self._mapper, self._properties):
+                self._runner.check_platform(self._platform, each)
         except PlatformError as problem:
             if not recorded:
                 raise
@@ -317,6 +336,13 @@ class _Repetition:
         check = getattr(self._runner, "reproducible", None)
         if check is None:
             return "its runner does not say whether equal seeds give equal bits"
+        for own in self._of_workers:
+            if own and check(platform, properties) and not check(platform, own):
+                shown = ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
+                return (
+                    f"the configuration gives a worker properties with which platform {platform} "
+                    f"is not known to give the same bits twice ({shown})"
+                )
         if check(platform, properties) and changed:
             return f"it was resumed in another environment ({', '.join(changed)})"
         if check(platform, properties):

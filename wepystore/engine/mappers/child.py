@@ -18,17 +18,21 @@ ONE_THREAD = dict.fromkeys(
     ("OPENMM_CPU_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
 _SLOT = struct.Struct("<qq")
+_SIGNS = struct.Struct("<q")
 
 
 class Slot:
-    """Sixteen bytes shared by parent and worker: what the worker does, readable when it is dead.
+    """Some bytes shared by parent and worker: what the worker does, readable when it is dead.
 
-    How many segments it has begun, and the index of the last one.
+    How many segments it has begun, the index of the last one, and how many signs of life it
+    has given from within segments (engine/progress.py).
     """
 
+    N_BYTES = _SLOT.size + _SIGNS.size
+
     def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, _SLOT.size)
-        self._count = 0
+        self._map = mmap.mmap(fd, self.N_BYTES)
+        self._count = self._n_signs = 0
 
     @staticmethod
     def open_file() -> int:
@@ -38,13 +42,23 @@ class Slot:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.truncate(fd, _SLOT.size)
+        os.truncate(fd, Slot.N_BYTES)
         return fd
 
     def begin(self, index: int) -> None:
         """Worker: this segment is begun."""
         self._count += 1
         _SLOT.pack_into(self._map, 0, self._count, index)
+
+    def sign(self) -> None:
+        """Worker: it is getting on with its segment."""
+        self._n_signs += 1
+        _SIGNS.pack_into(self._map, _SLOT.size, self._n_signs)
+
+    def signs(self) -> int:
+        """Parent: how many signs there were."""
+        (n_signs,) = _SIGNS.unpack_from(self._map, _SLOT.size)
+        return int(n_signs)
 
     def read(self) -> tuple[int, int]:
         """Parent: number of segments begun, index of the last one."""
@@ -61,7 +75,8 @@ class Child:
     Parameters
     ----------
     module : str
-        Its function `serve(socket descriptor, slot's descriptor)` is called.
+        Its function `serve` is called with three descriptors: of the socket, the slot, and a
+        pipe that closes when this process ends.
     env : dict
         Added to this process's environment.
     """
@@ -69,7 +84,9 @@ class Child:
     def __init__(self, module: str, env: dict[str, str] | None = None) -> None:
         self.connection, theirs = socket.socketpair()
         slot_fd = Slot.open_file()
+        life_fd, self._life_fd = os.pipe()
         try:
+            fds = (theirs.fileno(), slot_fd, life_fd)
             code = (
                 # Before anything slow: a batch system signals every process of a job, and what
                 # that means is for the parent to decide.
@@ -77,11 +94,14 @@ class Child:
                 "for n in (s.SIGINT, s.SIGTERM, s.SIGHUP, s.SIGUSR1, s.SIGUSR2, s.SIGTTOU):"
                 " s.signal(n, s.SIG_IGN)\n"
                 f"import sys; sys.path.insert(0, {_PACKAGE_PARENT!r})\n"
-                f"from {module} import serve; serve({theirs.fileno()}, {slot_fd})"
+                # Imports take seconds on a busy machine, and a parent may die meanwhile.
+                "from wepystore.engine.mappers.lifeline import hold\n"
+                f"hold{fds}\n"
+                f"from {module} import serve; serve{fds}"
             )
             self._popen = subprocess.Popen(
                 [sys.executable, "-c", code],
-                pass_fds=[theirs.fileno(), slot_fd],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ONE_THREAD, **(env or {})},
                 # Out of the terminal's foreground group, and a group that can be killed whole:
@@ -92,6 +112,7 @@ class Child:
         finally:
             theirs.close()
             os.close(slot_fd)
+            os.close(life_fd)
 
     @property
     def pid(self) -> int:
@@ -136,3 +157,6 @@ class Child:
                 os.killpg(self.pid, 9)
             self._popen.wait()
         self.slot.close()
+        if self._life_fd >= 0:
+            os.close(self._life_fd)
+            self._life_fd = -1

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,17 +28,19 @@ from wepystore.engine.errors import (
 )
 from wepystore.engine.mappers.base import WorkMapper, portable, tasks
 from wepystore.engine.mappers.checks import checked_number, checked_timeout, without_none
-from wepystore.engine.mappers.child import Child
+from wepystore.engine.mappers.crew import Crew
+from wepystore.engine.mappers.dask_local import Elsewhere, Local
 from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.segment import Done, Failed, Task
-from wepystore.engine.mappers.wire import Channel
 
 #: How long a scheduler may take to answer at first, s,
 _CONNECT_S = 4.0
 #: and later, when it may be busy with others.
 _ANSWER_S = 30.0
+#: Look so often whether the worker that has a result is still there.
+_FETCH_S = 1.0
 #: How long a scheduler may be without any worker: they may still be waiting in a queue.
 _NO_WORKERS_S = 300.0
 #: Sending a batch costs some milliseconds, so it is to take a multiple of that.
@@ -53,57 +56,12 @@ def check_dask() -> None:
         raise MissingDaskError()
 
 
-class _Elsewhere:
-    """A worker that is no process of ours: nothing is known of it."""
-
-    def stopped(self) -> bool:
-        return False
-
-    def cpu_seconds(self) -> float | None:
-        return None
-
-
-class _Local:
-    """A worker process of the local cluster.
-
-    Attributes
-    ----------
-    address : str or None
-        None until it has joined the cluster.
-    """
-
-    def __init__(self, number: int, greeting: tuple[Any, ...], n_starts: int, now: float) -> None:
-        self.number = number
-        self.n_starts = n_starts
-        self.address: str | None = None
-        self.watch = Watch(now)
-        self.child = Child("wepystore.engine.mappers.dask_worker")
-        self.channel = Channel(self.child.connection)
-        self.child.connection.setblocking(False)
-        with contextlib.suppress(OSError):
-            self.channel.queue(greeting)
-
-    def listen(self) -> str | None:
-        """Take note of its address when it comes; what is wrong with it, if something is."""
-        with contextlib.suppress(EOFError):
-            self.channel.pump()
-            for word, content in self.channel.messages():
-                if word == "failed":
-                    return str(content)
-                self.address = content
-        return "it left without a word" if self.child.ended() else None
-
-    def end(self) -> None:
-        self.channel.close()
-        self.child.reap(0.0)
-
-
 @dataclass
 class _Running:
     """A batch that a worker has."""
 
     future: Any
-    batch: list[Task]
+    batch: list[Task]  # Empty while it opens the runner.
     watch: Watch
 
 
@@ -142,9 +100,11 @@ class DaskMapper(WorkMapper):
     def _forget(self) -> None:
         self._client: Any = None
         self._cluster: Any = None
-        self._locals: list[_Local] = []
+        self._locals: list[Local] = []
         self._running: dict[str, _Running] = {}
+        self._opened: set[str] = set()
         self._given_up: set[str] = set()
+        self._crew = Crew()
         self._numbers: dict[str, int] = {}
         self._inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._members: list[str] = []
@@ -230,18 +190,21 @@ class DaskMapper(WorkMapper):
             )
         self._greeting = (sys.path, self._cluster.scheduler_address, security, self._folder)
         for number in range(n_workers):
-            self._start_local(number)
+            self._crew.change(partial(self._start_local, number))
         self._client = Client(self._cluster, set_as_default=False)
 
     def _start_local(self, number: int, n_starts: int = 1) -> None:
-        self._locals.append(_Local(number, self._greeting, n_starts, self._clock.tick()))
+        self._locals.append(Local(number, self._greeting, n_starts, self._clock.now))
 
     def _connect(self, scheduler: str) -> None:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
 
         try:
             if scheduler.endswith(".json"):
                 scheduler = str(json.loads(Path(scheduler).read_text())["address"])
+            # What is no address is told here: half a client complains with a traceback as it goes.
+            get_address_host_port(scheduler)
             self._client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
         except Exception as problem:  # Among them ValueError and socket errors.
             raise SchedulerError(scheduler=self.scheduler, problem=_one_line(problem)) from None
@@ -252,6 +215,7 @@ class DaskMapper(WorkMapper):
         work = [Task(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
         ledger = Ledger(work, self._pace, _LEAST_BATCH_S)
         self.worker_segment_times = {number: [] for number in self._numbers.values()}
+        self._crew.settle()
         self._abandon()
         looked = seen_a_worker = self._clock.tick()
         tick = TICK_S if self.segment_timeout is None else min(TICK_S, self.segment_timeout / 4)
@@ -273,32 +237,40 @@ class DaskMapper(WorkMapper):
         return ledger.results
 
     def _hand_out(self, ledger: Ledger) -> None:
-        from wepystore.engine.mappers.dask_worker import Parcel, run_batch
-
         for address in self._members:
             if address in self._running:
                 continue
-            if len(self._members) == 1 and self._locals and ledger.waits_for_another(address):
+            # Others of ours that are still starting are worth waiting for.
+            n_workers = len(self._members)
+            if self._locals:
+                n_workers = sum(local.address not in self._given_up for local in self._locals)
+            if n_workers == 1 and self._locals and ledger.waits_for_another(address):
                 self._replace(address)
                 return
-            batch = ledger.take(address, len(self._members))
-            if not batch:
-                continue
-            with warnings.catch_warnings():
-                # Large walkers are what this is for.
-                warnings.filterwarnings("ignore", "Sending large graph")
-                future = self._client.submit(
-                    run_batch,
-                    self._token,
-                    Parcel(pack_tasks(batch)),
-                    key=f"wepystore-{secrets.token_hex(8)}",
-                    workers=[address],
-                    allow_other_workers=False,
-                    pure=False,
-                    retries=0,
-                )
-            self._running[address] = _Running(future, batch, Watch(self._clock.tick()))
-            future.add_done_callback(partial(_announce, self._inbox, address))
+            if address not in self._opened:
+                self._submit(address, [])
+            elif batch := ledger.take(address, n_workers):
+                self._submit(address, batch)
+
+    def _submit(self, address: str, batch: list[Task]) -> None:
+        """Give a batch to a worker; an empty one has it open the runner."""
+        from wepystore.engine.mappers.dask_worker import Parcel, open_function, run_batch
+
+        with warnings.catch_warnings():
+            # Large walkers are what this is for.
+            warnings.filterwarnings("ignore", "Sending large graph")
+            future = self._client.submit(
+                run_batch if batch else open_function,
+                self._token,
+                *([Parcel(pack_tasks(batch))] if batch else []),
+                key=f"wepystore-{secrets.token_hex(8)}",
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+        self._running[address] = _Running(future, batch, Watch(self._clock.tick()))
+        future.add_done_callback(partial(_announce, self._inbox, address))
 
     def _answered(self, tick: float) -> list[str]:
         """Addresses whose batches are done, or may be."""
@@ -319,7 +291,13 @@ class DaskMapper(WorkMapper):
         from distributed import KilledWorker
 
         try:
-            answers = unpack_answers(running.future.result(timeout=_ANSWER_S).content)
+            result = self._fetch(address, running.future)
+            if not running.batch:
+                self._hear_opened(address, result)
+                return
+            answers = unpack_answers(result.content)
+        except WorkerStartError:
+            raise
         except KilledWorker:
             self._lost(address, ledger, None)
             return
@@ -327,6 +305,8 @@ class DaskMapper(WorkMapper):
             if running.future.status != "error":
                 self._lost(address, ledger, f"was lost ({_one_line(problem)})")
                 return
+            if not running.batch:
+                self._hear_opened(address, _one_line(problem))
             answers = [Failed(running.batch[0].index, _one_line(problem), repr(problem), None)]
         del self._running[address]
         running.future.release()
@@ -344,6 +324,30 @@ class DaskMapper(WorkMapper):
         for answer in failures:
             ledger.failed(answer, address, self._name(address))
 
+    def _fetch(self, address: str, future: Any) -> Any:
+        """The result of what is done; TimeoutError if it is gone with its worker."""
+        begun = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_FETCH_S)
+            except TimeoutError:
+                late = time.monotonic() - begun > _ANSWER_S
+                if late or address not in self._client.nthreads(callback_timeout=_ANSWER_S):
+                    raise
+
+    def _hear_opened(self, address: str, problem: str) -> None:
+        del self._running[address]
+        if problem:
+            # It may be the fault of one host among many, whose environment is another one.
+            self._given_up.add(address)
+            self._members = [each for each in self._members if each != address]
+            if not self._members:
+                raise WorkerStartError(
+                    worker=f"{self._number(address)} at {address}", status=None, problem=problem
+                )
+            return
+        self._opened.add(address)
+
     def _number(self, address: str) -> int:
         return self._numbers.setdefault(address, len(self._numbers))
 
@@ -355,10 +359,11 @@ class DaskMapper(WorkMapper):
         if self.scheduler is None:
             for local in list(self._locals):
                 self._attend(local, ledger)
-            self._members = [local.address for local in self._locals if local.address]
+            there = [local.address for local in self._locals if local.address]
+            self._members = [address for address in there if address not in self._given_up]
             return
         try:
-            there = self._client.nthreads(callback_timeout=_ANSWER_S)
+            there = list(self._client.nthreads(callback_timeout=_ANSWER_S))
         except Exception as problem:
             raise SchedulerError(scheduler=self.scheduler, problem=_one_line(problem)) from None
         self._members = [address for address in there if address not in self._given_up]
@@ -366,32 +371,34 @@ class DaskMapper(WorkMapper):
         for address in [each for each in self._running if each not in there]:
             self._lost(address, ledger, None)
 
-    def _attend(self, local: _Local, ledger: Ledger) -> None:
+    def _attend(self, local: Local, ledger: Ledger) -> None:
         """Replace a worker of ours if it is dead or does not come up."""
         problem = local.listen()
         if local.address is None and problem is None:
-            why = local.watch.look(self._clock.tick(), None, START_S, local.child)
+            why = local.watch.look(self._clock.tick(), None, local.child, timeout=START_S)
             problem = None if why is None else f"it {why}"
         if problem is None:
             return
         if local.address is not None:
             self._lost(local.address, ledger, None)
-        elif local.n_starts >= MOST_STARTS:
-            local.end()
-            raise WorkerStartError(worker=local.number, status=local.child.status, problem=problem)
         else:
-            self._renew(local)
+            self._renew(local, problem=problem)
 
     def _look(self, ledger: Ledger, now: float) -> None:
         processes = {local.address: local.child for local in self._locals}
         for address, running in list(self._running.items()):
             n_tasks = len(running.batch)
-            if self.segment_timeout is not None:
-                limit: float | None = self.segment_timeout * n_tasks
-            else:
-                limit = self._pace.limit(sum(task.length for task in running.batch), None)
-            process = processes.get(address) or _Elsewhere()
-            why = running.watch.look(now, None, limit, process)
+            timeout = self.segment_timeout and self.segment_timeout * n_tasks
+            child = processes.get(address)
+            why = running.watch.look(
+                now,
+                None,
+                child or Elsewhere(),
+                timeout=timeout if n_tasks else START_S,
+                pace=self._pace,
+                length=sum(task.length for task in running.batch),
+                signs=child.slot.signs() if child else 0,
+            )
             if why is not None:
                 self._lost(address, ledger, why)
 
@@ -402,9 +409,7 @@ class DaskMapper(WorkMapper):
         local = next((each for each in self._locals if each.address == address), None)
         loss = Loss(None, None, why or "left the cluster")
         if local is not None:
-            if why is None:
-                local.child.reap(1.0)
-            self._renew(local)
+            self._renew(local, 1.0 if why is None else 0.0)
             if why is None:
                 loss = Loss(local.child.pid, local.child.status)
         else:
@@ -415,6 +420,8 @@ class DaskMapper(WorkMapper):
             return
         with contextlib.suppress(Exception):
             running.future.cancel()
+        if not running.batch:
+            return
         if len(running.batch) == 1:
             ledger.lost(running.batch[0].index, address, name, loss)
         else:
@@ -424,13 +431,22 @@ class DaskMapper(WorkMapper):
     def _replace(self, address: str) -> None:
         for local in list(self._locals):
             if local.address == address:
-                self._renew(local)
+                self._crew.change(partial(self._exchange, local, 0.0, 1))
         self._members = [each for each in self._members if each != address]
 
-    def _renew(self, local: _Local) -> None:
-        local.end()
+    def _renew(
+        self, local: Local, patience_s: float = 0.0, problem: str = "it left without a word"
+    ) -> None:
+        n_starts = 1 if local.address in self._opened else local.n_starts + 1
+        if n_starts > MOST_STARTS:
+            local.end(patience_s)
+            raise WorkerStartError(worker=local.number, status=local.child.status, problem=problem)
+        self._crew.change(partial(self._exchange, local, patience_s, n_starts))
+
+    def _exchange(self, local: Local, patience_s: float, n_starts: int) -> None:
+        local.end(patience_s)
         self._locals.remove(local)
-        self._start_local(local.number, 1 if local.address else local.n_starts + 1)
+        self._start_local(local.number, n_starts)
 
     def _abandon(self) -> None:
         """Leave what a call had under way that an exception ended."""
@@ -443,6 +459,7 @@ class DaskMapper(WorkMapper):
         self._inbox = queue.SimpleQueue()
 
     def cleanup(self, **kwargs: Any) -> None:
+        self._crew.leave()
         for local in self._locals:
             local.end()
         for running in self._running.values():

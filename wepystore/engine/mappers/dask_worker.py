@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import pickle
 import shutil
 import socket
@@ -19,7 +18,9 @@ from typing import Any
 import dask
 from distributed import Worker, WorkerPlugin
 
+from wepystore.engine import progress
 from wepystore.engine.mappers import lifeline
+from wepystore.engine.mappers.child import Slot
 from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
 from wepystore.engine.mappers.segment import Done, Failed, drop_contexts, run_task
 from wepystore.engine.mappers.wire import Channel
@@ -37,7 +38,7 @@ class SegmentPlugin(WorkerPlugin):  # type: ignore[misc]
     token : str
         One for each mapper and run.
     payload : bytes
-        The pickled segment function; it is opened by the first segment that needs it.
+        The pickled segment function; it is opened by `open_function`.
     """
 
     def __init__(self, token: str, payload: bytes) -> None:
@@ -60,11 +61,24 @@ class Parcel:
         self.content = content
 
 
-def run_batch(token: str, batch: Parcel) -> Parcel:
-    """Run segments up to the first that fails; the contexts stay in this process."""
+def open_function(token: str) -> str:
+    """Make the runner ready, which may take seconds of imports; what is wrong if that fails."""
+    try:
+        _function(token)
+    except Exception as problem:
+        return f"{type(problem).__name__}: {problem}"
+    return ""
+
+
+def _function(token: str) -> Callable[..., Any]:
     if token not in _functions:
         _functions[token] = pickle.loads(_payloads[token])
-    segment_func = _functions[token]
+    return _functions[token]
+
+
+def run_batch(token: str, batch: Parcel) -> Parcel:
+    """Run segments up to the first that fails; the contexts stay in this process."""
+    segment_func = _function(token)
     answers: list[Done | Failed] = []
     for task in unpack_tasks(batch.content):
         answers.append(run_task(segment_func, task, {}))
@@ -74,16 +88,18 @@ def run_batch(token: str, batch: Parcel) -> Parcel:
     return Parcel(pack_answers(answers))
 
 
-def serve(fd: int, slot_fd: int) -> None:
-    """Be a worker of a local cluster until the socket `fd` closes."""
-    os.set_inheritable(fd, False)
+def serve(fd: int, slot_fd: int, life_fd: int) -> None:
+    """Be a worker of a local cluster until the socket `fd` closes.
+
+    The kernel shall not kill it by `life_fd`: it has a folder to clear away.
+    """
+    progress.send_to(Slot(slot_fd).sign)
     channel = Channel(socket.socket(fileno=fd))
-    folder = ""
     # Whoever looks at the run's stderr shall not read what passes between dask's parts.
     logging.disable(logging.CRITICAL)
     try:
         sys.path[:], address, security, folder = channel.receive()
-        lifeline.hold(fd, lambda: shutil.rmtree(folder, ignore_errors=True))
+        lifeline.before_the_end(lambda: shutil.rmtree(folder, ignore_errors=True))
         asyncio.run(_work(channel, address, security, folder))
     except (EOFError, OSError) as problem:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from wepystore.engine.walker import Walker, WalkerState
 
 #: States larger than this travel as they are, without a copy.
 _SMALL_BYTES = 32 * 1024
+_FLOAT = np.dtype(np.float64)
 
 
 def pack_tasks(batch: Sequence[Task]) -> tuple[Any, ...]:
@@ -75,33 +77,36 @@ def _pack(walkers: list[Any]) -> tuple[str, Any]:
     fields = _common_fields(walkers)
     if fields is None:
         return "plain", walkers
-    stacked = {}
-    for name in fields:
-        block = np.array([walker.state[name] for walker in walkers])
-        block.flags.writeable = False
-        stacked[name] = block
-    return "stacked", ([walker.weight for walker in walkers], stacked)
+    shapes = {name: column[0].shape for name, column in fields.items()}
+    try:
+        data = b"".join(array for column in fields.values() for array in column)
+    except (BufferError, ValueError):  # Not contiguous.
+        data = b"".join(array.tobytes() for column in fields.values() for array in column)
+    return "stacked", ([walker.weight for walker in walkers], shapes, data)
 
 
-def _common_fields(walkers: list[Any]) -> list[str] | None:
-    """Names of the fields, if all walkers are small and of one form."""
+def _common_fields(walkers: list[Any]) -> dict[str, list[Any]] | None:
+    """Each field's arrays, if all walkers are small and of one form."""
     if len(walkers) < 2:
         return None
-    form: list[tuple[str, tuple[int, ...]]] | None = None
+    states = []
     for walker in walkers:
         if type(walker) is not Walker or type(walker.state) is not WalkerState:
             return None
-        own = [(name, array.shape) for name, array in walker.state.items()]
-        if form is None:
-            form = own
-            size = sum(array.nbytes for array in walker.state.values())
-            if size > _SMALL_BYTES:
+        states.append(walker.state.dict())
+    names = list(states[0])
+    if sum(array.nbytes for array in states[0].values()) > _SMALL_BYTES:
+        return None
+    if any(list(state) != names for state in states):
+        return None
+    fields = {name: [state[name] for state in states] for name in names}
+    for column in fields.values():
+        shape = column[0].shape
+        for array in column:
+            # As a rule there is one such dtype; telling by == takes longer.
+            if array.shape != shape or (array.dtype is not _FLOAT and array.dtype != _FLOAT):
                 return None
-        elif own != form:
-            return None
-        if any(array.dtype != np.float64 for array in walker.state.values()):
-            return None
-    return [name for name, _ in form or ()]
+    return fields
 
 
 def _unpack(packed: tuple[str, Any], n_walkers: int) -> list[Any]:
@@ -109,11 +114,18 @@ def _unpack(packed: tuple[str, Any], n_walkers: int) -> list[Any]:
     if kind == "plain":
         walkers: list[Any] = content
         return walkers
-    weights, stacked = content
-    for block in stacked.values():
-        block.flags.writeable = False
-    return [
+    weights, shapes, data = content
+    # Bytes cannot be written to, and so neither can the arrays.
+    numbers = np.frombuffer(data, _FLOAT) if data else np.empty(0)
+    columns: list[list[Any]] = []
+    start = 0
+    for shape in shapes.values():
+        stop = start + n_walkers * math.prod(shape)
+        block = numbers[start:stop].reshape(n_walkers, *shape)
+        start = stop
         # The dots keep a field without axes an array.
-        Walker(WalkerState.adopt({name: block[k, ...] for name, block in stacked.items()}), weight)
-        for k, weight in zip(range(n_walkers), weights, strict=True)
+        columns.append(list(block) if shape else [block[k, ...] for k in range(n_walkers)])
+    return [
+        Walker(WalkerState.adopt_frozen(dict(zip(shapes, row, strict=True))), weight)
+        for weight, *row in zip(weights, *columns, strict=True)
     ]

@@ -15,10 +15,13 @@ from typing import Protocol
 FACTOR = 20.0
 #: and this long in any case, s.
 FLOOR_S = 60.0
-#: As long as no segment has ever ended: so long without using the processor at all,
+#: A runner that gives signs of life from within segments may be silent for so many times its
+#: longest silence so far by FACTOR, and this long in any case, s.
+SILENT_S = 600.0
+#: As long as there was neither a segment that ended nor a sign: without using the processor at all,
 FIRST_IDLE_S = 600.0
-#: and so long whatever it does.
-FIRST_S = 86_400.0
+#: and whatever it does. Nobody makes segments, the grain of resampling and loss, as long as this.
+FIRST_S = 4 * 3600.0
 #: Stopped (SIGSTOP) for so long. Schedulers that suspend a job continue its processes in any order.
 STOPPED_S = 10.0
 #: From the start of a worker's process to its first word; imports over a network can be slow.
@@ -38,23 +41,24 @@ class AwakeClock:
     """
 
     def __init__(self) -> None:
-        self._now = 0.0
+        self.now = 0.0
         self._seen = time.monotonic()
 
     def tick(self) -> float:
         """The time now, s; to be called at least every TICK_S while awake."""
         seen = time.monotonic()
-        self._now += min(seen - self._seen, 2 * TICK_S)
+        self.now += min(seen - self._seen, 2 * TICK_S)
         self._seen = seen
-        return self._now
+        return self.now
 
 
 class Pace:
-    """What segments take, s a step."""
+    """What segments take, s a step, and how long runners are silent within them, s."""
 
     def __init__(self) -> None:
         self.slowest = 0.0
         self.recent = 0.0
+        self.longest_silence = 0.0
 
     def note(self, seconds: float, length: int) -> None:
         """Take note of a segment that ended."""
@@ -66,13 +70,18 @@ class Pace:
         """Seconds a segment should take; None before the first has ended."""
         return self.recent * max(1, length) if self.recent else None
 
-    def limit(self, length: int, segment_timeout: float | None) -> float | None:
-        """Seconds a segment may take; None if nothing is known."""
-        if segment_timeout is not None:
-            return segment_timeout
-        if not self.slowest:
-            return None
-        return max(FLOOR_S, FACTOR * self.slowest * max(1, length))
+    def note_silence(self, seconds: float) -> None:
+        """Take note of a sign of life, so long after what was heard before."""
+        self.longest_silence = max(self.longest_silence, seconds)
+
+    def limit(self, length: int) -> float | None:
+        """Seconds in which something must be heard of a segment; None if nothing is known."""
+        limits = []
+        if self.slowest:
+            limits.append(max(FLOOR_S, FACTOR * self.slowest * max(1, length)))
+        if self.longest_silence:
+            limits.append(max(SILENT_S, FACTOR * self.longest_silence))
+        return min(limits, default=None)
 
 
 class Process(Protocol):
@@ -88,15 +97,35 @@ class Watch:
 
     def __init__(self, now: float) -> None:
         self._marker: object = None
-        self._since = self._used_at = now
+        self._since = self._heard_at = self._used_at = now
+        self._signs = 0
         self._used: float | None = None
         self._stopped_since: float | None = None
 
-    def look(self, now: float, marker: object, limit: float | None, process: Process) -> str | None:
+    def look(
+        self,
+        now: float,
+        marker: object,
+        process: Process,
+        *,
+        timeout: float | None = None,
+        pace: Pace | None = None,
+        length: int = 0,
+        signs: int = 0,
+    ) -> str | None:
         """Why this worker is to be given up; None if it is not.
 
-        `marker` changes whenever the worker begins something else; `limit` is how
-        long one thing may take, in s, None if nobody knows.
+        Parameters
+        ----------
+        now : float
+            By an AwakeClock.
+        marker : object
+            Changes whenever the worker begins something else.
+        timeout : float or None
+            How long one thing may take, s, whatever is heard of it. None: what `pace`
+            allows for so many steps (`length`), counted from the last sign of life.
+        signs : int
+            How many signs of life the worker has given so far.
         """
         if process.stopped():
             if self._stopped_since is None:
@@ -106,17 +135,24 @@ class Watch:
         else:
             self._stopped_since = None
         if marker != self._marker:
-            self._marker = marker
-            self._since = self._used_at = now
+            self._marker, self._signs = marker, signs
+            self._since = self._heard_at = self._used_at = now
             self._used = None
             return None
-        taken = now - self._since
+        limit, silent = timeout, now - self._since
+        if timeout is None and pace is not None:
+            if signs != self._signs:
+                pace.note_silence(now - self._heard_at)
+                self._signs, self._used = signs, None
+                self._heard_at = self._used_at = now
+                return None
+            limit, silent = pace.limit(length), now - self._heard_at
         if limit is not None:
-            return f"gave no answer for {taken:.1f} s" if taken > limit else None
+            return f"gave no answer for {silent:.1f} s" if silent > limit else None
         used = process.cpu_seconds()
         if used is None or used != self._used:
             self._used, self._used_at = used, now
         idle = now - self._used_at
         if idle > FIRST_IDLE_S:
             return f"has not used the processor for {idle:.0f} s"
-        return f"gave no answer for {taken:.0f} s" if taken > FIRST_S else None
+        return f"gave no answer for {silent:.0f} s" if silent > FIRST_S else None

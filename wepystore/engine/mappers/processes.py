@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import selectors
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from wepystore.engine.errors import ComponentError, WorkerStartError
 from wepystore.engine.mappers.base import WorkMapper, portable, tasks
 from wepystore.engine.mappers.checks import checked_number, checked_timeout, without_none
 from wepystore.engine.mappers.child import Child
+from wepystore.engine.mappers.crew import Crew
 from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
@@ -22,6 +25,7 @@ from wepystore.engine.mappers.wire import Channel
 
 #: How long an idle worker may take to leave when asked, s.
 _GOODBYE_S = 5.0
+_READ_WRITE = select.POLLIN | select.POLLOUT
 
 
 class _Worker:
@@ -79,13 +83,21 @@ class _Worker:
 
     def look(self, now: float, pace: Pace, segment_timeout: float | None) -> str | None:
         """Why it is to be given up, or None."""
-        limit: float | None = START_S
-        if self.ready:
-            if not self.running:
-                return None
-            limit = pace.limit(self.running[self.current()].length, segment_timeout)
-        marker = (self.ready, self._n_given, self.child.slot.read()[0])
-        return self.watch.look(now, marker, limit, self.child)
+        slot = self.child.slot
+        marker = (self.ready, self._n_given, slot.read()[0])
+        if not self.ready:
+            return self.watch.look(now, marker, self.child, timeout=START_S)
+        if not self.running:
+            return None
+        return self.watch.look(
+            now,
+            marker,
+            self.child,
+            timeout=segment_timeout,
+            pace=pace,
+            length=self.running[self.current()].length,
+            signs=slot.signs(),
+        )
 
     def dismiss(self, at_once: bool) -> None:
         """Ask it to leave."""
@@ -113,8 +125,8 @@ class ProcessMapper(WorkMapper):
         They go before those of runner and configuration.
     segment_timeout : float or None
         Seconds after which a segment is taken for hung. None: 20 times what the
-        slowest one so far took, and a minute at least; as long as none has ended,
-        ten minutes without using the processor.
+        slowest one so far took without a sign of life, and a minute at least; as
+        long as none has ended, see docs/design/0022-mappers.md.
     """
 
     def __init__(
@@ -140,6 +152,7 @@ class ProcessMapper(WorkMapper):
         self.segment_timeout = checked_timeout(type(self).__name__, segment_timeout)
         self.worker_segment_times = {}
         self._workers: list[_Worker] = []
+        self._crew = Crew()
         self._busy = False
         self._payload = b""
         self._pace = Pace()
@@ -152,8 +165,10 @@ class ProcessMapper(WorkMapper):
         return {"n_workers": given.pop("n_workers"), **without_none(given)}
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = type(self)(**self.params())
-        return fresh.__dict__
+        return self.params()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        type(self).__init__(self, **state)
 
     def init(
         self,
@@ -166,19 +181,21 @@ class ProcessMapper(WorkMapper):
         self._pace = Pace()
         self._clock = AwakeClock()
         for k in range(number or len(os.sched_getaffinity(0))):
-            self._workers.append(self._start(k))
+            self._crew.change(partial(self._hire, k))
+
+    def _hire(self, number: int) -> None:
+        self._workers.append(self._start(number))
 
     def _start(self, number: int, n_starts: int = 1) -> _Worker:
         given = self.worker_properties or [{}]
-        return _Worker(
-            number, self._payload, given[number % len(given)], n_starts, self._clock.tick()
-        )
+        return _Worker(number, self._payload, given[number % len(given)], n_starts, self._clock.now)
 
     def map(
         self, walkers: Sequence[Any], lengths: Iterable[int], **kwargs: Iterable[Any]
     ) -> list[Any]:
         work = [Task(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
         ledger = Ledger(work, self._pace)
+        self._crew.settle()
         self.worker_segment_times = {worker.number: [] for worker in self._workers}
         for worker in list(self._workers):
             # Left over from a call that an exception ended; or dead since the last one.
@@ -214,18 +231,17 @@ class ProcessMapper(WorkMapper):
     def _active(self, tick: float) -> list[_Worker]:
         """Workers that have something to say; what is still to be sent to others is sent."""
         found = []
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                events = selectors.EVENT_READ
-                if worker.channel.sending:
-                    events |= selectors.EVENT_WRITE
-                selector.register(worker.channel, events, worker)
-            for key, events in selector.select(tick):
-                if events & selectors.EVENT_WRITE:
-                    with contextlib.suppress(OSError):
-                        key.data.channel.pump()
-                if events & selectors.EVENT_READ:
-                    found.append(key.data)
+        poll = select.poll()  # Unlike epoll it is made anew without a call of the system.
+        by_fd = {worker.channel.fileno(): worker for worker in self._workers}
+        for fd, worker in by_fd.items():
+            poll.register(fd, _READ_WRITE if worker.channel.sending else select.POLLIN)
+        for fd, events in poll.poll(math.ceil(tick * 1000)):
+            worker = by_fd[fd]
+            if events & select.POLLOUT:
+                with contextlib.suppress(OSError):
+                    worker.channel.pump()
+            if events & ~select.POLLOUT:  # A hang-up is news as well.
+                found.append(worker)
         return found
 
     def _hear(self, worker: _Worker, ledger: Ledger) -> None:
@@ -289,6 +305,10 @@ class ProcessMapper(WorkMapper):
             ledger.lost(culprit, child, worker.name, Loss(worker.pid, status, why or ""))
 
     def _replace(self, worker: _Worker, patience_s: float = 0.0) -> _Worker:
+        fresh: _Worker = self._crew.change(partial(self._exchange, worker, patience_s))
+        return fresh
+
+    def _exchange(self, worker: _Worker, patience_s: float) -> _Worker:
         place = self._workers.index(worker)
         worker.dismiss(at_once=True)
         worker.child.reap(patience_s)
@@ -299,6 +319,7 @@ class ProcessMapper(WorkMapper):
         return fresh
 
     def cleanup(self, **kwargs: Any) -> None:
+        self._crew.leave()
         for worker in self._workers:
             worker.dismiss(at_once=self._busy)
         for worker in self._workers:

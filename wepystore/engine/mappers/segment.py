@@ -12,7 +12,8 @@ from typing import Any
 from wepystore.errors import WepystoreError
 
 
-@dataclass(frozen=True)
+# Nobody changes these two either; but they are made for each segment, and `frozen` takes its time.
+@dataclass(slots=True)
 class Task:
     """One segment to run; `index` is its place among the walkers of the cycle."""
 
@@ -29,7 +30,7 @@ class Task:
         return {**self.keywords, "platform_kwargs": merged}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Done:
     """A segment that was run, and the seconds it took."""
 

@@ -7,7 +7,6 @@ It is a fresh interpreter (a forked one may hang inside OpenMM), it runs no
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import socket
 import sys
@@ -15,6 +14,7 @@ import time
 import traceback
 from typing import Any
 
+from wepystore.engine import progress
 from wepystore.engine.mappers import lifeline
 from wepystore.engine.mappers.child import Slot
 from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
@@ -25,13 +25,11 @@ from wepystore.engine.mappers.wire import Channel
 _KEEP_BACK_S = 0.02
 
 
-def serve(fd: int, slot_fd: int) -> None:
+def serve(fd: int, slot_fd: int, life_fd: int) -> None:
     """Answer batches of segments from the socket `fd` until it closes."""
-    for each in (fd, slot_fd):
-        # Else a program that a runner starts would keep the parent from seeing our end.
-        os.set_inheritable(each, False)
-    lifeline.hold(fd)
+    lifeline.be_killed(life_fd)
     slot = Slot(slot_fd)
+    progress.send_to(slot.sign)
     channel = Channel(socket.socket(fileno=fd))
     # A broken pipe means that the parent is gone: nobody is left to tell.
     with contextlib.suppress(EOFError, OSError):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats
 from wepystore.engine.errors import SegmentError
+from wepystore.engine.parameters import positive
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.engine.walker import WalkerState
 
@@ -47,7 +48,7 @@ class DoubleWell(Potential):
     exact: ClassVar[bool] = True
 
     def __init__(self, height: float = 5.0) -> None:
-        self.height = _positive(height, "height")
+        self.height = positive(height, "height")
 
     def energy(self, x: Floats) -> Floats:
         """Energies, shape (n,), kJ/mol."""
@@ -73,10 +74,13 @@ class Harmonic(Potential):
     exact: ClassVar[bool] = True
 
     def __init__(self, k: float = 1.0, center: ArrayLike = 0.0) -> None:
-        self.k = _positive(k, "k")
-        place = np.array(center, dtype=np.float64)
+        self.k = positive(k, "k")
+        try:
+            place = np.array(center, dtype=np.float64)
+        except (TypeError, ValueError):
+            place = np.array(np.nan)
         if not np.isfinite(place).all():
-            raise ValueError(f"center must be finite, got {place}")
+            raise ValueError(f"center must be a finite number, or an array of them, got {center!r}")
         self.center = float(place) if place.ndim == 0 else place
 
     def energy(self, x: Floats) -> Floats:
@@ -162,9 +166,9 @@ class OverdampedLangevinRunner(EnsembleRunner):
         if not callable(getattr(potential, "gradient", None)):
             raise ValueError(f"potential must have a method gradient(x), got {potential!r}")
         self.potential = potential
-        self.diffusion = _positive(diffusion, "diffusion")
-        self.dt = _positive(dt, "dt")
-        self.beta = _positive(beta, "beta")
+        self.diffusion = positive(diffusion, "diffusion")
+        self.dt = positive(dt, "dt")
+        self.beta = positive(beta, "beta")
 
     @property
     def step_size(self) -> float:
@@ -225,10 +229,3 @@ class OverdampedLangevinRunner(EnsembleRunner):
             "beta": f"{self.beta:g} mol/kJ",
             "step": f"{self.dt:g} ps",
         }
-
-
-def _positive(value: float, name: str) -> float:
-    number = float(value)
-    if not 0.0 < number < math.inf:
-        raise ValueError(f"{name} must be positive, got {value}")
-    return number

@@ -9,6 +9,7 @@ import numpy as np
 
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import ComponentError
+from wepystore.engine.parameters import real, whole
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.engine.walker import WalkerState
 
@@ -36,12 +37,10 @@ class RandomWalkRunner(EnsembleRunner):
     """
 
     def __init__(self, probability: float = 0.25, n_dims: int = 1) -> None:
-        self.probability = float(probability)
+        self.probability = real(probability, "probability")
         if not 0.0 <= self.probability <= 1.0:
             raise ValueError(f"probability must be between 0 and 1, got {probability}")
-        self.n_dims = int(n_dims)
-        if self.n_dims < 1:
-            raise ValueError(f"n_dims must be at least 1, got {n_dims}")
+        self.n_dims = whole(n_dims, "n_dims")
 
     def initial_state(self) -> WalkerState:
         """The origin at time 0."""

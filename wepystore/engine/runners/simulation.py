@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import openmm
 
+from wepystore.engine import progress
 from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.engine.runners.platforms import known_platforms, load_platform
 from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS
@@ -146,6 +147,7 @@ class Simulation:
             step(piece)
             taken = time.perf_counter() - begun
             left -= piece
+            progress.sign()
             if left or not self._steps_a_piece:
                 self._steps_a_piece = max(1, int(piece * _STEP_PIECE_S / max(taken, 1e-6)))
 
