@@ -363,3 +363,17 @@ def test_ctrl_c_ends_it_at_once(recorded: tuple[Store, str], tmp_path: Path) -> 
             return
         time.sleep(0.05)
     pytest.fail("a worker outlived the program")
+
+
+def test_a_pair_is_found_though_its_end_is_not_there(
+    recorded: tuple[Store, str], wepy: Wepy, tmp_path: Path
+) -> None:
+    """As `wepy ls runs` prints it, or by first digits: the start is all that a repetition needs."""
+    store = copied(recorded, tmp_path / "c.orch")
+    record = load_run(store, recorded[1])
+    start, end = record.start.md5, record.end.md5
+    store.file("snapshots", end).unlink()
+    for pair in (f"{start}, {end}", f"{start[:8]},{end[:8]}"):
+        found = wepy("verify", store.path, pair)
+        assert found.status == 0 and found.out.strip().endswith("reproduced"), found.err
+    assert wepy("verify", store.path, f"{end},{start}").status == 1

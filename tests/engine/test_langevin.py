@@ -129,7 +129,7 @@ def test_positions_that_blow_up_end_the_run() -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
 def test_parameters_must_be_positive(name: str, value: float) -> None:
     """The message names the parameter."""
-    with pytest.raises(ValueError, match=f"{name} must be positive"):
+    with pytest.raises(ValueError, match=f"{name} must be a positive number"):
         OverdampedLangevinRunner(DoubleWell(), **{name: value})
 
 

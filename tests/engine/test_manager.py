@@ -9,10 +9,17 @@ import pytest
 
 from tests.systems import pair_apparatus, pair_runner, pair_snapshot
 from wepystore.api import NoBC, NoResampler, PairDistance, SerialMapper, UnbindingBC, Walker
-from wepystore.engine.errors import PeriodicityError, WeightError
+from wepystore.engine.errors import (
+    ComponentError,
+    PeriodicityError,
+    SegmentError,
+    StepError,
+    WeightError,
+)
 from wepystore.engine.manager import CycleManager, check_conserved, check_ensemble, without_drift
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
+from wepystore.errors import WepystoreError
 
 EPS = np.finfo(np.float64).eps
 
@@ -409,7 +416,53 @@ def test_one_failing_cleanup_does_not_keep_the_others_from_theirs() -> None:
     last, mapper = Notes(), Mapper()
     made = manager(reporters=[Failing(), last], monitor=Monitor(), work_mapper=mapper)
     made.init()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ComponentError, match="Failing: it could not close its files: Runtime"):
         made.cleanup()
     assert mapper.cleaned
     assert len(last.cleanups) == 1
+
+
+def leaves() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        (lambda: None, "gave no walker but None"),
+        (lambda: Walker({"positions": np.array([[np.nan]])}, 1.0), "walker 0 became NaN"),
+        (leaves, "SystemExit: 3"),
+    ],
+)
+def test_a_users_runner_is_named_for_what_it_does(gives: Any, says: str) -> None:
+    """No walker, NaN or an exit() in somebody's code: one error that names the cycle and the
+    class, and is no bug of this program's."""
+
+    class Mine(Runner):
+        def run_segment(self, walker: Any, segment_length: int, **keywords: Any) -> Any:
+            return gives()
+
+    made = manager(runner=Mine(), init_walkers=[Walker({"positions": np.zeros((1, 1))}, 1.0)])
+    made.init()
+    with pytest.raises(WepystoreError, match=f"cycle 4.*{says}") as caught:
+        made.run_cycle(made.init_walkers, 1, 4)
+    assert isinstance(caught.value, StepError | SegmentError)
+
+
+def test_a_users_resampler_and_reporter_are_named() -> None:
+    """What is no walker, and an exception in init, come out under the name of who did it."""
+
+    class Strange(NoResampler):
+        def resample(self, walkers: Any) -> Any:
+            return [1, 2, 3], [], []
+
+    class Broken(Notes):
+        def init(self, **keywords: Any) -> None:
+            raise RuntimeError("no")
+
+    made = manager(resampler=Strange())
+    made.init()
+    with pytest.raises(StepError, match="cycle 2: Strange failed: AttributeError"):
+        made.run_cycle(made.init_walkers, 1, 2)
+    with pytest.raises(StepError, match="Broken failed: RuntimeError: no"):
+        manager(reporters=[Broken()]).init()

@@ -71,7 +71,7 @@ def test_the_nearest_image_of_the_ligand_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"cutoff_rmsd": 0.0}, "cutoff_rmsd must be positive"),
+        ({"cutoff_rmsd": 0.0}, "cutoff_rmsd must be a positive number of nm"),
         ({"cutoff_rmsd": 2.0}, "initial state 0 is itself bound"),
         ({"initial_states": []}, "initial_states is empty"),
         ({"binding_site_idxs": [0, 1]}, "at least 3"),

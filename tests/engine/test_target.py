@@ -245,3 +245,19 @@ def test_a_failing_coordinate_is_named() -> None:
     manager.init()
     with pytest.raises(StepError, match="cycle 0: TargetBC failed: KeyError: 'phi'"):
         manager.run_cycle(manager.init_walkers, 1, 0)
+
+
+def test_an_initial_state_of_another_shape_is_refused_at_the_warp() -> None:
+    """Not by the runner, a cycle later, when the walkers have been kept."""
+    other = WalkerState(positions=np.zeros((2, 1)), time=0.0)
+    conditions = TargetBC(first, [other], threshold=1.0)
+    with pytest.raises(ValueError, match=r"initial state 0 has positions of shape \(2, 1\)"):
+        conditions.warp_walkers(walkers(2.0), 1)
+
+
+def test_a_predicate_gives_truths() -> None:
+    """NaN would count as true."""
+    conditions = TargetBC(first, [state(0)], predicate=lambda x: x > 1)
+    conditions.predicate = lambda x: np.full(len(x), np.nan)
+    with pytest.raises(ValueError, match="must give truths"):
+        conditions.warp_walkers(walkers(2.0), 1)

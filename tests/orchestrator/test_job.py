@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,9 +27,12 @@ from wepystore.orchestrator.errors import (
     JobDirError,
     JobExistsError,
     JobNameError,
+    MalformedJobError,
+    NewerJobError,
 )
-from wepystore.orchestrator.job import CHECKPOINT, Job, check_job_name
+from wepystore.orchestrator.job import CHECKPOINT, SPEC, Job, JobSpec, check_job_name
 from wepystore.orchestrator.lock import JobLock
+from wepystore.store.names import EntryRef
 
 
 def everything(root: Path) -> dict[str, Any]:
@@ -236,3 +240,75 @@ def test_a_lock_of_another_program_is_not_ours(pair_store: Prepared, tmp_path: P
     with pytest.raises(JobDirError, match="another program"):
         run_job(pair_store.store, pair_store.snapshot_hash, tmp_path)
     assert (tmp_path / ".lock").read_text() == "theirs"
+
+
+def spec_file(folder: Path, **changes: Any) -> Path:
+    """A job.json that says what no run of 5 cycles in a folder says, with changes."""
+    ref = {"md5": "0" * 32, "sha256": "0" * 64, "size": 1}
+    start, config = (EntryRef.from_json({"kind": k, **ref}, "") for k in ("snapshots", "configs"))
+    spec = JobSpec(
+        name="job",
+        start=start,
+        config=config,
+        seed=1,
+        n_steps=10,
+        seconds=1.0,
+        n_cycles=5,
+        checkpoint_freq=None,
+        n_workers=None,
+        platform=None,
+        narration="",
+        begun="",
+    )
+    value = json.loads(spec.to_bytes())
+    file = folder / SPEC
+    file.write_text(json.dumps({**value, **changes}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("seed", [-1, 2**63, None, True, 1.5]),
+        ("n_steps", [0, -1, 2**63, None]),
+        ("seconds", [-0.5, "1"]),
+        ("n_cycles", [0, 1.5, 2**70]),
+        ("checkpoint_freq", [0, -1]),
+        ("n_workers", [0, -1]),
+        ("name", ["", "a/b", "x" * 300, "\u202e"]),
+        ("start", [None, [], {"md5": "x"}, {"kind": "runs"}]),
+        ("format", [True, 0, "1", None]),
+        ("type", ["run"]),
+    ],
+)
+def test_a_job_json_that_says_nonsense_is_refused(
+    tmp_path: Path, name: str, values: list[Any]
+) -> None:
+    """Exit 3, naming the file and the way on; nothing is run with a number that cannot be."""
+    assert JobSpec.read(spec_file(tmp_path)).n_cycles == 5
+    for value in values:
+        with pytest.raises(
+            MalformedJobError, match=r"job\.json does not say .* new run$"
+        ) as caught:
+            JobSpec.read(spec_file(tmp_path, **{name: value}))
+        assert caught.value.exit_status == 3 and len(str(caught.value)) < 500
+
+
+def test_a_job_json_of_a_newer_program(tmp_path: Path) -> None:
+    """It is not damaged: the message says to upgrade."""
+    with pytest.raises(NewerJobError, match=r"format 2; this one reads 1.*upgrade"):
+        JobSpec.read(spec_file(tmp_path, format=2))
+
+
+def test_a_job_json_that_is_no_file(tmp_path: Path) -> None:
+    """A folder, a pipe, or a file without an end: refused at once, not waited for."""
+    file = tmp_path / SPEC
+    for make in (file.mkdir, lambda: os.mkfifo(file), lambda: file.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(MalformedJobError, match="it is no file"):
+            JobSpec.read(file)
+        file.rmdir() if file.is_dir() else file.unlink()
+    for data in (b"", b"\0" * 9, b"\xff\xfe{}", b"[]", b"[" * 100_000, b'{"type":"job"'):
+        file.write_bytes(data)
+        with pytest.raises(MalformedJobError):
+            JobSpec.read(file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,16 @@ from wepystore.api import (
     load_snapshot,
     prepare_store,
 )
-from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.errors import (
+    CycleFailedError,
+    MalformedJobError,
+    NoJobStoreError,
+    NotContinuedError,
+)
 from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.records.library import save_run
 from wepystore.records.snapshot import Apparatus
+from wepystore.store.reconcile import apply, plan
 
 STOPS = """
 import os, sys
@@ -244,3 +253,81 @@ def test_a_complete_job_whose_files_were_not_finished(
     with h5py.File(job / "job.wepy.h5") as file:
         assert file["runs/0"].attrs["end_snapshot_hash"] == outcome.end
     assert resume(job, ResumeOptions(), Recorder()).was_complete
+
+
+def interrupted(pair_store: Prepared, tmp_path: Path) -> Path:
+    """A job with a checkpoint after 2 of 4 cycles, and a trajectory of 3."""
+    made = prepare_store(
+        tmp_path / "x.orch", pair_snapshot(), plain_configuration(None, [HDF5Reporter()])
+    )
+    job = tmp_path / "job"
+    stopped(made.store, made.snapshot_hash, job, 3, n_cycles=4, checkpoint_freq=2)
+    return job
+
+
+def test_another_jobs_job_json_is_not_begun_anew(pair_store: Prepared, tmp_path: Path) -> None:
+    """It would be a run from the start, and cut the trajectory that is there."""
+    job = interrupted(pair_store, tmp_path)
+    file, before = job / "job.json", (job / "job.wepy.h5").read_bytes()
+    was = file.read_text()
+    for change in (('"n_steps":10', '"n_steps":11'), ('"seed":1', '"seed":2')):
+        file.write_text(was.replace(*change))
+        with pytest.raises(MalformedJobError, match=r"not what checkpoint\.orch has a run of"):
+            resume(job, ResumeOptions(), Recorder())
+    assert (job / "job.wepy.h5").read_bytes() == before
+    file.write_text(was)
+    assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
+
+
+def test_a_lost_trajectory_is_named_with_the_way_on(pair_store: Prepared, tmp_path: Path) -> None:
+    """No new file that lacks the first cycles is begun; put back, the job goes on."""
+    job = interrupted(pair_store, tmp_path)
+    file = job / "job.wepy.h5"
+    whole = file.read_bytes()
+    for data in (None, b"", whole[:3000]):
+        file.unlink()
+        if data is not None:
+            file.write_bytes(data)
+        with pytest.raises(NotContinuedError, match=r"job\.wepy\.h5.*wepy run orch"):
+            resume(job, ResumeOptions(), Recorder())
+        assert file.exists() == (data is not None)
+        file.write_bytes(whole)
+    assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
+
+
+def test_a_job_that_lost_its_store_begins_anew_from_its_start(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """The message names how; the end is that of the run that was lost."""
+    job = interrupted(pair_store, tmp_path)
+    whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
+    shutil.rmtree(job / "checkpoint.orch")
+    with pytest.raises(NoJobStoreError, match=r"wepy reconcile orch .*checkpoint\.orch ORCH"):
+        resume(job, ResumeOptions(), Recorder())
+    store = Store.create(job / "checkpoint.orch")
+    apply(plan(store, [Store.open(tmp_path / "x.orch")]))
+    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+
+
+def test_odd_facts_of_a_record_keep_nobody_from_going_on(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """What stands under `execution` bears on no bit, and is not checked when a record is read."""
+    job = interrupted(pair_store, tmp_path)
+    whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
+    store = Store.open(job / "checkpoint.orch")
+    (run,) = store.list("runs")
+    odd = {"wall_s": "x", "n_warped": [], "checkpoints": 5, "resumed_from": {"a": 1}}
+    record = dataclasses.replace(load_run(store, run), execution=odd)
+    store.remove("runs", run)
+    save_run(store, record)
+    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+
+
+def test_no_more_workers_than_walkers(pair_store: Prepared, tmp_path: Path) -> None:
+    """A thousand processes by a slip of the hand are not started; the record says how many were."""
+    job = tmp_path / "job"
+    run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=1, n_workers=1000)
+    store = Store.open(job / "checkpoint.orch")
+    record = load_run(store, store.list("runs")[0])
+    assert record.execution["n_workers"] == len(pair_snapshot().walkers)

@@ -111,6 +111,54 @@ def test_pme_on_the_cpu_platform_is_repeated_by_other_workers(tmp_path: Path) ->
     assert again(store, run, n_workers=2).reproduced
 
 
+def test_properties_of_workers_are_honoured(tmp_path: Path) -> None:
+    """A run whose workers had properties of their own is repeated with them. Where these make the
+    platform inexact the record promises nothing, and the reason that is told is this one."""
+    apparatus, state = salt_apparatus("CPU")
+    snapshot = Snapshot([Walker(state, 0.25) for _ in range(4)], apparatus)
+    for threads in ("1", "2"):
+        own = [{"Threads": "1"}, {"Threads": threads}]
+        made = prepare_store(
+            tmp_path / f"{threads}.orch",
+            snapshot,
+            plain_configuration(ProcessMapper(worker_properties=own)),
+        )
+        store, run = job_store(made, tmp_path / threads, n_steps=4, n_cycles=2)
+        verdict = again(store, run, n_workers=1)
+        assert verdict.promised == (threads == "1")
+        if threads == "1":
+            assert verdict.reproduced
+        else:
+            assert verdict.reason is not None
+            assert "the configuration gives a worker properties" in verdict.reason
+            assert "Threads=2" in verdict.reason
+
+
+def test_on_another_platform_workers_have_no_properties(tmp_path: Path) -> None:
+    """Those of one platform mean nothing to another: a run, and its repetition, with --platform."""
+    apparatus, state = salt_apparatus("CPU")
+    snapshot = Snapshot([Walker(state, 0.25) for _ in range(4)], apparatus)
+    own = plain_configuration(ProcessMapper(worker_properties=[{"Threads": "2"}, {}]))
+    made = prepare_store(tmp_path / "s.orch", snapshot, own)
+    short = {"n_steps": 4, "n_cycles": 1}
+    store, run = job_store(made, tmp_path / "cpu", **short)
+    elsewhere = again(store, run, platform="Reference")
+    assert not elsewhere.promised
+    store, run = job_store(made, tmp_path / "reference", platform="Reference", **short)
+    verdict = again(store, run)
+    assert verdict.promised and verdict.reproduced
+    assert verdict.end == elsewhere.end
+
+
+def test_properties_that_the_platform_lacks_are_named_before_anything_runs(tmp_path: Path) -> None:
+    """No worker is started and no job begun for a device that a platform cannot have."""
+    own = plain_configuration(ProcessMapper(worker_properties=[{"DeviceIndex": "0"}]))
+    made = prepare_store(tmp_path / "s.orch", pair_snapshot(), own)
+    with pytest.raises(PlatformError, match="no property 'DeviceIndex'"):
+        run_job(made.store, made.snapshot_hash, tmp_path / "job")
+    assert not (tmp_path / "job").exists()
+
+
 def test_another_seed_is_found_out(pair: tuple[Store, str], tmp_path: Path) -> None:
     """A record that claims another seed ends elsewhere: promised, nothing differs, and still not
     reproduced; what the ends have in common is measured."""

@@ -20,6 +20,7 @@ from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import Configuration, HDF5Reporter, ProcessMapper, Snapshot
 from wepystore.errors import DamagedError, WepystoreError
 from wepystore.records.configuration import decode_configuration
+from wepystore.records.errors import MalformedRecordError
 from wepystore.records.library import Memory, encode
 from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.snapshot import decode_snapshot
@@ -227,3 +228,25 @@ def test_plain_configurations_decode() -> None:
     _, ref = encode(plain_configuration(), memory)
     manifest = json.loads(memory.entries["configs", ref.md5])
     assert attempt("configuration", memory, manifest).reporters == []
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        (("n_cycles",), -3),
+        (("n_steps",), -5),
+        (("seed",), -1),
+        (("environment", "platform"), 3),
+        (("environment", "platform_properties"), [1]),
+        (("environment", "platform_properties"), {"Threads": 4}),
+    ],
+)
+def test_a_run_record_that_nobody_could_repeat_is_refused(path: Any, new: Any) -> None:
+    """What a repetition acts by is checked when the record is read."""
+    ref = EntryRef("snapshots", Ref("0" * 32, "0" * 64, 1))
+    record = RunRecord(ref, ref, ref, 3, 10, 1, True, {"platform": "Reference"})
+    memory = Memory()
+    manifest = json.loads(memory.entries["runs", encode_run(record, memory).md5])
+    assert decode_run(manifest, "run").n_cycles == 3
+    with pytest.raises(MalformedRecordError, match=path[-1]):
+        decode_run(changed(manifest, path, new), "run")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Ref, Store
-from wepystore.store.names import MARK
+from wepystore.store.errors import UnknownHashError
+from wepystore.store.names import MARK, is_hex
 
 if TYPE_CHECKING:
     from wepystore.orchestrator.trust import Trust
@@ -64,16 +65,30 @@ def store_first(first: str | None, second: str) -> tuple[str | None, str]:
 
 def find_runs(store: Store, start: str, end: str) -> list[Run]:
     """The runs between two snapshots that a user named (there may be several, with different
-    configurations or seeds). Raises NoSuchRunError and as Store.resolve."""
+    configurations or seeds); their snapshots need not be there.
+
+    Raises NoSuchRunError and as Store.resolve.
+    """
     from wepystore.store.runs import read_run
 
-    first = store.resolve(start, ("snapshots",))[1]
-    last = store.resolve(end, ("snapshots",))[1]
     runs = [read_run(store, md5) for md5 in store.list("runs")]
+    first = _snapshot_of_runs(store, start, {run.start for run in runs})
+    last = _snapshot_of_runs(store, end, {run.end for run in runs})
     found = [run for run in runs if (run.start, run.end) == (first, last)]
     if not found:
         raise NoSuchRunError(path=store.path, start=first, end=last)
     return found
+
+
+def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:
+    """The snapshot a user means, also where only run records name it."""
+    try:
+        return store.resolve(text, ("snapshots",))[1]
+    except UnknownHashError:
+        absent = [md5 for md5 in named if is_hex(text) and md5.startswith(text)]
+        if len(absent) != 1:
+            raise
+        return absent[0]
 
 
 def positive_number(text: str, word: str) -> float:

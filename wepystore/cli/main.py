@@ -165,7 +165,9 @@ def _command(name: str):  # type: ignore[no-untyped-def]  # a module with the me
 
 
 def _os_error(error: OSError) -> str:
-    names = [os.fspath(n) for n in (error.filename, error.filename2) if n is not None]
+    # Of what was opened by its number the name is that number, and tells nobody anything.
+    given = (error.filename, error.filename2)
+    names = [os.fspath(n) for n in given if n is not None and not isinstance(n, int)]
     where = " -> ".join(n.decode(errors="replace") if isinstance(n, bytes) else n for n in names)
     what = error.strerror or str(error) or type(error).__name__
     return f"{where}: {what}" if where else what

@@ -26,11 +26,10 @@ Options:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import positive_number, user_trust
-from wepystore.cli.running import grace_of, optional_int, tell_outcome, until_of
+from wepystore.cli.running import folder_of, grace_of, optional_int, tell_outcome, until_of
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then go on."""
+    job_dir = folder_of(args["JOB_DIR"], "JOB_DIR")
     text = args["SECONDS"]
     seconds = None if text is None else positive_number(text, "SECONDS")
     n_cycles = optional_int(args, "--n-cycles")
@@ -63,5 +63,5 @@ def main(args: dict[str, Any], console: Console) -> int:
         scheduler=args["--scheduler"],
     )
     with RunProgress(console) as progress:
-        outcome = resume(Path(args["JOB_DIR"]), options, progress, trust=user_trust())
+        outcome = resume(job_dir, options, progress, trust=user_trust())
     return tell_outcome(outcome, console)

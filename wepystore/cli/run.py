@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
-from wepystore.cli.running import grace_of, optional_int, tell_outcome, until_of
+from wepystore.cli.running import folder_of, grace_of, optional_int, tell_outcome, until_of
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     seed = _seed(args["--seed"])
     until = until_of(args["--until"])
     grace = grace_of(args["--grace"])
+    given = args["--job-dir"]
+    job_dir = None if given in (None, _START_HASH) else folder_of(given, "--job-dir")
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.job import check_job_name
@@ -76,7 +78,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         seconds=seconds,
         n_steps=n_steps,
         n_cycles=n_cycles,
-        job_dir=Path(_or(args["--job-dir"], start_hash)),
+        job_dir=job_dir or Path(start_hash),
         job_name=_or(args["--job-name"], start_hash),
         narration=args["--narration"] or "",
         n_workers=n_workers,

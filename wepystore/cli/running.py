@@ -6,6 +6,7 @@ import datetime
 import math
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import positive_int
@@ -26,6 +27,14 @@ _EPOCH = re.compile(r"\d{9,11}(\.\d+)?")
 def optional_int(args: dict[str, Any], name: str) -> int | None:
     """The whole number (>= 1) of an option, if it was given. Raises UsageError."""
     return None if args[name] is None else positive_int(args[name], name)
+
+
+def folder_of(text: str, name: str) -> Path:
+    """A job folder. Raises UsageError: an empty name, most often a variable that is not set,
+    would be this very directory."""
+    if not text:
+        raise UsageError(f"{name} is empty; for this directory say '.'")
+    return Path(text)
 
 
 def grace_of(text: str) -> float:

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from wepystore.engine import foreign, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
-from wepystore.engine.errors import PeriodicityError, StepError, WeightError
+from wepystore.engine.errors import ComponentError, PeriodicityError, StepError, WeightError
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
 
@@ -112,15 +112,16 @@ class CycleManager:
                 options["dumps"] = self.dumps
             self.work_mapper.init(num_workers=num_workers, **options)
         for reporter in self.reporters:
-            reporter.init(
-                init_walkers=self.init_walkers,
-                runner=self.runner,
-                resampler=self.resampler,
-                boundary_conditions=self.boundary_conditions,
-                work_mapper=self.work_mapper,
-                reporters=self.reporters,
-                continue_run=continue_run,
-            )
+            with named(reporter, 0):
+                reporter.init(
+                    init_walkers=self.init_walkers,
+                    runner=self.runner,
+                    resampler=self.resampler,
+                    boundary_conditions=self.boundary_conditions,
+                    work_mapper=self.work_mapper,
+                    reporters=self.reporters,
+                    continue_run=continue_run,
+                )
 
     def run_cycle(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> CycleResult:
         """Propagate, warp, resample and report once; the input is not changed.
@@ -141,13 +142,13 @@ class CycleManager:
         warped = time.perf_counter()
 
         drawing = self._drawing(self.resampler, rng.RESAMPLING, cycle_idx)
-        with _named(self.resampler, cycle_idx), drawing:
+        with named(self.resampler, cycle_idx), drawing:
             resampled_walkers, resampling_data, resampler_data = self.resampler.resample(
                 warped_walkers
             )
-        if not foreign.is_ours(self.resampler):
-            resampled_walkers = foreign.native_walkers(resampled_walkers)
-        weights = weights_of(resampled_walkers)
+            if not foreign.is_ours(self.resampler):
+                resampled_walkers = foreign.native_walkers(resampled_walkers)
+            weights = weights_of(resampled_walkers)
         _check_totals(warped_weights, weights, cycle_idx, "the resampler")
         resampled_walkers, weights = _without_drift(resampled_walkers, weights)
         _check_weights(weights, cycle_idx, "the resampler")
@@ -164,11 +165,12 @@ class CycleManager:
             cycle_resampling_time=resampled - warped,
         )
         for reporter in self.reporters:
-            with _named(reporter, cycle_idx):
+            with named(reporter, cycle_idx):
                 reporter.report(**report)
         reported = time.perf_counter()
         if self.monitor is not None:
-            self.monitor.cycle_monitor(self, resampled_walkers)
+            with named(self.monitor, cycle_idx):
+                self.monitor.cycle_monitor(self, resampled_walkers)
         return CycleResult(
             walkers=(
                 resampled_walkers
@@ -189,19 +191,24 @@ class CycleManager:
         self, walkers: Sequence[Any], n_steps: int, cycle_idx: int, report: dict[str, Any]
     ) -> Sequence[Any]:
         begun = time.perf_counter()
-        self.runner.pre_cycle(
-            walkers=walkers, n_segment_steps=n_steps, cycle_idx=cycle_idx, **self.runner_options
-        )
+        with named(self.runner, cycle_idx):
+            self.runner.pre_cycle(
+                walkers=walkers, n_segment_steps=n_steps, cycle_idx=cycle_idx, **self.runner_options
+            )
         prepared = time.perf_counter()
         try:
             self.interruptible = True
-            new_walkers = (self._run_whole if self._whole else self._map)(
-                walkers, n_steps, cycle_idx
-            )
+            with named(self.runner, cycle_idx):
+                new_walkers = (self._run_whole if self._whole else self._map)(
+                    walkers, n_steps, cycle_idx
+                )
         finally:
             self.interruptible = False
         mapped = time.perf_counter()
-        self.runner.post_cycle()
+        with named(self.runner, cycle_idx):
+            self.runner.post_cycle()
+            if not type(self.runner).__module__.startswith("wepystore."):
+                _check_moved(new_walkers)
         done = time.perf_counter()
         busiest = max(
             (sum(times) for times in self._segment_times().values()), default=mapped - prepared
@@ -230,14 +237,13 @@ class CycleManager:
 
     def _run_whole(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> Sequence[Any]:
         """All segments at once, in this process, so that no mapper has a say in the result."""
-        with _named(self.runner, cycle_idx):
-            new_walkers: Sequence[Any] = self.runner.run_segments(
-                walkers,
-                n_steps,
-                rng=self.streams.generator(rng.SEGMENTS, cycle_idx),
-                cycle_idx=cycle_idx,
-                **self.runner_options,
-            )
+        new_walkers: Sequence[Any] = self.runner.run_segments(
+            walkers,
+            n_steps,
+            rng=self.streams.generator(rng.SEGMENTS, cycle_idx),
+            cycle_idx=cycle_idx,
+            **self.runner_options,
+        )
         if len(new_walkers) != len(walkers):
             raise StepError(
                 cycle_idx=cycle_idx,
@@ -260,12 +266,13 @@ class CycleManager:
         warped: Sequence[Any] = walkers
         if self.boundary_conditions is not None:
             drawing = self._drawing(self.boundary_conditions, rng.BOUNDARY_CONDITIONS, cycle_idx)
-            with _named(self.boundary_conditions, cycle_idx), drawing:
+            with named(self.boundary_conditions, cycle_idx), drawing:
                 warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
                     walkers, cycle_idx
                 )
-            if not foreign.is_ours(self.boundary_conditions):
-                warped = foreign.native_walkers(warped)
+                if not foreign.is_ours(self.boundary_conditions):
+                    warped = foreign.native_walkers(warped)
+                weights_of(warped)  # Whatever is no walker has none.
         report.update(warp_data=warp_data, bc_data=bc_data, progress_data=progress_data)
         return warped
 
@@ -285,7 +292,8 @@ class CycleManager:
             # The last one pushed is the first one called.
             for reporter in reversed(self.reporters):
                 stack.callback(
-                    reporter.cleanup,
+                    _closed,
+                    reporter,
                     runner=self.runner,
                     work_mapper=self.work_mapper,
                     resampler=self.resampler,
@@ -298,19 +306,51 @@ class CycleManager:
                 stack.callback(self.monitor.cleanup)
 
 
+def _closed(reporter: Any, **parts: Any) -> None:
+    try:
+        reporter.cleanup(**parts)
+    except (WepystoreError, OSError):
+        raise
+    except Exception as problem:
+        why = f"it could not close its files: {type(problem).__name__}: {problem}"
+        raise ComponentError(component=type(reporter).__name__, problem=why) from problem
+
+
 @contextlib.contextmanager
-def _named(component: Any, cycle_idx: int) -> Iterator[None]:
-    """Give an exception out of a component the component's name: it may be a user's own."""
+def named(component: Any, cycle_idx: int) -> Iterator[None]:
+    """Give an exception out of a component the component's name: it may be a user's own.
+
+    Raises StepError; what says itself what is wrong (WepystoreError, OSError) passes.
+    """
     try:
         yield
     except (WepystoreError, OSError):
         raise  # These say what is wrong themselves.
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
+        # An exit() in somebody's code would end the run without a word, its status passed on.
         raise StepError(
             cycle_idx=cycle_idx,
             component=type(component).__name__,
             problem=f"{type(problem).__name__}: {problem}",
         ) from problem
+
+
+def _check_moved(walkers: Sequence[Any]) -> None:
+    """What built-in runners see to themselves: that segments gave walkers, at places."""
+    if isinstance(walkers, Ensemble) and "positions" in walkers.fields:
+        places = walkers.fields["positions"].reshape(len(walkers), -1)
+        finite = np.isfinite(places.sum(axis=1))
+        if not finite.all():
+            idx = int(np.argmin(finite))
+            raise FloatingPointError(f"the positions of walker {idx} became NaN or infinite")
+        return
+    for idx, walker in enumerate(walkers):
+        if not (hasattr(walker, "weight") and hasattr(walker, "state")):
+            raise TypeError(f"its segment of walker {idx} gave no walker but {walker!r:.60}")
+        # A state may be anything that the other parts understand.
+        state = walker.state if isinstance(walker.state, Mapping) else {}
+        if not np.isfinite(np.sum(state.get("positions", ()))):
+            raise FloatingPointError(f"the positions of walker {idx} became NaN or infinite")
 
 
 def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:

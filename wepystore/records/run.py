@@ -78,6 +78,10 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
             # type(), not isinstance: True is an int.
             if type(manifest[name]) not in kinds:
                 raise TypeError(f"{name} is {manifest[name]!r}")
+        for name in ("n_cycles", "n_steps", "seed"):
+            if manifest[name] is not None and manifest[name] < 0:
+                raise ValueError(f"{name} is {manifest[name]}")
+        _check_platform(manifest["environment"])
         return RunRecord(
             start=EntryRef.from_json(manifest["start"], where),
             end=EntryRef.from_json(manifest["end"], where),
@@ -89,7 +93,17 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
             environment=manifest["environment"],
             execution=manifest["execution"],
         )
-    except (KeyError, TypeError) as problem:
+    except (KeyError, TypeError, ValueError) as problem:
         raise MalformedRecordError(
             where=where, what="run record", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
+
+
+def _check_platform(environment: dict[str, Any]) -> None:
+    """What of the environment a repetition acts by; the rest is for people to read."""
+    platform = environment.get("platform")
+    if not isinstance(platform, str | None):
+        raise TypeError(f"its platform is {platform!r}")
+    properties = environment.get("platform_properties") or {}
+    if not isinstance(properties, dict) or not all(isinstance(v, str) for v in properties.values()):
+        raise TypeError(f"its platform_properties are {properties!r}")

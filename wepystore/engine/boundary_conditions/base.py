@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.foreign import is_wepy, native_state
+from wepystore.engine.parameters import listed, real
 from wepystore.engine.record_fields import BoundaryRecords
 
 #: walkers, warping records, boundary condition records, progress
@@ -101,7 +101,8 @@ class WarpBC(BoundaryConditions):
         if isinstance(initial_states, Mapping) or hasattr(initial_states, "dict"):
             raise ValueError("initial_states must be a list of states, got a single state")
         # Those of wepy's would be pickles in a store, and no other component takes them.
-        self.initial_states = [native_state(s) if is_wepy(s) else s for s in initial_states]
+        states = listed(initial_states, "initial_states", "states")
+        self.initial_states = [native_state(s) if is_wepy(s) else s for s in states]
         if not self.initial_states:
             raise ValueError("initial_states is empty: warped walkers need a state to go to")
         self.initial_weights = checked_weights(initial_weights, len(self.initial_states))
@@ -136,6 +137,7 @@ class WarpBC(BoundaryConditions):
         if not rows:
             return walkers if whole else list(walkers), [], bc_data, progress_data
         targets = self._draw_targets(len(rows))
+        self._check_fit(walkers[rows[0]].state, targets[0])
         weights = weights_of(walkers)
         warp_data = [
             {
@@ -154,6 +156,17 @@ class WarpBC(BoundaryConditions):
                 walker = walkers[row]
                 warped[row] = type(walker)(self.initial_states[target], walker.weight)
         return warped, warp_data, bc_data, progress_data
+
+    def _check_fit(self, state: Any, target: int) -> None:
+        """Now, where it can be said what is wrong, and not in the runner a cycle later."""
+        given = self.initial_states[target]
+        if "positions" not in state or "positions" not in given:
+            return
+        wanted, found = np.shape(state["positions"]), np.shape(given["positions"])
+        if found != wanted:
+            raise ValueError(
+                f"initial state {target} has positions of shape {found}, the walkers {wanted}"
+            )
 
     def _draw_targets(self, number: int) -> list[int]:
         weights = np.array(self.initial_weights or [1.0] * len(self.initial_states))
@@ -185,9 +198,10 @@ def checked_weights(weights: Sequence[float] | None, n_states: int) -> list[floa
     """
     if weights is None:
         return None
-    checked = [float(weight) for weight in weights]
+    name = "initial_weights"
+    checked = [real(weight, f"each of {name}") for weight in listed(weights, name)]
     if len(checked) != n_states:
         raise ValueError(f"{len(checked)} initial_weights for {n_states} initial_states")
-    if not all(0.0 <= weight < math.inf for weight in checked) or sum(checked) <= 0:
+    if min(checked) < 0.0 or sum(checked) <= 0:
         raise ValueError(f"initial_weights must be probabilities, got {checked}")
     return checked

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.receptor import RebindingDistance
 from wepystore.engine.ensemble import Floats, states_of
+from wepystore.engine.parameters import positive
 from wepystore.engine.record_fields import Shape
 
 
@@ -60,9 +61,7 @@ class RebindingBC(WarpBC):
         initial_weights: Sequence[float] | None = None,
         periodic: bool = True,
     ) -> None:
-        self.cutoff_rmsd = float(cutoff_rmsd)
-        if not 0.0 < self.cutoff_rmsd < np.inf:
-            raise ValueError(f"cutoff_rmsd must be positive, got {cutoff_rmsd} nm")
+        self.cutoff_rmsd = positive(cutoff_rmsd, "cutoff_rmsd", "nm")
         self._set_initial(initial_states, initial_weights)
         self.native_state = native_state
         self.periodic = bool(periodic)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, stacked
+from wepystore.engine.parameters import whole
 from wepystore.engine.record_fields import Shape
 
 #: Direction -> what a message calls it. The first two compare, the others bound.
@@ -114,6 +115,8 @@ class TargetBC(WarpBC):
                     f"the predicate must give one truth for each of {len(progress)} walkers, "
                     f"got shape {found.shape}"
                 )
+            if found.dtype.kind not in "biu":
+                raise ValueError(f"the predicate must give truths, got an array of {found.dtype}")
             return found.astype(bool)
         assert self.threshold is not None
         ends = np.array(self.threshold)
@@ -187,9 +190,7 @@ class RandomWalkTargetBC(WarpBC):
         initial_states: Sequence[Any],
         initial_weights: Sequence[float] | None = None,
     ) -> None:
-        self.threshold = int(threshold)
-        if self.threshold != threshold or self.threshold < 1:
-            raise ValueError(f"threshold must be a whole number of at least 1, got {threshold}")
+        self.threshold = whole(threshold, "threshold")
         self._set_initial(initial_states, initial_weights)
         distances = self._initial_progress()
         for idx in np.flatnonzero(self.arrived(distances)).tolist():
@@ -225,9 +226,12 @@ def _checked_threshold(
 ) -> float | tuple[float, ...] | None:
     if threshold is None:
         return None
-    array = np.array(threshold, dtype=np.float64)
+    try:
+        array = np.array(threshold, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)
     if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"threshold must be a finite number, or a list of them: {array.tolist()}")
+        raise ValueError(f"threshold must be a finite number, or a list of them: {threshold}")
     if direction in ("inside", "outside") and (array.shape != (2,) or array[0] > array[1]):
         raise ValueError(
             f"direction {direction!r} needs threshold=(low, high), got {array.tolist()}"

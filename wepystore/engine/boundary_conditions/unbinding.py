@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.base import atom_indices, state_boxes, state_positions
 from wepystore.engine.distances.periodic import minimum_distances
 from wepystore.engine.ensemble import Ensemble, Floats, states_of
+from wepystore.engine.parameters import positive
 from wepystore.engine.record_fields import Shape
 
 
@@ -55,9 +55,7 @@ class UnbindingBC(WarpBC):
         initial_weights: Sequence[float] | None = None,
         periodic: bool = True,
     ) -> None:
-        self.cutoff_distance = float(cutoff_distance)
-        if not 0.0 < self.cutoff_distance < math.inf:
-            raise ValueError(f"cutoff_distance must be positive, got {cutoff_distance} nm")
+        self.cutoff_distance = positive(cutoff_distance, "cutoff_distance", "nm")
         self._set_initial(initial_states, initial_weights)
         self.ligand_idxs = atom_indices(ligand_idxs, "ligand_idxs")
         self.receptor_idxs = atom_indices(receptor_idxs, "receptor_idxs")

@@ -51,7 +51,10 @@ def atom_indices(indices: Iterable[int], name: str) -> tuple[int, ...]:
     ------
     ValueError : names the parameter and the culprit.
     """
-    array = np.asarray(list(indices))
+    try:
+        array = np.asarray(list(indices))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a flat list of whole numbers, got {indices!r}") from None
     if array.size == 0:
         raise ValueError(f"{name} is empty: at least one atom index is needed")
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -18,6 +18,7 @@ import numpy as np
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance, Floats, atom_indices
 from wepystore.engine.distances.pairwise import images_of
+from wepystore.engine.parameters import distance_like, listed, positive
 from wepystore.errors import FailedError
 
 
@@ -159,7 +160,7 @@ class ImageCoordinate(ProgressCoordinate):
     """
 
     def __init__(self, distance: Any) -> None:
-        self.distance = distance
+        self.distance = distance_like(distance)
 
     @property
     def periodic(self) -> bool:
@@ -182,7 +183,7 @@ class ReferenceCoordinate(ProgressCoordinate):
     """
 
     def __init__(self, distance: Any, ref_state: Any) -> None:
-        self.distance = distance
+        self.distance = distance_like(distance)
         self.ref_state = ref_state
         self._reference = distance.image(ref_state)
 
@@ -222,9 +223,9 @@ class CoordinateDistance(Distance):
                 f"got {coordinate!r}"
             )
         self.coordinate = coordinate
-        self.scale = None if scale is None else tuple(float(number) for number in scale)
-        if self.scale is not None and not all(0 < s < np.inf for s in self.scale):
-            raise ValueError(f"scale must hold positive numbers, got {self.scale}")
+        self.scale: tuple[float, ...] | None = None
+        if scale is not None:
+            self.scale = tuple(positive(s, "each of scale") for s in listed(scale, "scale"))
 
     @property
     def periodic(self) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.distances.coordinate import name_of, walker_coordinates
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.parameters import listed
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
@@ -106,9 +107,10 @@ class BinResampler(CloneMergeResampler):
         return np.ravel_multi_index(cells, self._shape).astype(np.int64)
 
     def _labels(self, values: Floats) -> Ints:
-        labels = values[:, 0]
+        # Of several numbers, none is a bin's.
+        labels = values[:, 0] if values.shape[1] == 1 else np.full(len(values), -1.0)
         good = (labels >= 0) & (labels == np.round(labels)) & (labels < 2**53)
-        if values.shape[1] != 1 or not good.all():
+        if not good.all():
             raise ValueError(
                 f"without edges the coordinate {name_of(self.coordinate)} must give the number of "
                 f"the bin, a whole number >= 0, got {values[int(np.argmin(good))].tolist()}"
@@ -244,13 +246,20 @@ def proportional_shares(current: Ints, low: Ints, high: Ints, targets: Floats, t
 
 def _edges(edges: Iterable[Any]) -> tuple[tuple[float, ...], ...]:
     """Edges as one tuple for each number of the coordinate."""
-    lines = [np.asarray(line, dtype=np.float64) for line in edges]
+    try:
+        lines = [np.asarray(line, dtype=np.float64) for line in listed(edges, "edges")]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"edges must be a list of numbers, or a list of such lists, got {edges!r}"
+        ) from None
     if lines and all(line.ndim == 0 for line in lines):
         lines = [np.array(lines)]
     checked = []
     for line in lines:
         if line.ndim != 1 or not len(line):
-            raise ValueError("edges must be a list of numbers, or a list of such lists")
+            raise ValueError(
+                f"edges must be a list of numbers, or a list of such lists, got {edges!r}"
+            )
         if not (np.isfinite(line).all() and (np.diff(line) > 0).all()):
             raise ValueError(f"edges must be finite and ascending, got {line.tolist()}")
         checked.append(tuple(line.tolist()))
@@ -261,7 +270,10 @@ def _edges(edges: Iterable[Any]) -> tuple[tuple[float, ...], ...]:
 
 def _targets(target_count: Any, n_bins: int | None) -> int | tuple[int, ...]:
     """Target counts, all positive whole numbers, as many as there are bins."""
-    counts = np.asarray(list(target_count) if np.iterable(target_count) else target_count)
+    try:
+        counts = np.asarray(list(target_count) if np.iterable(target_count) else target_count)
+    except ValueError:
+        counts = np.array(np.nan)
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or not counts.size or counts.min() < 1:
         raise ValueError(
             f"target_count must be a positive whole number, or one for each bin, got {target_count}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.engine.parameters import real
 from wepystore.engine.resamplers.base import Resampler
 from wepystore.engine.resamplers.decision import Decision, DecisionError
 
@@ -102,10 +103,10 @@ class CloneMergeResampler(Resampler):
     """
 
     def __init__(self, pmin: float = 1e-12, pmax: float = 0.1) -> None:
-        if not 0.0 < pmin < pmax <= 1.0:
+        self.pmin = real(pmin, "pmin")
+        self.pmax = real(pmax, "pmax")
+        if not 0.0 < self.pmin < self.pmax <= 1.0:
             raise ValueError(f"0 < pmin < pmax <= 1 is needed, got pmin={pmin} and pmax={pmax}")
-        self.pmin = float(pmin)
-        self.pmax = float(pmax)
 
     def draw_survivor(self, weights: Sequence[float]) -> int:
         """Index of the member of a merge group whose state is kept: `draw_survivor`."""

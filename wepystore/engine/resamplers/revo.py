@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import all_distances, images_of
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.parameters import distance_like, positive
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
 from wepystore.engine.resamplers.decision import apply_decisions
@@ -78,10 +79,10 @@ class REVOResampler(CloneMergeResampler):
         pmax: float = 0.1,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
-        self.distance = distance
-        self.merge_dist = _positive("merge_dist", merge_dist)
-        self.char_dist = _positive("char_dist", char_dist)
-        self.dist_exponent = _positive("dist_exponent", dist_exponent)
+        self.distance = distance_like(distance)
+        self.merge_dist = positive(merge_dist, "merge_dist")
+        self.char_dist = positive(char_dist, "char_dist")
+        self.dist_exponent = positive(dist_exponent, "dist_exponent")
         self.weights = bool(weights)
         self.merge_alg = merge_alg
         if merge_alg not in MERGE_RULES:
@@ -169,11 +170,3 @@ class REVOResampler(CloneMergeResampler):
             return {"variation": "none yet"}
         _, before, after = self._last
         return {"variation": f"{after:.4g}, {before:.4g} before resampling"}
-
-
-def _positive(name: str, value: float) -> float:
-    """`value` as a float; ValueError unless it is positive and finite."""
-    number = float(value)
-    if not 0.0 < number < np.inf:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return number

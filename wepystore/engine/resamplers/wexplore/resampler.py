@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.distances.pairwise import images_of, is_numeric
+from wepystore.engine.parameters import distance_like, listed, positive, whole
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
@@ -86,19 +87,17 @@ class WExploreResampler(CloneMergeResampler):
         init_state: Any = None,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
-        self.distance = distance
-        self.max_n_regions = tuple(int(number) for number in max_n_regions)
-        self.max_region_sizes = tuple(float(size) for size in max_region_sizes)
+        self.distance = distance_like(distance)
+        numbers = listed(max_n_regions, "max_n_regions")
+        sizes = listed(max_region_sizes, "max_region_sizes")
+        self.max_n_regions = tuple(whole(n, "each of max_n_regions") for n in numbers)
+        self.max_region_sizes = tuple(positive(size, "each of max_region_sizes") for size in sizes)
         self.init_state = init_state
         if not self.max_n_regions or len(self.max_n_regions) != len(self.max_region_sizes):
             raise ValueError(
                 "max_n_regions and max_region_sizes need one number per level each, got "
                 f"{len(self.max_n_regions)} and {len(self.max_region_sizes)}"
             )
-        if min(self.max_n_regions) < 1:
-            raise ValueError(f"max_n_regions must be at least 1, got {self.max_n_regions}")
-        if not all(size > 0 for size in self.max_region_sizes):
-            raise ValueError(f"max_region_sizes must be positive, got {self.max_region_sizes}")
         self._tree: RegionTree | None = None
 
     @property

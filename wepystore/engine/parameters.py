@@ -1,0 +1,62 @@
+"""Checks of what components are given, so that each says the same of the same mistake.
+
+All raise ValueError, which names the parameter, what it must be and what it is.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from typing import Any
+
+
+def real(value: Any, name: str, wanted: str = "a number") -> float:
+    """`value` as a float: a finite number, of Python's or numpy's. No text, no truth."""
+    try:
+        # An array of one number is an accident; text would be read by float().
+        number = math.nan if isinstance(value, (str, bytes, bool)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _wrong(value, name, wanted)
+    return number
+
+
+def positive(value: Any, name: str, unit: str = "") -> float:
+    """`value` as a float, finite and above 0."""
+    wanted = f"a positive number{' of ' if unit else ''}{unit}"
+    number = real(value, name, wanted)
+    if number <= 0.0:
+        raise _wrong(value, name, wanted)
+    return number
+
+
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """`value` as an int, not below `least`; 3.0 is whole, too, 2.5 is not."""
+    wanted = f"a whole number of at least {least}"
+    number = real(value, name, wanted)
+    if number != math.floor(number) or number < least:
+        raise _wrong(value, name, wanted)
+    # Not by way of the float, which is exact to 2**53 only.
+    return int(value)
+
+
+def listed(value: Any, name: str, of: str = "numbers") -> list[Any]:
+    """`value` as a list."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return list(value)
+    except TypeError:
+        raise _wrong(value, name, f"a list of {of}") from None
+
+
+def distance_like(value: Any, name: str = "distance") -> Any:
+    """`value`, if it can be asked for images of states."""
+    if not (callable(getattr(value, "image", None)) or callable(getattr(value, "images", None))):
+        raise _wrong(value, name, "a distance, with a method image(state)")
+    return value
+
+
+def _wrong(value: Any, name: str, wanted: str) -> ValueError:
+    return ValueError(f"{name} must be {wanted}, got {reprlib.repr(value)}")
