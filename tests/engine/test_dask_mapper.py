@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ from wepystore.api import (
     ProcessMapper,
     SerialMapper,
     Snapshot,
+    Store,
     Walker,
     hash_of,
     load_configuration,
@@ -129,11 +131,13 @@ def test_a_runner_that_no_worker_can_open_is_a_start_error() -> None:
 def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_path: Path) -> None:
     """R1, through a whole run: serial, two processes, dask; clones and merges on the way."""
     ends = {}
+    shutil.copytree(pair_store.store.path, tmp_path / "pair.orch")
+    store = Store.open(tmp_path / "pair.orch")
     for mapper in (SerialMapper(), ProcessMapper(2), DaskMapper(n_workers=2)):
         name = type(mapper).__name__
-        config = save_configuration(pair_store.store, plain_configuration(mapper))
+        config = save_configuration(store, plain_configuration(mapper))
         ends[name] = run_job(
-            pair_store.store,
+            store,
             pair_store.snapshot_hash,
             tmp_path / name,
             configuration=config,
