@@ -170,14 +170,18 @@ def test_a_warned_run_goes_on(
 def test_a_cycle_without_time_is_dropped(orch: Path, tmp_path: Path) -> None:
     """A first cycle of minutes and --grace 2: exit 75 within that, on one worker and on two; no
     worker is left; the folder can be resumed from its start, to the end of an undisturbed run."""
-    for n_workers in (1, 2):
-        job = tmp_path / f"job{n_workers}"
-        words = run_words(orch, job, 1, "--grace=2", f"--n-workers={n_workers}", n_steps=50_000_000)
-        process = start(*words)
+    jobs = {n: tmp_path / f"job{n}" for n in (1, 2)}
+    running = {}
+    for n, job in jobs.items():
+        words = run_words(orch, job, 1, "--grace=2", f"--n-workers={n}", n_steps=50_000_000)
+        running[job] = start(*words)
+    for job in running:
         await_((job / "job.wepy.h5").exists)
-        time.sleep(1.0)
-        begun = time.monotonic()
+    time.sleep(1.0)
+    begun = time.monotonic()
+    for process in running.values():
         process.send_signal(signal.SIGTERM)
+    for job, process in running.items():
         out, err = process.communicate(timeout=60)
         assert time.monotonic() - begun < 6
         assert (process.returncode, out) == (75, ""), err
@@ -185,8 +189,10 @@ def test_a_cycle_without_time_is_dropped(orch: Path, tmp_path: Path) -> None:
         assert records(job) == []
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
-        end = wepy("resume", job, "--until", time.time() + 5.5)
-        assert end.status == 75 and "the time is up" in end.err
+    until = time.time() + 5.5
+    for process in [start("resume", job, "--until", until) for job in jobs.values()]:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 75 and "the time is up" in err, err
 
 
 class Slow(Runner):
@@ -204,18 +210,19 @@ def test_until_drops_a_cycle_that_turns_out_too_long(tmp_path: Path) -> None:
     says why; for workers as for one process."""
     apparatus = pair_apparatus(runner=Slow(), boundary_conditions=None, resampler=NoResampler())
     walkers = [Walker(WalkerState(x=[float(k)]), 0.5) for k in range(2)]
-    for mapper in (None, ProcessMapper(2)):
-        name = "serial" if mapper is None else "workers"
+    until = time.time() + 12
+    running = {}
+    for name, mapper in (("serial", None), ("workers", ProcessMapper(2))):
         made = prepare_store(
             tmp_path / f"{name}.orch", Snapshot(walkers, apparatus), plain_configuration(mapper)
         )
-        job = tmp_path / name
-        until = time.time() + 12
-        words = ("--job-dir", job, made.store.path, "default", 1000, 1)
-        result = wepy("run", "orch", *words, SLURM_JOB_END_TIME=str(int(until)))
+        words = ("--job-dir", tmp_path / name, made.store.path, "default", 1000, 1)
+        running[name] = start("run", "orch", *words, SLURM_JOB_END_TIME=str(int(until)))
+    for name, process in running.items():
+        _, err = process.communicate(timeout=60)
         assert time.time() < until + 1
-        assert result.status == 75, result.err
-        (record,) = records(job)
+        assert process.returncode == 75, err
+        (record,) = records(tmp_path / name)
         assert record["n_cycles"] == 3
         assert record["execution"]["stopped_by"] == "until"
         assert record["execution"]["complete"] is False

@@ -357,3 +357,16 @@ def test_job_names_that_are_no_names(orch: Path, tmp_path: Path, name: str) -> N
     error = fails(2, "orch", f"--job-name={name}", orch, "default", 10, 10, cwd=tmp_path)
     assert "job's name" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_scheduler(orch: Path, tmp_path: Path) -> None:
+    """Neither an address nor a file: one line, at once, and no job folder."""
+    for scheduler in ("nonsense", str(tmp_path / "none.json")):
+        words = (f"--scheduler={scheduler}", f"--job-dir={tmp_path / 'job'}", orch, "default", 9, 1)
+        assert f"the dask scheduler {scheduler} cannot be reached" in fails(1, "orch", *words)
+        assert not (tmp_path / "job").exists()
+
+
+def test_an_empty_job_dir_is_refused(orch: Path, tmp_path: Path) -> None:
+    """Most often a variable that is not set: nothing is made in the directory one is in."""
+    assert "--job-dir is empty" in fails(2, "orch", "--job-dir=", orch, "default", 9, 1)

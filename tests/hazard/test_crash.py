@@ -21,6 +21,8 @@ from wepystore.store import KINDS, Store, fsck, report
 # What a crash may leave: files in tmp/, and entries that nothing names yet.
 _HARMLESS = {report.LEFTOVER, report.ORPHAN, report.UNNAMED, report.QUARANTINED}
 
+_DEFAULT = "refs/default-snapshot"
+
 # What is done at a point: see Injector.run.
 KILLS = (("kill", 0), ("torn", 0))
 FAILURES = (
@@ -151,6 +153,8 @@ class Sweep:
         for name in self.before.keys() | self.after.keys() | now.keys():
             may = [self.before.get(name), self.after.get(name)]
             known = name in self.before or name in self.after
+            if self.scenario.name == "checkpoint" and name == _DEFAULT:
+                continue  # It moves with each checkpoint: `_acknowledged` looks.
             if not known and not self.scenario.exact:
                 continue
             kind, _, rest = name.partition("/")
@@ -173,6 +177,12 @@ class Sweep:
             assert latest is not None and latest["n_cycles"] >= len(told)
             assert latest["end"]["md5"] == told[-1] or latest["n_cycles"] > len(told)
             assert store.missing("snapshots", latest["end"]["md5"]) == []
+        default = store.ref("default-snapshot")
+        start = self.before[_DEFAULT].decode().strip()
+        ends = {run["end"]["md5"] for run in runs}
+        # One at least as late as what was told of: never one that is gone, or not yet there.
+        assert default in (ends | {start} if not told else {told[-1], latest["end"]["md5"]})
+        assert default is not None and store.missing("snapshots", default) == []
 
     def _done(self, root: Path) -> None:
         now = contents(root)

@@ -156,7 +156,9 @@ def test_checkpoints(disk: Path, injector: Injector) -> None:
     from tests.systems import pair_snapshot, plain_configuration
     from wepystore.api import prepare_store
 
-    target = prepare_store(disk / "t.orch", pair_snapshot(4), plain_configuration()).store
+    made = prepare_store(disk / "t.orch", pair_snapshot(4), plain_configuration())
+    target = made.store
+    target.set_ref("tags/start", made.snapshot_hash)  # The default moves with the checkpoints.
     pristine = disk.parent / "pristine"
     shutil.copytree(target.path, pristine)
     task = ["tests.hazard.scenarios:checkpoints", target.path]

@@ -16,8 +16,7 @@ import pytest
 
 from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.writers import LABELS
-from tests.property.conftest import memory
-from tests.store.helpers import add_config, add_run, add_snapshot, check
+from tests.store.helpers import add_config, add_run, add_snapshot, check, memory
 from tests.systems import REPOSITORY
 from wepystore.store import Store, fsck, reconcile, report
 

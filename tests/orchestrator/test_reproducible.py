@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_a_process_mapper_of_the_configuration_changes_nothing(
     made: Prepared, tmp_path: Path
 ) -> None:
     """The mapper is part of the configuration, not of the result."""
-    store = Store.open(made.store.path)
+    store = Store.open(shutil.copytree(made.store.path, tmp_path / "own.orch"))
     configs = [
         save_configuration(store, plain_configuration(mapper))
         for mapper in (SerialMapper(), ProcessMapper(2))

@@ -255,7 +255,7 @@ def test_a_complete_job_whose_files_were_not_finished(
     assert resume(job, ResumeOptions(), Recorder()).was_complete
 
 
-def interrupted(pair_store: Prepared, tmp_path: Path) -> Path:
+def interrupted(tmp_path: Path) -> Path:
     """A job with a checkpoint after 2 of 4 cycles, and a trajectory of 3."""
     made = prepare_store(
         tmp_path / "x.orch", pair_snapshot(), plain_configuration(None, [HDF5Reporter()])
@@ -265,9 +265,9 @@ def interrupted(pair_store: Prepared, tmp_path: Path) -> Path:
     return job
 
 
-def test_another_jobs_job_json_is_not_begun_anew(pair_store: Prepared, tmp_path: Path) -> None:
+def test_another_jobs_job_json_is_not_begun_anew(tmp_path: Path) -> None:
     """It would be a run from the start, and cut the trajectory that is there."""
-    job = interrupted(pair_store, tmp_path)
+    job = interrupted(tmp_path)
     file, before = job / "job.json", (job / "job.wepy.h5").read_bytes()
     was = file.read_text()
     for change in (('"n_steps":10', '"n_steps":11'), ('"seed":1', '"seed":2')):
@@ -279,9 +279,9 @@ def test_another_jobs_job_json_is_not_begun_anew(pair_store: Prepared, tmp_path:
     assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
 
 
-def test_a_lost_trajectory_is_named_with_the_way_on(pair_store: Prepared, tmp_path: Path) -> None:
+def test_a_lost_trajectory_is_named_with_the_way_on(tmp_path: Path) -> None:
     """No new file that lacks the first cycles is begun; put back, the job goes on."""
-    job = interrupted(pair_store, tmp_path)
+    job = interrupted(tmp_path)
     file = job / "job.wepy.h5"
     whole = file.read_bytes()
     for data in (None, b"", whole[:3000]):
@@ -295,11 +295,9 @@ def test_a_lost_trajectory_is_named_with_the_way_on(pair_store: Prepared, tmp_pa
     assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
 
 
-def test_a_job_that_lost_its_store_begins_anew_from_its_start(
-    pair_store: Prepared, tmp_path: Path
-) -> None:
+def test_a_job_that_lost_its_store_begins_anew_from_its_start(tmp_path: Path) -> None:
     """The message names how; the end is that of the run that was lost."""
-    job = interrupted(pair_store, tmp_path)
+    job = interrupted(tmp_path)
     whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
     shutil.rmtree(job / "checkpoint.orch")
     with pytest.raises(NoJobStoreError, match=r"wepy reconcile orch .*checkpoint\.orch ORCH"):
@@ -309,11 +307,9 @@ def test_a_job_that_lost_its_store_begins_anew_from_its_start(
     assert resume(job, ResumeOptions(), Recorder()).end == whole.end
 
 
-def test_odd_facts_of_a_record_keep_nobody_from_going_on(
-    pair_store: Prepared, tmp_path: Path
-) -> None:
+def test_odd_facts_of_a_record_keep_nobody_from_going_on(tmp_path: Path) -> None:
     """What stands under `execution` bears on no bit, and is not checked when a record is read."""
-    job = interrupted(pair_store, tmp_path)
+    job = interrupted(tmp_path)
     whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
     store = Store.open(job / "checkpoint.orch")
     (run,) = store.list("runs")

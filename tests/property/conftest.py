@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.store.helpers import memory
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +18,3 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="wepystore-", dir=memory()))
     yield made
     shutil.rmtree(made)
-
-
-def memory() -> str | None:
-    """A file system in memory, if there is one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

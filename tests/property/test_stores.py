@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.property.conftest import memory
-from tests.store.helpers import add_config, add_run, add_snapshot
+from tests.store.helpers import add_config, add_run, add_snapshot, memory
 from wepystore.errors import DamagedError
 from wepystore.store import KINDS, Store, fsck, graph, reconcile, report
 from wepystore.store.errors import MissingError

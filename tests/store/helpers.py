@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from wepystore.store import Store, canonical
@@ -66,3 +67,9 @@ def check(root: Path) -> None:
             assert file.name == (md5 + ".json" if kind == "runs" else md5)
             assert file.parent.name == md5[:2]
     assert not list((root / "tmp").iterdir())
+
+
+def memory() -> str | None:
+    """A file system in memory, if there is one: for tests of many small stores, most of whose
+    time would go into waiting for a disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.store.helpers import add_snapshot, check
+from tests.store.helpers import add_snapshot, check, memory
 from wepystore.errors import DamagedError
 from wepystore.store import Store, bundle, reconcile
 from wepystore.store.errors import IncompleteError
@@ -29,7 +29,7 @@ class TwoStores(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=memory()))
         self.stores = [Store.create(self.folder / name) for name in "xy"]
         scratch = Store.create(self.folder / "scratch")
         self.hashes = {label: add_snapshot(scratch, label) for label in "abcd"}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.store.helpers import add_config, add_run, add_snapshot, check, contents, entry
+from tests.store.helpers import add_config, add_run, add_snapshot, check, contents, entry, memory
 from wepystore.store import Store, canonical, reconcile
 from wepystore.store import publish as publish_module
 from wepystore.store.errors import NotAStoreError
@@ -127,7 +127,7 @@ labels = st.text("abcdef", min_size=1, max_size=4)
 def test_the_union_in_any_order(worlds: list[str]) -> None:
     """S6: stores merged in any order, one at a time or all at once, give the same store, and
     it is what copying all files into one directory gives."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
         stores = []
         for index, text in enumerate(worlds):
             stores.append(Store.create(f"{folder}/{index}"))
