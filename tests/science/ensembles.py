@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.science.estimate import Figure
 from tests.science.reference import Chain
 from wepystore.api import SerialMapper, Walker
+from wepystore.engine.ensemble import weights_of
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.resamplers.decision import Decision
 from wepystore.engine.rng import Streams
@@ -176,3 +177,38 @@ class Favouring:
                 farthest = max([kept, *squashed], key=lambda idx: float(reached[idx]))
                 resampled[kept] = Walker(walkers[farthest].state, resampled[kept].weight)
         return resampled, records, changes
+
+
+class Leaking:
+    """A resampler that is wrong on purpose: a share of all weight is dealt out evenly.
+
+    Light walkers, which are where it is improbable to be, thus gain from heavy
+    ones; the sum of weights stays what it was.
+
+    Parameters
+    ----------
+    resampler : a resampler that is right
+    share : float, in [0, 1]
+        Of the weight, at each resampling.
+    """
+
+    def __init__(self, resampler: Any, share: float) -> None:
+        self.resampler = resampler
+        self.share = share
+
+    def set_rng(self, rng: np.random.Generator) -> None:
+        """For the resampler; this needs no random numbers."""
+        self.resampler.set_rng(rng)
+
+    def resample(self, walkers: Any) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
+        """As the resampler has it, but for the weights."""
+        resampled, records, changes = self.resampler.resample(walkers)
+        weights = (1 - self.share) * weights_of(resampled) + self.share / len(resampled)
+        return (
+            [
+                Walker(walker.state, weight)
+                for walker, weight in zip(resampled, weights.tolist(), strict=True)
+            ],
+            records,
+            changes,
+        )
