@@ -231,9 +231,9 @@ def test_workers_of_a_killed_parent_leave(tmp_path: Path) -> None:
     assert not Path(folder).exists()
 
 
-def test_a_configuration_holds_no_address(pair_store: Prepared) -> None:
+def test_a_configuration_holds_no_address(tmp_path: Path) -> None:
     """DaskMapper in a configuration means this host; with an address it cannot be stored."""
-    store = pair_store.store
+    store = Store.create(tmp_path / "x.orch")
     configuration = plain_configuration(DaskMapper(n_workers=3))
     md5 = save_configuration(store, configuration)
     loaded = load_configuration(store, md5).work_mapper

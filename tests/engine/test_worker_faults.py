@@ -445,6 +445,8 @@ class Sabotaged(OpenMMRunner):
                 walker = Walker(as_walker_state(np.full((2, 3), np.nan)), walker.weight)
             if what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if what == "unnoticed nan":
+                return Walker(as_walker_state(np.full((2, 3), np.nan)), walker.weight)
             if what == "hang":
                 time.sleep(1000)
             if what == "crash":
@@ -460,7 +462,7 @@ def sabotaged(what: str, mark: str) -> Any:
     return pair_snapshot(6, pair_apparatus(runner=runner))
 
 
-@pytest.mark.parametrize("what", ["raise", "nan", "kill", "hang", "crash"])
+@pytest.mark.parametrize("what", ["raise", "nan", "unnoticed nan", "kill", "hang", "crash"])
 def test_a_run_survives_one_fault_exactly(tmp_path: Path, what: str) -> None:
     """R1: a run with a segment that had to be run again ends in the hash of a run without; serial
     too, where the process lives on."""
@@ -470,7 +472,7 @@ def test_a_run_survives_one_fault_exactly(tmp_path: Path, what: str) -> None:
     made = prepare_store(tmp_path / "a.orch", snapshot, plain_configuration())
     wanted = run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=5).end
     mappers: list[Any] = [ProcessMapper(2, segment_timeout=2.0)]
-    if what in ("raise", "nan"):
+    if what in ("raise", "nan", "unnoticed nan"):
         mappers.append(SerialMapper())
     for mapper in mappers:
         mark.unlink()

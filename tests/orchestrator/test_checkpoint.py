@@ -278,7 +278,7 @@ def test_a_failed_cycle_keeps_those_before(tmp_path: Path, what: str) -> None:
     )
     start = Snapshot([Walker(WalkerState(x=[float(k)]), 0.25) for k in range(4)], apparatus)
     made = prepare_store(tmp_path / "x.orch", start, plain_configuration())
-    with pytest.raises(CycleFailedError, match=r"cycle 3.*3 cycles before") as caught:
+    with pytest.raises(CycleFailedError, match=r"cycle 3.*before it \(3 cycles\)") as caught:
         run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=9)
     if what == "the weights":
         assert isinstance(caught.value.__cause__, WeightError)

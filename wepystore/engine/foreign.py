@@ -91,12 +91,47 @@ class GloballySeeded:
             return self.runner.run_segment(walker, segment_length, **keywords)
 
 
+class CheckedSegments:
+    """A `run_segment` of somebody's own, with what built-in runners see to themselves.
+
+    Where the segment ran, so that a mapper has it run once more elsewhere.
+
+    Parameters
+    ----------
+    function : callable(walker, segment_length, **keywords)
+    runner : object whose segments they are
+    """
+
+    def __init__(self, function: Callable[..., Any], runner: Any) -> None:
+        self.function = function
+        self.__self__ = runner
+
+    def __call__(self, walker: Any, segment_length: int, **keywords: Any) -> Any:
+        """The walker after the segment.
+
+        Raises
+        ------
+        TypeError : the runner gave no walker.
+        FloatingPointError : its positions hold NaN or infinity.
+        """
+        moved = self.function(walker, segment_length, **keywords)
+        if not (hasattr(moved, "weight") and hasattr(moved, "state")):
+            raise TypeError(f"{type(self.__self__).__name__} gave no walker but {moved!r:.60}")
+        # A state may be anything that the other parts understand.
+        state = moved.state if isinstance(moved.state, Mapping) else {}
+        if not np.isfinite(np.sum(state.get("positions", ()))):
+            raise FloatingPointError("positions became NaN or infinite")
+        return moved
+
+
 def segment_function(runner: Any) -> Callable[..., Any]:
     """What the work mapper calls for each walker; it takes `seed` in any case."""
-    if is_ours(runner) or _parameters(runner.run_segment)[0]:
-        function: Callable[..., Any] = runner.run_segment
+    function: Callable[..., Any] = runner.run_segment
+    if not is_ours(runner) and not _parameters(function)[0]:
+        function = GloballySeeded(runner)
+    if type(runner).__module__.startswith("wepystore."):
         return function
-    return GloballySeeded(runner)
+    return CheckedSegments(function, runner)
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[bool, bool]:

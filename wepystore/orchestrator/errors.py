@@ -65,5 +65,5 @@ class NoConfigurationError(FailedError):
 
 
 class CycleFailedError(FailedError):
-    """{problem}; the {n_cycles} cycles before it are kept and end in snapshot {end}; once the
+    """{problem}; what came before it ({cycles}) is kept and ends in snapshot {end}; once the
     cause is gone: wepy resume {job_dir}"""

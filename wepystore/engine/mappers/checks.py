@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from wepystore.engine.errors import ComponentError
@@ -9,11 +10,14 @@ from wepystore.engine.errors import ComponentError
 
 def checked_number(component: str, n_workers: int | None) -> int | None:
     """`n_workers`, or ComponentError if it is less than one."""
-    if n_workers is not None and n_workers < 1:
+    if n_workers is None:
+        return None
+    if isinstance(n_workers, bool) or not isinstance(n_workers, numbers.Integral) or n_workers < 1:
         raise ComponentError(
-            component=component, problem=f"n_workers must be at least 1, not {n_workers}"
+            component=component,
+            problem=f"n_workers must be a whole number, at least 1, not {n_workers!r}",
         )
-    return n_workers
+    return int(n_workers)
 
 
 def checked_timeout(component: str, seconds: float | None) -> float | None:
