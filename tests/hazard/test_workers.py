@@ -8,9 +8,11 @@ undisturbed one, or say which walker failed twice.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +68,14 @@ class Tally:
             f"hash, {len(self.errors)} with a named failure, {self.parents} parents killed; last "
             f"worker gone after {self.slowest_s:.2f} s at most"
         )
+
+
+@pytest.fixture(scope="module")
+def own(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A copy of the store, for runs that keep their configurations in it."""
+    path = tmp_path_factory.mktemp("own") / "pair.orch"
+    shutil.copytree(pair_store.store.path, path)
+    return dataclasses.replace(pair_store, store=Store.open(path))
 
 
 @pytest.fixture(scope="module")
@@ -169,19 +179,15 @@ def sweep(made: Prepared, folder: Path, kind: str, seed: int, n_events: int, wan
 
 
 @pytest.mark.parametrize(("kind", "n_events"), [("processes", 6), ("dask", 3)])
-def test_some_signals(
-    pair_store: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str
-) -> None:
+def test_some_signals(own: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str) -> None:
     """A short sample of the sweep below."""
-    sweep(pair_store, tmp_path, kind, 7, n_events, wanted)
+    sweep(own, tmp_path, kind, 7, n_events, wanted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "n_events"), [("processes", 100), ("dask", 40)])
-def test_many_signals(
-    pair_store: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str
-) -> None:
+def test_many_signals(own: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str) -> None:
     """At least a hundred signals: nothing hangs, nothing is left, every end that is reached is
     the right one, and most runs do reach it."""
-    tally = sweep(pair_store, tmp_path, kind, 1, n_events, wanted)
+    tally = sweep(own, tmp_path, kind, 1, n_events, wanted)
     assert tally.ends > len(tally.errors)
