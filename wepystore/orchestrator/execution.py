@@ -229,7 +229,11 @@ class Execution:
                 end = self._write(checkpointer, walkers, budget, watcher, last=True)
                 cycles = f"{self.n_done} cycle{'s' if self.n_done > 1 else ''}"
                 raise CycleFailedError(
-                    problem=problem, cycles=cycles, end=end.md5, job_dir=job.path
+                    problem=problem,
+                    n_cycles=self.n_done,
+                    cycles=cycles,
+                    end=end.md5,
+                    job_dir=job.path,
                 ) from problem
             walkers = result.walkers
             self.n_done += 1
