@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,8 +107,13 @@ def np_save(folder: Path, superseded: Path, ensemble: list[Walker]) -> tuple[flo
 
 
 def files(root: Path) -> dict[Path, int]:
-    """Every file and its size."""
-    return {path: path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    """Every file and its size, but for those that a checkpoint's thread is just removing."""
+    found = {}
+    for path in root.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                found[path] = path.stat().st_size
+    return found
 
 
 def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> Figures:

@@ -93,23 +93,29 @@ class Batch:
         """The same for several entries at once, which is faster when they are large: they are
         hashed in parallel (a single MD5 cannot be)."""
         self._expect(len(many))
+        every = [publish.buffers_of(data) for data in many]
+        n_large = sum(publish.size_of(views) >= publish.LARGE for views in every)
         refs: list[Ref | Writing] = []
         writings: list[Writing] = []
         try:
-            for data in many:
-                views = publish.buffers_of(data)
+            for views in every:
                 if publish.size_of(views) < publish.LARGE:
                     refs.append(self._put_small(kind, views))
-                else:
-                    later = self._whole is not None
-                    path = next(self._paths)
-                    writings.append(Writing(path, views, self._ready(), sync_later=later))
-                    refs.append(writings[-1])
+                    continue
+                workers = self._ready()
+                later, alone = self._whole is not None, n_large < workers.width
+                path = next(self._paths)
+                writings.append(Writing(path, views, workers, sync_later=later, alone=alone))
+                refs.append(writings[-1])
             done = [item if isinstance(item, Ref) else item.ref() for item in refs]
         finally:
             # Also when one of them failed: the threads read the caller's memory.
             for writing in writings:
-                self._wait_later(kind, writing.path, writing.ref(), writing.synced)
+                try:
+                    ref = writing.ref()
+                except Exception:  # It is on its way already, and has left no file.
+                    continue
+                self._wait_later(kind, writing.path, ref, writing.synced)
         return done
 
     def _put_small(self, kind: str, views: list[memoryview]) -> Ref:

@@ -18,7 +18,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ Rename = Callable[[str, str], None]
 # From here on it pays to hash in two threads while a third one writes.
 LARGE = 1 << 20
 CHUNK = 1 << 20
+# Fits into a processor's own cache, so that a second reader finds it there.
+_CACHED = 1 << 18
 # writev takes at most this many buffers (IOV_MAX on Linux).
 _IOV = 1024
 
@@ -57,8 +59,8 @@ class Workers:
     """The threads of one batch: some that hash, some that wait for the disk."""
 
     def __init__(self) -> None:
-        threads = min(8, os.cpu_count() or 1)
-        self.compute = ThreadPoolExecutor(threads, thread_name_prefix="wepystore-hash")
+        self.width = min(8, os.cpu_count() or 1)
+        self.compute = ThreadPoolExecutor(self.width, thread_name_prefix="wepystore-hash")
         self.disk = ThreadPoolExecutor(8, thread_name_prefix="wepystore-sync")
 
     def close(self) -> None:
@@ -156,9 +158,11 @@ def write_small(path: str, views: Sequence[memoryview]) -> None:
 class Writing:
     """A file that is being written under tmp/ and hashed from the same memory.
 
-    Hashing is the larger part of the work for large data, so it runs in two other threads while
-    this one writes, and the disk gets its part as soon as it can: the wait for it then overlaps
-    with the hashing of this file and the next ones.
+    The disk gets its part as soon as it can: the wait for it then overlaps with hashing, which
+    is the larger part of the work for large data. Where there are fewer files than processors
+    (`alone`) its two hashes run in two other threads while this one writes. Otherwise one other
+    thread does everything: its second hash then finds each buffer in the processor's cache, which
+    saves a tenth of the time, and no two threads wait for each other.
     """
 
     def __init__(
@@ -168,31 +172,64 @@ class Writing:
         workers: Workers,
         ref: Ref | None = None,
         sync_later: bool = False,
+        alone: bool = True,
     ) -> None:
         self.path = path
+        self.synced: Future[None] | None = None
         self._size = size_of(views)
-        descriptor = os.open(path, NEW, 0o666)
         self._ref = ref
+        self._hashes: list[Future[Any]] = []
+        self._workers = workers
+        self._sync_later = sync_later
+        if ref is None and not alone:
+            self._hashes = [workers.compute.submit(self._write_and_hash, views)]
+            return
         if ref is None:
-            self._md5 = workers.compute.submit(_hash, hashlib.md5, views)
-            self._sha256 = workers.compute.submit(_hash, hashlib.sha256, views)
+            self._hashes = [
+                workers.compute.submit(_hash, algorithm, views)
+                for algorithm in (hashlib.md5, hashlib.sha256)
+            ]
+        try:
+            self._write(views)
+        except BaseException:
+            # Nobody will ask for them, but they read the caller's memory.
+            wait(self._hashes)
+            raise
+
+    def _write_and_hash(self, views: Sequence[memoryview]) -> tuple[str, str]:
+        self._write(views)
+        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256(usedforsecurity=False)
+        for view in views:
+            for first in range(0, view.nbytes, _CACHED):
+                part = view[first : first + _CACHED]
+                md5.update(part)
+                sha256.update(part)
+        return md5.hexdigest(), sha256.hexdigest()
+
+    def _write(self, views: Sequence[memoryview]) -> None:
+        descriptor = os.open(self.path, NEW, 0o666)
         try:
             write_all(descriptor, views)
         except BaseException:
             os.close(descriptor)
-            os.unlink(path)
+            os.unlink(self.path)
             raise
-        self.synced: Future[None] | None = None
-        if sync_later:
+        if self._sync_later:
             start_writing(descriptor)
             os.close(descriptor)
         else:
-            self.synced = workers.disk.submit(sync, descriptor)
+            self.synced = self._workers.disk.submit(sync, descriptor)
 
     def ref(self) -> Ref:
-        """Wait for the hashes; from here on the data may change."""
+        """Wait for the hashes; from here on the data may change. Raises what went wrong."""
         if self._ref is None:
-            self._ref = Ref(self._md5.result(), self._sha256.result(), self._size)
+            wait(self._hashes)
+            md5, sha256 = (
+                self._hashes[0].result()
+                if len(self._hashes) == 1
+                else [each.result() for each in self._hashes]
+            )
+            self._ref = Ref(md5, sha256, self._size)
         return self._ref
 
 
