@@ -47,14 +47,23 @@ class Experiment:
     mapper: Callable[[], Any] = field(default=SerialMapper)
 
     def repeats(
-        self, n_repeats: int, seed: int, look: Callable[[Any], Any] | None = None
+        self,
+        n_repeats: int,
+        seed: int,
+        look: Callable[[Any], Any] | None = None,
+        of: str = "new_walkers",
+        first: int = 0,
     ) -> tuple[Floats, Floats]:
         """Run `n_repeats` times, each with random numbers of its own.
 
         Parameters
         ----------
         look : callable, walkers -> array
-            Called on the walkers of each cycle after dynamics, before warps and resampling.
+            Called on the walkers of each cycle.
+        of : which of them, "new_walkers" (after dynamics, before warps and resampling) or
+            "resampled_walkers"
+        first : int
+            The number of the first repeat, so that several processes can share them.
 
         Returns
         -------
@@ -62,8 +71,8 @@ class Experiment:
         seen : shape (n_repeats, n_cycles, ...), what `look` gave
         """
         fluxes, seen = [], []
-        for repeat in range(n_repeats):
-            witness = Witness(look)
+        for repeat in range(first, first + n_repeats):
+            witness = Witness(look, of)
             manager = CycleManager(
                 [Walker(self.start, 1 / self.n_walkers) for _ in range(self.n_walkers)],
                 self.runner,
@@ -88,8 +97,9 @@ class Experiment:
 class Witness:
     """A reporter that keeps the warped weight, and what else it is asked to, of each cycle."""
 
-    def __init__(self, look: Callable[[Any], Any] | None) -> None:
+    def __init__(self, look: Callable[[Any], Any] | None, of: str) -> None:
         self._look = look
+        self._of = of
         self.fluxes: list[float] = []
         self.seen: list[Any] = []
 
@@ -100,7 +110,7 @@ class Witness:
         """Keep what is asked for."""
         self.fluxes.append(sum(float(np.sum(warp["weight"])) for warp in report["warp_data"]))
         if self._look is not None:
-            self.seen.append(self._look(report["new_walkers"]))
+            self.seen.append(self._look(report[self._of]))
 
     def cleanup(self, **parts: Any) -> None:
         """Nothing to close."""

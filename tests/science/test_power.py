@@ -54,6 +54,10 @@ def on_walk(kind, exponent):
     return walks.resampler(kind, WIDTH, exponent)
 
 
+#: Over 7 kT, looked at every 50 steps.
+HIGH = replace(double_well.HIGH_REVO[1], n_repeats=30)
+
+
 CHECKS = {
     "law": Check(
         lambda name, make: random_walk.law_figures(name, make, n_repeats=200),
@@ -73,6 +77,11 @@ CHECKS = {
     "double well": Check(
         flux(double_well.QUICK[1], n_repeats=80),
         lambda kind, exponent: double_well.resampler(kind, 5, exponent, WIDTH),
+        walks.position,
+    ),
+    "high barrier": Check(
+        lambda name, make: [HIGH.even_figure(name, make)],
+        lambda kind, exponent: double_well.even_resampler(kind, HIGH.even_coordinate(), exponent),
         walks.position,
     ),
     "pair": Check(
@@ -121,6 +130,9 @@ LONG = [
     ("double well", "revo", drawn(0.0)),
     ("double well", "bins", leak(0.002)),
     ("double well", "bins", favour(1.0)),
+    ("high barrier", "wexplore", leak(0.005)),
+    ("high barrier", "revo", leak(0.005)),
+    ("high barrier", "bins", leak(0.005)),
     ("pair", "wexplore", leak(0.005)),
     ("pair", "wexplore", favour(1.0)),
     ("pair", "revo", drawn(0.0)),
