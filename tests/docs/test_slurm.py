@@ -1,7 +1,8 @@
 """The scripts of docs/slurm.md, run as SLURM would run them: same files, its variables and signals.
 
-What stands in for SLURM is a queue: `sbatch` and `scontrol` write down what they are asked for, and
-the launcher below starts the scripts, warns and ends them, and starts again what was requeued.
+What stands in for SLURM is a queue: `sbatch` and `scontrol` write down what they are asked for,
+`squeue` says what it is told to, and the launcher below starts the scripts, warns and ends them,
+and starts again what was requeued. test_real_slurm.py has the real one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ for word; do printf '%s\\n' "$word"; done > "$QUEUE/$n.job"
 echo $n
 """
 SCONTROL = '#!/bin/sh\n[ "$1" = requeue ] && echo "$2" >> "$QUEUE/requeued"\n'
+SQUEUE = """#!/bin/sh
+case "$*" in
+*%e*) echo "${ENDS:-NONE}" ;;
+*%T*) echo "${STATE:-RUNNING None}" ;;
+esac
+"""
 WEPY = f'#!/bin/sh\nexec "{sys.executable}" -m wepystore "$@"\n'
 
 
@@ -42,7 +49,8 @@ class Slurm:
         self.home = home
         self.queue.mkdir()
         self.bin.mkdir()
-        for name, text in (("sbatch", SBATCH), ("scontrol", SCONTROL), ("wepy", WEPY)):
+        programs = {"sbatch": SBATCH, "scontrol": SCONTROL, "squeue": SQUEUE, "wepy": WEPY}
+        for name, text in programs.items():
             (self.bin / name).write_text(text)
             (self.bin / name).chmod(0o755)
         self.environment = {
@@ -110,8 +118,9 @@ def record_of(job: Path) -> dict:
 
 
 def test_a_run_is_warned_requeued_and_resumed(slurm: Slurm, made: Prepared) -> None:
-    """run.sbatch over three allocations: a warning, the end of the allocation, and the rest. The
-    run is one run, whose end is that of one that was never stopped."""
+    """run.sbatch over three allocations: a warning, the end of the allocation as the queue knows
+    it (SLURM before 23.02 does not set SLURM_JOB_END_TIME), and the rest. The run is one run, whose
+    end is that of one that was never stopped."""
     script = SCRIPTS / "run.sbatch"
     variables = {
         "ORCH": str(made.store.path),
@@ -129,7 +138,7 @@ def test_a_run_is_warned_requeued_and_resumed(slurm: Slurm, made: Prepared) -> N
     assert 0 < done < 50
     # The allocation ends in the middle: nobody warns, but the program knows when.
     end = str(int(time.time()) + 6)
-    second = slurm.task(script, None, SLURM_JOB_END_TIME=end, **variables)
+    second = slurm.task(script, None, ENDS=end, **variables)
     assert time.time() < float(end) + 1
     assert second in (0, 75), slurm.log
     if second == 75:
@@ -140,9 +149,27 @@ def test_a_run_is_warned_requeued_and_resumed(slurm: Slurm, made: Prepared) -> N
     record = record_of(job)
     assert record["n_cycles"] == 50 and record["execution"]["complete"]
     assert record["execution"]["resumed_from"][0]["n_cycles"] == done
-    whole = {**variables, "JOBS": "whole"}
+    # Where SLURM says itself when the allocation ends, nobody else is asked.
+    now = int(time.time())
+    told = {"SLURM_JOB_END_TIME": str(now + 1000), "ENDS": str(now - 1000)}
+    whole = {**variables, "JOBS": "whole", **told}
     assert slurm.task(script, None, **whole) == 0, slurm.log
     assert record_of(slurm.home / "whole" / "1")["end"] == record["end"]
+
+
+@pytest.mark.parametrize(
+    ("state", "comes_back"),
+    [("RUNNING None", True), ("COMPLETING TimeLimit", True), ("COMPLETING None", False)],
+)
+def test_who_is_cancelled_does_not_come_back(slurm: Slurm, state: str, comes_back: bool) -> None:
+    """A job is requeued where it was warned or its time is up, and not after scancel, whose
+    SIGTERM is the same; so are those that are told before the program listens."""
+    program = slurm.bin / "wepy"
+    for status in (75, 138, 143):
+        program.write_text(f"#!/bin/sh\nexit {status}\n")
+        facts = {"ORCH": "x.orch", "SLURM_JOB_ID": "7", "STATE": state}
+        assert slurm.task(SCRIPTS / "run.sbatch", None, **facts) == status, slurm.log
+        assert slurm.requeued() == (["7"] if comes_back else [])
 
 
 def test_an_array_is_reconciled_at_the_end(slurm: Slurm, made: Prepared, tmp_path: Path) -> None:
