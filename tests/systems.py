@@ -160,6 +160,9 @@ class Recorder:
     def stopping(self, signal_name: str) -> None:
         self.events.append(("stopping", signal_name))
 
+    def remark(self, text: str) -> None:
+        self.events.append(("remark", text))
+
 
 def run_job(
     store: Store,

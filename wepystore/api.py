@@ -21,7 +21,9 @@ from wepystore.engine.distances.coordinate import (
     ProgressCoordinate,
     ReferenceCoordinate,
 )
+from wepystore.engine.distances.fields import FieldCoordinate
 from wepystore.engine.distances.pair import PairDistance
+from wepystore.engine.distances.random_walk import RandomWalkDistance
 from wepystore.engine.distances.receptor import (
     RebindingDistance,
     ReceptorLigandDistance,
@@ -91,6 +93,7 @@ __all__ = [
     "Ensemble",
     "EnsembleRunner",
     "FamilyTreeReporter",
+    "FieldCoordinate",
     "FunctionPotential",
     "HDF5Reporter",
     "Harmonic",
@@ -108,6 +111,7 @@ __all__ = [
     "ProgressCoordinate",
     "REVOResampler",
     "RMSDDistance",
+    "RandomWalkDistance",
     "RandomWalkRunner",
     "RandomWalkTargetBC",
     "RebindingBC",

@@ -107,9 +107,12 @@ def test_what_the_pickles_need_is_named(theirs: Theirs, store: Path, tmp_path: P
     assert "lj_compat" in done.stderr and "PYTHONPATH" in done.stderr
 
 
-def test_convert_with_a_distance_of_the_users_own(theirs: Theirs, store: Path) -> None:
-    """Native but for the user's distance, which the notes name; weights, positions, velocities and
-    boxes are those of wepy to the bit; once more gives the same hash; the old entry stays."""
+def test_convert_with_a_distance_of_the_users_own(
+    theirs: Theirs, store: Path, wepy: Wepy, tmp_path: Path
+) -> None:
+    """Native but for the class of the user's distance, which the notes name; once more gives the
+    same hash; the old entry stays. This interpreter has neither wepy nor the user's module: it runs
+    what was made, and its walkers end where those of the interpreter with wepy do."""
     before = Store.open(store).file("snapshots", END).read_bytes()
     assert theirs("convert", store, END).returncode == 5
     theirs("trust --store", store)
@@ -119,8 +122,8 @@ def test_convert_with_a_distance_of_the_users_own(theirs: Theirs, store: Path) -
     done = theirs("convert --json", store, END)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["needs_wepy"] is True
-    assert any("PairDistance stays as it is, pickled" in note for note in told["notes"])
+    assert told["needs_wepy"] is False and told["needing"] == {}
+    assert any("PairDistance, a class of your own, stays pickled" in n for n in told["notes"])
     assert theirs("convert", store, END).stdout == told["hash"] + "\n"
     opened = Store.open(store)
     assert opened.file("snapshots", END).read_bytes() == before
@@ -136,6 +139,46 @@ def test_convert_with_a_distance_of_the_users_own(theirs: Theirs, store: Path) -
         *("HDF5Reporter", "DashboardReporter", "FamilyTreeReporter"),
         *("InitTopologyReporter", "WalkerReporter"),
     ]
+    with pytest.raises(ModuleNotFoundError):
+        __import__("lj_compat")
+    words = ("--seed=3", "--n-cycles=3", "--n-workers=2", "--configuration", config.stdout.strip())
+    last = (store, told["hash"], 600, 10)
+    assert wepy("run orch", *words, "--job-dir", tmp_path / "here", *last).status == 5
+    assert wepy("trust", store, told["hash"]).status == 0
+    here = wepy("run orch", *words, "--job-dir", tmp_path / "here", *last)
+    assert here.status == 0, here.err
+    there = theirs("run orch", *words, "--job-dir", tmp_path / "there", *last)
+    assert there.returncode == 0, there.stderr
+    one, two = (
+        load_snapshot(job, job.ref("default-snapshot")).walkers
+        for job in (Store.open(tmp_path / n / "checkpoint.orch") for n in ("here", "there"))
+    )
+    assert [walker.weight for walker in one] == [walker.weight for walker in two]
+    assert all(a.state.equals(b.state) for a, b in zip(one, two, strict=True))
+
+
+def test_convert_what_goes_on_needing_wepy(
+    theirs: Theirs, in_wepy: InWepy, wepy: Wepy, tmp_path: Path
+) -> None:
+    """A user's resampler has no counterpart: what is made is stored, its hash printed, the status
+    is 3, and the last line names the part, its class and the reason; dry-run does so too."""
+    script = Path(__file__).with_name("use_wepy.py")
+    made = in_wepy(script, tmp_path, "own")
+    assert made.returncode == 0, made.stderr
+    path, md5 = tmp_path / "own.orch", json.loads(made.stdout)["own"]
+    assert theirs("trust --store", path).returncode == 0
+    tried = theirs("convert --dry-run", path, md5)
+    assert (tried.returncode, tried.stdout) == (3, "")
+    done = theirs("convert", path, md5)
+    assert done.returncode == 3
+    assert done.stdout.strip() in Store.open(path).list("snapshots")
+    last = done.stderr.splitlines()[-1]
+    assert "wepy must be installed wherever this is used" in last
+    assert "resampler: OwnREVO: a class of your own" in last and "runner" not in last
+    # So it is: without wepy the run ends with one line that names it.
+    assert wepy("trust --store", path).status == 0
+    run = wepy("run orch --n-cycles=1 --job-dir", tmp_path / "no", path, done.stdout.strip(), 60, 5)
+    assert run.status == 1 and run.err.count("\n") == 1 and "wepy" in run.err
 
 
 def test_convert_to_what_needs_no_wepy(

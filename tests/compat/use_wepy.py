@@ -1,7 +1,9 @@
 """Run by the interpreter that has wepy: its components under this package's manager.
 
-Usage: python use_wepy.py FOLDER [legacy]
-Prints JSON; what it makes is in FOLDER. With "legacy" it makes a snapshot as wepy 1.x writes one.
+Usage: python use_wepy.py FOLDER [legacy | again | own]
+Prints JSON; what it makes is in FOLDER. With "legacy" it makes a snapshot as wepy 1.x writes one,
+with "again" it verifies the runs that are there, with "own" it makes a store with a user's
+resampler.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import json
 import random
 import sys
 import zlib
-from itertools import pairwise
 from pathlib import Path
 
 import dill
@@ -37,18 +38,19 @@ from wepystore.api import (
     WalkerState,
     WExploreResampler,
     hash_of,
+    load_run,
     load_snapshot,
     prepare_store,
     prepare_wepy,
     save_snapshot,
 )
 from wepystore.api import UnbindingBC as OurUnbindingBC
-from wepystore.engine.distances.pairwise import images_of
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
-from wepystore.orchestrator.convert import convert_snapshot
 from wepystore.orchestrator.run import RunOptions, run
 from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.verify import VerifyOptions, verify
+from wepystore.records.run import RunRecord
 from wepystore.reporters.records import parents
 from wepystore.store import Store
 
@@ -60,10 +62,6 @@ from wepy.boundary_conditions.receptor import UnbindingBC  # noqa: E402
 from wepy.orchestration.snapshot import SimApparatus, SimSnapshot  # noqa: E402
 from wepy.resampling.distances.distance import AtomPairDistance  # noqa: E402
 from wepy.resampling.distances.randomwalk import RandomWalkDistance  # noqa: E402
-from wepy.resampling.distances.receptor import (  # noqa: E402
-    RebindingDistance,
-    UnbindingDistance,
-)
 from wepy.resampling.resamplers import resampler as wepy_resampler  # noqa: E402
 from wepy.resampling.resamplers.revo import REVOResampler  # noqa: E402
 from wepy.resampling.resamplers.wexplore import WExploreResampler as WepyWExplore  # noqa: E402
@@ -184,7 +182,7 @@ class Witness:
             if states[parent] is not None and after[slot].state is not states[parent]:
                 self.faults.append(f"cycle {report['cycle_idx']}: slot {slot} is not of {parent}")
         for walker in [*report["new_walkers"], *after]:
-            if type(walker) is not Walker or type(walker.state) is not WalkerState:
+            if type(walker) is not Walker or not isinstance(walker.state, WalkerState):
                 self.faults.append(f"{type(walker).__name__} of {type(walker.state).__name__}")
         total = float(np.sum([walker.weight for walker in after]))
         if abs(total - 1) > n_walkers * np.finfo(float).eps:
@@ -294,7 +292,14 @@ class Quiet:
         return lambda *args: None
 
 
-def job(folder: Path, store: Path, name: str, start: str = "default", n_workers: int = 1) -> str:
+def job(
+    folder: Path,
+    store: Path,
+    name: str,
+    start: str = "default",
+    n_workers: int = 1,
+    platform: str | None = None,
+) -> str:
     options = RunOptions(
         seconds=600,
         n_steps=N_STEPS,
@@ -303,6 +308,7 @@ def job(folder: Path, store: Path, name: str, start: str = "default", n_workers:
         job_name="job",
         seed=11,
         n_workers=n_workers,
+        platform=platform,
         checkpoint_freq=2,
     )
     return run(start_from_store(Store.open(store), start, None), options, Quiet()).end
@@ -335,66 +341,72 @@ def through_a_store(
     return {"ends": [one, two], "further": further, "start kept to the bit": same}
 
 
-def region_trees_agree() -> dict[str, object]:
-    """WExplore of wepy's, with regions it found, and what it is converted to: the same places."""
-    found = {}
-    rng = np.random.default_rng(3)
-    base = rng.normal(size=(6, 3)) * 0.3
-    reference = WepyWalkerState(positions=base, box_vectors=np.eye(3) * 4.0)
-    distances = {
-        "pair": AtomPairDistance([(0, 5)], periodic=False),
-        "unbinding": UnbindingDistance([0, 1], [2, 3, 4, 5], reference),
-        "rebinding": RebindingDistance([0, 1], [2, 3, 4, 5], reference),
-        "user": wepy_user.BondDistance(),
+class OwnREVO(REVOResampler):
+    """A user's resampler, which might draw from anywhere."""
+
+    def resample(self, walkers: object) -> object:
+        return super().resample(walkers)
+
+
+def own_revo() -> OwnREVO:
+    return OwnREVO(
+        distance=RandomWalkDistance(),
+        init_state=walk_state(),
+        merge_dist=1.5,
+        char_dist=1.0,
+        pmax=0.5,
+    )
+
+
+class OwnWalk(RandomWalkRunner):
+    """A user's runner, which might draw from anywhere."""
+
+    def run_segment(self, walker: object, segment_length: int, **kwargs: object) -> object:
+        return super().run_segment(walker, segment_length, **kwargs)
+
+
+def promises(folder: Path) -> dict[str, object]:
+    """What records say of runs whose repetition depends on more than wepy's own components."""
+    md, pair = walkers(start_state(), OpenMMWalker), AtomPairDistance([(0, 1)], False)
+    walk = walkers(walk_state())
+    made = {
+        "CPU": (md, Apparatus(wepy_runner(), unbinding(), wexplore(pair)), "CPU"),
+        "own resampler": (
+            walk,
+            Apparatus(RandomWalkRunner(0.4), None, own_revo()),
+            None,
+        ),
+        "own runner": (walk, Apparatus(OwnWalk(0.4), None, wepy_resampler.NoResampler()), None),
     }
-    for name, distance in distances.items():
-        theirs = WepyWExplore(
-            distance=distance,
-            init_state=WepyWalkerState(positions=base + 0.01, box_vectors=np.eye(3) * 4.0),
-            max_n_regions=(5, 4),
-            max_region_sizes=(0.6, 0.2) if name == "rebinding" else (0.06, 0.02),
-            pmin=1e-12,
-            pmax=0.9,
-        )
-        start = []
-        for _ in range(30):
-            positions = base + rng.normal(size=base.shape) * 0.05
-            start.append(
-                Walker(WalkerState(positions=positions, box_vectors=np.eye(3) * 4.0), 1 / 30)
-            )
-        theirs.resample(start)
-        runner = (
-            OpenMMRunner(periodic_system(), topology(6), integrator(), "Reference")
-            if name != "pair"
-            else OpenMMRunner(system(6), topology(6), integrator(), "Reference")
-        )
-        converted = convert_snapshot(Snapshot(start, Apparatus(runner, None, theirs)))
-        ours = converted.thing.apparatus.resampler
-        states = [walker.state for walker in start]
-        paths, _ = ours.tree.place(images_of(ours.distance, states))
-        places = [list(ours.tree.ids[leaf]) for leaf in paths[:, -1].tolist()]
-        expected = [[int(k) for k in theirs.region_tree.assign(state)[0]] for state in states]
-        gaps = [
-            abs(
-                ours.distance.image_distance(ours.distance.image(a), ours.distance.image(b))
-                - distance.distance(a, b)
-            )
-            for a, b in pairwise(states)
-        ]
-        found[name] = {
-            "class": type(ours.distance).__module__.partition(".")[0],
-            "regions": len(theirs.region_tree.regions),
-            "same places": places == expected,
-            "largest gap": float(max(gaps)),
-            "needs wepy": converted.needs_wepy,
-        }
+    found = {}
+    for name, (start, apparatus, platform) in made.items():
+        store = folder / name / "master.orch"
+        prepare_store(store, Snapshot(start, apparatus), Configuration(SerialMapper()))
+        job(folder / name, store, "one", n_workers=2, platform=platform)
+        record = record_of(folder / name / "one" / "checkpoint.orch")[1]
+        environment = record.environment
+        found[name] = [record.reproducible, environment.get("platform_properties")]
     return found
 
 
-def periodic_system() -> openmm.System:
-    made = system(6)
-    made.getForce(0).setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
-    return made
+def record_of(path: Path) -> tuple[str, RunRecord]:
+    store = Store.open(path)
+    (run_md5,) = store.list("runs")
+    return run_md5, load_run(store, run_md5)
+
+
+def again(folder: Path) -> dict[str, object]:
+    """Every job that is there, repeated by this process: whether to the bit, and as promised."""
+    found = {}
+    for path in sorted(folder.glob("*/one/checkpoint.orch")):
+        verdict = verify(Store.open(path), record_of(path)[0], VerifyOptions(n_workers=1))
+        found[path.parents[1].name] = {
+            "reproduced": verdict.reproduced,
+            "promised": verdict.promised,
+            "differences": [difference.field for difference in verdict.differences],
+            "environment": verdict.environment,
+        }
+    return found
 
 
 def legacy_file(folder: Path) -> dict[str, object]:
@@ -453,12 +465,21 @@ def everything(folder: Path) -> dict[str, object]:
             name: [gone_on_with(name, folder / f"{name}.orch", cut) for cut in (None, 3)]
             for name in ("all of wepy: WExplore", "all of wepy: REVO")
         },
-        "trees": region_trees_agree(),
+        "promises": promises(folder),
     }
 
 
 def main(folder: Path, what: str = "everything") -> None:
-    found = everything(folder) if what == "everything" else {"legacy": legacy_file(folder)}
+    if what == "again":
+        found = again(folder)
+    elif what == "own":
+        start, apparatus = combinations()["wepy's random walk"]
+        apparatus = Apparatus(apparatus.runner, None, own_revo())
+        snapshot = Snapshot(start, apparatus)
+        made = prepare_store(folder / "own.orch", snapshot, Configuration(SerialMapper()))
+        found = {"own": made.snapshot_hash}
+    else:
+        found = everything(folder) if what == "everything" else {"legacy": legacy_file(folder)}
     json.dump(found, sys.stdout)
 
 

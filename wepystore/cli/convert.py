@@ -8,11 +8,12 @@ Puts what it makes into the store and prints its hash; the old entry stays. HASH
 first digits, a tag or 'default', of what 'wepy reconcile' or 'wepy add' took over from wepy 1.x,
 or of a snapshot that a run of wepy's components ended in. wepy must be installed, and the entry
 trusted ('wepy trust'), since this opens its pickle. What has no counterpart here stays a pickled
-object; each part is told of on stderr.
+object; each part is told of on stderr. If wepy is still needed to use what was made, the status
+is 3, and the last line on stderr says for the sake of which parts, and why.
 
 Options:
   -n --dry-run  Tell what would become what; write nothing.
-  --json        Print JSON: the hash, the notes, and whether it still needs wepy.
+  --json        Print JSON: the hash, the notes, and which parts still need wepy and why.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from typing import Any
 
 from wepystore.cli.common import open_store, store_first, user_trust
 from wepystore.cli.console import Console
+
+#: Done, but not all of it could be converted.
+STILL_NEEDED = 3
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -38,8 +42,9 @@ def main(args: dict[str, Any], console: Console) -> int:
     converted, new = convert_entry(store, kind, md5, trust, write=not args["--dry-run"])
     for note in converted.notes:
         console.note(note)
-    if converted.needs_wepy:
-        console.note("wepy must be installed wherever this is used")
+    if converted.needing:
+        parts = "; ".join(f"{where}: {why}" for where, why in converted.needing.items())
+        console.note(f"wepy must be installed wherever this is used, for the sake of {parts}")
     if args["--json"]:
         console.json(
             {
@@ -47,8 +52,9 @@ def main(args: dict[str, Any], console: Console) -> int:
                 "hash": new,
                 "notes": converted.notes,
                 "needs_wepy": converted.needs_wepy,
+                "needing": converted.needing,
             }
         )
     elif new is not None:
         console.out(new)
-    return 0
+    return STILL_NEEDED if converted.needing else 0

@@ -25,10 +25,32 @@ from numpy.typing import NDArray
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.walker import Walker, WalkerState
-from wepystore.engine.wepy_repairs import prepare_wepy
+from wepystore.engine.wepy_repairs import KNOWN_RELEASE, installed, prepare_wepy
 
 _WEPY = "wepy"
 _OURS = "wepystore"
+
+#: What every class has in its namespace; a subclass that has no more is its base.
+_NOTHING = frozenset(
+    {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"}
+    | {"__firstlineno__", "__static_attributes__", "__slotnames__"}
+)
+
+#: Resamplers and boundary conditions of wepy's that, in its release KNOWN_RELEASE, take all of
+#: their random numbers from the global generators, and nothing from clocks or hash seeds.
+_REPEATABLE = frozenset(
+    {
+        "wepy.resampling.resamplers.wexplore.WExploreResampler",
+        "wepy.resampling.resamplers.revo.REVOResampler",
+        "wepy.resampling.resamplers.resampler.NoResampler",
+        "wepy.boundary_conditions.boundary.NoBC",
+        "wepy.boundary_conditions.receptor.UnbindingBC",
+        "wepy.boundary_conditions.randomwalk.RandomWalkBC",
+    }
+)
+
+#: Packages whose release bears on the bits of a run with components of wepy's.
+_BELOW_WEPY = ("wepy", "networkx", "geomm")
 
 
 def is_wepy(thing: Any) -> bool:
@@ -39,6 +61,42 @@ def is_wepy(thing: Any) -> bool:
 def is_ours(thing: Any) -> bool:
     """Whether `thing` is of this package's own class, and not of one derived from it."""
     return type(thing).__module__.partition(".")[0] == _OURS
+
+
+def wepy_class(cls: type) -> str | None:
+    """The class of wepy's that `cls` is, or does not differ from, as "module.Name"; else None."""
+    while cls.__module__.partition(".")[0] != _WEPY:
+        if len(cls.__bases__) != 1 or not vars(cls).keys() <= _NOTHING:
+            return None
+        (cls,) = cls.__bases__
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def is_known_release() -> bool:
+    """Whether the wepy that is installed is the one whose source is known here."""
+    return installed(_WEPY) == KNOWN_RELEASE
+
+
+def draws_from_the_run(component: Any) -> bool:
+    """Whether all random numbers of a component come from the run's seed (R1).
+
+    So it is with built-in ones, with those that take a generator by `set_rng`, and
+    with those of wepy's own whose source is known; any other may draw from
+    wherever it likes.
+    """
+    if component is None or type(component).__module__.startswith(f"{_OURS}."):
+        return True
+    if hasattr(component, "set_rng"):
+        return True
+    return wepy_class(type(component)) in _REPEATABLE and is_known_release()
+
+
+def releases(*components: Any) -> dict[str, str]:
+    """The packages that components of wepy's compute with, and their versions, for a record."""
+    if not any(is_wepy(component) for component in components):
+        return {}
+    found = {name: installed(name) for name in _BELOW_WEPY}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 def prepare(*components: Any) -> None:

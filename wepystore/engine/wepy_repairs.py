@@ -21,6 +21,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,9 @@ from typing import Any
 from wepystore.errors import FailedError
 
 _PACKAGE = "wepy"
+
+#: The release whose source all that is said here of wepy was read in, and is tested with.
+KNOWN_RELEASE = "1.2"
 
 
 class WepyMissingError(FailedError):
@@ -38,6 +42,14 @@ class WepyMissingError(FailedError):
 def have_wepy() -> bool:
     """Whether the package wepy is installed. Imports nothing."""
     return _PACKAGE in sys.modules or find_spec(_PACKAGE) is not None
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def prepare_wepy() -> list[str]:

@@ -16,11 +16,19 @@ from typing import Any
 import numpy as np
 
 from wepystore.engine.boundary_conditions.base import NoBC
+from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC
 from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
 from wepystore.engine.component import Component
+from wepystore.engine.distances.coordinate import CoordinateDistance
+from wepystore.engine.distances.fields import FieldCoordinate
 from wepystore.engine.distances.pair import PairDistance
-from wepystore.engine.distances.receptor import RebindingDistance, UnbindingDistance
-from wepystore.engine.foreign import is_wepy, native_state, native_walkers
+from wepystore.engine.distances.random_walk import RandomWalkDistance
+from wepystore.engine.distances.receptor import (
+    RebindingDistance,
+    ReceptorLigandDistance,
+    UnbindingDistance,
+)
+from wepystore.engine.foreign import is_wepy, native_state, native_walkers, wepy_class
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
 from wepystore.engine.resamplers.wexplore import WExploreResampler
@@ -29,8 +37,9 @@ from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.runners.wepy import topology_text
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
+from wepystore.orchestrator import without_wepy
 from wepystore.orchestrator.trust import Asked, Trust, arguments
-from wepystore.orchestrator.wepy1 import configuration_of, parts_of, wepy_class
+from wepystore.orchestrator.wepy1 import configuration_of, parts_of
 from wepystore.records import wepy1
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_snapshot, save_configuration, save_snapshot
@@ -70,13 +79,18 @@ class Converted:
     thing : Snapshot or Configuration
     notes : list of str
         For a person: what became what, what was left as it is, and why.
-    needs_wepy : bool
-        Whether wepy must be installed wherever it is used.
+    needing : dict of str to str
+        The parts for which wepy must be installed wherever it is used, and why.
     """
 
     thing: Snapshot | Configuration
     notes: list[str] = field(default_factory=list)
-    needs_wepy: bool = False
+    needing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_wepy(self) -> bool:
+        """Whether wepy must be installed wherever it is used."""
+        return bool(self.needing)
 
 
 def convert_entry(
@@ -108,7 +122,8 @@ def convert_entry(
         trust.require([Asked(where, arguments(store.path, md5), parts_in_store(store, kind, md5))])
         snapshot = load_snapshot(store, md5)
         apparatus = snapshot.apparatus
-        inside = (apparatus.runner, apparatus.boundary_conditions, apparatus.resampler)
+        distance = getattr(apparatus.resampler, "distance", None)
+        inside = (apparatus.runner, apparatus.boundary_conditions, apparatus.resampler, distance)
         if not any(is_wepy(part) for part in inside):
             raise NothingToConvertError(what=where)
         converted = convert_snapshot(snapshot)
@@ -125,8 +140,11 @@ def convert_bytes(kind: str, data: bytes, where: str) -> Converted:
     if kind == "snapshots":
         return convert_snapshot(wepy1.snapshot_of(found, where))
     configuration, notes = configuration_of(found)
-    kept = [r for r in configuration.reporters if not _registered(r)]
-    return Converted(configuration, notes, needs_wepy=bool(kept) or is_wepy(found.monitor))
+    parts: dict[str, Any] = {
+        f"reporters[{k}]": reporter for k, reporter in enumerate(configuration.reporters)
+    }
+    parts.update(monitor=configuration.monitor, work_mapper=configuration.work_mapper)
+    return Converted(configuration, notes, without_wepy.needing(parts))
 
 
 def convert_snapshot(snapshot: Snapshot) -> Converted:
@@ -134,18 +152,22 @@ def convert_snapshot(snapshot: Snapshot) -> Converted:
     notes: list[str] = []
     walkers = list(native_walkers(snapshot.walkers))
     parts = snapshot.apparatus
-    runner = _part("runner", parts.runner, _RUNNERS, _Setting(walkers, True, notes), notes)
+    reasons: dict[str, str] = {}
+    setting = _Setting(walkers, True, notes, reasons)
+    runner = _part("runner", parts.runner, _RUNNERS, setting)
     if isinstance(runner, OpenMMRunner):
         walkers = _plain_scalars(walkers)
-    setting = _Setting(walkers, bool(getattr(runner, "periodic", True)), notes)
-    bc = _part("boundary conditions", parts.boundary_conditions, _BOUNDARIES, setting, notes)
-    resampler = _part("resampler", parts.resampler, _RESAMPLERS, setting, notes)
-    inside = [runner, bc, resampler, getattr(resampler, "distance", None)]
-    return Converted(
-        Snapshot(walkers, Apparatus(runner, bc, resampler)),
-        notes,
-        needs_wepy=any(is_wepy(part) for part in inside),
+    setting = _Setting(walkers, bool(getattr(runner, "periodic", True)), notes, reasons)
+    bc = _part("boundary conditions", parts.boundary_conditions, _BOUNDARIES, setting)
+    resampler = _part("resampler", parts.resampler, _RESAMPLERS, setting)
+    needing = without_wepy.needing(
+        {"runner": runner, "boundary_conditions": bc, "resampler": resampler}
     )
+    for where in needing:
+        # Why it was kept says more than what in it needs wepy.
+        part = where.rpartition(".")[2].replace("_", " ")
+        needing[where] = reasons.get(part, needing[where])
+    return Converted(Snapshot(walkers, Apparatus(runner, bc, resampler)), notes, needing)
 
 
 @dataclass(frozen=True)
@@ -154,7 +176,9 @@ class _Setting:
 
     walkers: Sequence[Any]
     periodic: bool
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    reasons: dict[str, str]
+    """Of the parts that stay wepy's, by name."""
 
     @property
     def state(self) -> WalkerState:
@@ -181,25 +205,51 @@ class _Setting:
 Converter = Callable[[Any, _Setting], Any]
 
 
-def _part(
-    name: str, thing: Any, table: dict[str, Converter], setting: _Setting, notes: list[str]
-) -> Any:
+def _part(name: str, thing: Any, table: dict[str, Converter], setting: _Setting) -> Any:
+    notes = setting.notes
     if thing is None or not is_wepy(thing):
+        if isinstance(thing, (WExploreResampler, REVOResampler)) and is_wepy(thing.distance):
+            return _with_native_distance(thing, setting)
         if thing is not None and not _registered(thing):
             notes.append(f"{name}: {type(thing).__name__} stays as it is, pickled")
         return thing
     known = wepy_class(type(thing))
     try:
+        if known is None and name == "distance":
+            made = without_wepy.rebased(thing, [walker.state for walker in setting.walkers])
+            notes.append(
+                f"{name}: {type(made).__name__}, a class of your own, stays pickled; derived from "
+                "this package's Distance now, it measures the same, to the bit, without wepy"
+            )
+            return made
         if known not in table:
             own = "a class of your own" if known is None else "no counterpart"
             raise _Differs(own)
         made = table[known](thing, setting)
-    except (_Differs, ValueError, WepystoreError) as problem:
+    except (_Differs, without_wepy.NeedsWepy, ValueError, WepystoreError) as problem:
         notes.append(
             f"{name}: {type(thing).__name__} stays as it is, pickled, and needs wepy: {problem}"
         )
+        setting.reasons[name] = f"{type(thing).__name__}: {problem}"
         return thing
     notes.append(f"{name}: {type(thing).__name__} of wepy is now {type(made).__name__}")
+    return made
+
+
+def _with_native_distance(resampler: Any, setting: _Setting) -> Any:
+    """A resampler of ours, and all that it remembers, with what became of wepy's distance."""
+    theirs = resampler.distance
+    distance = _part("distance", theirs, _DISTANCES, setting)
+    if distance is theirs:
+        return resampler
+    made = type(resampler).from_params(
+        {**resampler.params(), "distance": distance}, resampler.version
+    )
+    state = resampler.state()
+    images = state.pop("images", state.pop("image_list", None))
+    if images is not None:
+        state |= _stored_images([_image(image, theirs, distance) for image in images])
+    made.restore(state)
     return made
 
 
@@ -280,12 +330,21 @@ def _unbinding(bc: Any, setting: _Setting) -> UnbindingBC:
     )
 
 
+def _random_walk_target(bc: Any, setting: _Setting) -> RandomWalkTargetBC:
+    return RandomWalkTargetBC(
+        threshold=bc.threshold,
+        initial_states=[w.state for w in _plain_scalars(_holders(bc.initial_states))],
+        initial_weights=[float(weight) for weight in bc.initial_weights],
+    )
+
+
 def _holders(states: Sequence[Any]) -> list[Walker]:
     return [Walker(s if isinstance(s, WalkerState) else native_state(s), 1.0) for s in states]
 
 
 _BOUNDARIES: dict[str, Converter] = {
     "wepy.boundary_conditions.receptor.UnbindingBC": _unbinding,
+    "wepy.boundary_conditions.randomwalk.RandomWalkBC": _random_walk_target,
     "wepy.boundary_conditions.boundary.NoBC": lambda bc, setting: NoBC(),
 }
 
@@ -300,6 +359,13 @@ def _pair(distance: Any, setting: _Setting) -> PairDistance:
     ((i, j),) = pairs
     periodic = bool(distance.periodic) and setting.shared_box("PairDistance")
     return PairDistance(i, j, periodic=periodic)
+
+
+def _xy(distance: Any, setting: _Setting) -> CoordinateDistance:
+    sizes = {name: np.size(setting.state.get(name, ())) for name in ("x", "y")}
+    if set(sizes.values()) != {1}:
+        raise _Differs("it looks at fields x and y of a state, of one number each")
+    return CoordinateDistance(FieldCoordinate(["x", "y"]))
 
 
 def _receptor(cls: Any) -> Converter:
@@ -317,6 +383,10 @@ def _receptor(cls: Any) -> Converter:
 
 
 _DISTANCES: dict[str, Converter] = {
+    "wepy.resampling.distances.distance.XYEuclideanDistance": _xy,
+    "wepy.resampling.distances.randomwalk.RandomWalkDistance": lambda distance, setting: (
+        RandomWalkDistance()
+    ),
     "wepy.resampling.distances.distance.AtomPairDistance": _pair,
     "wepy.resampling.distances.receptor.UnbindingDistance": _receptor(UnbindingDistance),
     "wepy.resampling.distances.receptor.RebindingDistance": _receptor(RebindingDistance),
@@ -328,7 +398,7 @@ _DISTANCES: dict[str, Converter] = {
 
 def _wexplore(resampler: Any, setting: _Setting) -> WExploreResampler:
     theirs = resampler.distance
-    distance = _part("distance", theirs, _DISTANCES, setting, setting.notes)
+    distance = _part("distance", theirs, _DISTANCES, setting)
     made = WExploreResampler(
         distance=distance,
         max_n_regions=resampler.max_n_regions,
@@ -350,15 +420,21 @@ def _regions(leaves: Sequence[Any], images: list[Any]) -> dict[str, Any]:
         level = max(k for k in range(len(leaf)) if leaf[:k] in known)
         branches.append([level, list(leaf)])
         known.update(leaf[:k] for k in range(len(leaf) + 1))
+    return {"branches": branches, **_stored_images(images)}
+
+
+def _stored_images(images: list[Any]) -> dict[str, Any]:
     alike = len({np.shape(image) for image in images}) == 1
     if alike and all(isinstance(image, np.ndarray) for image in images):
-        return {"branches": branches, "images": np.array(images, dtype=np.float64)}
-    return {"branches": branches, "image_list": images}
+        return {"images": np.array(images, dtype=np.float64)}
+    return {"image_list": images}
 
 
 def _image(image: Any, theirs: Any, ours: Any) -> Any:
     """An image of wepy's distance as one of the distance that took its place."""
-    if ours is theirs or isinstance(ours, PairDistance):
+    if isinstance(ours, CoordinateDistance):
+        return np.ravel(image)
+    if not isinstance(ours, ReceptorLigandDistance):
         return image
     ligand = np.asarray(image)[: len(ours.ligand_idxs)]
     if isinstance(ours, UnbindingDistance):
@@ -369,7 +445,7 @@ def _image(image: Any, theirs: Any, ours: Any) -> Any:
 
 def _revo(resampler: Any, setting: _Setting) -> REVOResampler:
     return REVOResampler(
-        distance=_part("distance", resampler.distance, _DISTANCES, setting, setting.notes),
+        distance=_part("distance", resampler.distance, _DISTANCES, setting),
         merge_dist=resampler.merge_dist,
         char_dist=resampler.char_dist,
         dist_exponent=resampler.dist_exponent,

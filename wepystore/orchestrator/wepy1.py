@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wepystore.engine.foreign import is_wepy
+from wepystore.engine.foreign import is_wepy, wepy_class
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.records import wepy1
@@ -24,12 +24,6 @@ from wepystore.reporters.wepy import WepyReporter
 from wepystore.store import legacy
 from wepystore.store.names import Ref
 from wepystore.store.pickled import Pickled
-
-#: What every class has in its namespace; a subclass that has no more is its base.
-_NOTHING = frozenset(
-    {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"}
-    | {"__firstlineno__", "__static_attributes__", "__slotnames__"}
-)
 
 #: What wepy's HDF5 reporter saves if it is not told which fields.
 _ALL_FIELDS = (
@@ -55,25 +49,23 @@ def decode(kind: str, data: bytes, where: str) -> Snapshot | Configuration:
     return wepy1.snapshot_of(found, where) if kind == "snapshots" else configuration_of(found)[0]
 
 
-def wepy_class(cls: type) -> str | None:
-    """The class of wepy's that `cls` is, or does not differ from, as "module.Name"; else None."""
-    while cls.__module__.partition(".")[0] != "wepy":
-        if len(cls.__bases__) != 1 or not vars(cls).keys() <= _NOTHING:
-            return None
-        (cls,) = cls.__bases__
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
     """A native configuration for one of wepy's, and what a user should know of the difference."""
     notes: list[str] = []
     reporters: list[Any] = []
+    suffixes = [
+        suffix
+        for cls in found.reporter_classes
+        for suffix in getattr(cls, "SUGGESTED_EXTENSIONS", ())
+    ]
+    # As wepy does where two of its reporters would write to one file.
+    own_name = len(set(suffixes)) < len(suffixes)
     given = zip(found.reporter_classes, found.reporter_partial_kwargs, found.reporters, strict=True)
     for cls, options, reporter in given:
         make = _REPORTERS.get(wepy_class(cls) or "")
         if make is None:
             notes.append(f"reporter {cls.__name__} has no counterpart: it is kept, pickled")
-            reporters.append(WepyReporter(cls, options))
+            reporters.append(WepyReporter(cls, options, own_name))
         else:
             reporters += make(reporter, notes)
     mapper = _mapper(found, notes)

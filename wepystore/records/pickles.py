@@ -19,7 +19,7 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,29 @@ import numpy as np
 _PROTOCOL = 4
 
 
-def dumps(value: Any) -> bytes:
-    """`value` as a pickle that holds the user's own code by value."""
+def dumps(value: Any, instead: Mapping[type, type] | None = None) -> bytes:
+    """`value` as a pickle that holds the user's own code by value.
+
+    Parameters
+    ----------
+    instead : mapping of type to type, optional
+        Classes that whoever loads it gets in place of others: as the base of a user's class,
+        and wherever the user's code names them.
+    """
+
+    def pickler(buffer: io.BytesIO, **how: Any) -> _Pickler:
+        made = _Pickler(buffer, **how)
+        made.instead = dict(instead or {})
+        return made
+
+    return dumps_with(value, pickler)
+
+
+def dumps_with(value: Any, pickler: Callable[..., Any]) -> bytes:
+    """As `dumps`, by a pickler that is made as ``pickler(buffer, **how)``."""
     with _as_if_in_main(_user_modules()), _ordered_globals():
         buffer = io.BytesIO()
-        _Pickler(buffer, protocol=_PROTOCOL, recurse=True, byref=False).dump(value)
+        pickler(buffer, protocol=_PROTOCOL, recurse=True, byref=False).dump(value)
     return buffer.getvalue()
 
 
@@ -53,6 +71,8 @@ def label(value: Any) -> str:
 
 class _Pickler(dill.Pickler):  # type: ignore[misc]
     """dill's pickler, made independent of hash seeds, interning and paths."""
+
+    instead: Mapping[type, type] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +95,8 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             obj = self._keep(_without_place(obj))
         elif isinstance(obj, np.dtype):
             obj = _one_dtype(obj)
+        elif cls is type and obj in self.instead:
+            obj = self.instead[obj]
         super().save(obj, save_persistent_id)
 
     def _keep(self, obj: Any) -> Any:

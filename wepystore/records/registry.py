@@ -35,6 +35,8 @@ _PLACES = {
     "XYDistance": "wepystore.engine.distances.xy",
     "CoordinateDistance": "wepystore.engine.distances.coordinate",
     "PositionCoordinate": "wepystore.engine.distances.coordinate",
+    "FieldCoordinate": "wepystore.engine.distances.fields",
+    "RandomWalkDistance": "wepystore.engine.distances.random_walk",
     "ImageCoordinate": "wepystore.engine.distances.coordinate",
     "ReferenceCoordinate": "wepystore.engine.distances.coordinate",
     "SerialMapper": "wepystore.engine.mappers.serial",

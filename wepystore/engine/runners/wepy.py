@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from wepystore.engine.component import Text
-from wepystore.engine.foreign import is_wepy, native_walkers, seeded_globals
+from wepystore.engine.foreign import (
+    is_known_release,
+    is_wepy,
+    native_walkers,
+    seeded_globals,
+    wepy_class,
+)
 from wepystore.engine.runners.base import Runner
-from wepystore.engine.wepy_repairs import prepare_wepy
+from wepystore.engine.wepy_repairs import installed, prepare_wepy
 
 _PARAMETERS = "parameters/"
 
@@ -88,6 +94,15 @@ class WepyRunner(Runner):
         Raises FloatingPointError where positions became NaN, which wepy passes on.
         """
         given = self._theirs(walker)
+        if self._has_openmm:
+            name, chosen = self.resolve_platform(
+                kwargs.get("platform"), kwargs.get("platform_kwargs")
+            )
+            if name is not None:
+                kwargs.update(platform=name, platform_kwargs=chosen)
+            if name == "CPU":
+                # What PME looks at instead of the property; it does so once a process.
+                os.environ["OPENMM_CPU_THREADS"] = chosen["Threads"]
         if seed is None:
             done = self.wepy_runner.run_segment(given, segment_length, **kwargs)
         else:
@@ -145,20 +160,55 @@ class WepyRunner(Runner):
             for force, number in zip(forces, before, strict=True):
                 force.setRandomNumberSeed(number)
 
+    def resolve_platform(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> tuple[str | None, dict[str, str]]:
+        """The platform and properties a segment runs with; None where the machine decides.
+
+        As with wepy the properties are those of whoever names the platform. On the CPU platform,
+        one thread and a fixed order of sums unless they say otherwise: only so it repeats (R1).
+        """
+        own: str | None = getattr(self.wepy_runner, "platform_name", None)
+        name = platform or own
+        if platform is None or (properties is None and name == own):
+            properties = getattr(self.wepy_runner, "platform_kwargs", None)
+        chosen = {key: str(value) for key, value in (properties or {}).items()}
+        if name == "CPU":
+            chosen.setdefault("Threads", "1")
+            chosen.setdefault("DeterministicForces", "true")
+        return name, chosen
+
+    def reproducible(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether equal seeds give equal bits.
+
+        True for the runners of wepy 1.2 as they are: the random walk, and OpenMM's on
+        the Reference platform, or on CPU with Threads=1 and DeterministicForces=true.
+        Of a user's subclass it cannot be known.
+        """
+        known = wepy_class(type(self.wepy_runner))
+        if not is_known_release():
+            return False
+        if known == "wepy.runners.randomwalk.RandomWalkRunner":
+            return True
+        if known != "wepy.runners.openmm.OpenMMRunner":
+            return False
+        name, chosen = self.resolve_platform(platform, properties)
+        if name == "CPU":
+            return chosen["Threads"] == "1" and chosen["DeterministicForces"].lower() == "true"
+        return name == "Reference"
+
     def check_platform(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
     ) -> None:
         """Raise PlatformError unless OpenMM has the platform."""
-        name = self._platform(platform)
+        name, _ = self.resolve_platform(platform)
         if self._has_openmm and name is not None:
             from wepystore.engine.runners.platforms import load_platform
 
             # Properties it has not are only warned of by wepy.
             load_platform(name, {})
-
-    def _platform(self, override: str | None) -> str | None:
-        name: str | None = override or getattr(self.wepy_runner, "platform_name", None)
-        return name
 
     def environment(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
@@ -168,18 +218,16 @@ class WepyRunner(Runner):
         if self._has_openmm:
             import openmm
 
-            chosen = properties
-            if chosen is None and self._platform(platform) == self._platform(None):
-                chosen = getattr(self.wepy_runner, "platform_kwargs", None)
+            name, chosen = self.resolve_platform(platform, properties)
             facts["openmm"] = openmm.Platform.getOpenMMVersion()
-            facts["platform"] = self._platform(platform)
-            facts["platform_properties"] = {k: str(v) for k, v in (chosen or {}).items()}
+            facts["platform"] = name
+            facts["platform_properties"] = chosen
         return facts
 
     def summary(self) -> dict[str, str]:
         facts = {"runner": f"{type(self.wepy_runner).__name__} of wepy {_version()}"}
         if self._has_openmm:
-            facts["platform"] = str(self._platform(None))
+            facts["platform"] = str(self.resolve_platform()[0])
             facts["step"] = f"{self.step_size:g} ps"
         return facts
 
@@ -265,10 +313,7 @@ def topology_text(topology: Any) -> Text | None:
 
 
 def _version() -> str:
-    try:
-        return version("wepy")
-    except PackageNotFoundError:
-        return "1.x"
+    return installed("wepy") or "1.x"
 
 
 __all__: Sequence[str] = ["WepyRunner", "adapted_runner", "topology_text"]

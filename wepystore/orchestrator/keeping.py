@@ -1,0 +1,42 @@
+"""How the memory of a user's own reporters outlives a session of a job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from wepystore.orchestrator.trust import Trust
+from wepystore.records import own, reporter_state
+
+
+class Keeper:
+    """Turns a reporter into bytes and back, and lets nobody else's bytes in (S9).
+
+    Parameters
+    ----------
+    trust : Trust or None
+        What may be loaded; None leaves that to the caller.
+    """
+
+    def __init__(self, trust: Trust | None) -> None:
+        self._trust = trust
+
+    def dumps(self, reporter: Any, known: Mapping[str, Any]) -> bytes:
+        """As records.reporter_state.dumps."""
+        return reporter_state.dumps(reporter, known)
+
+    def made(self, data: bytes) -> None:
+        """`data`, of this process's own making, is about to be kept."""
+        own.made(hashlib.sha256(data).hexdigest())
+
+    def admit(self, data: bytes) -> None:
+        """Raise ValueError for bytes that were made elsewhere."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self._trust is not None and sha256 not in self._trust.trusted():
+            raise ValueError("it was not made by you, here")
+
+    def loads(self, data: bytes, known: Mapping[str, Any]) -> Any:
+        """The reporter, of bytes that were admitted. Raises as its own hooks do."""
+        self.admit(data)
+        return reporter_state.loads(data, known)
