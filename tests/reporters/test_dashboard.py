@@ -92,6 +92,52 @@ def test_a_resumed_page_counts_on(recording: Recording, tmp_path: Path) -> None:
     assert "from cycle" not in page
 
 
+def test_warps_are_listed_once_where_two_flushes_tell_of_one_cycle(
+    recording: Recording, tmp_path: Path
+) -> None:
+    """A flush keeps the cycle before it too, which is that of a flush one cycle earlier."""
+    n_cycles = 1 + next(k for k, r in enumerate(recording.reports) if k and r["warp_data"])
+    pages = []
+    for name in ("whole", "resumed"):
+        reporter = open_reporter(DashboardReporter(), tmp_path / name, recording)
+        for report in recording.reports[: n_cycles + 1]:
+            reporter.report(**report)
+            reporter.flush()
+        if name == "resumed":
+            reporter = open_reporter(
+                DashboardReporter(), tmp_path / name, recording, resume_at=n_cycles
+            )
+            reporter.report(**recording.reports[n_cycles])
+            reporter.flush()
+        pages.append(Path(reporter.path).read_text())
+    lists = [[line for line in page.splitlines() if line.count("|") == 5] for page in pages]
+    assert len(lists[0]) > 1
+    assert lists[0] == lists[1]
+
+
+def test_a_cycle_in_which_another_reporter_failed_is_counted_once(
+    recording: Recording, tmp_path: Path
+) -> None:
+    """R2: a full disk ends a cycle that this reporter has seen; the checkpoint that is written
+    then is of the cycle before, and the job goes on from there."""
+    first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    for report in recording.reports[:20]:
+        first.report(**report)
+    first.report(**recording.reports[20])
+    first.flush()
+    first.cleanup()
+    resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
+    for report in recording.reports[20:]:
+        resumed.report(**report)
+    resumed.cleanup()
+    page = Path(resumed.path).read_text()
+    assert "- steps :: 2400 of each walker, 19200 in all\n" in page
+    assert f"- warps :: {sum(len(r['warp_data']) for r in recording.reports)}\n" in page
+    ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
+    assert f"| {min(ever):.6g} | {max(ever):.6g} |\n" in page
+    assert "from cycle" not in page
+
+
 def test_a_page_that_was_lost_is_begun_anew_and_says_so(
     recording: Recording, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 from tests.reporters.recorded import Recording, open_reporter, replay
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.reporters import HDF5Reporter
+from wepystore.reporters.hdf5 import FieldError
+from wepystore.reporters.wepy_hdf5 import GapError
 
 #: What a file that wepy 1.x wrote holds: {path: (rank, kind, is the first length unlimited)}.
 #: "run" stands for runs/0; kinds: i int64, f float64, s text, vi and vf ragged rows of these.
@@ -302,16 +305,25 @@ def test_a_cycle_without_progress_has_an_empty_row(recording: Recording, tmp_pat
         assert [len(row) for row in file["runs/0/progress/min_distances"][:]] == [8, 0, 8]
 
 
-def test_states_with_unequal_fields_are_named(recording: Recording, tmp_path: Path) -> None:
-    """A runner that leaves a field out now and then is told which walker lacks it."""
+@pytest.mark.parametrize("lacking", [[3], [0], range(8)])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_states_with_unequal_fields_are_named(
+    recording: Recording, tmp_path: Path, lacking: Sequence[int], resumed: bool
+) -> None:
+    """A runner that leaves a field out now and then is told which walker lacks it, be it the
+    first or all of them: frames without it would be taken for those of other cycles."""
     bare = dict(recording.reports[1])
     walkers = list(bare["new_walkers"])
-    walkers[3] = Walker(WalkerState(positions=walkers[3].state["positions"]), walkers[3].weight)
+    for k in lacking:
+        walkers[k] = Walker(WalkerState(positions=walkers[k].state["positions"]), walkers[k].weight)
     bare["new_walkers"] = walkers
     reporter = open_reporter(HDF5Reporter(), tmp_path / "job", recording)
     reporter.report(**recording.reports[0])
+    if resumed:
+        reporter.cleanup()
+        reporter = open_reporter(HDF5Reporter(), tmp_path / "job", recording, resume_at=1)
     reporter.report(**bare)
-    with pytest.raises(Exception, match="walker 3 in cycle 1 has no 'box_vectors'"):
+    with pytest.raises(FieldError, match=f"walker {lacking[0]} in cycle 1 has no 'box_vectors'"):
         reporter.flush()
     with h5py.File(reporter.path, "r") as file:
         assert len(file["runs/0/trajectories/0/positions"]) == 1
@@ -386,6 +398,39 @@ def test_a_number_of_walkers_that_changes_is_written(tmp_path: Path) -> None:
         lengths = [len(file[f"runs/0/trajectories/{w}/weights"]) for w in range(4)]
         assert lengths == [5, 5, 2, 2]
         assert file["runs/0/trajectories/3"].attrs["cycle_idx"] == 3
+
+
+def test_a_walker_that_was_away_is_refused(tmp_path: Path) -> None:
+    """Its frames would be taken for those of the cycles in which it was not there."""
+    reports = [*bare_reports(2, 4), *bare_reports(2, 2), *bare_reports(2, 4)]
+    reports = [{**report, "cycle_idx": cycle} for cycle, report in enumerate(reports)]
+    plain = Recording(reports[0]["new_walkers"], Bare(), Bare(), None, reports)
+    reporter = open_reporter(HDF5Reporter(), tmp_path / "job", plain)
+    for report in reports[:4]:
+        reporter.report(**report)
+    reporter.flush()
+    reporter.report(**reports[4])
+    with pytest.raises(GapError, match="walker 2 is there in cycle 4"):
+        reporter.flush()
+
+
+def test_a_walker_that_came_after_the_checkpoint_comes_when_it_comes(tmp_path: Path) -> None:
+    """R2: what a killed session wrote of a walker slot that is not there yet is gone."""
+    reports = [*bare_reports(3, 2), *bare_reports(2, 4)]
+    reports = [{**report, "cycle_idx": cycle} for cycle, report in enumerate(reports)]
+    plain = Recording(reports[0]["new_walkers"], Bare(), Bare(), None, reports)
+    path = replay(HDF5Reporter(), tmp_path / "job", plain)
+    reporter = open_reporter(HDF5Reporter(), tmp_path / "job", plain, resume_at=3)
+    with h5py.File(path, "r") as file:
+        assert set(file["runs/0/trajectories"]) == {"0", "1"}
+    again = [reports[1], reports[4]]
+    for cycle, report in enumerate(again, start=3):
+        reporter.report(**{**report, "cycle_idx": cycle})
+    reporter.cleanup()
+    with h5py.File(path, "r") as file:
+        assert len(file["runs/0/trajectories/0/weights"]) == 5
+        assert len(file["runs/0/trajectories/3/weights"]) == 1
+        assert file["runs/0/trajectories/3"].attrs["cycle_idx"] == 4
 
 
 def test_a_foreign_state_that_is_changed_later_is_kept_as_it_was(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -96,6 +99,53 @@ def test_a_commit_cut_short_is_finished_when_the_file_is_opened(
     JournaledFile(str(path), create=False).close()
     assert path.read_bytes() == new
     assert not journal.exists()
+
+
+def test_a_commit_that_fails_anywhere_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever call of the system fails in a commit, and the file is let go of then: opened
+    again it is whole, with or without that commit, and there is nothing beside it."""
+    calls = ("pwrite", "fsync", "replace", "ftruncate", "unlink")
+    found = set()
+    for failing in range(100):
+        folder = tmp_path / str(failing)
+        folder.mkdir()
+        path = folder / "f"
+        file = JournaledFile(str(path), create=True)
+        file.write(b"a" * 10_000)
+        file.commit()
+        file.seek(5_000)
+        file.write(b"b" * 20_000)
+        left = failing
+
+        def broken(name: str) -> Callable[..., Any]:
+            whole = getattr(os, name)
+
+            def call(*arguments: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == -1:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return whole(*arguments)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in calls:
+                patch.setattr(os, name, broken(name))
+            try:
+                file.commit()
+            except OSError:
+                pass
+            else:
+                break
+        file.close()
+        JournaledFile(str(path), create=False).close()
+        found.add(path.read_bytes())
+        assert os.listdir(folder) == ["f"]
+    assert failing > 8
+    assert found == {b"a" * 10_000, b"a" * 5_000 + b"b" * 20_000}
 
 
 def test_a_damaged_journal_is_not_put_in_place(tmp_path: Path) -> None:

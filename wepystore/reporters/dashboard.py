@@ -8,7 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +51,15 @@ class _Totals:
     warped_weight: float = 0.0
     extremes: dict[str, list[float]] = field(default_factory=dict)
 
+    def copy(self) -> _Totals:
+        """The same figures, not to be changed by what is added to these."""
+        return replace(
+            self,
+            parts_s=dict(self.parts_s),
+            workers={worker: list(sums) for worker, sums in self.workers.items()},
+            extremes={name: list(ends) for name, ends in self.extremes.items()},
+        )
+
 
 class DashboardReporter(Reporter):
     """Writes `JOB.dash.org`, an org-mode page of running figures.
@@ -79,7 +88,9 @@ class DashboardReporter(Reporter):
         self._mapper = work_mapper
         self._totals = _Totals()
         self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
-        self._flushed: deque[str] = deque(maxlen=2)
+        # Of the last two flushes, and of the cycle before each.
+        self._flushed: deque[str] = deque(maxlen=4)
+        self._before: tuple[Any, ...] | None = None
         self._weights: list[float] = weights_of(init_walkers).tolist()
         self._progress: Mapping[str, Any] = {}
         self._recalled: dict[str, list[float]] = {}
@@ -96,7 +107,9 @@ class DashboardReporter(Reporter):
     def report(self, **report: Any) -> None:
         """Add one cycle to the sums; write the page if a second has passed."""
         now = time.monotonic()
-        totals = self._totals
+        # Another reporter may fail in this cycle: then the job goes on from the one before.
+        self._before = self._account()
+        totals = self._totals = self._totals.copy()
         n_steps = int(report.get("n_segment_steps") or 0)
         walkers = report["resampled_walkers"]
         n_walkers = len(report["new_walkers"])
@@ -135,17 +148,24 @@ class DashboardReporter(Reporter):
         """Write the page, with the sums so far kept in it for a later `resume`."""
         if not self._begun:
             return
-        state = {
-            "totals": asdict(self._totals),
-            "warps": list(self._warps),
-            "since": self._since,
-            "n_steps": self._n_steps,
-            "now": {name: self._now(name) for name in self._totals.extremes},
-        }
-        line = json.dumps(state, separators=(",", ":"))
+        line = _state_line(*self._account())
         if not self._flushed or self._flushed[-1] != line:
+            before = None if self._before is None else _state_line(*self._before)
+            if before is not None and before not in self._flushed:
+                self._flushed.append(before)
             self._flushed.append(line)
         self._write()
+
+    def _account(self) -> tuple[Any, ...]:
+        """What `_state_line` takes."""
+        return (
+            self._totals,
+            list(self._warps),
+            self._since,
+            self._n_steps,
+            self._progress,
+            self._recalled,
+        )
 
     def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> None:
         weight = float(np.ravel(warp.get("weight", math.nan))[0])
@@ -186,7 +206,8 @@ class DashboardReporter(Reporter):
             if totals.n_cycles == n_cycles:
                 self._totals, self._since = totals, since
                 self._n_steps, self._recalled = n_steps, now
-                self._warps.extend(warps)
+                # Not added to what is there: two lines may tell of one cycle.
+                self._warps = deque(warps, maxlen=_N_WARPS)
                 self._flushed.append(line.rstrip("\n"))
 
     def _write(self) -> None:
@@ -250,15 +271,9 @@ class DashboardReporter(Reporter):
         yield "| quantity | least now | mean now | most now | least ever | most ever |"
         yield "|-"
         for name, (low, high) in self._totals.extremes.items():
-            now = [f"{value:.6g}" for value in self._now(name)] or [""] * 3
+            three = _now(name, self._progress, self._recalled)
+            now = [f"{value:.6g}" for value in three] or [""] * 3
             yield f"| {' | '.join([name, *now, f'{low:.6g}', f'{high:.6g}'])} |"
-
-    def _now(self, name: str) -> list[float]:
-        """Least, mean and most of a quantity in the last cycle; [] if it was not reported."""
-        values = np.asarray(self._progress.get(name, ()), dtype=np.float64)
-        if len(values):
-            return [float(f(values)) for f in (np.min, np.mean, np.max)]
-        return self._recalled.get(name, [])
 
     def _resampler_section(self) -> Iterable[str]:
         facts = _summary(self._resampler)
@@ -310,6 +325,35 @@ class DashboardReporter(Reporter):
             for worker, (count, seconds) in sorted(totals.workers.items()):
                 mean = seconds / count if count else math.nan
                 yield f"| {worker} | {int(count)} | {mean:.6f} | {seconds:.3f} |"
+
+
+def _state_line(
+    totals: _Totals,
+    warps: list[tuple[int, int, int, float]],
+    since: int,
+    n_steps: int,
+    progress: Mapping[str, Any],
+    recalled: Mapping[str, list[float]],
+) -> str:
+    """What `resume` needs of a cycle, as one line of JSON."""
+    state = {
+        "totals": asdict(totals),
+        "warps": warps,
+        "since": since,
+        "n_steps": n_steps,
+        "now": {name: _now(name, progress, recalled) for name in totals.extremes},
+    }
+    return json.dumps(state, separators=(",", ":"))
+
+
+def _now(
+    name: str, progress: Mapping[str, Any], recalled: Mapping[str, list[float]]
+) -> list[float]:
+    """Least, mean and most of a quantity in the last cycle; [] if it was not reported."""
+    values = np.asarray(progress.get(name, ()), dtype=np.float64)
+    if len(values):
+        return [float(f(values)) for f in (np.min, np.mean, np.max)]
+    return list(recalled.get(name, []))
 
 
 def _summary(part: Any) -> dict[str, str]:

@@ -89,7 +89,12 @@ class FamilyTreeReporter(Reporter):
             goes_on = bool(self._resume_at) and self._restore_spool()
             self._spool = open(self._spool_path, "r+b" if goes_on else "w+b")  # noqa: SIM115
             if goes_on:
-                self._take_over(self._resume_at or 0)
+                try:
+                    self._take_over(self._resume_at or 0)
+                except BaseException:
+                    self._spool.close()
+                    self._spool = None
+                    raise
 
     def report(self, **report: Any) -> None:
         """Add one cycle to the spool; the cost does not depend on the cycle."""

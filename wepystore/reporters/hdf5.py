@@ -63,8 +63,8 @@ class HDF5Reporter(Reporter):
     Parameters
     ----------
     save_fields : sequence of str
-        State fields to save; those a walker does not have are left out. Fields
-        of rank 0 (time, energies) become shape (n_cycles, 1).
+        State fields to save; those that no walker has after the first cycle are left
+        out. Fields of rank 0 (time, energies) become shape (n_cycles, 1).
     main_rep_idxs : sequence of int, or None
         Save only these atoms of positions, velocities and forces; None for all.
     """
@@ -121,6 +121,7 @@ class HDF5Reporter(Reporter):
         """Create the file with everything that is known before the first cycle."""
         self._forget()
         self._started = False
+        self._names: list[str] | None = None
         owners = {
             table: resampler if table.startswith("resampl") else boundary_conditions
             for table in TABLES
@@ -132,6 +133,7 @@ class HDF5Reporter(Reporter):
                 if self._resume_at:
                     self._open(create=False)
                     self._adopt(tables, self._resume_at)
+                    self._names = [n for n in self.save_fields if n in self._writer.frame_fields()]
                     self._started = True
                 else:
                     self._open(create=True)
@@ -255,10 +257,14 @@ class HDF5Reporter(Reporter):
             while stop < len(self._walkers) and len(self._walkers[stop]) == n_walkers:
                 stop += 1
             block = self._walkers[start:stop]
-            fields = {}
-            for name in self.save_fields:
-                if name in block[0][0]:
-                    fields[name] = self._collected(name, block, self._first_cycle + start)
+            if self._names is None:
+                # Frames are told apart by their place alone: a field is in every one or in none.
+                held = {name for state in block[0] for name in state}
+                self._names = [name for name in self.save_fields if name in held]
+            fields = {
+                name: self._collected(name, block, self._first_cycle + start)
+                for name in self._names
+            }
             weights = np.array(self._weights[start:stop], dtype=np.float64)
             self._writer.append_frames(self._first_cycle + start, weights, fields)
             start = stop

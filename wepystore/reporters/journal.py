@@ -94,6 +94,7 @@ class JournaledFile:
         self._journal = journal_name(path)
         self._position = 0
         self._muted = False
+        self._placing = False
         self.error: OSError | None = None
         self._pages: dict[int, bytearray] = {}
         #: Where a new file is until its first commit: before it, nothing could open it.
@@ -191,7 +192,8 @@ class JournaledFile:
         Raises
         ------
         OSError
-            Now, or while HDF5 wrote; the file is as the last commit left it.
+            Now, or while HDF5 wrote; the file is as the last commit left it. If it was
+            while pages were put in place, opening it here makes it as this commit would have.
         """
         if self.error is not None:
             raise self.error
@@ -200,16 +202,9 @@ class JournaledFile:
                 _PLACE.pack(offset, len(data)) + data for offset, data in self._changes()
             )
             head = _HEAD.pack(self._size, len(self._pages), zlib.crc32(body))
-            draft = f"{self._journal}.tmp"
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            try:
-                _write_all(file, memoryview(_MAGIC + head + body), 0)
-                os.fsync(file)
-            finally:
-                os.close(file)
-            # What the pages refer to must be on the disk before they are.
-            os.fsync(self._file)
-            os.replace(draft, self._journal)
+            self._write_journal(memoryview(_MAGIC + head + body))
+            # From here until all is in place, what is to be opened is the file and the journal.
+            self._placing = True
             # Also after a loss of power the journal must be there before the first
             # page is overwritten, and an older journal must not come back.
             _sync_folder(self._journal)
@@ -218,6 +213,7 @@ class JournaledFile:
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)
             os.unlink(self._journal)
+            self._placing = False
         elif self._size != self._committed:
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)
@@ -230,14 +226,34 @@ class JournaledFile:
         self._pages.clear()
         self._committed = self._size
 
+    def _write_journal(self, data: memoryview) -> None:
+        draft = f"{self._journal}.tmp"
+        try:
+            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                _write_all(file, data, 0)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            # What the pages refer to must be on the disk before they are.
+            os.fsync(self._file)
+            os.replace(draft, self._journal)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise
+
     def mute(self) -> None:
         """Take in nothing more: what HDF5 writes on its way out is not wanted."""
         self._muted = True
 
     def close(self) -> None:
         """Let go of the file; what was not committed is lost."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._file, self._committed)
+        # A commit that failed while pages were put in place is finished by the journal, and
+        # these refer to what lies past the committed state.
+        if not self._placing:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._committed)
         os.close(self._file)
         if self._draft is not None:
             with contextlib.suppress(OSError):

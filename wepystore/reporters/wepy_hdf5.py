@@ -16,6 +16,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from wepystore.engine.walker import UNITS
+from wepystore.errors import FailedError
 from wepystore.reporters.records import TABLES, RecordField
 
 #: Fields with one row for each atom: what `main_rep_idxs` selects from.
@@ -46,6 +47,12 @@ _INT = np.dtype(np.int64)
 def feature(array: Any) -> NDArray[np.float64]:
     """A state field as readers expect it: of rank 1 at least."""
     return np.atleast_1d(np.asarray(array, dtype=np.float64))
+
+
+class GapError(FailedError):
+    """walker {walker} is there in cycle {cycle} and was not in the one before, as it was earlier:
+    frames of a trajectory name no cycle, so a WepyHDF5 file cannot hold it; leave HDF5Reporter
+    out, or let the resampler keep the number of walkers"""
 
 
 class _Column:
@@ -92,6 +99,8 @@ class RunWriter:
     def __init__(self, file: h5py.File) -> None:
         self._file = file
         self._trajectories: list[dict[str, _Column]] = []
+        #: The cycle of the first frame of each.
+        self._first_cycles: list[int] = []
         self._tables: dict[str, dict[str, _Column]] = {}
         self._fields: dict[str, tuple[RecordField, ...]] = {}
         self.n_cycles = 0
@@ -169,13 +178,18 @@ class RunWriter:
         groups = run["trajectories"]
         for walker in range(len(groups)):
             group = groups[str(walker)]
-            columns = {name: _Column(group[name]) for name in group}
             born = int(group.attrs["cycle_idx"])
+            if walker and born >= n_cycles:
+                # It may come in another cycle this time.
+                del groups[str(walker)]
+                continue
+            columns = {name: _Column(group[name]) for name in group}
             for each in columns.values():
                 if walker == 0 and each.length < n_cycles:
                     raise ValueError(f"holds {each.length} cycles where {n_cycles} are expected")
                 each.truncate(max(0, n_cycles - born))
             self._trajectories.append(columns)
+            self._first_cycles.append(born)
         for table in TABLES:
             group = run[table]
             self._fields[table] = tables[table]
@@ -247,8 +261,16 @@ class RunWriter:
         first_cycle : index of the first cycle of the block
         weights : shape (n_cycles, n_walkers)
         fields : {name: for each walker, its array of every cycle}
+
+        Raises
+        ------
+        GapError : a walker was away for some cycles.
         """
         n_cycles, n_walkers = weights.shape
+        known = zip(self._trajectories[:n_walkers], self._first_cycles, strict=False)
+        for walker, (trajectory, born) in enumerate(known):
+            if trajectory["weights"].length != first_cycle - born:
+                raise GapError(walker=walker, cycle=first_cycle)
         stacks = {name: [_stacked(arrays) for arrays in each] for name, each in fields.items()}
         while len(self._trajectories) < n_walkers:
             walker = len(self._trajectories)
@@ -275,6 +297,7 @@ class RunWriter:
             if name != "weights" and name not in self._file["_settings/field_feature_shapes"]:
                 self._describe(name, shape)
         self._trajectories.append(columns)
+        self._first_cycles.append(cycle)
 
     def append_records(self, table: str, cycles: Sequence[int], values: Mapping[str, Any]) -> None:
         """Append records to a table.
@@ -296,6 +319,11 @@ class RunWriter:
                 held[:] = rows
                 rows = held
             columns[name].append(rows)
+
+    def frame_fields(self) -> frozenset[str]:
+        """The state fields that the trajectories have; none before the first cycle."""
+        first = self._trajectories[0] if self._trajectories else {}
+        return frozenset(first) - {"weights"}
 
     def fields(self, table: str) -> tuple[RecordField, ...]:
         """The columns of a table."""
