@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,6 +57,10 @@ class Adder(Component):
             raise ZeroDivisionError("on request")
         elif order == "own":
             raise CustomError(name="w", how="odd")
+        elif order == "interrupt":
+            raise KeyboardInterrupt
+        elif order == "leave":
+            sys.exit("on request")
         elif order == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif order == "exit":
@@ -124,6 +129,22 @@ class Unloadable:
 
     def __reduce__(self) -> Any:
         return (os._exit, (4,))
+
+
+class GaveUp(BaseException):
+    """What no `except Exception` holds up."""
+
+
+def give_up() -> None:
+    """End whatever is being done."""
+    raise GaveUp
+
+
+class Unopenable(Unloadable):
+    """A runner that breaks off the opening of it, and leaves the process alive."""
+
+    def __reduce__(self) -> Any:
+        return (give_up, ())
 
 
 def claimed(mark: str) -> bool:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wepystore.api import BinResampler, PositionCoordinate, Walker, WalkerState
+from tests.engine.resampled import assert_kept, ensembles, make_walkers, where
+from wepystore.api import BinResampler, PositionCoordinate
 from wepystore.engine.distances.coordinate import CoordinateError
 from wepystore.engine.ensemble import Ensemble
-from wepystore.engine.resamplers import Decision, parents
 from wepystore.engine.resamplers.bins import proportional_shares
 from wepystore.engine.resamplers.groups import (
     clone_heaviest,
@@ -29,18 +29,6 @@ PLACE = PositionCoordinate()
 
 def bins(edges: Any = (1.0, 2.0, 3.0), **change: Any) -> BinResampler:
     return BinResampler(PLACE, edges, **{"pmax": 0.9, **change})
-
-
-def make_walkers(places, weights=None):
-    weights = [1 / len(places)] * len(places) if weights is None else weights
-    return [
-        Walker(WalkerState(positions=[np.append(np.atleast_1d(x), 0.0)]), float(weight))
-        for x, weight in zip(places, weights, strict=True)
-    ]
-
-
-def where(walkers):
-    return [float(walker.state["positions"][0, 0]) for walker in walkers]
 
 
 def test_edges_belong_to_the_bin_above():
@@ -187,36 +175,16 @@ def test_evening_out_keeps_the_bounds(weights, change, pmin, data):
         assert clones == (clone_heaviest(weights, pmin, change, limit) if change > 0 else {})
 
 
-@st.composite
-def ensembles(draw):
-    """Walkers of any weights within a few nm, and the bounds on weights."""
-    n_walkers = draw(st.integers(1, 30))
-    places = draw(st.lists(st.floats(0, 4), min_size=n_walkers, max_size=n_walkers))
-    raw = [10.0 ** draw(st.floats(-13, 0)) for _ in range(n_walkers)]
-    weights = [weight / math.fsum(raw) for weight in raw]
-    pmin = draw(st.sampled_from([1e-12, 1e-6, 1e-2]))
-    pmax = draw(st.sampled_from([0.05, 0.1, 0.5, 1.0]))
-    return make_walkers(places, weights), pmin, pmax
-
-
 @given(ensembles(), st.sampled_from([4, (1, 2, 3, 4), (9, 1, 1, 9)]), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_conserves_and_respects(ensemble, targets, seed):
-    """W1, W2, W3, constant number, pmin and pmax; every reached bin stays reached, keeps its
-    weight and gets the number of walkers that is recorded."""
+    """Every reached bin stays reached, keeps its weight and gets the number of walkers that is
+    recorded."""
     walkers, pmin, pmax = ensemble
     resampler = bins(target_count=targets, pmin=pmin, pmax=pmax)
     resampler.set_rng(np.random.default_rng(seed))
     after, records, (change,) = resampler.resample(walkers)
-    assert len(after) == len(walkers) and min(walker.weight for walker in after) > 0
-    line = parents(records)
-    assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
-    for idx, record in enumerate(records):
-        decision, slots = record["decision_id"][0], record["target_idxs"].tolist()
-        if decision == Decision.CLONE:
-            assert walkers[idx].weight / len(slots) >= pmin
-        if decision == Decision.KEEP_MERGE:
-            assert after[idx].weight <= pmax
+    assert_kept(walkers, after, records, pmin, pmax)
     found = resampler.bins(after)
     occupied, counts = np.unique(found, return_counts=True)
     assert occupied.tolist() == change["bin_idxs"].tolist()

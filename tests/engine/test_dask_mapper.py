@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.workers import (
     Adder,
     Counter,
     Unloadable,
+    Unopenable,
     alive,
     children_of,
     numbers,
@@ -54,6 +56,8 @@ from wepystore.engine.errors import (
     WorkerHungError,
     WorkerStartError,
 )
+from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
+from wepystore.engine.mappers.segment import Task
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.mapping import choose_mapper
 
@@ -341,3 +345,42 @@ def test_a_cluster_that_is_there(
     serial = SerialMapper()
     serial.init(pair_runner().run_segment)
     assert before == bits(serial.map(walkers, [20] * 10, seed=seeds))
+
+
+def test_a_cluster_none_of_whose_workers_can_open_the_runner(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]],
+) -> None:
+    """One after the other is given up, and the last one's failure is the message."""
+    mapper = DaskMapper(cluster[0])
+    mapper.init(Unopenable().run_segment)
+    while len(mapper._client.nthreads()) < 2:
+        time.sleep(0.05)
+    with pytest.raises(WorkerStartError, match=r"worker \d at tcp://.* did not start"):
+        mapper.map(numbers(4), [1] * 4)
+    assert len(mapper._given_up) == 2
+    mapper.cleanup()
+
+
+def test_two_runs_in_one_worker_draw_numbers_of_their_own() -> None:
+    """R1: a cluster may serve several runs, and its workers have several threads; but all contexts
+    of the Reference platform in a process share one generator."""
+    from wepystore.engine.mappers import dask_worker
+
+    def segments(token: str, first_seed: int) -> str:
+        walkers = [Walker(pair_state(), 0.1)] * 40
+        tasks = [Task(k, each, 400, {"seed": first_seed + k}) for k, each in enumerate(walkers)]
+        answers = dask_worker.run_batch(token, dask_worker.Parcel(pack_tasks(tasks)))
+        return bits([answer.result for answer in unpack_answers(answers.content)])  # type: ignore[union-attr]
+
+    runs = {"a": 1, "b": 1000}
+    plugins = [
+        dask_worker.SegmentPlugin(token, pickle.dumps(pair_runner().run_segment)) for token in runs
+    ]
+    for plugin in plugins:
+        plugin.setup(None)
+    alone = [segments(*each) for each in runs.items()]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(segments, *zip(*runs.items(), strict=True)))
+    for plugin in plugins:
+        plugin.teardown(None)
+    assert together == alone

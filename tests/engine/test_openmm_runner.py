@@ -162,6 +162,25 @@ def test_a_segment_changes_nothing_but_the_state() -> None:
     assert list(after.state) == ["positions", "velocities", "box_vectors", "time"]
 
 
+@pytest.mark.parametrize("name", ["Langevin", "Verlet", "VariableVerlet"])
+def test_on_cpu_the_neighbours_of_an_earlier_walker_do_not_matter(name: str) -> None:
+    """R1: the CPU platform keeps its list of neighbours while atoms move little, and the order of
+    its sums with it; walkers that are nearly alike must not meet each other's."""
+    system, state = salt_system(n_side=3)
+    places = [
+        state["positions"] + 0.01 * np.random.default_rng(k).normal(size=state["positions"].shape)
+        for k in range(3)
+    ]
+    work = [(WalkerState(**{**state.dict(), "positions": x}), 5, 1) for x in places]
+    used = OpenMMRunner(system, None, INTEGRATORS[name](), platform="CPU")
+    found = [segment(used, *each) for each in work]
+    fresh = [
+        segment(OpenMMRunner(system, None, INTEGRATORS[name](), platform="CPU"), *each)
+        for each in work
+    ]
+    assert found == fresh
+
+
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_a_barostat_is_reproducible_in_any_order(platform: str) -> None:
     """R1: its own generator and its adapted step are seeded anew; the box follows the walker."""
@@ -177,6 +196,38 @@ def test_a_barostat_is_reproducible_in_any_order(platform: str) -> None:
     assert not np.array_equal(moved["box_vectors"], state["box_vectors"])
     # The next walker has its own box again.
     assert segment(runner, *work[1]) == forwards[1]
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_segments_too_short_for_their_barostat_are_refused(platform: str) -> None:
+    """It counts its steps from the start of a segment: constant pressure would be constant volume,
+    and nobody would be told."""
+    system, state = salt_system(n_side=3, spacing=0.6)
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0, 25))
+    runner = OpenMMRunner(system, None, langevin(), platform=platform)
+    walker = Walker(state, 1.0)
+    boxes = [runner.run_segment(walker, 24, seed=seed).state["box_vectors"] for seed in range(1, 9)]
+    assert all(np.array_equal(box, state["box_vectors"]) for box in boxes)
+    with pytest.raises(ComponentError, match=r"every 25 steps .* has 24"):
+        runner.pre_cycle(n_segment_steps=24)
+    boxes = [runner.run_segment(walker, 25, seed=seed).state["box_vectors"] for seed in range(1, 9)]
+    assert not all(np.array_equal(box, state["box_vectors"]) for box in boxes)
+    runner.pre_cycle(n_segment_steps=25)
+    # Where contexts live on, so does the count.
+    runner.resolve_platform = lambda *asked: ("CUDA", {})  # type: ignore[method-assign]
+    runner.pre_cycle(n_segment_steps=24)
+
+
+def test_a_periodic_system_needs_its_box_in_the_state() -> None:
+    """Else the second segment begins in the system's own box, whatever box the walker had."""
+    system, _ = salt_system(n_side=2, spacing=1.0)
+    fields = ("positions", "velocities")
+    runner = OpenMMRunner(system, None, langevin(), platform="Reference", state_fields=fields)
+    with pytest.raises(ComponentError, match="must hold 'box_vectors'"):
+        runner.pre_cycle(n_segment_steps=10)
+    OpenMMRunner(
+        pair_system(), None, langevin(), platform="Reference", state_fields=fields
+    ).pre_cycle(n_segment_steps=10)
 
 
 PME_SCRIPT = """
@@ -332,6 +383,22 @@ def test_a_runner_is_its_parameters() -> None:
         assert other._live is None
         assert other.params() == runner.params()
         assert segment(other, pair_state(), 10, 1) == expected
+
+
+class Marked(OpenMMRunner):
+    """A user's own."""
+
+    mark = ""
+
+
+def test_a_copy_of_a_user_s_own_class_is_one() -> None:
+    """With all that it has; the context stays with the first."""
+    runner = Marked(pair_system(), None, langevin(), platform="Reference")
+    runner.mark = "mine"
+    runner.run_segment(Walker(pair_state(), 1.0), 1, seed=1)
+    for other in (copy.copy(runner), copy.deepcopy(runner)):
+        assert type(other) is Marked
+        assert (other.mark, other._live) == ("mine", None)
 
 
 def test_no_openmm_version_in_the_xml() -> None:

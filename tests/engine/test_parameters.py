@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,14 @@ from wepystore.api import (
     WExploreResampler,
     XYDistance,
 )
-from wepystore.engine.parameters import distance_like, listed, positive, real, whole
+from wepystore.engine.parameters import (
+    coordinate_like,
+    distance_like,
+    listed,
+    positive,
+    real,
+    whole,
+)
 
 NO_NUMBERS = [None, "1", b"1", True, [], [1.0], {}, math.nan, math.inf, 1j, np.zeros((2, 2))]
 
@@ -70,6 +78,20 @@ def test_what_measures_nothing_is_no_distance() -> None:
         with pytest.raises(ValueError, match="distance must be a distance, with a method image"):
             distance_like(wrong)
     assert distance_like(PairDistance(0, 1)) is not None
+
+
+def test_a_coordinate_is_what_can_be_asked() -> None:
+    """A function of a state, or whatever has `many`; the same words wherever one is taken."""
+    many = SimpleNamespace(many=len)
+    assert coordinate_like(len) is len and coordinate_like(many) is many
+    for make in (
+        lambda: TargetBC(3, START, 1.0),
+        lambda: CoordinateDistance(3),
+        lambda: BinResampler(3, [1.0]),
+        lambda: coordinate_like(SimpleNamespace(many=3)),
+    ):
+        with pytest.raises(ValueError, match=r"^coordinate must be a function of a state"):
+            make()
 
 
 START = [WalkerState(positions=[[0.0]], time=0.0)]

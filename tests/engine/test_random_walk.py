@@ -116,3 +116,11 @@ def test_wrong_parameters_and_states_are_refused() -> None:
 def test_it_says_that_it_is_reproducible() -> None:
     """Whole numbers have the same bits everywhere, whatever the platform is called."""
     assert RandomWalkRunner().reproducible(None, None)
+
+
+def test_a_time_kept_as_an_array_of_one_is_a_number() -> None:
+    """As in states that wepy made; of a list and of an ensemble it is then the same."""
+    walkers = [Walker(WalkerState(positions=[[0.0]], time=[7.0]), 0.5)] * 2
+    for form in (walkers, Ensemble.of(walkers)):
+        moved = RandomWalkRunner().run_segments(form, 3, rng=np.random.default_rng(1))
+        assert moved.fields["time"].tolist() == [10.0, 10.0]

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wepystore.engine.resamplers.wexplore.region_tree import NoPlaceError, RegionTree
+from wepystore.engine.resamplers.wexplore.region_tree import (
+    NegativeDistanceError,
+    NoPlaceError,
+    RegionTree,
+)
 
 
 class Line:
@@ -187,3 +191,18 @@ def test_a_walker_that_blew_up_is_named():
     tree.plant(np.array([0.0]))
     with pytest.raises(NoPlaceError, match="walker 1 "):
         tree.explore(np.array([[0.0], [np.nan]]))
+
+
+class Signed(SlowLine):
+    """A mistake that is easily made: the difference in place of the distance."""
+
+    def image_distance(self, a, b):
+        return float(a[0]) - float(b[0])
+
+
+def test_a_distance_below_zero_is_refused():
+    """Such walkers would be nearest to whatever region: the class and the walker are named."""
+    tree = RegionTree(Signed(), [3], [1.0])
+    tree.plant(np.array([0.0]))
+    with pytest.raises(NegativeDistanceError, match=r"Signed puts walker 2 at -0\.5 "):
+        tree.explore(np.array([[0.0], [0.5], [-0.5]]))

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.resampled import assert_kept, ensembles, make_walkers, where
 from wepystore.api import (
     CoordinateDistance,
     PairDistance,
     PositionCoordinate,
     REVOResampler,
-    Walker,
     WalkerState,
 )
 from wepystore.engine.distances.pairwise import NotADistanceError, all_distances
@@ -26,23 +26,13 @@ from wepystore.engine.resamplers import Decision, parents
 from wepystore.engine.resamplers.variation import Variation
 
 LINE = CoordinateDistance(PositionCoordinate())
+#: Some of the walkers at one place.
+CROWDED = st.one_of(st.floats(0, 3), st.sampled_from([0.0, 1.0]))
 
 
 def revo(**change: Any) -> REVOResampler:
     settings = {"merge_dist": 0.5, "char_dist": 0.3, "pmax": 0.5, **change}
     return REVOResampler(LINE, **settings)
-
-
-def make_walkers(places, weights=None):
-    weights = [1 / len(places)] * len(places) if weights is None else weights
-    return [
-        Walker(WalkerState(positions=[[float(x), 0.0, 0.0]]), float(weight))
-        for x, weight in zip(places, weights, strict=True)
-    ]
-
-
-def where(walkers):
-    return [float(walker.state["positions"][0, 0]) for walker in walkers]
 
 
 class Heavier(REVOResampler):
@@ -245,45 +235,30 @@ def test_variation_is_kept_exactly(seed, n_walkers, exponent, weighted):
         assert group[cloned] / copies[cloned] >= pmin
 
 
-@st.composite
-def ensembles(draw):
-    """Walkers of any weights within a few nm, some at one place, and the bounds on weights."""
-    n_walkers = draw(st.integers(1, 25))
-    places = draw(
-        st.lists(
-            st.one_of(st.floats(0, 3), st.sampled_from([0.0, 1.0])),
-            min_size=n_walkers,
-            max_size=n_walkers,
-        )
-    )
-    raw = [10.0 ** draw(st.floats(-13, 0)) for _ in range(n_walkers)]
-    weights = [weight / math.fsum(raw) for weight in raw]
-    pmin = draw(st.sampled_from([1e-12, 1e-6, 1e-2]))
-    pmax = draw(st.sampled_from([0.05, 0.1, 0.5, 1.0]))
-    return make_walkers(places, weights), pmin, pmax
-
-
-@given(ensembles(), st.sampled_from(["pairs", "greedy"]), st.booleans(), st.integers(0, 2**32))
+@given(
+    ensembles(CROWDED), st.sampled_from(["pairs", "greedy"]), st.booleans(), st.integers(0, 2**32)
+)
 @settings(deadline=None, max_examples=80)
 def test_conserves_and_respects(ensemble, rule, weighted, seed):
-    """W1, W2, W3, constant number, pmin, pmax, merge_dist along every chain of merges, survivors
-    in their own slots, and V never lower than expected at the start."""
+    """And merge_dist, along every chain of merges: each was merged with one that was close."""
     walkers, pmin, pmax = ensemble
     resampler = revo(pmin=pmin, pmax=pmax, merge_alg=rule, weights=weighted)
     resampler.set_rng(np.random.default_rng(seed))
     after, records, (change,) = resampler.resample(walkers)
-    assert len(after) == len(walkers) and min(walker.weight for walker in after) > 0
-    total = math.fsum(walker.weight for walker in after)
-    assert abs(total - 1) <= 2 * len(walkers) * np.finfo(float).eps
-    line = parents(records)
-    assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
+    assert_kept(walkers, after, records, pmin, pmax)
+    groups: dict[int, set[int]] = {}
     for idx, record in enumerate(records):
-        decision, targets = record["decision_id"][0], record["target_idxs"].tolist()
-        if decision == Decision.CLONE:
-            assert walkers[idx].weight / len(targets) >= pmin
-        if decision == Decision.KEEP_MERGE:
-            # The sum is rounded once for each that is merged.
-            assert after[idx].weight <= pmax * (1 + len(walkers) * np.finfo(float).eps)
+        if record["decision_id"][0] == Decision.SQUASH:
+            groups.setdefault(int(record["target_idxs"][0]), set()).add(idx)
+    places = where(walkers)
+    for kept, far in groups.items():
+        reached = [kept]
+        while reached:
+            here = reached.pop()
+            near = {idx for idx in far if abs(places[idx] - places[here]) < resampler.merge_dist}
+            far -= near
+            reached += near
+        assert not far
     assert change["num_walkers"].tolist() == [len(walkers)]
     assert change["distance_matrix"].shape == (len(walkers) ** 2,)
 
@@ -415,6 +390,17 @@ def test_pairs_are_measured_alike_in_every_way():
     single = [[pair.image_distance(a, b) for b in images] for a in images]
     assert np.array_equal(whole, single)
     assert np.array_equal(whole, whole.T) and not whole.diagonal().any()
+
+
+def test_a_walker_is_not_apart_from_itself():
+    """A distance that measures all pairs at once may say so by rounding; V must not count it."""
+
+    class Rounded(CoordinateDistance):
+        def pairwise(self, images):
+            return super().pairwise(images) + 0.25
+
+    matrix = all_distances(Rounded(PositionCoordinate()), np.array([[0.0], [1.0], [3.0]]))
+    assert matrix.tolist() == [[0.0, 1.25, 3.25], [1.25, 0.0, 2.25], [3.25, 2.25, 0.0]]
 
 
 def test_a_lost_walker_is_named():

@@ -86,3 +86,19 @@ def test_the_meaning_of_a_seed_is_frozen() -> None:
 
 FROZEN_SEEDS = [884736631, 884647261, 108876046]
 FROZEN_DRAWS = [876227404, 2835654060, 2664990577]
+
+
+@pytest.mark.parametrize(
+    "entropy", [0, 1, 2**32 - 1, 2**32, 3**99, [0, 0], [7, 2**127], [2**64, 0, 5], [2**200]]
+)
+def test_a_seed_means_what_it_means_to_numpy(entropy: Any) -> None:
+    """R1: a stream can be had from numpy alone, from the seed and the stream's key."""
+    for key in ((rng.SEGMENTS, 0), (rng.RESAMPLING, 2**40)):
+        theirs = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
+        assert draw(Streams(entropy), *key) == tuple(theirs.random(4))
+
+
+def test_a_negative_seed_is_refused() -> None:
+    """As numpy does; its digits would never end."""
+    with pytest.raises(ValueError, match="-1"):
+        Streams([3, -1])

@@ -113,9 +113,11 @@ def test_forces_that_draw_are_seeded_too() -> None:
 
 
 def test_what_draws_nothing_is_left_alone() -> None:
-    """Verlet has no generator to seed."""
+    """Verlet has no generator to seed; on the CPU platform it has a list of neighbours."""
     context = context_of(openmm.VerletIntegrator(0.001))
     assert isinstance(choose_seeder(context, pair_state()["positions"]), NothingToSeed)
+    context = context_of(openmm.VerletIntegrator(0.001), platform="CPU")
+    assert isinstance(choose_seeder(context, pair_state()["positions"]), ReinitializingSeeder)
 
 
 def test_what_remembers_is_not_tried_out() -> None:

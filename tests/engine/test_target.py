@@ -19,6 +19,7 @@ from wepystore.api import (
     TargetBC,
     Walker,
     WalkerState,
+    WarpBC,
 )
 from wepystore.engine.distances.coordinate import ImageCoordinate
 from wepystore.engine.errors import StepError
@@ -247,12 +248,51 @@ def test_a_failing_coordinate_is_named() -> None:
         manager.run_cycle(manager.init_walkers, 1, 0)
 
 
-def test_an_initial_state_of_another_shape_is_refused_at_the_warp() -> None:
-    """Not by the runner, a cycle later, when the walkers have been kept."""
-    other = WalkerState(positions=np.zeros((2, 1)), time=0.0)
-    conditions = TargetBC(first, [other], threshold=1.0)
-    with pytest.raises(ValueError, match=r"initial state 0 has positions of shape \(2, 1\)"):
-        conditions.warp_walkers(walkers(2.0), 1)
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_initial_state_of_another_shape_is_refused_at_the_warp(place: int) -> None:
+    """Not by the runner, a cycle later, when the walkers have been kept; whoever gets it."""
+    initial = [state(0), state(0)]
+    initial[place] = WalkerState(positions=np.zeros((2, 1)), time=0.0)
+    conditions = TargetBC(first, initial, threshold=1.0)
+    conditions.set_rng(np.random.default_rng(1))
+    with pytest.raises(ValueError, match=rf"initial state {place} has positions of shape \(2, 1\)"):
+        conditions.warp_walkers(walkers(*[2.0] * 12), 1)
+
+
+class OfAUser(WarpBC):
+    """Boundary conditions of a user's own, whose progress is a list."""
+
+    PROGRESS_FIELDS = ("place",)
+    n_lost = 0
+
+    def __init__(self) -> None:
+        self._set_initial([state(0)], None)
+
+    def progress(self, walkers: Sequence[Any]) -> Any:
+        return [first(walker.state) for walker in walkers][self.n_lost :]
+
+    def arrived(self, progress: Any) -> Any:
+        return progress >= 1.0
+
+
+def test_a_progress_of_one_number_a_walker() -> None:
+    """A list will do; numbers of other walkers than these will not."""
+    conditions = OfAUser()
+    warped, warps, _, progress = conditions.warp_walkers(walkers(0.5, 2.0), 0)
+    assert [first(walker.state) for walker in warped] == [0.5, 0.0]
+    assert (len(warps), progress) == (1, {"place": [0.5, 2.0]})
+    conditions.n_lost = 1
+    with pytest.raises(ValueError, match=r"progress has shape \(1,\) for 2 walkers"):
+        conditions.warp_walkers(walkers(0.5, 2.0), 0)
+
+
+def test_an_initial_state_may_be_given_as_a_dictionary() -> None:
+    """As any mapping of names to arrays; what walkers then take is a state like any other."""
+    conditions = TargetBC(first, [{"positions": [[0.25]], "time": 0.0}], threshold=1.0)
+    (warped,), *_ = conditions.warp_walkers(walkers(2.0), 1)
+    assert isinstance(warped.state, WalkerState)
+    assert warped.state.equals(state(0.25))
+    assert conditions.params()["initial_states"] == [warped.state]
 
 
 def test_a_predicate_gives_truths() -> None:

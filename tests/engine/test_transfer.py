@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,8 @@ from openmm import app
 from tests.systems import bits, langevin, pair_runner, pair_state, pair_system, salt_system
 from wepystore.api import OpenMMRunner, Walker, WalkerState, as_walker_state
 from wepystore.engine.errors import ComponentError
+from wepystore.engine.mappers.pack import pack_answers, unpack_answers
+from wepystore.engine.mappers.segment import Done
 from wepystore.engine.runners import simulation
 from wepystore.engine.runners.seeding import (
     CheckpointSeeder,
@@ -20,6 +24,7 @@ from wepystore.engine.runners.seeding import (
     choose_seeder,
 )
 from wepystore.engine.runners.transfer import (
+    CheckpointState,
     CheckpointTransfer,
     DocumentedTransfer,
     choose_transfer,
@@ -156,6 +161,86 @@ def test_it_equals_the_documented_way_to_the_bit(name: str, integrator: str) -> 
         assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_was_read_goes_back_as_it_is(name: str, integrator: str) -> None:
+    """R1: a state that keeps a checkpoint's bytes leads to the bits that its arrays lead to, also
+    where another walker with another box was in between, and in another context."""
+    system, state = SYSTEMS[name]()
+    context = on_reference(system, INTEGRATORS[integrator]())
+    fast = choose_transfer(context, state)
+    assert isinstance(fast, CheckpointTransfer)
+    get = fast.getter(("positions", "velocities", "box_vectors", "time"))
+    assert get is not None
+    fast.put(moved(state, 1), 3)
+    context.getIntegrator().step(3)
+    kept = get()
+    assert isinstance(kept, CheckpointState) and fast.knows(kept)
+    plain = WalkerState(**{field: kept[field].copy() for field in kept})
+    other = on_reference(system, INTEGRATORS[integrator]())
+    elsewhere = choose_transfer(other, state)
+    assert not elsewhere.knows(kept) and not fast.knows(plain)
+    found = set()
+    for made, transfer, begin in (
+        (context, fast, kept),
+        (context, fast, plain),
+        (other, elsewhere, kept),
+    ):
+        transfer.put(moved(state, 2), 9)
+        transfer.put(begin, 5)
+        made.getIntegrator().step(2)
+        found.add(read(made))
+    assert len(found) == 1
+
+
+def test_a_state_with_a_checkpoint_s_bytes_is_a_state_as_any_other() -> None:
+    """It has the fields in the order asked for, cannot be changed, and travels as a plain one."""
+    system, state = salt()
+    context = on_reference(system, langevin())
+    fast = choose_transfer(context, state)
+    assert isinstance(fast, CheckpointTransfer)
+    names = ("time", "velocities", "positions", "box_vectors")
+    get = fast.getter(names)
+    assert get is not None
+    fast.put(state, 3)
+    kept = get()
+    assert isinstance(kept, CheckpointState)
+    assert kept["positions"] is kept["positions"] is kept.dict()["positions"]
+    assert "forces" not in kept and not hasattr(kept, "__dict__")
+    with pytest.raises(KeyError, match="forces"):
+        kept["forces"]
+    with pytest.raises(ValueError, match="read-only"):
+        kept["positions"][0, 0] = 1.0
+    again = get()
+    assert isinstance(again, CheckpointState)
+    assert tuple(again) == names and len(again) == 4
+    for travelled in (pickle.loads(pickle.dumps(again)), copy.deepcopy(again)):
+        assert type(travelled) is WalkerState
+        assert tuple(travelled) == names and again.equals(travelled) and travelled.equals(again)
+    # As cheaply as plain ones: in one piece with its neighbours.
+    walkers = [Walker(each, 0.5) for each in (kept, get())]
+    packed = pack_answers([Done(k, walker, 0.1) for k, walker in enumerate(walkers)])
+    assert packed[1][0] == "stacked"
+    first, second = (each.result.state for each in unpack_answers(packed) if isinstance(each, Done))
+    assert first.equals(kept) and second.equals(again)
+
+
+def test_a_field_that_a_state_lacks_does_not_come_back() -> None:
+    """Where a state is not to hold the time, the next segment begins at a new context's."""
+    system, state = salt()
+    context = on_reference(system, langevin())
+    fast = choose_transfer(context, state)
+    assert isinstance(fast, CheckpointTransfer)
+    get = fast.getter(("positions", "velocities", "box_vectors"))
+    assert get is not None
+    fast.put(moved(state, 1), 3)
+    kept = get()
+    assert not isinstance(kept, CheckpointState)
+    assert "time" not in kept
+    fast.put(kept, 3)
+    assert context.getState().getTime()._value == 0.0
+
+
 @pytest.mark.parametrize("n_particles", [1, 2, 3])
 def test_what_another_context_left_over_does_not_matter(n_particles: int) -> None:
     """Contexts on Reference share a generator of pairs: an odd number drawn in another one, before
@@ -210,6 +295,42 @@ def test_parameters_do_not_leak_into_the_next_segment() -> None:
     context.setParameter("k", 5.0)
     transfer.put(state, 1)
     assert context.getParameter("k") == 300.0
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_a_state_s_parameters_are_the_context_s(platform: str) -> None:
+    """Walkers may differ in a global parameter; each is moved by its own, in any order."""
+    system, state = pulled()
+    fields = ("positions", "velocities", "time", "parameters")
+    runner = OpenMMRunner(system, None, langevin(), platform, state_fields=fields)
+    stiff = WalkerState(**{**dict(state), "parameters/k": 900.0})
+    soft = WalkerState(**{**dict(state), "parameters/k": 30.0})
+
+    def moved_by(each: WalkerState) -> WalkerState:
+        after: WalkerState = runner.run_segment(Walker(each, 1.0), 20, seed=3).state
+        return after
+
+    found = [moved_by(each) for each in (stiff, soft, state, stiff)]
+    assert [float(each["parameters/k"]) for each in found] == [900.0, 30.0, 300.0, 900.0]
+    assert bits([Walker(found[0], 1.0)]) == bits([Walker(found[3], 1.0)])
+    assert len({each["positions"].tobytes() for each in found}) == 3
+
+
+def test_parameters_that_an_integrator_changes_go_on() -> None:
+    """Slow growth: two segments of ten steps are one of twenty."""
+    system, state = pulled()
+    integrator = openmm.CustomIntegrator(0.001)
+    integrator.addComputePerDof("v", "v+dt*f/m")
+    integrator.addComputePerDof("x", "x+dt*v")
+    integrator.addComputeGlobal("k", "k*1.0625")
+    fields = ("positions", "velocities", "time", "parameters")
+    runner = OpenMMRunner(system, None, integrator, "Reference", state_fields=fields)
+    whole = runner.run_segment(Walker(state, 1.0), 20, seed=1)
+    half = runner.run_segment(Walker(state, 1.0), 10, seed=1)
+    rest = runner.run_segment(half, 10, seed=2)
+    assert float(whole.state["parameters/k"]) > 2.5 * 300.0
+    assert rest.state["positions"].tobytes() == whole.state["positions"].tobytes()
+    assert rest.state["parameters/k"] == whole.state["parameters/k"]
 
 
 def test_a_box_that_openmm_refuses_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -47,6 +48,38 @@ def test_a_state_survives_pickle_and_stays_immutable() -> None:
     again = pickle.loads(pickle.dumps(state, protocol=5))
     assert again.equals(state)
     assert not again["x"].flags.writeable
+
+
+def test_a_walker_cannot_be_changed() -> None:
+    """Nor by whoever is shown one; made anew, copied or sent to a worker, it stays what it was."""
+    walker = Walker(WalkerState(x=[1.0]), 0.5)
+    for each in (walker, copy.copy(walker), copy.deepcopy(walker), *walker.clone()):
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            again = pickle.loads(pickle.dumps(each, protocol))
+            assert again.weight == each.weight and again.state.equals(each.state)
+            for name in ("weight", "state"):
+                with pytest.raises(AttributeError, match=f"{name} of a walker cannot be"):
+                    setattr(again, name, getattr(each, name))
+                with pytest.raises(AttributeError, match=f"{name} of a walker cannot be"):
+                    delattr(again, name)
+
+
+class Numbered(Walker):
+    """A user's walker, with a constructor and something of its own."""
+
+    def __init__(self, state: object, weight: float, number: int = 0) -> None:
+        self.state = state
+        self.weight = weight
+        self.number = number
+
+
+def test_a_users_walker_may_hold_more() -> None:
+    """What is its own may change; state and weight may not."""
+    walker = Numbered(WalkerState(x=[1.0]), 0.5, 3)
+    walker.number += 1
+    assert pickle.loads(pickle.dumps(walker)).number == 4
+    with pytest.raises(AttributeError):
+        walker.weight = 0.25
 
 
 def test_cloning_shares_the_weight() -> None:

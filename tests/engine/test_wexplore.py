@@ -1,7 +1,6 @@
 """WExplore as a whole: what it conserves, respects, records, keeps and restores."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.resampled import assert_kept, ensembles, make_walkers, where
 from wepystore.engine.distances import PairDistance
-from wepystore.engine.resamplers import Decision, WExploreResampler, parents
+from wepystore.engine.resamplers import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
 
 LEVELS = {"max_n_regions": (3, 3, 3, 3), "max_region_sizes": (1.0, 0.5, 0.35, 0.25)}
@@ -42,66 +42,22 @@ class Names:
         return abs(len(a) - len(b)) / 10
 
 
-def make_walkers(positions, weights=None):
-    weights = [1 / len(positions)] * len(positions) if weights is None else weights
-    return [
-        Walker(WalkerState(positions=[[x, 0.0, 0.0]]), weight)
-        for x, weight in zip(positions, weights, strict=True)
-    ]
-
-
-def where(walkers):
-    return [float(walker.state["positions"][0, 0]) for walker in walkers]
-
-
 def shaken(walkers, rng, step=0.3):
     """Every walker moved a little: what a runner would do between resamplings."""
     moved = [abs(x + step * rng.normal()) for x in where(walkers)]
     return make_walkers(moved, [walker.weight for walker in walkers])
 
 
-@st.composite
-def ensembles(draw):
-    """Walkers of any weights within a few nm, and the bounds on weights."""
-    n_walkers = draw(st.integers(1, 30))
-    positions = draw(st.lists(st.floats(0, 4), min_size=n_walkers, max_size=n_walkers))
-    raw = draw(
-        st.lists(
-            st.floats(-13, 0).map(lambda exponent: 10.0**exponent),
-            min_size=n_walkers,
-            max_size=n_walkers,
-        )
-    )
-    weights = [weight / math.fsum(raw) for weight in raw]
-    pmin = draw(st.sampled_from([1e-12, 1e-6, 1e-2]))
-    pmax = draw(st.sampled_from([0.05, 0.1, 0.5, 1.0]))
-    return make_walkers(positions, weights), pmin, pmax
-
-
 @given(ensembles(), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_conserves_and_respects(ensemble, seed):
-    """W1, W2, W3, constant number, pmin and pmax, and survivors in their own slots."""
+    """Twice: the second time with clones among the walkers."""
     walkers, pmin, pmax = ensemble
     resampler = WExploreResampler(Line(), **LEVELS, pmin=pmin, pmax=pmax)
     resampler.set_rng(np.random.default_rng(seed))
-    before = math.fsum(walker.weight for walker in walkers)
     for _ in range(2):
-        weights = [walker.weight for walker in walkers]
         after, records, _ = resampler.resample(walkers)
-        assert len(after) == len(walkers)
-        assert all(walker.weight > 0 for walker in after)
-        total = math.fsum(walker.weight for walker in after)
-        assert abs(total - before) <= 2 * len(walkers) * np.finfo(float).eps
-        for idx, record in enumerate(records):
-            decision, targets = record["decision_id"][0], record["target_idxs"].tolist()
-            assert decision == Decision.SQUASH or targets[0] == idx
-            if decision == Decision.CLONE:
-                assert weights[idx] / len(targets) >= pmin
-            if decision == Decision.KEEP_MERGE:
-                assert after[idx].weight <= pmax
-        line = parents(records)
-        assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
+        assert_kept(walkers, after, records, pmin, pmax)
         walkers = after
 
 

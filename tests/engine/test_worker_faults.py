@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,7 @@ from wepystore.engine.mappers.patience import (
     FIRST_IDLE_S,
     FIRST_S,
     FLOOR_S,
+    LONG_FIRST_S,
     SILENT_S,
     Pace,
     Watch,
@@ -63,7 +65,9 @@ from wepystore.engine.mappers.patience import (
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import CycleFailedError
 
-FAULTS = ["raise", "kill", "exit", "crash", "stop", "hang"]
+FAULTS = ["raise", "interrupt", "leave", "kill", "exit", "crash", "stop", "hang"]
+#: Of these the worker gives an account, and lives on.
+RAISED = ("raise", "interrupt", "leave")
 
 
 @contextlib.contextmanager
@@ -93,17 +97,19 @@ def own() -> Iterator[ProcessMapper]:
 
 @pytest.mark.parametrize("order", FAULTS)
 def test_a_segment_that_fails_once_is_run_again_elsewhere(
-    mapper: ProcessMapper, tmp_path: Path, order: str
+    mapper: ProcessMapper, tmp_path: Path, order: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Results as if nothing had happened; a worker that was lost is gone, a fresh one is there."""
+    """Results as if nothing had happened; a worker that was lost is gone, a fresh one is there;
+    and nobody has written anything (Python shows where a KeyboardInterrupt was raised)."""
     mark = tmp_path / "mark"
     found = mapper.map(
         numbers(7), [10] * 7, order=orders(7, w3=order), mark=[str(mark)] * 7, cycle_idx=[0] * 7
     )
     assert [walker.state for walker in found] == [k + 10 for k in range(7)]
     first = int(mark.read_text())
-    assert alive(first) == (order == "raise")
+    assert alive(first) == (order in RAISED)
     assert len(mapper._workers) == 2
+    assert capfd.readouterr() == ("", "")
     again = mapper.map(numbers(4), [1] * 4)
     assert [walker.state for walker in again] == [1, 2, 3, 4]
 
@@ -116,6 +122,8 @@ def test_a_segment_that_fails_once_is_run_again_elsewhere(
         ("crash", WorkerDiedError, "died with status -11"),
         ("hang", WorkerHungError, "gave no answer for"),
         ("raise", SegmentError, "ZeroDivisionError: on request"),
+        ("interrupt", SegmentError, "KeyboardInterrupt$"),
+        ("leave", SegmentError, "SystemExit: on request"),
     ],
 )
 def test_a_segment_that_fails_twice_ends_the_cycle(
@@ -132,6 +140,40 @@ def test_a_segment_that_fails_twice_ends_the_cycle(
             walker_idx=range(3),
         )
     assert re.search(r"cycle 5, walker 1, worker \d", str(caught.value))
+
+
+def test_signals_to_a_whole_job_are_nothing_to_workers(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """SIGINT, SIGTERM and the others, from the first moment of a worker's process on, while its
+    interpreter starts, imports and works: none dies, nothing is written."""
+    before = children_of(os.getpid())
+    n_sent = 0
+    over = threading.Event()
+
+    def pester() -> None:
+        nonlocal n_sent
+        while not over.is_set():
+            for pid in children_of(os.getpid()) - before:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+                    os.kill(pid, number)
+                    n_sent += 1
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=pester)
+    made = ProcessMapper(2)
+    thread.start()
+    try:
+        made.init(Adder().run_segment)
+        found = made.map(numbers(8), [10] * 8, delay=[0.05] * 8)
+        assert made.n_replaced == 0
+    finally:
+        over.set()
+        thread.join()
+        made.cleanup()
+    assert [walker.state for walker in found] == [k + 10 for k in range(8)]
+    assert n_sent > 50
+    assert capfd.readouterr() == ("", "")
 
 
 def test_one_worker_alone_gets_a_successor(tmp_path: Path) -> None:
@@ -402,6 +444,42 @@ def test_a_livelock_in_the_first_segment_is_noticed() -> None:
     assert given_up_at([], pace) == pytest.approx(FLOOR_S, abs=20)
     # As long as it gets on it is left alone, however much slower it is than the others.
     assert given_up_at([20.0 * k for k in range(100)], pace) > 2000
+
+
+def test_a_segment_that_takes_far_longer_than_others_is_remarked_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once, with cycle and walker, if it gives signs of life; it is waited for, and ends."""
+    monkeypatch.setattr(patience, "FACTOR", 2.0)
+    monkeypatch.setattr(patience, "SILENT_S", 1.5)
+    for timeout, n_expected in ((None, 1), (60.0, 0)):
+        remarks: list[str] = []
+        mapper = ProcessMapper(1, segment_timeout=timeout)
+        mapper.remark = remarks.append
+        mapper.init(Signing().run_segment)
+        try:
+            for length, cycle_idx in ((1, 0), (5, 1)):
+                mapper.map(numbers(1), [length], cycle_idx=[cycle_idx], walker_idx=[0])
+            assert remarks == []
+            mapper._pace.slowest = 1e-3  # The next one has a step of a hundred times that.
+            for cycle_idx in (7, 8):
+                found = mapper.map(numbers(1), [40], cycle_idx=[cycle_idx], walker_idx=[0])
+                assert found[0].state == 40 and mapper.n_replaced == 0
+                mapper._pace.slowest = 1e-3
+        finally:
+            mapper.cleanup()
+        assert len(remarks) == n_expected
+        assert all(text.startswith("cycle 7, walker 0, worker 0: ") for text in remarks)
+
+
+def test_how_long_is_far_longer_than_others() -> None:
+    """Ten minutes at least, 20 times the slowest by the step; an hour as long as none has ended."""
+    pace = Pace()
+    assert pace.long(100) == LONG_FIRST_S
+    pace.note(1.0, 100)
+    assert pace.long(100) == SILENT_S
+    pace.note(60.0, 100)
+    assert pace.long(100) == pytest.approx(1200) and pace.long(200) == pytest.approx(2400)
 
 
 def test_a_runner_s_signs_of_life_reach_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:

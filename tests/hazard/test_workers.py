@@ -191,3 +191,69 @@ def test_many_signals(own: Prepared, tmp_path: Path, kind: str, n_events: int, w
     the right one, and most runs do reach it."""
     tally = sweep(own, tmp_path, kind, 1, n_events, wanted)
     assert tally.ends > len(tally.errors)
+
+
+def wepy(*words: object) -> subprocess.Popen[str]:
+    """The real program, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "wepystore", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+
+
+def interrupted(made: Prepared, folder: Path, wait_s: float, wanted: str) -> str:
+    """SIGINT to the program and its two workers, so long after the job was made, just before these
+    are begun: one line about it, a whole job, nobody left, and after a resume the wanted end. How
+    it ended."""
+    job = folder / "job"
+    parent = wepy(
+        *("run", "orch", f"--job-dir={job}", "--job-name=job", "--seed=1", "--n-cycles=40"),
+        *("--checkpoint-freq=3", "--n-workers=2", made.store.path, made.snapshot_hash, 600, 4000),
+    )
+    try:
+        # Before that, Ctrl-C is met by "wepy: interrupted" and nothing is made.
+        while parent.poll() is None and not (job / "job.json").exists():
+            time.sleep(0.001)
+        time.sleep(wait_s)
+        seen = children_of(parent.pid)
+        for pid in (parent.pid, *seen):
+            send(pid, signal.SIGINT)
+        # One more worker may just have been begun.
+        late = children_of(parent.pid) - seen
+        for pid in late:
+            send(pid, signal.SIGINT)
+        said, complaint = parent.communicate(timeout=240)
+    finally:
+        parent.kill()
+        parent.communicate()
+    seconds_until_gone(seen | late)
+    assert parent.returncode in (75, 0), complaint
+    assert "Traceback" not in complaint and "Exception" not in complaint, complaint
+    assert complaint.count("SIGINT: finishing") == 1, complaint
+    again = wepy("resume", job)
+    out, err = again.communicate(timeout=240)
+    assert again.returncode == 0 and wanted in out, err
+    return "ended" if parent.returncode == 0 else "no cycle" if not said else "some cycles"
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.03, 0.1, 0.3, 0.9])
+def test_ctrl_c_to_everybody(own: Prepared, tmp_path: Path, wait_s: float, wanted: str) -> None:
+    """While the workers' interpreters start, while they import, and while they work."""
+    interrupted(own, tmp_path, wait_s, wanted)
+
+
+@pytest.mark.slow
+def test_ctrl_c_to_everybody_many_times(own: Prepared, tmp_path: Path, wanted: str) -> None:
+    """The same at 40 random moments."""
+    rng = random.Random(3)
+    met = Counter[str]()
+    for k in range(40):
+        place = tmp_path / str(k)
+        place.mkdir()
+        met[interrupted(own, place, rng.uniform(0.0, rng.choice((0.2, 1.5))), wanted)] += 1
+    print(f"\rCtrl-C: {met}", flush=True)
+    assert met["no cycle"] and met["some cycles"]

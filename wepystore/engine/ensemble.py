@@ -8,6 +8,7 @@ no Python object per walker.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -32,7 +33,7 @@ class Ensemble(Sequence[Walker]):
     Attributes
     ----------
     weights : ndarray, shape (n,), read-only
-    fields : dict of str to ndarray, read-only
+    fields : mapping of str to ndarray, both read-only
 
     Raises
     ------
@@ -45,7 +46,7 @@ class Ensemble(Sequence[Walker]):
     __slots__ = ("fields", "weights")
 
     weights: Floats
-    fields: dict[str, Floats]
+    fields: Mapping[str, Floats]
 
     def __init__(self, weights: ArrayLike, fields: Mapping[str, ArrayLike]) -> None:
         held = np.array(weights, dtype=np.float64)
@@ -61,18 +62,23 @@ class Ensemble(Sequence[Walker]):
         self._take(held, stacks)
 
     @classmethod
-    def adopt(cls, weights: Floats, fields: dict[str, Floats]) -> Ensemble:
+    def adopt(cls, weights: Floats, fields: Mapping[str, Floats]) -> Ensemble:
         """Wrap float64 arrays that fit together, without a copy; the caller gives them up."""
         made = cls.__new__(cls)
         made._take(weights, fields)
         return made
 
-    def _take(self, weights: Floats, fields: dict[str, Floats]) -> None:
+    def _take(self, weights: Floats, fields: Mapping[str, Floats]) -> None:
         weights.flags.writeable = False
         for stack in fields.values():
             stack.flags.writeable = False
         self.weights = weights
-        self.fields = fields
+        self.fields = fields if isinstance(fields, MappingProxyType) else MappingProxyType(fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"the {name} of an Ensemble cannot be changed; make another")
+        object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, walkers: Sequence[Any]) -> Ensemble:
@@ -164,7 +170,7 @@ class Ensemble(Sequence[Walker]):
         return Ensemble.adopt(self.weights, fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Ensemble, (self.weights, self.fields))
+        return (Ensemble, (self.weights, dict(self.fields)))
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}{stack.shape}" for name, stack in self.fields.items())
@@ -180,6 +186,8 @@ def weights_of(walkers: Iterable[Any]) -> Floats:
 
 def states_of(walkers: Sequence[Any]) -> list[Any]:
     """The states of any walkers."""
+    if isinstance(walkers, Ensemble):
+        return [walkers.state(row) for row in range(len(walkers))]
     return [walker.state for walker in walkers]
 
 

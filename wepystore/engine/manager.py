@@ -88,6 +88,7 @@ class CycleManager:
 
     def __post_init__(self) -> None:
         self.interruptible = False
+        self._opened: list[Any] = []
         # wepy's runners and walkers come in as ours; everything below is the same for both.
         self.runner = adapted_runner(self.runner)
         self.init_walkers = foreign.native_walkers(self.init_walkers)
@@ -114,7 +115,7 @@ class CycleManager:
         for reporter in self.reporters:
             with named(reporter, 0):
                 reporter.init(
-                    init_walkers=self.init_walkers,
+                    init_walkers=self.init_walkers[:],
                     runner=self.runner,
                     resampler=self.resampler,
                     boundary_conditions=self.boundary_conditions,
@@ -122,6 +123,7 @@ class CycleManager:
                     reporters=self.reporters,
                     continue_run=continue_run,
                 )
+            self._opened.append(reporter)
 
     def run_cycle(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> CycleResult:
         """Propagate, warp, resample and report once; the input is not changed.
@@ -154,9 +156,9 @@ class CycleManager:
         _check_weights(weights, cycle_idx, "the resampler")
         resampled = time.perf_counter()
 
+        if not isinstance(resampled_walkers, Ensemble):
+            resampled_walkers = list(resampled_walkers)
         report.update(
-            new_walkers=new_walkers,
-            resampled_walkers=resampled_walkers,
             resampling_data=resampling_data,
             resampler_data=resampler_data,
             worker_segment_times=self._segment_times(),
@@ -165,18 +167,17 @@ class CycleManager:
             cycle_resampling_time=resampled - warped,
         )
         for reporter in self.reporters:
+            # Lists of its own: one that sorts them changes neither the next cycle nor what the
+            # others see.
+            own = {"new_walkers": new_walkers[:], "resampled_walkers": resampled_walkers[:]}
             with named(reporter, cycle_idx):
-                reporter.report(**report)
+                reporter.report(**report, **own)
         reported = time.perf_counter()
         if self.monitor is not None:
             with named(self.monitor, cycle_idx):
-                self.monitor.cycle_monitor(self, resampled_walkers)
+                self.monitor.cycle_monitor(self, resampled_walkers[:])
         return CycleResult(
-            walkers=(
-                resampled_walkers
-                if isinstance(resampled_walkers, Ensemble)
-                else list(resampled_walkers)
-            ),
+            walkers=resampled_walkers,
             times=CycleTimes(
                 runner=propagated - begun,
                 boundary_conditions=warped - propagated,
@@ -289,8 +290,9 @@ class CycleManager:
     def cleanup(self) -> None:
         """Close the reporters' files and let the workers go, each even if another one fails."""
         with contextlib.ExitStack() as stack:
-            # The last one pushed is the first one called.
-            for reporter in reversed(self.reporters):
+            # The last one pushed is the first one called. One that was not opened has nothing to
+            # close: what it would say of that would hide what went wrong before.
+            for reporter in reversed(self._opened):
                 stack.callback(
                     _closed,
                     reporter,
@@ -374,7 +376,7 @@ def _check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
         raise WeightError(
             cycle_idx=cycle_idx,
             step=step,
-            problem=f"walker {bad} has weight {weights[bad]!r}, not > 0",
+            problem=f"walker {bad} has weight {float(weights[bad])!r}, not > 0",
         )
     total = float(weights.sum())
     if not abs(total - 1.0) <= len(weights) * _EPS:

@@ -58,5 +58,12 @@ def distance_like(value: Any, name: str = "distance") -> Any:
     return value
 
 
+def coordinate_like(value: Any, name: str = "coordinate") -> Any:
+    """`value`, if it can be asked how far states have come."""
+    if not (callable(value) or callable(getattr(value, "many", None))):
+        raise _wrong(value, name, "a function of a state or have a method many(states)")
+    return value
+
+
 def _wrong(value: Any, name: str, wanted: str) -> ValueError:
     return ValueError(f"{name} must be {wanted}, got {reprlib.repr(value)}")

@@ -33,10 +33,14 @@ class Streams:
 
     def __init__(self, entropy: int | Sequence[int]) -> None:
         self.entropy = entropy
+        # The 32-bit words that numpy would make of it anew for each stream, which takes it
+        # longer than all the rest.
+        numbers = entropy if isinstance(entropy, Sequence) else [entropy]
+        self._words = np.array([word for number in numbers for word in _words(number)], np.uint32)
 
     def generator(self, purpose: int, cycle_idx: int) -> np.random.Generator:
         """The generator for one step of the algorithm in one cycle."""
-        sequence = np.random.SeedSequence(self.entropy, spawn_key=(purpose, cycle_idx))
+        sequence = np.random.SeedSequence(self._words, spawn_key=(purpose, cycle_idx))
         return np.random.Generator(np.random.PCG64(sequence))
 
     def segment_seeds(self, cycle_idx: int, n_walkers: int) -> list[int]:
@@ -45,7 +49,7 @@ class Streams:
         Two clones with one seed would stay equal for ever, so a seed that
         comes up twice within a cycle is moved to the next free number.
         """
-        sequence = np.random.SeedSequence(self.entropy, spawn_key=(SEGMENTS, cycle_idx))
+        sequence = np.random.SeedSequence(self._words, spawn_key=(SEGMENTS, cycle_idx))
         words = sequence.generate_state(n_walkers, np.uint32)
         seeds: list[int] = (words.astype(np.int64) % _MAX_SEGMENT_SEED + 1).tolist()
         used = set(seeds)
@@ -57,3 +61,13 @@ class Streams:
                 used.add(seed)
                 seeds[k] = seed
         return seeds
+
+
+def _words(number: int) -> list[int]:
+    """The number in base 2**32, the lowest digit first."""
+    if number < 0:
+        raise ValueError(f"a seed must be a whole number >= 0, got {number}")
+    words = [number & 0xFFFFFFFF]
+    while number := number >> 32:
+        words.append(number & 0xFFFFFFFF)
+    return words

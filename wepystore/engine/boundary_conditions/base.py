@@ -13,6 +13,7 @@ from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.foreign import is_wepy, native_state
 from wepystore.engine.parameters import listed, real
 from wepystore.engine.record_fields import BoundaryRecords
+from wepystore.engine.walker import WalkerState
 
 #: walkers, warping records, boundary condition records, progress
 WarpResult = tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
@@ -100,9 +101,8 @@ class WarpBC(BoundaryConditions):
         """Check where warped walkers go, and keep it."""
         if isinstance(initial_states, Mapping) or hasattr(initial_states, "dict"):
             raise ValueError("initial_states must be a list of states, got a single state")
-        # Those of wepy's would be pickles in a store, and no other component takes them.
         states = listed(initial_states, "initial_states", "states")
-        self.initial_states = [native_state(s) if is_wepy(s) else s for s in states]
+        self.initial_states = [_as_state(s) for s in states]
         if not self.initial_states:
             raise ValueError("initial_states is empty: warped walkers need a state to go to")
         self.initial_weights = checked_weights(initial_weights, len(self.initial_states))
@@ -125,8 +125,10 @@ class WarpBC(BoundaryConditions):
         bc_data : at cycle 0 one record of the boundary; otherwise none
         progress_data : {its field: one float per walker, before warping}
         """
-        progress = self.progress(walkers)
-        rows = np.flatnonzero(self.arrived(progress)).tolist()
+        progress = np.asarray(self.progress(walkers))
+        if progress.shape[:1] != (len(walkers),):
+            raise ValueError(f"progress has shape {progress.shape} for {len(walkers)} walkers")
+        rows = np.flatnonzero(self._checked_arrived(progress)).tolist()
         boundary = self._boundary()
         bc_data = [boundary] if boundary and not cycle_idx else []
         told: Any = progress.reshape(-1)
@@ -137,7 +139,8 @@ class WarpBC(BoundaryConditions):
         if not rows:
             return walkers if whole else list(walkers), [], bc_data, progress_data
         targets = self._draw_targets(len(rows))
-        self._check_fit(walkers[rows[0]].state, targets[0])
+        for target in sorted(set(targets)):
+            self._check_fit(walkers[rows[0]].state, target)
         weights = weights_of(walkers)
         warp_data = [
             {
@@ -156,6 +159,19 @@ class WarpBC(BoundaryConditions):
                 walker = walkers[row]
                 warped[row] = type(walker)(self.initial_states[target], walker.weight)
         return warped, warp_data, bc_data, progress_data
+
+    def _checked_arrived(self, progress: Floats) -> NDArray[np.bool_]:
+        """What is NaN, or has no truth, would never arrive, and nobody would notice."""
+        unknown = np.argwhere(np.isnan(progress))
+        if len(unknown):
+            raise ValueError(f"the progress of walker {unknown[0, 0]} is NaN")
+        arrived = np.asarray(self.arrived(progress))
+        if arrived.shape != progress.shape[:1]:
+            raise ValueError(
+                f"arrived() gave shape {arrived.shape} for {len(progress)} walkers: one truth for "
+                "each is needed"
+            )
+        return arrived
 
     def _check_fit(self, state: Any, target: int) -> None:
         """Now, where it can be said what is wrong, and not in the runner a cycle later."""
@@ -178,6 +194,13 @@ class WarpBC(BoundaryConditions):
     def warping_discontinuity(self, warping_record: Any) -> bool:
         """Always: a warped walker jumps to where it started."""
         return True
+
+
+def _as_state(state: Any) -> Any:
+    """A state that every other component takes, and a store keeps as arrays."""
+    if is_wepy(state):
+        return native_state(state)
+    return WalkerState(**state) if isinstance(state, dict) else state
 
 
 class _Bare:

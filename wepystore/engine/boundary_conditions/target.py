@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, stacked
-from wepystore.engine.parameters import whole
+from wepystore.engine.parameters import coordinate_like, whole
 from wepystore.engine.record_fields import Shape
 
 #: Direction -> what a message calls it. The first two compare, the others bound.
@@ -70,16 +70,11 @@ class TargetBC(WarpBC):
         predicate: Callable[[Floats], Any] | None = None,
         initial_weights: Sequence[float] | None = None,
     ) -> None:
-        if not (callable(coordinate) or hasattr(coordinate, "many")):
-            raise ValueError(
-                "coordinate must be a function of a state or have a method many(states), "
-                f"got {coordinate!r}"
-            )
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(_DIRECTIONS)}: {direction!r}")
         if (threshold is None) == (predicate is None):
             raise ValueError("give a threshold or a predicate, one of them")
-        self.coordinate = coordinate
+        self.coordinate = coordinate_like(coordinate)
         self.direction = direction
         self.predicate = predicate
         self.threshold = _checked_threshold(threshold, direction)

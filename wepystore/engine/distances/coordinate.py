@@ -18,7 +18,7 @@ import numpy as np
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance, Floats, atom_indices
 from wepystore.engine.distances.pairwise import images_of
-from wepystore.engine.parameters import distance_like, listed, positive
+from wepystore.engine.parameters import coordinate_like, distance_like, listed, positive
 from wepystore.errors import FailedError
 
 
@@ -217,12 +217,7 @@ class CoordinateDistance(Distance):
     """
 
     def __init__(self, coordinate: Any, scale: Iterable[float] | None = None) -> None:
-        if not (callable(coordinate) or hasattr(coordinate, "many")):
-            raise ValueError(
-                "coordinate must be a function of a state or have a method many(states), "
-                f"got {coordinate!r}"
-            )
-        self.coordinate = coordinate
+        self.coordinate = coordinate_like(coordinate)
         self.scale: tuple[float, ...] | None = None
         if scale is not None:
             self.scale = tuple(positive(s, "each of scale") for s in listed(scale, "scale"))

@@ -49,6 +49,10 @@ def all_distances(distance: Any, images: Any) -> Floats:
     n_images = len(images)
     if hasattr(distance, "pairwise") and isinstance(images, np.ndarray):
         matrix = np.asarray(distance.pairwise(images), dtype=np.float64)
+        if matrix.diagonal().any():
+            # |a|^2 + |b|^2 - 2 a.b, say, is rounded where a is b.
+            matrix = matrix.copy()
+            np.fill_diagonal(matrix, 0.0)
     else:
         matrix = np.zeros((n_images, n_images))
         many = hasattr(distance, "image_distances")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 from wepystore.engine.component import Component
@@ -22,9 +23,12 @@ class WorkMapper(Component):
     ----------
     worker_segment_times : dict of int to list of float
         Seconds each worker spent on each segment of the last `map`.
+    remark : callable or None
+        Told, in a line, what the user should know and what is no error.
     """
 
     worker_segment_times: dict[int, list[float]]
+    remark: Callable[[str], None] | None = None
 
     def init(
         self,
@@ -53,16 +57,17 @@ def tasks(
     walkers: Sequence[Any], lengths: Iterable[int], kwargs: dict[str, Iterable[Any]]
 ) -> list[tuple[Any, int, dict[str, Any]]]:
     """One (walker, length, keywords) for every walker."""
-    columns = [list(values) for values in kwargs.values()]
-    return [
-        (walker, length, dict(zip(kwargs, row, strict=True)))
-        for walker, length, *row in zip(walkers, lengths, *columns, strict=True)
-    ]
+    # No line of Python for each walker: that would be a tenth of a short segment.
+    rows = zip(*kwargs.values(), strict=True) if kwargs else repeat((), len(walkers))
+    keywords = map(dict, map(zip, repeat(kwargs), rows))
+    return list(zip(walkers, lengths, keywords, strict=True))
 
 
 def portable(segment_func: Callable[..., Any], dumps: Callable[[Any], bytes] | None) -> bytes:
     """`segment_func` as bytes that a fresh interpreter can load."""
-    owner = type(getattr(segment_func, "__self__", segment_func))
+    owner = getattr(segment_func, "__self__", segment_func)
+    # An adapter is this package's, the runner in it need not be.
+    owner = type(getattr(owner, "wepy_runner", owner))
     # What this package defines is importable anywhere; a user's class may live in a
     # script that no worker can import, so it must travel by value.
     if owner.__module__.startswith("wepystore.") or dumps is None:

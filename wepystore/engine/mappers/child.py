@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,6 +18,8 @@ _PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
 ONE_THREAD = dict.fromkeys(
     ("OPENMM_CPU_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
+#: A batch system signals every process of a job, and what that means is for the parent to decide.
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTOU")
 _SLOT = struct.Struct("<qq")
 _SIGNS = struct.Struct("<q")
 
@@ -88,26 +91,33 @@ class Child:
         try:
             fds = (theirs.fileno(), slot_fd, life_fd)
             code = (
-                # Before anything slow: a batch system signals every process of a job, and what
-                # that means is for the parent to decide.
+                # What came until now was blocked (below), and is dropped.
                 "import signal as s\n"
-                "for n in (s.SIGINT, s.SIGTERM, s.SIGHUP, s.SIGUSR1, s.SIGUSR2, s.SIGTTOU):"
-                " s.signal(n, s.SIG_IGN)\n"
+                f"n = [getattr(s, each) for each in {_IGNORED}]\n"
+                "for each in n: s.signal(each, s.SIG_IGN)\n"
+                "s.pthread_sigmask(s.SIG_UNBLOCK, n)\n"
                 f"import sys; sys.path.insert(0, {_PACKAGE_PARENT!r})\n"
                 # Imports take seconds on a busy machine, and a parent may die meanwhile.
                 "from wepystore.engine.mappers.lifeline import hold\n"
                 f"hold{fds}\n"
                 f"from {module} import serve; serve{fds}"
             )
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", code],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **ONE_THREAD, **(env or {})},
-                # Out of the terminal's foreground group, and a group that can be killed whole:
-                # a runner may start programs of its own.
-                process_group=0,
+            # An interpreter that has only just begun would die of them, or show where it was.
+            before = signal.pthread_sigmask(
+                signal.SIG_BLOCK, {getattr(signal, each) for each in _IGNORED}
             )
+            try:
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    pass_fds=fds,
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, **ONE_THREAD, **(env or {})},
+                    # Out of the terminal's foreground group, and a group that can be killed whole:
+                    # a runner may start programs of its own.
+                    process_group=0,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self.slot = Slot(slot_fd)
         finally:
             theirs.close()

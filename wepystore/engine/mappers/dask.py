@@ -307,6 +307,7 @@ class DaskMapper(WorkMapper):
                 return
             if not running.batch:
                 self._hear_opened(address, _one_line(problem))
+                return
             answers = [Failed(running.batch[0].index, _one_line(problem), repr(problem), None)]
         del self._running[address]
         running.future.release()

@@ -12,6 +12,7 @@ import pickle
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ from wepystore.engine.mappers.wire import Channel
 #: What `SegmentPlugin` brought into this process, and what became of it when it was first used.
 _payloads: dict[str, bytes] = {}
 _functions: dict[str, Callable[..., Any]] = {}
+#: A worker may have several threads, and a cluster several runs. All contexts of the Reference
+#: platform in a process share one generator: two runs at once would draw each other's numbers (R1).
+_one_batch = threading.Lock()
 
 
 class SegmentPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -78,13 +82,14 @@ def _function(token: str) -> Callable[..., Any]:
 
 def run_batch(token: str, batch: Parcel) -> Parcel:
     """Run segments up to the first that fails; the contexts stay in this process."""
-    segment_func = _function(token)
     answers: list[Done | Failed] = []
-    for task in unpack_tasks(batch.content):
-        answers.append(run_task(segment_func, task, {}))
-        if isinstance(answers[-1], Failed):
-            drop_contexts(segment_func)
-            break
+    with _one_batch:
+        segment_func = _function(token)
+        for task in unpack_tasks(batch.content):
+            answers.append(run_task(segment_func, task, {}))
+            if isinstance(answers[-1], Failed):
+                drop_contexts(segment_func)
+                break
     return Parcel(pack_answers(answers))
 
 

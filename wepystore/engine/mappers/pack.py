@@ -91,7 +91,9 @@ def _common_fields(walkers: list[Any]) -> dict[str, list[Any]] | None:
         return None
     states = []
     for walker in walkers:
-        if type(walker) is not Walker or type(walker.state) is not WalkerState:
+        # Whatever is pickled as a WalkerState may be packed as one.
+        made = walker.state.__class__
+        if type(walker) is not Walker or made.__reduce__ is not WalkerState.__reduce__:
             return None
         states.append(walker.state.dict())
     names = list(states[0])

@@ -22,6 +22,8 @@ SILENT_S = 600.0
 FIRST_IDLE_S = 600.0
 #: and whatever it does. Nobody makes segments, the grain of resampling and loss, as long as this.
 FIRST_S = 4 * 3600.0
+#: As long as none has ended: a segment that takes so long is remarked on, s.
+LONG_FIRST_S = 3600.0
 #: Stopped (SIGSTOP) for so long. Schedulers that suspend a job continue its processes in any order.
 STOPPED_S = 10.0
 #: From the start of a worker's process to its first word; imports over a network can be slow.
@@ -83,6 +85,12 @@ class Pace:
             limits.append(max(SILENT_S, FACTOR * self.longest_silence))
         return min(limits, default=None)
 
+    def long(self, length: int) -> float:
+        """Seconds after which a segment is worth a remark, though it gives signs of life."""
+        if not self.slowest:
+            return LONG_FIRST_S
+        return max(SILENT_S, FACTOR * self.slowest * max(1, length))
+
 
 class Process(Protocol):
     """What the system tells of a worker."""
@@ -101,6 +109,10 @@ class Watch:
         self._signs = 0
         self._used: float | None = None
         self._stopped_since: float | None = None
+
+    def busy_for(self, now: float) -> float:
+        """Seconds since the last look that found something else begun."""
+        return now - self._since
 
     def look(
         self,

@@ -157,6 +157,7 @@ class ProcessMapper(WorkMapper):
         self._payload = b""
         self._pace = Pace()
         self._clock = AwakeClock()
+        self._remarked = False
         self.n_replaced = 0
 
     def params(self) -> dict[str, Any]:
@@ -178,6 +179,7 @@ class ProcessMapper(WorkMapper):
     ) -> None:
         number = num_workers or self.n_workers or len(self.worker_properties or ())
         self._payload = portable(segment_func, dumps)
+        self._remarked = False
         self._pace = Pace()
         self._clock = AwakeClock()
         for k in range(number or len(os.sched_getaffinity(0))):
@@ -282,11 +284,36 @@ class ProcessMapper(WorkMapper):
         why = worker.look(now, self._pace, self.segment_timeout)
         if why is not None:
             self._lost(worker, ledger, why)
-        elif worker.child.ended():
+            return
+        self._remark_on(worker, now)
+        if worker.child.ended():
             # A program it has forked may hold its end of the socket, so that no end is read.
             self._hear(worker, ledger)
             if worker in self._workers:
                 self._lost(worker, ledger, None)
+
+    def _remark_on(self, worker: _Worker, now: float) -> None:
+        """Say once that a segment takes very long, if it is waited for without a limit.
+
+        With signs of life it is never given up: a loop that goes on for ever may give them too,
+        but a segment that needs its time must not be ended for that.
+        """
+        if self._remarked or not worker.running or self.segment_timeout is not None:
+            return
+        task = worker.running[worker.current()]
+        seconds = worker.watch.busy_for(now)
+        if seconds <= self._pace.long(task.length):
+            return
+        self._remarked = True
+        if self.remark is not None:
+            than = "far longer than any before" if self._pace.slowest else "and none has ended yet"
+            cycle_idx = task.keywords.get("cycle_idx")
+            walker_idx = task.keywords.get("walker_idx", task.index)
+            self.remark(
+                f"cycle {cycle_idx}, walker {walker_idx}, {worker.name}: this segment has taken "
+                f"{seconds / 60:.0f} minutes, {than}; it is waited for; the "
+                "mapper's segment_timeout would set a limit"
+            )
 
     def _lost(self, worker: _Worker, ledger: Ledger, why: str | None) -> None:
         """A worker is dead, or given up for the reason `why`: its segments go to others."""

@@ -59,13 +59,20 @@ class Failed:
 
 
 def run_task(
-    segment_func: Callable[..., Any], task: Task, properties: Mapping[str, str]
+    segment_func: Callable[..., Any],
+    task: Task,
+    properties: Mapping[str, str],
+    caught: type[BaseException] = BaseException,
 ) -> Done | Failed:
-    """Run one segment; an exception becomes a value."""
+    """Run one segment; an exception becomes a value.
+
+    In a worker every one does: no signal raises there, so even a KeyboardInterrupt or SystemExit is
+    the runner's. Elsewhere a handler may raise what is not to be `caught`.
+    """
     begun = time.perf_counter()
     try:
         result = segment_func(task.walker, task.length, **task.with_properties(properties))
-    except Exception as problem:
+    except caught as problem:
         return failed(task.index, problem)
     return Done(task.index, result, time.perf_counter() - begun)
 
@@ -77,11 +84,16 @@ def drop_contexts(segment_func: Callable[..., Any]) -> None:
         drop()
 
 
-def failed(index: int, problem: Exception) -> Failed:
+def said(problem: BaseException) -> str:
+    """An exception in words; some have none of their own."""
+    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+
+
+def failed(index: int, problem: BaseException) -> Failed:
     """The failure of a segment by the exception being handled."""
     return Failed(
         index,
-        f"{type(problem).__name__}: {problem}",
+        said(problem),
         traceback.format_exc(),
         _pickled(problem) if isinstance(problem, WepystoreError) else None,
     )

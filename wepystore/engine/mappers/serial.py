@@ -58,7 +58,7 @@ class SerialMapper(WorkMapper):
         ledger.failed(failure, 0, "this process")
         assert self._segment_func is not None
         drop_contexts(self._segment_func)
-        answer = run_task(self._segment_func, ledger.tasks[index], {})
+        answer = run_task(self._segment_func, ledger.tasks[index], {}, Exception)
         if not isinstance(answer, Done):
             ledger.failed(answer, 0, "this process")  # It raises.
             raise AssertionError("a segment cannot fail for the first time twice")

@@ -18,7 +18,15 @@ from wepystore.engine import progress
 from wepystore.engine.mappers import lifeline
 from wepystore.engine.mappers.child import Slot
 from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
-from wepystore.engine.mappers.segment import Done, Failed, Task, drop_contexts, failed, run_task
+from wepystore.engine.mappers.segment import (
+    Done,
+    Failed,
+    Task,
+    drop_contexts,
+    failed,
+    run_task,
+    said,
+)
 from wepystore.engine.mappers.wire import Channel
 
 #: Results are kept back no longer than this, s: one message for many tiny segments.
@@ -31,13 +39,14 @@ def serve(fd: int, slot_fd: int, life_fd: int) -> None:
     slot = Slot(slot_fd)
     progress.send_to(slot.sign)
     channel = Channel(socket.socket(fileno=fd))
-    # A broken pipe means that the parent is gone: nobody is left to tell.
-    with contextlib.suppress(EOFError, OSError):
+    # A broken pipe means that the parent is gone: nobody is left to tell. A runner may have seen
+    # to it that SIGINT, else ignored, raises: the parent sees the end, and nobody a traceback.
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         sys.path[:], payload, properties = channel.receive()
         try:
             segment_func = pickle.loads(payload)
-        except Exception as problem:
-            channel.send(("failed", f"{type(problem).__name__}: {problem}"))
+        except BaseException as problem:
+            channel.send(("failed", said(problem)))
             return
         channel.send(("ready", None))
         while True:
@@ -49,8 +58,8 @@ def serve(fd: int, slot_fd: int, life_fd: int) -> None:
             except (EOFError, OSError):
                 return
             except Exception as problem:
-                said = f"the walker cannot be read in a worker: {type(problem).__name__}: {problem}"
-                channel.send(("unreadable", (said, traceback.format_exc())))
+                what = f"the walker cannot be read in a worker: {said(problem)}"
+                channel.send(("unreadable", (what, traceback.format_exc())))
                 continue
             _run(segment_func, batch, properties, channel, slot)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.distances.coordinate import name_of, walker_coordinates
 from wepystore.engine.ensemble import weights_of
-from wepystore.engine.parameters import listed
+from wepystore.engine.parameters import coordinate_like, listed
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
@@ -76,12 +76,7 @@ class BinResampler(CloneMergeResampler):
         pmax: float = 0.5,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
-        if not (callable(coordinate) or hasattr(coordinate, "many")):
-            raise ValueError(
-                "coordinate must be a function of a state or have a method many(states), "
-                f"got {coordinate!r}"
-            )
-        self.coordinate = coordinate
+        self.coordinate = coordinate_like(coordinate)
         self.edges = None if edges is None else _edges(edges)
         self._grid = None if self.edges is None else [np.array(line) for line in self.edges]
         self._shape = () if self._grid is None else tuple(len(line) + 1 for line in self._grid)
@@ -124,7 +119,7 @@ class BinResampler(CloneMergeResampler):
 
     def resample(
         self, walkers: Sequence[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
         """Put the walkers into bins, share them out, decide and carry out.
 
         Returns

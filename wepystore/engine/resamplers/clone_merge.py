@@ -51,8 +51,8 @@ def assign_slots(
         both cloned and merged, or squashed twice.
     """
     decisions = np.full((n_walkers, 1), int(Decision.NOTHING), dtype=np.int64)
-    own = np.arange(n_walkers, dtype=np.int64).reshape(n_walkers, 1)
-    targets: list[np.ndarray] = list(own)
+    own = list(np.arange(n_walkers, dtype=np.int64).reshape(n_walkers, 1))
+    targets: list[np.ndarray] = own.copy()
     freed: list[int] = []
     involved: set[int] = set()
     for kept, squashed in merges.items():

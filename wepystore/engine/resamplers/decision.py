@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.engine.ensemble import Ensemble
 from wepystore.errors import FailedError
 
 _EPS = sys.float_info.epsilon
@@ -141,7 +142,7 @@ def _resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]]
     return filled, kept, children
 
 
-def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[Any]:
+def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> Sequence[Any]:
     """The walkers after resampling, as many as before; `walkers` is left as it was.
 
     Clones share the weight of their parent equally. A kept walker gets the sum
@@ -156,6 +157,10 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[A
     records : sequence of dict
         One per walker, in the same order.
 
+    Returns
+    -------
+    walkers : an Ensemble if they were one, else a list
+
     Raises
     ------
     DecisionError : the records do not fill every slot exactly once.
@@ -163,6 +168,8 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[A
     if len(records) != len(walkers):
         raise DecisionError(reason=f"there are {len(records)} records for {len(walkers)} walkers")
     filled, kept, children = _resolve(records)
+    if isinstance(walkers, Ensemble):
+        return _rows(walkers, filled, kept, children)
     clones = {
         walker_idx: iter(walkers[walker_idx].clone(number - 1))
         for walker_idx, number in children.items()
@@ -178,26 +185,50 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> list[A
         else:
             resampled.append(walker)
     if kept or clones:
-        _absorb_rounding(resampled, merged=kept)
+        changed = _without_rounding([walker.weight for walker in resampled], merged=kept)
+        for idx, weight in changed.items():
+            walker = resampled[idx]
+            resampled[idx] = type(walker)(walker.state, weight)
     return resampled
 
 
-def _absorb_rounding(walkers: list[Any], merged: Collection[int]) -> None:
+def _rows(
+    walkers: Ensemble,
+    filled: list[int],
+    kept: Mapping[int, list[int]],
+    children: Mapping[int, int],
+) -> Ensemble:
+    """The same, to the bit, without an object for each walker."""
+    if not kept and not children:
+        return walkers
+    before = walkers.weights.tolist()
+    shares = [weight / children.get(idx, 1) for idx, weight in enumerate(before)]
+    weights = [shares[parent] for parent in filled]
+    for idx, squashed in kept.items():
+        weights[idx] = math.fsum([before[idx], *(before[other] for other in squashed)])
+    for idx, weight in _without_rounding(weights, merged=kept).items():
+        weights[idx] = weight
+    return walkers.take(filled, np.array(weights))
+
+
+def _without_rounding(weights: Sequence[float], merged: Collection[int]) -> dict[int, float]:
     """Keep rounding errors from adding up over a long run: |sum of weights - 1| <= n eps (W2).
 
     Each clone and each merge rounds, and after some ten thousand cycles the sum would be
     off by more than n eps. Once it is off by eps, the heaviest walker takes the difference.
     Not one merged just now: it may be as heavy as is allowed. And only if it is heavy enough
     not to notice. Walkers that are no whole ensemble (their sum is not 1) are left alone.
+
+    Returns {walker: its new weight} for the one that takes it, {} if none does.
     """
-    missing = math.fsum([1.0, *(-walker.weight for walker in walkers)])
-    if not _EPS < abs(missing) <= len(walkers) * _EPS:
-        return
+    missing = math.fsum([1.0, *(-weight for weight in weights)])
+    if not _EPS < abs(missing) <= len(weights) * _EPS:
+        return {}
     heaviest = max(
-        (idx for idx in range(len(walkers)) if idx not in merged),
-        key=lambda idx: walkers[idx].weight,
+        (idx for idx in range(len(weights)) if idx not in merged),
+        key=lambda idx: weights[idx],
         default=None,
     )
-    if heaviest is not None and abs(missing) < _UNNOTICED * walkers[heaviest].weight:
-        walker = walkers[heaviest]
-        walkers[heaviest] = type(walker)(walker.state, walker.weight + missing)
+    if heaviest is None or not abs(missing) < _UNNOTICED * weights[heaviest]:
+        return {}
+    return {heaviest: weights[heaviest] + missing}

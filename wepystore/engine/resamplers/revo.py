@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import all_distances, images_of
-from wepystore.engine.ensemble import weights_of
+from wepystore.engine.ensemble import states_of, weights_of
 from wepystore.engine.parameters import distance_like, positive
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
@@ -91,7 +91,7 @@ class REVOResampler(CloneMergeResampler):
 
     def resample(
         self, walkers: Sequence[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
         """Measure all distances, decide and carry out.
 
         Returns
@@ -109,7 +109,7 @@ class REVOResampler(CloneMergeResampler):
         """
         if not walkers:
             raise ValueError("there are no walkers to resample")
-        images = images_of(self.distance, [walker.state for walker in walkers])
+        images = images_of(self.distance, states_of(walkers))
         distances = all_distances(self.distance, images)
         weights = weights_of(walkers)
         records, before, after = self.decide(weights, distances)

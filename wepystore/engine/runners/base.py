@@ -101,7 +101,8 @@ class EnsembleRunner(Runner):
                 f"positions must have shape (n_atoms, n_dims), got {positions.shape[1:]}"
             )
         if isinstance(walkers, Ensemble) and "time" in walkers.fields:
-            times = walkers.fields["time"]
+            # One number a walker, also where it was kept as an array of one.
+            times = walkers.fields["time"].reshape(len(walkers), -1)[:, 0]
         else:
             times = np.array(
                 [float(np.ravel(walker.state.dict().get("time", 0.0))[0]) for walker in walkers]

@@ -20,6 +20,7 @@ from wepystore.engine.runners.platforms import (
     known_platforms,
     load_platform,
 )
+from wepystore.engine.runners.seeding import SEEDED_PLATFORMS, forces_with_seeds
 from wepystore.engine.runners.simulation import GETSTATE_KEYWORDS, Simulation
 from wepystore.engine.topology import topology_json
 from wepystore.engine.walker import Walker, WalkerState
@@ -89,38 +90,69 @@ class OpenMMRunner(Runner):
         self.state_fields = tuple(state_fields)
         self.enforce_box = enforce_box
         self._live: _Live | None = None
-        self._facts: tuple[bool, float] | None = None
+        self._facts: _Facts | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Contexts stay in the process that made them.
         return {**self.__dict__, "_live": None}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> OpenMMRunner:
-        return OpenMMRunner.from_params(self.params(), self.version)  # type: ignore[return-value]
-
     def drop_contexts(self) -> None:
         """Forget the live context, which may have come to harm; the next segment makes one."""
         self._live = None
 
-    def _system_facts(self) -> tuple[bool, float]:
+    def _system_facts(self) -> _Facts:
         if self._facts is None:
             system = openmm.XmlSerializer.deserialize(self.system)
             integrator = openmm.XmlSerializer.deserialize(self.integrator)
-            self._facts = (
-                system.usesPeriodicBoundaryConditions(),
-                integrator.getStepSize().value_in_unit(unit.picosecond),
+            barostats = [f for f in forces_with_seeds(system) if hasattr(f, "getFrequency")]
+            self._facts = _Facts(
+                periodic=system.usesPeriodicBoundaryConditions(),
+                step_ps=integrator.getStepSize().value_in_unit(unit.picosecond),
+                barostat_steps=max((force.getFrequency() for force in barostats), default=0),
             )
         return self._facts
 
     @property
     def periodic(self) -> bool:  # type: ignore[override]
         """Whether the system uses periodic boundary conditions."""
-        return self._system_facts()[0]
+        return self._system_facts().periodic
 
     @property
     def step_size(self) -> float:
         """The integrator's step, ps."""
-        return self._system_facts()[1]
+        return self._system_facts().step_ps
+
+    def pre_cycle(
+        self,
+        *,
+        n_segment_steps: int = 0,
+        platform: str | None = None,
+        platform_kwargs: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Refuse segments that would not be what the system says.
+
+        Raises
+        ------
+        ComponentError : the box would not be kept, or its barostat never act.
+        """
+        facts = self._system_facts()
+        if facts.periodic and "box_vectors" not in self.state_fields:
+            raise ComponentError(
+                component="OpenMMRunner",
+                problem="state_fields must hold 'box_vectors', for the system is periodic: "
+                "each segment would begin in the system's own box",
+            )
+        # A context that is reinitialised counts the steps to the next move anew.
+        if 0 < n_segment_steps < facts.barostat_steps:
+            name, _ = self.resolve_platform(platform, platform_kwargs)
+            if name in SEEDED_PLATFORMS:
+                raise ComponentError(
+                    component="OpenMMRunner",
+                    problem=f"its barostat acts every {facts.barostat_steps} steps of a segment, "
+                    f"and a segment has {n_segment_steps}: the box would never change; run longer "
+                    "segments, or give the barostat a smaller frequency",
+                )
 
     def run_segment(
         self,
@@ -223,6 +255,18 @@ class OpenMMRunner(Runner):
             "step": f"{self.step_size:g} ps",
             "periodic": "yes" if self.periodic else "no",
         }
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the XML of system and integrator says.
+
+    `barostat_steps` lie between two moves of the slowest barostat; 0 if there is none.
+    """
+
+    periodic: bool
+    step_ps: float
+    barostat_steps: int
 
 
 @dataclass(frozen=True)

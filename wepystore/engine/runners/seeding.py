@@ -173,9 +173,11 @@ def choose_seeder(context: openmm.Context, positions: np.ndarray) -> Seeder:
     """
     integrator = context.getIntegrator()
     system = context.getSystem()
-    if not integrators_with_seeds(integrator) and not forces_with_seeds(system):
-        return NothingToSeed()
     platform = context.getPlatform().getName()
+    if not integrators_with_seeds(integrator) and not forces_with_seeds(system):
+        # On the CPU platform a context remembers all the same: its list of neighbours, made
+        # where an earlier walker was, gives the order of sums, and so the last bits (R1).
+        return ReinitializingSeeder(context) if platform == "CPU" else NothingToSeed()
     if platform not in SEEDED_PLATFORMS:
         return OnceSeeder(context)
     slow = ReinitializingSeeder(context)

@@ -31,11 +31,15 @@ from wepystore.engine.runners.seeding import (
     keeps_to_itself,
     shared_generator,
 )
+from wepystore.engine.walker import WalkerState
 
 State = Mapping[str, Any]
 #: The fields a checkpoint is read for, in the order they lie in it.
 _FIELDS = ("time", "positions", "velocities", "box_vectors")
+#: How the names of a state's global parameters begin.
+PARAMETERS = "parameters/"
 _FLOAT = np.dtype("<f8")
+_BOX_BYTES = 9 * _FLOAT.itemsize
 _STEP_COUNT_ZERO = (0).to_bytes(8, "little")
 _SEEDS = (0x01020304, 0x51626374)
 
@@ -46,6 +50,10 @@ class DocumentedTransfer:
     def __init__(self, context: openmm.Context, seeder: Seeder) -> None:
         self._context = context
         self._seed = seeder
+
+    def knows(self, state: State) -> bool:
+        """Whether `state` was read by this very transfer."""
+        return False
 
     def put(self, state: State, seed: int) -> None:
         """Make `state` and `seed` all that the next step depends on."""
@@ -58,6 +66,7 @@ class DocumentedTransfer:
             context.setTime(float(np.asarray(state["time"]).reshape(-1)[0]))
         context.setPositions(np.asarray(state["positions"]))
         context.setVelocities(np.asarray(state["velocities"]))
+        _set_parameters(context, state)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,48 @@ class Layout:
     @property
     def end(self) -> int:
         """Behind the box vectors."""
-        return self.box_vectors + 9 * 8
+        return self.box_vectors + _BOX_BYTES
+
+
+class CheckpointState(WalkerState):
+    """A state as it was cut out of a checkpoint; its arrays are made when they are asked for.
+
+    To put it back into a context laid out in the same way takes its bytes and no array. To
+    all others, to a store and to another process, it is a WalkerState.
+
+    Parameters
+    ----------
+    data : bytes
+        A checkpoint from `time` to `end`.
+    layout : Layout
+    views : {field: (shape, offset in `data`)}, all of `_FIELDS`, in the order of the state's fields
+    """
+
+    __slots__ = ("_made", "_views", "data", "layout")
+
+    def __init__(
+        self, data: bytes, layout: Layout, views: Mapping[str, tuple[tuple[int, ...], int]]
+    ) -> None:
+        self.data = data
+        self.layout = layout
+        self._views = views
+        self._made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        try:
+            return self._made[name]
+        except KeyError:
+            shape, offset = self._views[name]
+        # Bytes cannot be written to, and so neither can the array.
+        array = self._made[name] = np.ndarray(shape, _FLOAT, self.data, offset)
+        return array
+
+    def __getattr__(self, name: str) -> dict[str, np.ndarray]:
+        # Called only for what is not set yet: all fields, which are seldom wanted.
+        if name != "_fields":
+            raise AttributeError(name)
+        self._fields = {field: self[field] for field in self._views}
+        return self._fields
 
 
 class CheckpointTransfer:
@@ -88,8 +138,8 @@ class CheckpointTransfer:
     context : openmm.Context
     template : bytes
         A checkpoint from before the first random number was drawn. What it
-        holds besides the fields and the seed (parameters, say) every segment
-        begins with.
+        holds besides the fields and the seed (parameters that a state does
+        not name, say) every segment begins with.
     layout : Layout
     """
 
@@ -110,27 +160,35 @@ class CheckpointTransfer:
         self._no_seed = template[seed : seed + 4] if layout.seed is None else None
         self._tail = template[seed + 4 :]
 
+    def knows(self, state: State) -> bool:
+        """Whether `state` was read by this very transfer."""
+        return type(state) is CheckpointState and state.layout is self._layout
+
     def put(self, state: State, seed: int) -> None:
         """Make `state` and `seed` all that the next step depends on."""
-        box = self._box
-        if "box_vectors" in state:
-            box = np.asarray(state["box_vectors"], _FLOAT).tobytes()
-            if box != self._known_box:
-                # OpenMM looks at a new box before it takes it; a checkpoint's it takes as it is.
-                self._context.setPeriodicBoxVectors(*state["box_vectors"])
-                self._known_box = box
-        checkpoint = b"".join(
-            (
-                self._head,
-                np.asarray(state["time"], _FLOAT).tobytes()[:8] if "time" in state else self._time,
-                _STEP_COUNT_ZERO,
+        moved: tuple[bytes, ...]
+        if type(state) is CheckpointState and state.layout is self._layout:
+            data = state.data
+            time, moved, box = data[:8], (data[16:-_BOX_BYTES],), data[-_BOX_BYTES:]
+            parameters = False
+        else:
+            time, box = self._time, self._box
+            if "time" in state:
+                time = np.asarray(state["time"], _FLOAT).tobytes()[:8]
+            if "box_vectors" in state:
+                box = np.asarray(state["box_vectors"], _FLOAT).tobytes()
+            moved = (
                 np.asarray(state["positions"], _FLOAT).tobytes(),
                 np.asarray(state["velocities"], _FLOAT).tobytes(),
-                box,
-                self._middle,
-                seed.to_bytes(4, "little") if self._no_seed is None else self._no_seed,
-                self._tail,
             )
+            parameters = True
+        if box != self._known_box and "box_vectors" in state:
+            # OpenMM looks at a new box before it takes it; a checkpoint's it takes as it is.
+            self._context.setPeriodicBoxVectors(*state["box_vectors"])
+            self._known_box = box
+        drawn = seed.to_bytes(4, "little") if self._no_seed is None else self._no_seed
+        checkpoint = b"".join(
+            (self._head, time, _STEP_COUNT_ZERO, *moved, box, self._middle, drawn, self._tail)
         )
         if len(checkpoint) != self._size:
             raise ValueError(
@@ -139,28 +197,37 @@ class CheckpointTransfer:
             )
         self._sweep()
         self._context.loadCheckpoint(checkpoint)
+        if parameters:
+            _set_parameters(self._context, state)
 
-    def getter(self, names: tuple[str, ...]) -> Callable[[], dict[str, np.ndarray]] | None:
-        """A function that reads the fields `names`; None if a checkpoint lacks one of them.
-
-        It gives read-only float64 arrays in the units of a walker's state.
-        """
+    def getter(self, names: tuple[str, ...]) -> Callable[[], WalkerState] | None:
+        """A function that reads the fields `names`; None if a checkpoint lacks one of them."""
         if not set(names) <= set(_FIELDS):
             return None
-        context, cut = self._context, slice(self._layout.time, self._layout.end)
+        context, layout = self._context, self._layout
+        cut = slice(layout.time, layout.end)
         shapes = {"time": (), "box_vectors": (3, 3)}
-        views = [
-            (name, shapes.get(name, self._shape), getattr(self._layout, name) - cut.start)
+        views = {
+            name: (shapes.get(name, self._shape), getattr(layout, name) - cut.start)
             for name in names
-        ]
+        }
+        whole = len(views) == len(_FIELDS)
 
-        def get() -> dict[str, np.ndarray]:
+        def get() -> WalkerState:
             # Cut out, which copies: a checkpoint's numbers are not aligned, and the generator's
             # state behind them need not be kept as long as the walker.
-            data = context.createCheckpoint()[cut]
-            return {name: np.ndarray(shape, _FLOAT, data, offset) for name, shape, offset in views}
+            state = CheckpointState(context.createCheckpoint()[cut], layout, views)
+            # What is not to be in the state must not come back into a context either.
+            return state if whole else WalkerState.adopt(state.dict())
 
         return get
+
+
+def _set_parameters(context: openmm.Context, state: State) -> None:
+    """Give the context the global parameters that are part of the state."""
+    for name in state:
+        if name.startswith(PARAMETERS):
+            context.setParameter(name[len(PARAMETERS) :], float(np.ravel(state[name])[0]))
 
 
 def choose_transfer(

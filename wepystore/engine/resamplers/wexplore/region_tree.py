@@ -31,6 +31,10 @@ class NoPlaceError(FailedError):
     dynamics blew up: look at its positions, and try a shorter time step."""
 
 
+class NegativeDistanceError(FailedError):
+    """{distance} puts walker {walker_idx} at {value} from a region: a distance is at least 0."""
+
+
 class Images:
     """A growing sequence of images: one array if they are arrays of one shape, else a list."""
 
@@ -39,6 +43,11 @@ class Images:
         self._array: Floats | None = None
         self._list: list[Any] | None = None
         self._count = 0
+
+    @property
+    def distance_name(self) -> str:
+        """The class of the distance."""
+        return type(self._distance).__name__
 
     def __len__(self) -> int:
         return self._count
@@ -225,6 +234,13 @@ class RegionTree:
                     paths[rows[nearer], level + 1] = child
                     np.copyto(nearest, tried, where=nearer)
                 distances[rows, level] = nearest
+        if n_walkers and distances.min() < 0:
+            walker_idx = int(distances.min(axis=1).argmin())
+            raise NegativeDistanceError(
+                distance=self.images.distance_name,
+                walker_idx=walker_idx,
+                value=float(distances[walker_idx].min()),
+            )
         return paths, distances
 
     def explore(self, images: Any) -> tuple[Ints, list[NewRegion]]:

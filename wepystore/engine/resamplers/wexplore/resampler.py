@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.distances.pairwise import images_of, is_numeric
+from wepystore.engine.ensemble import Ensemble, states_of, weights_of
 from wepystore.engine.parameters import distance_like, listed, positive, whole
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
@@ -107,7 +108,7 @@ class WExploreResampler(CloneMergeResampler):
 
     def resample(
         self, walkers: Sequence[Any]
-    ) -> tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
         """Place the walkers, grow the tree, decide and carry out.
 
         Returns
@@ -121,11 +122,11 @@ class WExploreResampler(CloneMergeResampler):
         Raises
         ------
         ValueError : there are no walkers.
-        NoPlaceError : a walker's distance is not a number.
+        NoPlaceError, NegativeDistanceError : a walker's distance is not a number, or below 0.
         """
         if not walkers:
             raise ValueError("there are no walkers to resample")
-        images = images_of(self.distance, [walker.state for walker in walkers])
+        images = images_of(self.distance, states_of(walkers))
         if self._tree is None:
             self._tree = RegionTree(self.distance, self.max_n_regions, self.max_region_sizes)
             self._tree.plant(
@@ -134,17 +135,18 @@ class WExploreResampler(CloneMergeResampler):
         tree = self._tree
         numbers, new_regions = tree.explore(images)
         leaves = numbers.tolist()
-        weights = [float(walker.weight) for walker in walkers]
+        weights = weights_of(walkers).tolist()
         groups, clones = balance(tree, leaves, weights, self.pmin, self.pmax)
         records = self.settle(weights, groups, clones)
         leaf_ids = np.array([tree.ids[leaf] for leaf in leaves], dtype=np.int64)
         for record, leaf_id in zip(records, leaf_ids, strict=True):
             record["region_assignment"] = leaf_id
-        return (
-            apply_decisions(walkers, records) if groups or clones else list(walkers),
-            records,
-            [_region_record(region) for region in new_regions],
-        )
+        resampled: Sequence[Any]
+        if groups or clones:
+            resampled = apply_decisions(walkers, records)
+        else:
+            resampled = walkers if isinstance(walkers, Ensemble) else list(walkers)
+        return resampled, records, [_region_record(region) for region in new_regions]
 
     def state(self) -> dict[str, Any]:
         """The regions: {} before the first resampling, else

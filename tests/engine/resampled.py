@@ -1,0 +1,75 @@
+"""Walkers on a line, and what every resampler that clones and merges keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from wepystore.engine.resamplers import Decision, parents
+from wepystore.engine.walker import Walker, WalkerState
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def make_walkers(places: Sequence[Any], weights: Sequence[float] | None = None) -> list[Walker]:
+    """One atom each, at x or (x, y), of equal weights if none are given."""
+    weights = [1 / len(places)] * len(places) if weights is None else weights
+    positions = np.zeros((len(places), 1, 3))
+    for place, position in zip(places, positions, strict=True):
+        position[0, : np.size(place)] = place
+    return [
+        Walker(WalkerState(positions=position), float(weight))
+        for position, weight in zip(positions, weights, strict=True)
+    ]
+
+
+def where(walkers: Sequence[Walker]) -> list[float]:
+    """The x of each."""
+    return [float(walker.state["positions"][0, 0]) for walker in walkers]
+
+
+@st.composite
+def ensembles(
+    draw: st.DrawFn, place: st.SearchStrategy[float] | None = None
+) -> tuple[list[Walker], float, float]:
+    """Walkers of any weights within a few nm, pmin and pmax."""
+    n_walkers = draw(st.integers(1, 30))
+
+    def many(each: st.SearchStrategy[float]) -> list[float]:
+        return draw(st.lists(each, min_size=n_walkers, max_size=n_walkers))
+
+    places = many(st.floats(0, 4) if place is None else place)
+    raw = [10.0**exponent for exponent in many(st.floats(-13, 0))]
+    weights = [weight / math.fsum(raw) for weight in raw]
+    pmin = draw(st.sampled_from([1e-12, 1e-6, 1e-2]))
+    pmax = draw(st.sampled_from([0.05, 0.1, 0.5, 1.0]))
+    return make_walkers(places, weights), pmin, pmax
+
+
+def assert_kept(
+    walkers: Sequence[Walker],
+    after: Sequence[Walker],
+    records: Sequence[Mapping[str, Any]],
+    pmin: float,
+    pmax: float,
+) -> None:
+    """W1, W3, the number of walkers, pmin and pmax, survivors in their own slots, and states where
+    the records say."""
+    assert len(after) == len(walkers) == len(records)
+    assert min(walker.weight for walker in after) > 0
+    before, total = (math.fsum(w.weight for w in each) for each in (walkers, after))
+    assert abs(total - before) <= len(walkers) * EPS
+    line = parents(records)
+    assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
+    for idx, record in enumerate(records):
+        decision, slots = record["decision_id"][0], record["target_idxs"].tolist()
+        assert decision == Decision.SQUASH or slots[0] == idx
+        if decision == Decision.CLONE:
+            assert walkers[idx].weight / len(slots) >= pmin
+        if decision == Decision.KEEP_MERGE:
+            # A sum may be rounded once for each walker in it.
+            assert after[idx].weight <= pmax * (1 + len(walkers) * EPS)
