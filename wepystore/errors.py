@@ -7,7 +7,10 @@ an exit status; nothing below it prints or exits.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+# Not from typing, which `wepy --help` need not wait for.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class WepystoreError(Exception):

@@ -92,6 +92,8 @@ def test_version(wepy: Wepy) -> None:
         ("tag a b c d", "'d' is one word too many"),
         ("tag --delete a b c", "do not go together"),
         ("tag --delete", "NAME is missing"),
+        ("run orch --n-cycles 3 x 1 1 --n-cycles=4", "--n-cycles is given more than once"),
+        ("get snapshot x -O a -O b", "-O is given more than once"),
     ],
 )
 def test_wrong_usage_names_the_word(wepy: Wepy, line: str, word: str) -> None:
@@ -101,6 +103,14 @@ def test_wrong_usage_names_the_word(wepy: Wepy, line: str, word: str) -> None:
     first, *hints = result.err.splitlines()
     assert first.startswith("wepy: error: ") and word in first
     assert hints and all(hint.startswith("  usage: wepy ") for hint in hints)
+
+
+@pytest.mark.parametrize("option", ["--platform", "--scheduler"])
+@pytest.mark.parametrize("line", ["run orch x default 10 10", "resume job", "verify x abcd"])
+def test_an_empty_name_is_refused(wepy: Wepy, line: str, option: str) -> None:
+    """A variable that is not set is no wish for whatever comes instead."""
+    result = wepy(f"{line} {option}=")
+    assert result.status == 2 and f"{option} is empty" in result.err
 
 
 # The operating system lets no NUL into an argument.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ from wepystore.api import (
     WalkerState,
     prepare_store,
 )
-from wepystore.cli.running import until_of
+from wepystore.cli.running import _moment, until_of
 
 
 class Result(NamedTuple):
@@ -281,6 +282,7 @@ def test_what_is_no_job(orch: Path, tmp_path: Path) -> None:
         (["x", "--grace=soon"], "--grace"),
         (["x", "--until=soon"], "--until"),
         (["x", "--until=25:00"], "--until"),
+        (["x", "--until=2020-01-31T18:00"], "time has passed"),
         (["x", "--seed=1"], "--seed"),
         ([], ""),
     ],
@@ -302,6 +304,13 @@ def test_times_that_until_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert until_of("1893456000") == 1893456000.0
     for text in ("00:00", "23:59:59", "12:30"):
         assert 0 < (until_of(text) or 0) - now <= 90000
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    # The clocks go back meanwhile: it is 24 and a half hours until then.
+    assert _moment("12:00", datetime.datetime(2036, 10, 25, 12, 30)) == 2108631600.0
+    assert until_of("2036-10-26T02:30+02:00") == until_of("2036-10-26T00:30Z") == 2108593800.0
+    monkeypatch.undo()
+    time.tzset()
     default = "$SLURM_JOB_END_TIME"
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     assert until_of(default) is None
@@ -309,6 +318,48 @@ def test_times_that_until_takes(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SLURM_JOB_END_TIME", text)
         assert until_of(default) == expected
         assert until_of("1893456001") == 1893456001.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("2020-01-31T18:00", "passed"),
+        ("1580493600", "passed"),
+        ("just now", "passed"),
+        ("soon", "must be a time"),
+        ("2036-10-26T02:30", "twice"),
+        ("2036-03-30T02:30", "never"),
+        ("", "must be a time"),
+    ],
+)
+def test_a_limit_that_is_no_moment_to_come_makes_nothing(
+    orch: Path, tmp_path: Path, text: str, says: str
+) -> None:
+    """Past, malformed, or a local time that the clocks leave open: exit 2 with one line, for run
+    and resume; no folder is made, and a job that is there stays as it is."""
+    job = tmp_path / "job"
+    until = "--until=" + (str(time.time() - 1) if text == "just now" else text)
+    result = wepy(*run_words(orch, job, 3, until), TZ="Europe/Berlin")
+    assert (result.status, result.out) == (2, "") and not job.exists(), result.err
+    first, *more = result.err.splitlines()
+    assert says in first and until.partition("=")[2] in first
+    assert not more
+    job.mkdir()
+    again = wepy("resume", until, job, TZ="Europe/Berlin")
+    assert (again.status, again.err) == (2, result.err) and not list(job.iterdir())
+
+
+def test_a_schedulers_limit_that_is_over_can_be_resumed(
+    orch: Path, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    """$SLURM_JOB_END_TIME past, or too near for a checkpoint, is no slip of the user's: exit 75
+    before the first cycle, and the next job of the chain begins it."""
+    for name, end in (("past", time.time() - 60), ("near", time.time() + 2)):
+        job = tmp_path / name
+        result = wepy(*run_words(orch, job, 12), SLURM_JOB_END_TIME=str(int(end)))
+        assert (result.status, result.out) == (75, ""), result.err
+        assert "before the first cycle" in result.err and (job / "job.json").exists()
+        assert wepy("resume", job)[:2] == (0, whole[1])
 
 
 def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(

@@ -200,9 +200,9 @@ def test_ions_in_water_are_reproduced_by_other_workers(tmp_path: Path) -> None:
     ):
         done = child(*words)
         assert done.returncode == 0, done.stderr
-    store = tmp_path / "job" / "checkpoint.orch"
-    run = Store.open(store).list("runs")[-1]
-    done = child("verify", "--n-workers=1", store, run)
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    run = max(store.list("runs"), key=lambda md5: load_run(store, md5).n_cycles)
+    done = child("verify", "--n-workers=1", store.path, run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(" reproduced\n") and " interrupted, and resumed" in done.stderr
 

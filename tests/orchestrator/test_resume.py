@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.orchestrator.test_checkpoint import assert_whole, entries
+from tests.store.helpers import check
 from tests.systems import (
     Recorder,
     pair_snapshot,
@@ -39,7 +40,8 @@ from wepystore.orchestrator.errors import (
     NotContinuedError,
 )
 from wepystore.orchestrator.resume import ResumeOptions, resume
-from wepystore.records.library import save_run
+from wepystore.orchestrator.written import LISTED, Written
+from wepystore.records.library import save_run, save_snapshot
 from wepystore.records.snapshot import Apparatus
 from wepystore.store.reconcile import apply, plan
 
@@ -50,6 +52,8 @@ from tests.systems import Recorder, run_job
 from wepystore.api import Store
 from wepystore.store.store import Store as Opened
 from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.orchestrator.written import Written
+from wepystore.store import publish
 calls = 0
 def dying(owner, name, nth):
     real = getattr(owner, name)
@@ -60,8 +64,9 @@ def dying(owner, name, nth):
             os._exit(9)
         return real(*args, **kwargs)
     setattr(owner, name, call)
-dying({"remove": Opened, "set_ref": Opened, "write": Checkpointer}[sys.argv[4]], sys.argv[4],
-      int(sys.argv[5]))
+owners = {"remove": Opened, "set_ref": Opened, "write": Checkpointer, "add": Written,
+          "strike": Written, "replace": os, "clear": Written, "place": publish}
+dying(owners[sys.argv[4]], sys.argv[4], int(sys.argv[5]))
 run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, checkpoint_freq=1)
 """
 
@@ -76,13 +81,20 @@ run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, che
         ("remove", 20),
         ("set_ref", 5),
         ("write", 3),
+        ("add", 1),
+        ("add", 4),
+        ("strike", 2),
+        ("replace", 8),
+        ("clear", 1),
+        *(("place", nth) for nth in (13, 14, 15, 16, 17, 18, 19, 23)),
     ],
 )
-def test_killed_between_two_removals(
+def test_killed_between_two_steps_of_a_checkpoint(
     pair_store: Prepared, tmp_path: Path, what: str, nth: int
 ) -> None:
-    """The process ends before the nth entry of superseded checkpoints goes, or a ref moves:
-    resumed, the job leaves start, end and one record, and every object is needed."""
+    """The process ends before the nth entry of superseded checkpoints goes or one of a new one
+    comes, a ref moves, or either is noted: resumed, the job leaves start, end and one record, and
+    every object is needed."""
     (tmp_path / "stops.py").write_text(STOPS)
     job = tmp_path / "job"
     words = (pair_store.store.path, pair_store.snapshot_hash, job, what, str(nth))
@@ -97,20 +109,27 @@ def test_killed_between_two_removals(
     assert ours == theirs
     assert store.ref("default-snapshot") == outcome.end
     assert_whole(store)
+    assert not (job / LISTED).exists()
+
+
+class Halt(BaseException):
+    """Comes from outside, as a bug would."""
+
+
+def halt_at(n_cycles: int) -> Callable[[Any], None]:
+    """For a watcher: raise Halt after so many cycles."""
+
+    def halt(progress: Any) -> None:
+        if progress.n_cycles_done == n_cycles:
+            raise Halt
+
+    return halt
 
 
 def stopped(store: Store, snapshot: str, job: Path, at: int, **options: Any) -> None:
-    """A run that is stopped by an exception from outside after `at` cycles, as a bug would."""
-
-    class Halt(BaseException):
-        pass
-
-    def halt(progress: Any) -> None:
-        if progress.n_cycles_done == at:
-            raise Halt
-
+    """A run that is stopped by an exception from outside after `at` cycles."""
     with pytest.raises(Halt):
-        run_job(store, snapshot, job, Recorder(on_cycle=halt), **options)
+        run_job(store, snapshot, job, Recorder(on_cycle=halt_at(at)), **options)
 
 
 def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> None:
@@ -127,6 +146,88 @@ def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> Non
     assert load_snapshot(store, tagged).walkers
     assert len(store.list("runs")) == 1
     assert_whole(store)
+
+
+def test_what_somebody_put_into_the_jobs_store_stays(pair_store: Prepared, tmp_path: Path) -> None:
+    """While the job is dead: the end of another run of the same start, without record and tag; a
+    copy of a checkpoint that this job had superseded; an object that nothing names. The resumed
+    job removes what it has written itself, and no more."""
+    job, words = tmp_path / "job", {"n_cycles": 9, "checkpoint_freq": 1}
+    stopped(pair_store.store, pair_store.snapshot_hash, job, 2, **words)
+    early = shutil.copytree(job, tmp_path / "early") / "checkpoint.orch"
+    with pytest.raises(Halt):
+        resume(job, ResumeOptions(), Recorder(on_cycle=halt_at(6)))
+    other = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "other", seed=8)
+    store = Store.open(job / "checkpoint.orch")
+    before = entries(store)
+    own = before["snapshots"] - {other.start}
+    put = save_snapshot(
+        store, load_snapshot(Store.open(tmp_path / "other" / "checkpoint.orch"), other.end)
+    )
+    bare = store.put("objects", b"somebody's own").md5
+    apply(plan(store, [Store.open(early)]))
+    theirs = {kind: found - before[kind] for kind, found in entries(store).items()}
+    assert len(theirs["runs"]) == 1 and len(theirs["snapshots"]) == 2
+    assert put in theirs["snapshots"] and bare in theirs["objects"]
+
+    outcome = resume(job, ResumeOptions(), Recorder())
+    left = entries(store)
+    for kind, each in theirs.items():
+        assert each <= left[kind], kind
+    assert left["snapshots"] == {outcome.start, outcome.end} | theirs["snapshots"]
+    assert len(left["runs"]) == 2 and not own & left["snapshots"]
+    assert load_snapshot(store, put).walkers
+    assert (
+        outcome.end
+        == run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=9).end
+    )
+
+
+def test_a_list_that_is_lost_or_odd_costs_nothing_but_space(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """The list of what the job has written: gone, cut short, of nonsense, or naming the start.
+    The end is the same, and nothing that is needed goes."""
+    job = tmp_path / "job"
+    stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=7, checkpoint_freq=1)
+    whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=7)
+    listed = (job / LISTED).read_bytes()
+    start = f"+ snapshots {whole.start}\n+ objects {whole.start}\n+ configs {whole.start}\n"
+    for k, data in enumerate((None, b"", listed[:-20], b"\xff\n+ objects\0", start.encode())):
+        copy = shutil.copytree(job, tmp_path / f"job{k}")
+        (copy / LISTED).unlink()
+        shutil.rmtree(copy / "checkpoint.orch" / "tmp")  # As by rsync --exclude=/tmp/.
+        if data is not None:
+            (copy / LISTED).write_bytes(data)
+        assert resume(copy, ResumeOptions(), Recorder()).end == whole.end
+        store = Store.open(copy / "checkpoint.orch")
+        check(store.path)
+        assert {whole.start, whole.end} <= set(store.list("snapshots"))
+        assert not any(store.missing("snapshots", md5) for md5 in store.list("snapshots"))
+        assert not (copy / LISTED).exists()
+
+
+def test_what_is_listed_is_what_the_job_has_written(tmp_path: Path) -> None:
+    """The file holds at any time what was listed and not struck off, also where a line was cut
+    short, where the file went away, and when it has become long and is written anew."""
+    written = Written(tmp_path)
+    everything = [("objects", f"{number:032x}") for number in range(5000)]
+    written.add(everything[:3])
+    with (tmp_path / LISTED).open("ab") as file:
+        file.write(b"+ objects 0123")  # By a full disk.
+    written.add(everything[2:6])
+    written.strike(everything[:2])
+    assert Written(tmp_path).read() == everything[2:6]
+    (tmp_path / LISTED).unlink()
+    written.add(everything[6:8])
+    assert Written(tmp_path).read() == everything[2:8]
+    for k in range(8, 5000, 4):
+        written.add(everything[k : k + 4])
+        written.strike(everything[k - 6 : k - 2])
+    assert Written(tmp_path).read() == everything[4994:]
+    assert (tmp_path / LISTED).stat().st_size < 100_000
+    written.clear()
+    assert Written(tmp_path).read() == [] == list(tmp_path.iterdir())
 
 
 def test_checkpoints_go_on_in_step(pair_store: Prepared, tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING, Any
 
+# Not from typing: it and re would be half of the time that `wepy --help` takes.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
+    from typing import Any
+
     from rich.console import Console as RichConsole
 
 
@@ -25,6 +28,10 @@ class Console:
         """One item of the answer."""
         sys.stdout.write(printable(text) + "\n")
 
+    def hashes(self, hashes: list[str]) -> None:
+        """Items of the answer that were seen to be hashes: there is nothing to escape in them."""
+        sys.stdout.write("\n".join([*hashes, ""]))
+
     def json(self, value: Any) -> None:
         """The answer as JSON, for programs."""
         import json
@@ -33,20 +40,24 @@ class Console:
 
     def note(self, text: str) -> None:
         """A remark that is not part of the answer."""
-        sys.stderr.write(printable(text) + "\n")
+        _remark(printable(text))
 
     def warn(self, text: str) -> None:
         """Something the user should know, though the command goes on."""
-        sys.stderr.write(f"wepy: warning: {one_line(text)}\n")
+        _remark(f"wepy: warning: {one_line(text)}")
 
     def error(self, text: str) -> None:
         """Why the command failed."""
-        sys.stderr.write(f"wepy: error: {one_line(text)}\n")
+        _remark(f"wepy: error: {one_line(text)}")
 
     def flush(self) -> None:
-        """Everything written so far; BrokenPipeError when nobody reads it any more."""
+        """Everything written so far; BrokenPipeError when nobody reads the answer any more."""
         sys.stdout.flush()
-        sys.stderr.flush()
+        try:
+            sys.stderr.flush()
+        except OSError:
+            # The interpreter would try it once more, and make a status of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     @property
     def stderr_is_terminal(self) -> bool:
@@ -103,6 +114,14 @@ class Drawing:
         self._rich.print(shown, soft_wrap=True)
 
 
+def _remark(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+    except OSError:
+        # A terminal that is gone, a log on a full disk: no reason to end a run of days.
+        return
+
+
 def one_line(text: str) -> str:
     """A message in one line, whatever was in the names it quotes."""
     return printable(" ".join(text.split()))
@@ -110,16 +129,18 @@ def one_line(text: str) -> str:
 
 # What could move the cursor, change colours or the direction of text. Names and texts that are
 # shown may come from anybody's store.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 
 
 def printable(text: str, json: bool = False) -> str:
     """The text with control characters as Python (or JSON) writes them; lines and tabs stay."""
-    if text.isprintable():
+    if text.replace("\n", "").isprintable():
         return text
+
+    import re
 
     def escaped(found: re.Match[str]) -> str:
         number = ord(found[0])
         return f"\\u{number:04x}" if json or number > 0xFF else f"\\x{number:02x}"
 
-    return _CONTROL.sub(escaped, text)
+    return re.sub(_CONTROL, escaped, text)

@@ -36,7 +36,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     hashes = store.list(kind)
     detailed = args["--long"] or args["--json"]
     if len(hashes) > MANY and kind != "runs" and not detailed:
-        console.out("\n".join(hashes))
+        console.hashes(hashes)
         rest = f"wepy ls {kind} --long {store.path}"
         console.note(f"{len(hashes)} {kind}; '{rest}' looks whether they are complete")
         return 0

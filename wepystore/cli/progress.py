@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,7 @@ class RunProgress:
             from rich.live import Live
 
             self._live = Live(console=self._console.rich(), auto_refresh=False, transient=True)
-            self._live.start()
+            self._draw(self._live.start)
 
     def cycle_done(self, progress: Progress) -> None:
         self._latest = progress
@@ -65,12 +67,29 @@ class RunProgress:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+            text = Text(line, no_wrap=True, overflow="ellipsis")
+            self._draw(lambda: self._live.update(text, refresh=True))
         else:
             self._console.note(line)
 
+    def _draw(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError:
+            # The terminal is gone, and with it only what was drawn; rich gives stdout back.
+            live, self._live = self._live, None
+            with contextlib.suppress(OSError):
+                live.stop()
+
     def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
         pass
+
+    def remark(self, text: str) -> None:
+        if self._live is not None:
+            self._draw(self._live.stop)
+        self._console.warn(text)
+        if self._live is not None:
+            self._draw(self._live.start)
 
     def stopping(self, signal_name: str) -> None:
         # In a signal handler: one system call, no locks, no buffers.
@@ -78,7 +97,8 @@ class RunProgress:
             f"\n{signal_name}: finishing this cycle if there is time, then a checkpoint. "
             "Ctrl-C: stop at once.\n"
         )
-        os.write(2, text.encode())
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
     def __exit__(
         self,
@@ -87,7 +107,7 @@ class RunProgress:
         traceback: TracebackType | None,
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            self._draw(self._live.stop)
             self._live = None
         if self._latest is not None and (self._latest is not self._shown or self._is_terminal):
             self._console.note(describe(self._latest))

@@ -29,7 +29,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import positive_number, user_trust
-from wepystore.cli.running import folder_of, grace_of, optional_int, tell_outcome, until_of
+from wepystore.cli.running import (
+    folder_of,
+    grace_of,
+    optional_int,
+    optional_name,
+    tell_outcome,
+    until_of,
+)
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -45,6 +52,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     checkpoint_freq = optional_int(args, "--checkpoint-freq")
     until = until_of(args["--until"])
     grace = grace_of(args["--grace"])
+    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.resume import ResumeOptions, resume
@@ -56,11 +64,11 @@ def main(args: dict[str, Any], console: Console) -> int:
         seconds=seconds,
         n_cycles=n_cycles,
         n_workers=n_workers,
-        platform=args["--platform"],
+        platform=platform,
         checkpoint_freq=checkpoint_freq,
         grace=grace,
         until=until,
-        scheduler=args["--scheduler"],
+        scheduler=scheduler,
     )
     with RunProgress(console) as progress:
         outcome = resume(job_dir, options, progress, trust=user_trust())

@@ -15,8 +15,9 @@ trust them; see `wepy trust`.
 
 The job folder then holds the reporters' files and checkpoint.orch, a store with
 the start, the end, the configuration and the run; ORCH itself is not touched.
-Ctrl-C, SIGTERM and SIGUSR1 end the run after the cycle, with a checkpoint and
-status 75: `wepy resume` goes on with it. A second Ctrl-C ends it at once.
+Ctrl-C, SIGTERM, SIGUSR1 and the end of the terminal end the run after the cycle,
+with a checkpoint and status 75: `wepy resume` goes on with it. A second Ctrl-C
+ends it at once.
 
 Options:
   --job-dir DIR          Folder to make [default: the start's hash].
@@ -40,7 +41,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
-from wepystore.cli.running import folder_of, grace_of, optional_int, tell_outcome, until_of
+from wepystore.cli.running import (
+    folder_of,
+    grace_of,
+    optional_int,
+    optional_name,
+    tell_outcome,
+    until_of,
+)
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +68,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     seed = _seed(args["--seed"])
     until = until_of(args["--until"])
     grace = grace_of(args["--grace"])
+    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
     given = args["--job-dir"]
     job_dir = None if given in (None, _START_HASH) else folder_of(given, "--job-dir")
 
@@ -82,12 +91,12 @@ def main(args: dict[str, Any], console: Console) -> int:
         job_name=_or(args["--job-name"], start_hash),
         narration=args["--narration"] or "",
         n_workers=n_workers,
-        platform=args["--platform"],
+        platform=platform,
         checkpoint_freq=checkpoint_freq,
         seed=seed,
         grace=grace,
         until=until,
-        scheduler=args["--scheduler"],
+        scheduler=scheduler,
     )
     with RunProgress(console) as progress:
         outcome = run(start, options, progress)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wepystore.cli.console import Console
     from wepystore.orchestrator.run import RunOutcome
 
-#: Set by SLURM 22.05 and later in every job: seconds since the epoch.
+#: Set by SLURM 23.02 and later in every job: seconds since the epoch.
 END_TIME = "SLURM_JOB_END_TIME"
 _FROM_ENVIRONMENT = f"${END_TIME}"
 
@@ -27,6 +27,14 @@ _EPOCH = re.compile(r"\d{9,11}(\.\d+)?")
 def optional_int(args: dict[str, Any], name: str) -> int | None:
     """The whole number (>= 1) of an option, if it was given. Raises UsageError."""
     return None if args[name] is None else positive_int(args[name], name)
+
+
+def optional_name(args: dict[str, Any], name: str) -> str | None:
+    """The text of an option, if it was given. Raises UsageError: an empty one is most often a
+    variable that is not set, and would stand for something that nobody has chosen."""
+    if args[name] == "":
+        raise UsageError(f"{name} is empty; leave it out, or give a value")
+    return None if args[name] is None else str(args[name])
 
 
 def folder_of(text: str, name: str) -> Path:
@@ -51,34 +59,56 @@ def grace_of(text: str) -> float:
 def until_of(text: str | None) -> float | None:
     """The moment by which all must be done, in seconds since the epoch; None for no limit.
 
-    Without --until it is what the scheduler's environment says, if anything. Raises UsageError.
+    Without --until it is what the scheduler's environment says, if anything. Raises UsageError:
+    what is typed must be one moment, and one to come.
     """
     if text is not None and text != _FROM_ENVIRONMENT:
-        return _moment(text, datetime.datetime.now().astimezone())
+        now = datetime.datetime.now()
+        moment = _moment(text, now)
+        if moment <= now.timestamp():
+            raise UsageError(
+                f"--until is {text!r}, and that time has passed: it is {now:%Y-%m-%dT%H:%M:%S} "
+                "now; give a later one"
+            )
+        return moment
     told = os.environ.get(END_TIME, "")
     # 0 and NONE stand for no limit; what cannot be read is no reason not to run.
     return float(told) if _EPOCH.fullmatch(told) else None
 
 
 def _moment(text: str, now: datetime.datetime) -> float:
-    text = text.strip()
-    if _EPOCH.fullmatch(text):
-        return float(text)
+    word = text.strip()
+    if _EPOCH.fullmatch(word):
+        return float(word)
     try:
-        clock = _CLOCK.fullmatch(text)
+        clock = _CLOCK.fullmatch(word)
         if clock:
             hour, minute, second = (int(part or 0) for part in clock.groups())
-            today = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+            today = now.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=0)
             # A time of day that is over is tomorrow's.
-            moment = today if today > now else today + datetime.timedelta(days=1)
-            return moment.timestamp()
-        # Without an offset it is local time.
-        return datetime.datetime.fromisoformat(text).timestamp()
+            day = datetime.timedelta(days=0 if _only(text, today) > now.timestamp() else 1)
+            return _only(text, today + day)
+        return _only(text, datetime.datetime.fromisoformat(word))
     except (ValueError, OverflowError, OSError):
         raise UsageError(
             f"--until is {text!r} and must be a time: 2026-01-31T18:00, 2026-01-31T17:00Z, 18:00, "
             "18:00:00, or seconds since 1970"
         ) from None
+
+
+def _only(text: str, moment: datetime.datetime) -> float:
+    """Seconds since the epoch. Raises UsageError for local times of the nights in which clocks
+    are changed: one hour comes twice, another one never."""
+    if moment.tzinfo is None:
+        first, second = (moment.replace(fold=fold).timestamp() for fold in (0, 1))
+        if first != second:
+            often = "twice" if first < second else "never"
+            raise UsageError(
+                f"--until is {text!r}, which comes {often} here on {moment:%Y-%m-%d}, when the "
+                "clocks are changed; give it with its offset from UTC, "
+                f"{moment:%Y-%m-%dT%H:%M}+00:00, or as seconds since 1970"
+            )
+    return moment.timestamp()
 
 
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:

@@ -35,7 +35,7 @@ def parse(doc: str, argv: list[str]) -> dict[str, Any]:
     try:
         found = docopt.docopt(doc, masked + options, default_help=False)
     except docopt.DocoptExit:
-        raise WrongUsageError(_diagnose(lines, words), lines) from None
+        raise WrongUsageError(_diagnose(lines, words, options), lines) from None
     return {name: _unmasked(value, masks) for name, value in found.items()}
 
 
@@ -146,8 +146,13 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _diagnose(lines: list[str], words: list[str]) -> str:
-    """What is wrong with words that fit none of the lines."""
+def _diagnose(lines: list[str], words: list[str], options: list[str]) -> str:
+    """What is wrong with words and options that fit none of the lines."""
+    given_options = [option.partition("=")[0] for option in options if option.startswith("-")]
+    for option in given_options:
+        # One that may be given again stands in a usage line by itself: [--from OTHER]...
+        if given_options.count(option) > 1 and not any(f"[{option} " in line for line in lines):
+            return f"{option} is given more than once"
     patterns = [_pattern(line) for line in lines]
     command = words[0]
     # Where the lines ask for a literal word (wepy ls snapshots), one of them has to be there.

@@ -27,6 +27,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import find_runs, open_store, positive_int, user_trust
+from wepystore.cli.running import optional_name
 from wepystore.errors import FailedError
 from wepystore.store.names import is_hex
 
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from wepystore.cli.console import Console
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.verify import Comparison, Verdict
+    from wepystore.orchestrator.comparison import Comparison
+    from wepystore.orchestrator.verify import Verdict
     from wepystore.records.run import RunRecord
     from wepystore.store import Store
 
@@ -68,6 +70,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     n_workers = None
     if args["--n-workers"] is not None:
         n_workers = positive_int(args["--n-workers"], "--n-workers")
+    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
     path, words = _words(args)
     store = open_store(path)
     runs = _find(store, words)
@@ -75,9 +78,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.verify import VerifyOptions, distinct, verify
 
-    options = VerifyOptions(
-        n_workers=n_workers, platform=args["--platform"], scheduler=args["--scheduler"]
-    )
+    options = VerifyOptions(n_workers=n_workers, platform=platform, scheduler=scheduler)
     verdicts = []
     for run in distinct(store, runs):
         with RunProgress(console) as progress:

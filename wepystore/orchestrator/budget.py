@@ -18,8 +18,10 @@ _CHECKPOINT_FACTOR = 2.0
 _ROOM_S = 3.0
 #: Of a short grace, the part that is left for the checkpoint.
 _ROOM_SHARE = 0.25
-#: How soon to look again whether a cycle can be dropped.
+#: How soon to look again whether a cycle can be dropped, and how late: the system's timer takes
+#: no time in the far future.
 _AGAIN_S = 0.02
+_LATEST_S = 1e6
 
 #: What `Budget.ends` says when the run has done what it was asked for.
 ASKED = "asked"
@@ -107,10 +109,11 @@ class CycleDropped(BaseException):
 
 
 class StopSignals:
-    """Within the block SIGINT, SIGTERM and SIGUSR1 ask for an end; a second SIGINT is final.
+    """Within the block SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask for an end.
 
-    A second SIGTERM changes nothing: schedulers tend to deliver it to the process and
-    to its group.
+    A second SIGINT is final. A second SIGTERM changes nothing: schedulers tend to deliver it
+    to the process and to its group. SIGHUP, the end of a terminal, stays ignored where
+    `nohup` has said so.
 
     The cycle that runs is finished if it can be within the grace. If it cannot, by the
     slowest cycle so far, or if it turns out that it does not, it is dropped: CycleDropped
@@ -131,7 +134,7 @@ class StopSignals:
         The name of the signal that came.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
     def __init__(
         self,
@@ -152,6 +155,8 @@ class StopSignals:
         # Python only lets the main thread do this; an embedding program keeps its own handlers.
         if threading.current_thread() is threading.main_thread():
             for number in self._SIGNALS:
+                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._handle)
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_timer)
         return self
@@ -199,7 +204,7 @@ class StopSignals:
             return
         left = self._drop_in()
         if left is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(left, _AGAIN_S))
+            _wake_in(left)
 
     def _on_timer(self, number: int, frame: FrameType | None) -> None:
         manager = self._manager
@@ -209,7 +214,7 @@ class StopSignals:
         if left is None:
             return
         if left > 0 or not getattr(manager, "interruptible", False):
-            signal.setitimer(signal.ITIMER_REAL, max(left, _AGAIN_S))
+            _wake_in(left)
             return
         manager.interruptible = False
         raise CycleDropped
@@ -220,3 +225,7 @@ class StopSignals:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def _wake_in(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, min(max(seconds, _AGAIN_S), _LATEST_S))

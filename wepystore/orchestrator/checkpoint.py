@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from wepystore.engine.component import Text
+from wepystore.errors import DamagedError
+from wepystore.orchestrator.written import Entry, Written
 from wepystore.records.library import Remembering, load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
+from wepystore.records.values import Bytes
 from wepystore.store.names import EntryRef, Ref
 from wepystore.store.store import Store
 
@@ -34,6 +39,9 @@ class Checkpointer:
         As it runs: its state is read at every checkpoint.
     record : callable
         (end, n_cycles) -> RunRecord
+    written : Written or None
+        Where it is noted what was written, for whoever goes on with the job if this
+        process is killed; None if nobody will.
 
     Attributes
     ----------
@@ -46,15 +54,19 @@ class Checkpointer:
         store: Store,
         apparatus: Apparatus,
         record: Callable[[EntryRef, int], RunRecord],
+        written: Written | None = None,
     ) -> None:
         self.store = store
         self._apparatus = apparatus
         self._record = record
         self.run: str | None = None
         self._texts: dict[Text, Ref] = {}
-        self._written: list[list[tuple[str, str]]] = []
+        self._listed = written
+        # By checkpoint: only what was not there before is ours to take away again.
+        self._written: list[list[Entry]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
-        self._removing: Future[list[tuple[str, str]]] | None = None
+        self._going: set[Entry] = set()
+        self._removing: Future[list[Entry]] | None = None
         self.seconds: list[float] = []
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
@@ -63,114 +75,117 @@ class Checkpointer:
         # Before the batch: it must not count on an object that is just going.
         self.finish_removing()
         with self.store.batch() as batch:
-            sink = Remembering(batch, self._texts)
+            noting = _Noting(batch)
+            sink = Remembering(noting, self._texts)
             snapshot = Snapshot(walkers, self._apparatus)
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
-            run = encode_run(self._record(end, n_cycles), sink)
+            record = self._record(end, n_cycles)
+            run = encode_run(record, sink)
+            if self._listed is not None:
+                self._listed.add(each for each in noting.entries if not self.store.has(*each))
         self.run = run.md5
         # Whoever finds a killed job's store goes on from "default"; it moves before what it
         # pointed to goes.
         self.store.set_ref("default-snapshot", end.md5)
-        # Only what was not there before is ours to take away again.
-        new = [entry for entry in batch.new if entry != ("runs", run.md5)]
-        self._written.append([*new, ("runs", run.md5)])
+        self._written.append(list(batch.new))
         self._supersede(1 if last else _KEPT)
         if last:
             self.finish_removing()
+            self._settle(complete=record.execution.get("complete") is True)
         self.seconds.append(time.perf_counter() - begun)
         return end
 
     def _supersede(self, kept: int) -> None:
         """Take away all but the last `kept` checkpoints."""
-        superseded = {entry for entries in self._written[:-kept] for entry in entries}
+        self._going = {entry for entries in self._written[:-kept] for entry in entries}
         self._written = self._written[-kept:]
-        if superseded:
+        if self._going:
             # Freeing the pages of large files takes as long as a tenth of the checkpoint;
             # the next cycle need not wait for it, the end of the run does.
-            self._removing = self._thread.submit(self._remove, superseded)
+            self._removing = self._thread.submit(self._remove, self._going)
 
-    def adopt(
-        self,
-        start: EntryRef,
-        config: EntryRef,
-        mine: Callable[[RunRecord], bool],
-        end: str | None,
-        run: str | None,
-    ) -> None:
-        """Take over what an earlier process of this run has left, killed at any instant.
+    def adopt(self, start: EntryRef, end: str | None, run: str | None) -> None:
+        """Take over what an earlier process of this job has left, killed at any instant.
 
         Its checkpoints are superseded as if they had been written here: all but the
-        last by the next one, the last in its turn. So is what no record names any more,
-        or not yet. The records of a run that was complete stay, and so does what
-        somebody tagged.
+        last by the next one, the last in its turn. So is what it had written of one that was
+        not done, or not yet removed of another. What it has not listed as written (Written)
+        is not its own and stays, and so do records of the run when it was complete.
 
         Parameters
         ----------
-        start, config : EntryRef
-        mine : callable
-            Whether a record is of this run.
+        start : EntryRef
         end, run : str or None
             Snapshot and record of the checkpoint to go on from.
         """
-        keep = {("snapshots", start.md5), ("configs", config.md5)}
-        keep |= {("snapshots", md5) for md5 in self._tagged()}
-        old: list[tuple[str, str]] = []
-        for md5 in self.store.list("runs"):
-            record = load_run(self.store, md5)
-            if mine(record) and not record.execution.get("complete"):
-                old.append(("runs", md5))
-            else:
-                keep |= {(each.kind, each.md5) for each in (record.start, record.end)}
-        runner = self._runner_of(start.md5)
-        old += [
-            ("snapshots", md5)
-            for md5 in self.store.list("snapshots")
-            if ("snapshots", md5) not in keep and self._runner_of(md5) == runner
+        listed = [] if self._listed is None else self._listed.read()
+        own = [
+            (kind, md5)
+            for kind, md5 in listed
+            if self.store.has(kind, md5)
+            and md5 != start.md5
+            and not (kind == "runs" and self._is_complete(md5))
         ]
-        gone = {md5 for kind, md5 in old if kind == "snapshots"}
-        needed = {
-            ref.md5
-            for kind in ("snapshots", "configs")
-            for md5 in self.store.list(kind)
-            if kind == "configs" or md5 not in gone
-            for _, ref in self.store.references(kind, md5)
-        }
-        old += [("objects", md5) for md5 in self.store.list("objects") if md5 not in needed]
-        last = [entry for entry in (("snapshots", end), ("runs", run)) if entry in old]
+        last = [entry for entry in (("snapshots", end), ("runs", run)) if entry in own]
         if end is not None:
             self.store.set_ref("default-snapshot", end)
         self.run = run
         # What the last one shares with older ones is handed on to it when those go.
-        self._written = [[entry for entry in old if entry not in last], last]
+        self._written = [[entry for entry in own if entry not in last], last]
+        if self._listed is not None:
+            self._clear_tmp(self._listed.writers)
+            self._listed.replace(own)
+
+    def _clear_tmp(self, writers: Sequence[str]) -> None:
+        """Remove what earlier processes were writing: as much as a checkpoint each time."""
+        begins = tuple(f"{writer}-" for writer in writers if not _may_live(writer))
+        # Whoever copied the store may have left tmp/ out; what cannot be removed is left to gc.
+        with contextlib.suppress(OSError):
+            for path in (self.store.path / "tmp").iterdir():
+                if path.name.startswith(begins):
+                    path.unlink()
+
+    def _is_complete(self, run: str) -> bool:
+        try:
+            return load_run(self.store, run).execution.get("complete") is True
+        except DamagedError:
+            return False
 
     def finish(self) -> None:
-        """Take away everything that the last checkpoint supersedes."""
+        """Take away everything that the last checkpoint, that of a complete run, supersedes."""
         self._supersede(1)
         self.finish_removing()
+        self._settle(complete=True)
+
+    def _settle(self, complete: bool) -> None:
+        """Bring what is listed as written up to date, at the end."""
+        if self._listed is None:
+            return
+        if complete:
+            self._listed.clear()
+        else:
+            self._listed.replace(entry for entries in self._written for entry in entries)
 
     def _tagged(self) -> set[str]:
         return {md5 for tag in self.store.tag_names() if (md5 := self.store.ref(f"tags/{tag}"))}
 
-    def _runner_of(self, snapshot: str) -> Any:
-        """What a snapshot says of its runner; a snapshot with another one is not of this run."""
-        runner = self.store.manifest("snapshots", snapshot).get("apparatus", {}).get("runner")
-        component = runner.get("component") if isinstance(runner, dict) else None
-        if isinstance(component, dict):
-            return {key: value for key, value in component.items() if key != "state"}
-        return runner
-
     def finish_removing(self) -> None:
         """Wait until what the last checkpoint superseded is gone."""
         if self._removing is not None:
-            # What a kept checkpoint has in common with a superseded one goes with it later.
-            self._written[0] += self._removing.result()
+            shared = self._removing.result()
             self._removing = None
+            # What a kept checkpoint has in common with a superseded one goes with it later.
+            self._written[0] += shared
+            gone = self._going.difference(shared)
+            # A text that comes again is to be put again.
+            for text in [t for t, ref in self._texts.items() if ("objects", ref.md5) in gone]:
+                del self._texts[text]
 
-    def _remove(self, entries: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _remove(self, entries: set[Entry]) -> list[Entry]:
         """Take entries away, but for those still needed, which are given back."""
         # What names something goes, durably, before what it names: no reader, not even
         # after a crash, sees a name whose parts are gone (S4, backwards).
-        shared: list[tuple[str, str]] = []
+        shared: list[Entry] = []
         tagged = self._tagged()
         for kind in ("runs", "snapshots"):
             for each, md5 in sorted(entries):
@@ -192,6 +207,8 @@ class Checkpointer:
             elif kind == "objects":
                 # If a crash undoes this, an object is left that nothing names: harmless.
                 self.store.remove(kind, md5, durable=False)
+        if self._listed is not None:
+            self._listed.strike(entries.difference(shared))
         return shared
 
     def _named_by_runs(self, snapshot: str) -> bool:
@@ -201,3 +218,38 @@ class Checkpointer:
             for run in self.store.list("runs")
             for _, ref in self.store.references("runs", run)
         )
+
+
+def _may_live(writer: str) -> bool:
+    """Whether the process that HOST-NUMBER names, a dead one of this job, has a namesake here.
+
+    One on another host would have to write into this very store, with the same number.
+    """
+    pid = int(writer.rpartition("-")[2])
+    if pid == os.getpid():
+        return False  # And has written nothing yet.
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class _Noting:
+    """A sink that remembers the names of what goes through it."""
+
+    def __init__(self, sink: Bytes) -> None:
+        self._sink = sink
+        self.entries: list[Entry] = []
+
+    def put(self, kind: str, data: Any) -> Ref:
+        ref = self._sink.put(kind, data)
+        self.entries.append((kind, ref.md5))
+        return ref
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        refs = self._sink.put_many(kind, many)
+        self.entries += [(kind, ref.md5) for ref in refs]
+        return refs

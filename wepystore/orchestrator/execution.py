@@ -6,17 +6,20 @@ import datetime
 import errno
 from typing import Any
 
-from wepystore.engine.component import Component
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.foreign import draws_from_the_run, releases
 from wepystore.engine.manager import CycleManager, CycleResult, named
+from wepystore.engine.mappers.base import WorkMapper
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
+from wepystore.engine.undo import undoing
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
 from wepystore.orchestrator.environment import differences, environment_of
 from wepystore.orchestrator.errors import CycleFailedError, NotContinuedError
 from wepystore.orchestrator.job import Job
+from wepystore.orchestrator.keeping import Keeper
 from wepystore.orchestrator.mapping import (
     choose_mapper,
     is_other_platform,
@@ -30,6 +33,7 @@ from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.reporters.wepy import adapted_reporter
 from wepystore.store.names import EntryRef
 
 #: Of these the disk is the cause, or a lack of rights, and not what is in a file.
@@ -39,7 +43,7 @@ _NOT_THE_FILE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES
 _MOST_CHECKPOINTS = 1000
 
 #: Where sessions differ in one of these, no repetition in one environment need end the same.
-_BEARS_ON_BITS = ("platform", "openmm", "device", "machine", "libm", "cpu_flags")
+_BEARS_ON_BITS = ("platform", "openmm", "device", "machine", "libm", "cpu_flags", "numpy")
 
 
 class Execution:
@@ -93,12 +97,14 @@ class Execution:
                 options.platform, configuration.platform, self._runner
             ),
         )
-        self._reporters = list(configuration.reporters)
+        self._reporters = [adapted_reporter(each) for each in configuration.reporters]
         if hasattr(self._runner, "check_platform"):
             platform, chosen = self._platform_choice()
             for each in properties_of_workers(self._mapper, chosen):
                 self._runner.check_platform(platform, each)
-        self._environment = environment_of(self._runner, *self._platform_choice())
+        self._environment = environment_of(self._runner, *self._platform_choice()) | releases(
+            apparatus.runner, apparatus.boundary_conditions, apparatus.resampler
+        )
         self._resumed_from = list(past.resumed_from)
         self.changes: tuple[str, ...] = ()
         if past.environment is not None:
@@ -129,29 +135,32 @@ class Execution:
         for reporter in self._reporters:
             if hasattr(reporter, "bind"):
                 reporter.bind(job.prefix)
+            if hasattr(reporter, "keep_with"):
+                reporter.keep_with(Keeper(self._start.trust))
         self._annotate(
             start_snapshot_hash=self._start.snapshot_ref.md5,
             config_hash=self._start.config_ref.md5,
             seed=self._seed,
             narration=self._options.narration,
         )
-        checkpointer = Checkpointer(job.store, self._start.snapshot.apparatus, self._record)
+        checkpointer = Checkpointer(
+            job.store, self._start.snapshot.apparatus, self._record, job.written
+        )
         if job.n_resumed is not None:
             self._note_resumption()
-            checkpointer.adopt(
-                self._start.snapshot_ref,
-                self._start.config_ref,
-                self._is_mine,
-                self._past.end,
-                self._past.record,
-            )
+            checkpointer.adopt(self._start.snapshot_ref, self._past.end, self._past.record)
             for reporter in self._reporters:
                 if hasattr(reporter, "resume"):
                     reporter.resume(self.n_done)
         watcher.begun(job, self._options, self._seed, len(self._walkers))
+        if isinstance(self._mapper, WorkMapper):
+            self._mapper.remark = watcher.remark
         try:
             self._open(job)
             self._manager.init_walkers = ()  # The reporters have seen them.
+            for reporter in self._reporters:
+                for text in getattr(reporter, "remarks", ()):
+                    watcher.remark(text)
             end = self._cycles(job, checkpointer, budget, signals, watcher)
             if end is not None:
                 self._annotate(end_snapshot_hash=end.md5)
@@ -172,15 +181,6 @@ class Execution:
                 store=arguments(job.store.path),
                 end=self._past.end or self._start.snapshot_ref.md5,
             ) from problem
-
-    def _is_mine(self, record: RunRecord) -> bool:
-        """Whether a record is of this very run, however long."""
-        return (record.start, record.config, record.seed, record.n_steps) == (
-            self._start.snapshot_ref,
-            self._start.config_ref,
-            self._seed,
-            self._options.n_steps,
-        )
 
     def _note_resumption(self) -> None:
         if self._past.record is None or self._complete:
@@ -205,13 +205,14 @@ class Execution:
     ) -> EntryRef | None:
         walkers, self._walkers = self._walkers, ()
         every = self._options.checkpoint_freq
+        apparatus = self._start.snapshot.apparatus
         if self._complete:
             # All that is left is to put the files in order.
             checkpointer.finish()
             assert self._past.record is not None
             return load_run(job.store, self._past.record).end
         while (why := budget.ends(self.n_done)) is None and signals.received is None:
-            before = self._resampler_state()
+            undo = undoing(apparatus.boundary_conditions, apparatus.resampler)
             try:
                 signals.cycle_begins(self._manager)
                 try:
@@ -224,8 +225,7 @@ class Execution:
                 if self.n_done == 0:
                     raise
                 # Back to the end of the cycle before, which was whole.
-                if before is not None:
-                    self._start.snapshot.apparatus.resampler.restore(before)
+                undo()
                 end = self._write(checkpointer, walkers, budget, watcher, last=True)
                 cycles = f"{self.n_done} cycle{'s' if self.n_done > 1 else ''}"
                 raise CycleFailedError(
@@ -247,10 +247,6 @@ class Execution:
         if self.n_done == 0:
             return None
         return self._write(checkpointer, walkers, budget, watcher, last=True)
-
-    def _resampler_state(self) -> dict[str, Any] | None:
-        resampler = self._start.snapshot.apparatus.resampler
-        return resampler.state() if isinstance(resampler, Component) else None
 
     def _write(
         self,
@@ -337,8 +333,8 @@ class Execution:
         return (
             check is not None
             and all(check(platform, each) for each in properties_of_workers(self._mapper, chosen))
-            and _draws_from_the_run(apparatus.resampler)
-            and _draws_from_the_run(apparatus.boundary_conditions)
+            and draws_from_the_run(apparatus.resampler)
+            and draws_from_the_run(apparatus.boundary_conditions)
             and self._past.reproducible
             and not mixed
         )
@@ -352,19 +348,6 @@ class Execution:
 def now_text() -> str:
     """This moment, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _draws_from_the_run(component: Any) -> bool:
-    """Whether all random numbers of a component come from the run's seed.
-
-    So it is with built-in ones and with those that take a generator by set_rng;
-    any other may draw from wherever it likes.
-    """
-    return (
-        component is None
-        or type(component).__module__.startswith("wepystore.")
-        or hasattr(component, "set_rng")
-    )
 
 
 def _runner_options(configuration: Configuration, override: str | None) -> dict[str, Any]:

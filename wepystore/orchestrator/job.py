@@ -3,6 +3,7 @@
     JOB/.lock            held while a process works here
     JOB/checkpoint.orch  start, checkpoints and end
     JOB/job.json         what was asked for; there from just before the first cycle
+    JOB/.checkpoints     what of checkpoint.orch the job may remove (written.py)
     JOB/NAME.*           the reporters' files
 
 A folder with `job.json` can be resumed. One without it, but with a store that only
@@ -32,6 +33,7 @@ from wepystore.orchestrator.errors import (
 )
 from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.trust import arguments
+from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
 from wepystore.store.names import EntryRef
@@ -46,7 +48,7 @@ _MOST = 2**63
 #: Bytes; a narration may be long.
 _LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
-_OWN = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK))
+_OWN = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK, LISTED, LISTED_DRAFT))
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,8 @@ class Job:
         Prefix of the reporters' files.
     store : Store
         checkpoint.orch
+    written : Written
+        What of `store` this job has written itself.
     spec : JobSpec or None
         None before the run begins.
     n_resumed, changes
@@ -211,6 +215,7 @@ class Job:
         except OSError as problem:
             self._unmake_directories()
             raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
+        begun = False
         try:
             if self._lock.signed:
                 _clear_what_never_began(path)
@@ -218,8 +223,15 @@ class Job:
             if found is not None:
                 raise _exists(path, found)
             self._lock.sign()
+            self.written = Written(path)
+            begun = True
             self.store = Store.create(path / CHECKPOINT)
+            # Nothing yet; whatever a list of a job says that was here before.
+            self.written.replace(())
         except BaseException as problem:
+            if begun and not isinstance(problem, StoreExistsError):
+                # Ctrl-C, a full disk: half a store without a lock would only be in the way.
+                self.abandon()
             self._lock.release(remove=not self._lock.signed)
             self._unmake_directories()
             if isinstance(problem, StoreExistsError):
@@ -252,6 +264,7 @@ class Job:
                 store = arguments(path / CHECKPOINT)
                 raise NoJobStoreError(job_dir=path, found=CHECKPOINT, store=store)
             job.store = Store.open(path / CHECKPOINT)
+            job.written = Written(path)
             job._lock.sign()
         except BaseException:
             job._lock.release()
@@ -306,6 +319,7 @@ class Job:
             (self.path / name).unlink(missing_ok=True)
         for name in (SPEC, _DRAFT):
             (self.path / name).unlink(missing_ok=True)
+        self.written.clear()
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         self._lock.release()
         self._unmake_directories()
@@ -339,9 +353,12 @@ def _clear_what_never_began(path: Path) -> None:
     if os.path.lexists(path / SPEC) or not store.is_dir() or store.is_symlink():
         return
     # A run was recorded: not what a killed start leaves, whatever became of job.json.
-    if any((store / "runs").glob("*/*.json")):
-        return
-    shutil.rmtree(store)
+    if not _has_records(store):
+        shutil.rmtree(store)
+
+
+def _has_records(store: Path) -> bool:
+    return any((store / "runs").glob("*/*.json"))
 
 
 def _exists(path: Path, found: str) -> JobExistsError:
@@ -356,6 +373,12 @@ def _why_no_job(path: Path) -> str:
         return "it is no folder" if os.path.lexists(path) else "there is nothing of that name"
     if path.name == CHECKPOINT and os.path.lexists(path.parent / SPEC):
         return f"it is the store of one: 'wepy resume {arguments(path.parent)}'"
+    if _has_records(path / CHECKPOINT):
+        store = arguments(path / CHECKPOINT)
+        return (
+            f"it has lost its {SPEC}: put a copy of it back; 'wepy run orch {store} default …' "
+            "goes on from the last checkpoint as a new run"
+        )
     if os.path.lexists(path / CHECKPOINT):
         return f"it has no {SPEC}, so no cycle of it was run; start it again with 'wepy run'"
     return f"it has no {SPEC}"

@@ -14,6 +14,7 @@ from wepystore.store.store import Store
 
 if TYPE_CHECKING:
     from wepystore.orchestrator.job import Job
+    from wepystore.orchestrator.trust import Trust
 
 #: SLURM's default KillWait: so long after its SIGTERM comes its SIGKILL.
 GRACE_S = 30.0
@@ -119,6 +120,8 @@ class Watcher(Protocol):
 
     def stopping(self, signal_name: str) -> None: ...
 
+    def remark(self, text: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Start:
@@ -133,6 +136,8 @@ class Start:
     snapshot_ref: EntryRef
     config_ref: EntryRef
     bring_into: Callable[[Store], None]
+    trust: Trust | None = None
+    """What may be unpickled; None leaves that to the caller."""
 
     def take_walkers(self) -> Sequence[Any]:
         """The walkers; the snapshot is left without them.

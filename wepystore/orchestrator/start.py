@@ -91,6 +91,7 @@ def _join(snapshot: _Found, configuration: _Found, trust: Trust | None) -> Start
         snapshot_ref=snapshot.entry,
         config_ref=configuration.entry,
         bring_into=bring,
+        trust=trust,
     )
 
 

@@ -55,8 +55,9 @@ def location(environ: Mapping[str, str]) -> Path:
 
 
 def arguments(*words: object) -> str:
-    """Words of a command line, as a message shows them."""
-    return " ".join(shlex.quote(str(word)) for word in words)
+    """Words of a command line, as a message shows them; paths that look like options as ./-x."""
+    texts = [f"./{word}" if str(word).startswith("-") else str(word) for word in words]
+    return " ".join(map(shlex.quote, texts))
 
 
 class Trust:

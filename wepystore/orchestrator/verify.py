@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
-from wepystore.engine.component import Text
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.errors import PlatformError
+from wepystore.engine.foreign import releases
 from wepystore.engine.manager import CycleManager, CycleResult
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import FailedError
+from wepystore.orchestrator.comparison import Comparison, Hashing, compare
 from wepystore.orchestrator.environment import Difference, differences, environment_of
 from wepystore.orchestrator.mapping import (
     choose_mapper,
@@ -30,16 +28,12 @@ from wepystore.orchestrator.start import start_from_store
 from wepystore.orchestrator.trust import Trust
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
-from wepystore.records.library import Memory, fetch_from, load_run
+from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
-from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
-from wepystore.records.values import decode_states
+from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.store.names import Ref
 from wepystore.store.runs import read_run
 from wepystore.store.store import Store
-
-#: Parts of an apparatus, as a snapshot's manifest names them.
-_PARTS = ("runner", "boundary_conditions", "resampler")
 
 
 class NotRepeatableError(FailedError):
@@ -69,33 +63,6 @@ class VerifyOptions:
     n_workers: int | None = None
     platform: str | None = None
     scheduler: str | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What an end that came out otherwise has in common with the recorded one.
-
-    Attributes
-    ----------
-    parts : list of str
-        What of the snapshot differs: walkers, runner, boundary_conditions, resampler.
-    n_walkers : tuple of int
-        Recorded, and now.
-    n_same : int or None
-        How many walkers have the same bits in state and weight as the one in the same
-        place. None, like the rest, where the numbers of walkers differ.
-    weights : float or None
-        Largest difference of two weights.
-    fields : dict of str to float
-        Largest difference in each field of the states that both have in one shape;
-        positions in nm, as they stand: not folded into the box.
-    """
-
-    parts: list[str]
-    n_walkers: tuple[int, int]
-    n_same: int | None = None
-    weights: float | None = None
-    fields: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,8 +153,9 @@ class _Repetition:
         self._store, self._run, self._record = store, run, record
         self._apparatus = start.snapshot.apparatus
         self._runner = adapted_runner(self._apparatus.runner)
-        self._init_walkers = start.snapshot.walkers
-        self._workers = useful_workers(options.n_workers, len(self._init_walkers))
+        self._init_walkers = start.take_walkers()
+        self._n_walkers = len(self._init_walkers)
+        self._workers = useful_workers(options.n_workers, self._n_walkers)
         self._platform, self._properties = _platform_of(
             record, start.configuration, options.platform
         )
@@ -230,7 +198,7 @@ class _Repetition:
         self._waypoints = _waypoints(store, run, record)
         self._same_until: int | None = None
         self._other_after: int | None = None
-        self._sink = _Hashing()
+        self._sink = Hashing()
 
     def _check_platform(self, recorded: bool) -> None:
         if not hasattr(self._runner, "check_platform"):
@@ -248,17 +216,19 @@ class _Repetition:
     def verdict(self, watcher: Watcher) -> Verdict:
         try:
             self._manager.init(num_workers=self._workers)
-            watcher.begun(self._record, len(self._init_walkers))
+            watcher.begun(self._record, self._n_walkers)
             walkers = self._cycles(watcher)
         finally:
             self._manager.cleanup()
         record, apparatus = self._record, self._apparatus
         end = self._hash(walkers)
         reproduced = end == record.end.ref
-        environment = environment_of(self._runner, self._platform, self._properties)
+        environment = environment_of(self._runner, self._platform, self._properties) | releases(
+            apparatus.runner, apparatus.boundary_conditions, apparatus.resampler
+        )
         comparison = None
         if not reproduced and self._has_the_end():
-            comparison = _compare(self._store, record.end.ref, walkers, apparatus)
+            comparison = compare(self._store, record.end.ref, walkers, apparatus)
         return Verdict(
             run=self._run,
             record=record,
@@ -279,7 +249,9 @@ class _Repetition:
         return self._store.has("snapshots", end) and not self._store.missing("snapshots", end)
 
     def _cycles(self, watcher: Watcher) -> Sequence[Any]:
-        walkers: Sequence[Any] = self._init_walkers
+        # Large systems' start walkers are not to stay in memory for as long as a run takes.
+        walkers, self._init_walkers = self._init_walkers, ()
+        self._manager.init_walkers = ()
         begun = time.monotonic()
         n_warped = 0
         for cycle_idx in range(self._record.n_cycles):
@@ -420,72 +392,6 @@ def _waypoints(store: Store, run: str, record: RunRecord) -> dict[int, list[Ref]
     return found
 
 
-def _compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatus) -> Comparison:
-    """The recorded end and the one that came out. Loads no pickle: states are arrays (S9)."""
-    memory = Memory()
-    now = encode_snapshot(Snapshot(walkers, apparatus), memory)
-    old = store.manifest("snapshots", then.md5, then)
-    new = json.loads(memory.entries["snapshots", now.md5])
-    parts = [part for part in _PARTS if old["apparatus"].get(part) != new["apparatus"][part]]
-    if old["walkers"] != new["walkers"]:
-        parts.insert(0, "walkers")
-    before = _states(old, fetch_from(store))
-    after = _states(new, lambda ref: memory.entries["objects", ref.md5])
-    weights = np.array(old["walkers"]["weights"]), np.array(new["walkers"]["weights"])
-    if len(before) != len(after):
-        return Comparison(parts, (len(before), len(after)))
-    apart: dict[str, float] = {}
-    n_same = 0
-    for k, (one, other) in enumerate(zip(before, after, strict=True)):
-        same = bool(weights[0][k] == weights[1][k]) and set(one) == set(other)
-        for name in sorted(set(one) & set(other)):
-            if one[name].shape != other[name].shape:
-                same = False
-                continue
-            same = same and one[name].tobytes() == other[name].tobytes()
-            largest = float(np.max(np.abs(one[name] - other[name]), initial=0.0))
-            apart[name] = max(apart.get(name, 0.0), largest)
-        n_same += same
-    return Comparison(
-        parts,
-        (len(before), len(after)),
-        n_same=n_same,
-        weights=float(np.max(np.abs(weights[0] - weights[1]))),
-        fields=apart,
-    )
-
-
-def _states(manifest: dict[str, Any], fetch: Callable[[Ref], bytes]) -> list[Any]:
-    walkers = manifest["walkers"]
-    form = {"index": walkers["states"], "groups": walkers["groups"]}
-    return list(decode_states(form, fetch, "walkers"))
-
-
 def _whole(number: int | None) -> int:
     assert number is not None  # verify() has refused records without it.
     return number
-
-
-class _Hashing:
-    """A sink that keeps nothing of what it is given but long texts' names."""
-
-    def __init__(self) -> None:
-        self._texts: dict[Text, Ref] = {}
-
-    def put(self, kind: str, data: Any) -> Ref:
-        md5 = hashlib.md5(usedforsecurity=False)
-        sha256 = hashlib.sha256()
-        size = 0
-        for piece in [data] if isinstance(data, (bytes, memoryview)) else data:
-            md5.update(piece)
-            sha256.update(piece)
-            size += memoryview(piece).nbytes
-        return Ref(md5.hexdigest(), sha256.hexdigest(), size)
-
-    def put_text(self, text: Text) -> Ref:
-        if text not in self._texts:
-            self._texts[text] = self.put("objects", text.encode())
-        return self._texts[text]
-
-    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
-        return [self.put(kind, data) for data in many]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +131,14 @@ class Store:
         """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
         if kind not in ONE:
             raise ValueError(f"{kind!r} is no kind of entry")
-        return sorted(self._names(kind, ""))
+        return list(self._names(kind, ""))
 
     def _names(self, kind: str, prefix: str) -> Iterator[str]:
+        """The hashes that begin with `prefix`, sorted."""
+        return chain.from_iterable(self._directories(kind, prefix))
+
+    def _directories(self, kind: str, prefix: str) -> Iterator[builtins.list[str]]:
+        """The same, a list for each directory."""
         root = os.path.join(self.path, kind)
         try:
             directories = [prefix[:2]] if len(prefix) >= 2 else sorted(os.listdir(root))
@@ -154,7 +159,7 @@ class Store:
             if entries and not (entries[0].startswith(start) and entries[-1].startswith(start)):
                 entries = [md5 for md5 in entries if md5.startswith(start)]
             if directory.startswith(prefix[:2]):
-                yield from entries
+                yield entries
 
     def has(self, kind: str, md5: str) -> bool:
         """Whether the file is there (its bytes are not looked at)."""
@@ -177,6 +182,8 @@ class Store:
 
     def _verified(self, kind: str, file: Path, md5: str, ref: Ref | None) -> bytes:
         limit = None if kind == "objects" else files.MAX_MANIFEST
+        import hashlib  # OpenSSL: what only lists names does not wait for it.
+
         data = files.read_plain(file, limit, None if ref is None else ref.size)
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
             raise DamagedEntryError(file=file, why="its bytes do not have the MD5 it is named by")

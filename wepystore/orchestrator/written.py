@@ -1,0 +1,150 @@
+"""Which entries of a job's own store the job itself has written: all that it may ever remove.
+
+    JOB/.checkpoints     = host-4711         what its unfinished files in tmp/ begin with
+                         + objects 0123…     about to be written
+                         - objects 0123…     gone again
+
+The entries of a checkpoint are listed, durably, before the first of them gets its name, and
+struck off after they have gone. So whoever goes on with a job that was killed at any
+instant knows of every entry that it may have left, and takes for the job's own none that
+somebody else has put there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from wepystore.store import files, publish
+
+LISTED = ".checkpoints"
+LISTED_DRAFT = f"{LISTED}.tmp"
+
+#: Kind and MD5.
+Entry = tuple[str, str]
+
+_LINE = re.compile(rb"([+-]) (objects|snapshots|runs) ([0-9a-f]{32})")
+_WRITER = re.compile(rb"= (\S*-[0-9]{1,19})")
+#: Bytes after which the list is written anew, without what was struck off,
+_LONG = 1 << 16
+#: and that no list of ours ever has.
+_TOO_LONG = 1 << 26
+
+
+class Written:
+    """The list in a job folder; when a job is complete there is none.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Attributes
+    ----------
+    writers : list of str
+        After `read`: what the names of files in the store's tmp/ begin with that earlier
+        processes may have left.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / LISTED
+        self._draft = folder / LISTED_DRAFT
+        self._listed: dict[Entry, None] = {}
+        # Bytes in the file; None where it has to be written whole.
+        self._size: int | None = None
+        self.writers: list[str] = []
+
+    def read(self) -> list[Entry]:
+        """What an earlier process of this job has listed and not struck off."""
+        try:
+            data = files.read_plain(self._file, _TOO_LONG)
+        except FileNotFoundError:
+            return []
+        listed: dict[Entry, None] = {}
+        self.writers = []
+        for line in data.split(b"\n"):
+            # One that a crash has cut short is passed over: what it was to list has no name yet.
+            if found := _LINE.fullmatch(line):
+                sign, kind, md5 = (part.decode() for part in found.groups())
+                if sign == "+":
+                    listed[kind, md5] = None
+                else:
+                    listed.pop((kind, md5), None)
+            elif found := _WRITER.fullmatch(line):
+                self.writers.append(found[1].decode("utf-8", "replace"))
+        return list(listed)
+
+    def replace(self, entries: Iterable[Entry]) -> None:
+        """List these and no others, durably."""
+        self._listed = dict.fromkeys(entries)
+        self._rewrite()
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """List entries that are about to be written, durably."""
+        new = [entry for entry in entries if entry not in self._listed]
+        self._listed.update(dict.fromkeys(new))
+        if self._size is None or self._size > _LONG:
+            self._rewrite()
+        elif new:
+            try:
+                self._append("+", new, durable=True)
+            except FileNotFoundError:
+                self._rewrite()  # Somebody has removed it.
+
+    def strike(self, entries: Iterable[Entry]) -> None:
+        """These have gone."""
+        gone = [entry for entry in entries if entry in self._listed]
+        for entry in gone:
+            del self._listed[entry]
+        if gone:
+            # Where that fails the list names what is not there: nothing follows from it.
+            with contextlib.suppress(OSError):
+                self._append("-", gone, durable=False)
+
+    def clear(self) -> None:
+        """What is in the store now is there to stay."""
+        self._listed = {}
+        self._size = None
+        for file in (self._file, self._draft):
+            file.unlink(missing_ok=True)
+
+    def _rewrite(self) -> None:
+        data = f"= {_writer()}\n".encode() + _lines("+", self._listed)
+        self._size = None
+        _write(self._draft, os.O_CREAT | os.O_TRUNC, data, durable=True)
+        os.replace(self._draft, self._file)
+        publish.sync_directory(self._file.parent)
+        self._size = len(data)
+
+    def _append(self, sign: str, entries: Iterable[Entry], durable: bool) -> None:
+        data = _lines(sign, entries)
+        before, self._size = self._size or 0, None
+        _write(self._file, os.O_APPEND, data, durable)
+        self._size = before + len(data)
+
+
+def _writer() -> str:
+    return publish.unfinished_path(Path()).name.rpartition("-")[0]
+
+
+def _lines(sign: str, entries: Iterable[Entry]) -> bytes:
+    # An empty line first: the one before may have been cut short.
+    return b"\n" + b"".join(f"{sign} {kind} {md5}\n".encode() for kind, md5 in entries)
+
+
+def _write(file: Path, how: int, data: bytes, durable: bool) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o666)
+    try:
+        publish.write_all(descriptor, [memoryview(data)])
+        if durable:
+            os.fsync(descriptor)
+    except OSError as problem:
+        publish.name(problem, file)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+__all__ = ["LISTED", "LISTED_DRAFT", "Entry", "Written"]
