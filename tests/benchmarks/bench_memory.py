@@ -11,13 +11,16 @@ is the highest resident memory it ever had, less what it had after its imports:
     resample    WExplore, which clones and merges
     checkpoint  a snapshot of 48 different states into a store
     run         the `run` use case: load, two cycles, a checkpoint after each
+    verify      the same two cycles again, and their end's hash
+    disprove    the same, with another end in the record: the two are compared
 
 While a cycle runs, the walkers before it and after it are there: two times the raw arrays
-is the least for `cycle` and `run`. Exit status 1 when one takes over 2.5 times.
+is the least for all that runs one. Exit status 1 when one takes over 2.5 times.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import subprocess
 import sys
@@ -40,6 +43,7 @@ from wepystore.api import (
     Walker,
     WalkerState,
     WExploreResampler,
+    load_run,
     load_snapshot,
     prepare_store,
     save_snapshot,
@@ -47,6 +51,9 @@ from wepystore.api import (
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
+from wepystore.orchestrator.verify import VerifyOptions
+from wepystore.orchestrator.verify import verify as verify_run
+from wepystore.records.library import save_run
 
 N_PARTICLES = 50_000
 N_WALKERS = 48
@@ -170,8 +177,26 @@ def run(folder: Path, n_particles: int) -> None:
     run_job(store, name, folder / "job", n_cycles=2, checkpoint_freq=1)
 
 
+def verify(folder: Path, n_particles: int) -> None:
+    store = Store.open(folder / "job" / "checkpoint.orch")
+    (record,) = store.list("runs")
+    assert verify_run(store, record, VerifyOptions()).reproduced
+
+
+def disprove(folder: Path, n_particles: int) -> None:
+    store = Store.open(folder / "job" / "checkpoint.orch")
+    record = load_run(store, store.list("runs")[0])
+    forged = save_run(store, dataclasses.replace(record, end=record.start))
+    verdict = verify_run(store, forged, VerifyOptions())
+    store.remove("runs", forged)
+    assert verdict.comparison is not None
+    assert verdict.comparison.n_same == 0
+
+
+# Those that verify need the job of `run`.
 WORK: dict[str, Callable[[Path, int], None]] = {
-    work.__name__: work for work in (load, cycle, workers, resample, checkpoint, run)
+    work.__name__: work
+    for work in (load, cycle, workers, resample, checkpoint, run, verify, disprove)
 }
 
 
