@@ -16,7 +16,17 @@ from typing import IO, Any
 import pytest
 
 from tests.cli.test_run import ENVIRONMENT, one_record, orch
+from tests.systems import pair_apparatus, plain_configuration
 from tests.test_tutorial import ENDS
+from wepystore.api import (
+    NoResampler,
+    ProcessMapper,
+    Runner,
+    Snapshot,
+    Walker,
+    WalkerState,
+    prepare_store,
+)
 
 __all__ = ["orch"]
 
@@ -124,3 +134,39 @@ def test_a_limit_in_the_far_future_is_none(orch: Path, tmp_path: Path, until: st
     _, error = run.communicate(timeout=60)
     assert run.returncode == 0, error
     assert one_record(job)["n_cycles"] == 2
+
+
+class Chatty(Runner):
+    """Adds one, and says so: by Python, and as compiled code would."""
+
+    def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Walker:
+        print("a step forward")
+        os.write(1, b"one more\n")
+        return Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight)
+
+
+@pytest.mark.parametrize("mapper", [None, ProcessMapper(2)])
+def test_what_components_print_is_no_answer(tmp_path: Path, mapper: Any) -> None:
+    """stdout holds the hashes alone, of `run`, `resume` and `verify`; the words are on stderr."""
+    parts = pair_apparatus(runner=Chatty(), boundary_conditions=None, resampler=NoResampler())
+    walkers = [Walker(WalkerState(x=[float(k)]), 0.5) for k in range(2)]
+    configuration = plain_configuration(mapper)
+    orch = prepare_store(tmp_path / "x.orch", Snapshot(walkers, parts), configuration).store.path
+    job, ends = tmp_path / "job", ""
+    words = ("orch", "--n-cycles=2", f"--job-dir={job}", orch, "default", 60, 1)
+    for command in (("run", *words), ("resume", "--n-cycles=4", job), ("verify",)):
+        if command[0] == "verify":
+            command += (job / "checkpoint.orch", ends)
+        done = subprocess.run(
+            [sys.executable, "-m", "wepystore", *map(str, command)],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "forward" not in done.stdout and "one more" not in done.stdout
+        assert "a step forward\n" in done.stderr and "one more\n" in done.stderr
+        if command[0] != "verify":
+            assert ENDS.fullmatch(done.stdout)
+            ends = done.stdout.split(": ")[1].replace(", ", ",").strip()

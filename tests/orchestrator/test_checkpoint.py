@@ -42,7 +42,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.errors import WeightError
-from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedError
 from wepystore.store.errors import MissingError
 from wepystore.store.reconcile import apply, plan
 
@@ -315,6 +315,46 @@ def test_a_failed_cycle_leaves_the_end_of_an_undisturbed_run(
         run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=9)
     whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=4)
     assert caught.value.fields["end"] == whole.end
+
+
+class FullAt:
+    """A reporter whose disk is full when a checkpoint after so many cycles is made."""
+
+    def __init__(self, n_cycles: int) -> None:
+        self.n_cycles = n_cycles
+
+    def init(self, **kwargs: Any) -> None:
+        self.seen = 0
+
+    def report(self, **kwargs: Any) -> None:
+        self.seen += 1
+
+    def flush(self) -> None:
+        if self.seen == self.n_cycles:
+            raise OSError(28, "No space left on device", "notes.txt")
+
+    def cleanup(self, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("n_cycles", "says"), [(2, "no cycle is kept"), (6, "4 cycles up to the last checkpoint: kept")]
+)
+def test_a_checkpoint_that_fails_names_the_way_on(tmp_path: Path, n_cycles: int, says: str) -> None:
+    """The file, what is wrong, which cycles are kept, and the command."""
+    configuration = Configuration(SerialMapper(), [FullAt(n_cycles)])
+    made = prepare_store(tmp_path / "x.orch", pair_snapshot(), configuration)
+    job = tmp_path / "the job"
+    with pytest.raises(
+        CheckpointFailedError, match=r"notes\.txt: No space left on device;"
+    ) as caught:
+        run_job(made.store, made.snapshot_hash, job, n_cycles=9, checkpoint_freq=2)
+    assert says in str(caught.value)
+    assert str(caught.value).endswith(f"wepy resume '{job}'")
+    runs = [
+        load_run(Store.open(job / "checkpoint.orch"), md5)
+        for md5 in Store.open(job / "checkpoint.orch").list("runs")
+    ]
+    assert max((run.n_cycles for run in runs), default=0) == n_cycles - 2
 
 
 DRIVER = """

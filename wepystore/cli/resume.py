@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import positive_number, user_trust
 from wepystore.cli.running import (
+    components_on_stderr,
     folder_of,
     grace_of,
     optional_int,
@@ -70,6 +71,6 @@ def main(args: dict[str, Any], console: Console) -> int:
         until=until,
         scheduler=scheduler,
     )
-    with RunProgress(console) as progress:
+    with components_on_stderr(), RunProgress(console) as progress:
         outcome = resume(job_dir, options, progress, trust=user_trust())
     return tell_outcome(outcome, console)

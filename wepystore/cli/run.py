@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
 from wepystore.cli.running import (
+    components_on_stderr,
     folder_of,
     grace_of,
     optional_int,
@@ -79,7 +80,8 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     if args["--job-name"] not in (None, _START_HASH):
         check_job_name(args["--job-name"])
-    start = _start(args)
+    with components_on_stderr():
+        start = _start(args)
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     note_own_pickles(user_trust, console.warn)
     start_hash = start.snapshot_ref.md5
@@ -98,7 +100,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         until=until,
         scheduler=scheduler,
     )
-    with RunProgress(console) as progress:
+    with components_on_stderr(), RunProgress(console) as progress:
         outcome = run(start, options, progress)
     return tell_outcome(outcome, console)
 

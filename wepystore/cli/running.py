@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import io
 import math
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +113,35 @@ def _only(text: str, moment: datetime.datetime) -> float:
                 f"{moment:%Y-%m-%dT%H:%M}+00:00, or as seconds since 1970"
             )
     return moment.timestamp()
+
+
+@contextlib.contextmanager
+def components_on_stderr() -> Iterator[None]:
+    """Meanwhile what users' components print goes to stderr, in worker processes too: stdout
+    carries the answer and nothing else, so that `ends=$(wepy run ...)` works."""
+    try:
+        stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+    except io.UnsupportedOperation:  # Called from Python, with streams that are no files.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(stdout)
+    try:
+        # The descriptor and not only the stream: workers and compiled code print to it.
+        os.dup2(stderr, stdout)
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # A log on a full disk: their words are lost, and are not to come out with the answer.
+            lost = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(lost, stdout)
+            os.close(lost)
+            sys.stdout.flush()
+        os.dup2(kept, stdout)
+        os.close(kept)
 
 
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:

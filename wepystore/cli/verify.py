@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import find_runs, open_store, positive_int, user_trust
-from wepystore.cli.running import optional_name
+from wepystore.cli.running import components_on_stderr, optional_name
 from wepystore.errors import FailedError
 from wepystore.store.names import is_hex
 
@@ -81,7 +81,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     options = VerifyOptions(n_workers=n_workers, platform=platform, scheduler=scheduler)
     verdicts = []
     for run in distinct(store, runs):
-        with RunProgress(console) as progress:
+        with components_on_stderr(), RunProgress(console) as progress:
             verdict = verify(store, run, options, _Onlooker(progress), user_trust())
         verdicts.append(verdict)
         if not args["--json"]:

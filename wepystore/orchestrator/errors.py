@@ -67,3 +67,7 @@ class NoConfigurationError(FailedError):
 class CycleFailedError(FailedError):
     """{problem}; what came before it ({cycles}) is kept and ends in snapshot {end}; once the
     cause is gone: wepy resume {job_dir}"""
+
+
+class CheckpointFailedError(FailedError):
+    """{problem}; {kept}; once the cause is gone: wepy resume {job_dir}"""

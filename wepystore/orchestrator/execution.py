@@ -17,7 +17,11 @@ from wepystore.errors import WepystoreError
 from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
 from wepystore.orchestrator.environment import differences, environment_of
-from wepystore.orchestrator.errors import CycleFailedError, NotContinuedError
+from wepystore.orchestrator.errors import (
+    CheckpointFailedError,
+    CycleFailedError,
+    NotContinuedError,
+)
 from wepystore.orchestrator.job import Job
 from wepystore.orchestrator.keeping import Keeper
 from wepystore.orchestrator.mapping import (
@@ -70,7 +74,7 @@ class Execution:
     """
 
     def __init__(self, start: Start, options: RunOptions, seed: int, past: Past) -> None:
-        self.n_done = past.n_cycles
+        self.n_done = self._n_kept = past.n_cycles
         self.stopped_by: str | None = None
         self.record_md5: str | None = None
         self._complete = past.complete
@@ -227,13 +231,12 @@ class Execution:
                 # Back to the end of the cycle before, which was whole.
                 undo()
                 end = self._write(checkpointer, walkers, budget, watcher, last=True)
-                cycles = f"{self.n_done} cycle{'s' if self.n_done > 1 else ''}"
                 raise CycleFailedError(
-                    problem=problem,
+                    problem=_in_words(problem),
                     n_cycles=self.n_done,
-                    cycles=cycles,
+                    cycles=_cycles_text(self.n_done),
                     end=end.md5,
-                    job_dir=job.path,
+                    job_dir=arguments(job.path),
                 ) from problem
             walkers = result.walkers
             self.n_done += 1
@@ -256,14 +259,27 @@ class Execution:
         watcher: Watcher,
         last: bool = False,
     ) -> EntryRef:
-        # Files first: a checkpoint vouches for all that the reporters were told before it.
-        for reporter in self._reporters:
-            if hasattr(reporter, "flush"):
-                with named(reporter, self.n_done):
-                    reporter.flush()
-        self._wall_s = self._past.wall_s + budget.elapsed()
-        self._note_checkpoint()
-        end = checkpointer.write(walkers, self.n_done, last=last)
+        try:
+            # Files first: a checkpoint vouches for all that the reporters were told before it.
+            for reporter in self._reporters:
+                if hasattr(reporter, "flush"):
+                    with named(reporter, self.n_done):
+                        reporter.flush()
+            self._wall_s = self._past.wall_s + budget.elapsed()
+            self._note_checkpoint()
+            end = checkpointer.write(walkers, self.n_done, last=last)
+        except OSError as problem:
+            # A full disk, most often.
+            raise CheckpointFailedError(
+                problem=_in_words(problem),
+                kept=(
+                    f"{_cycles_text(self._n_kept)} up to the last checkpoint: kept"
+                    if self._n_kept
+                    else "it was to be the first checkpoint, so no cycle is kept"
+                ),
+                job_dir=arguments(self._options.job_dir),
+            ) from problem
+        self._n_kept = self.n_done
         seconds = checkpointer.seconds[-1]
         budget.slowest_checkpoint = max(budget.slowest_checkpoint, seconds)
         watcher.checkpoint_written(end.md5, self.n_done, seconds)
@@ -343,6 +359,16 @@ class Execution:
         for reporter in self._reporters:
             if hasattr(reporter, "annotate"):
                 reporter.annotate(**facts)
+
+
+def _cycles_text(n_cycles: int) -> str:
+    return "1 cycle" if n_cycles == 1 else f"{n_cycles} cycles"
+
+
+def _in_words(problem: Exception) -> Any:
+    if not isinstance(problem, OSError) or problem.strerror is None:
+        return problem
+    return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
 
 
 def now_text() -> str:
