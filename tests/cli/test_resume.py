@@ -365,7 +365,8 @@ def test_a_schedulers_limit_that_is_over_can_be_resumed(
 def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(
     orch: Path, tmp_path: Path
 ) -> None:
-    """A damaged object costs the cycles since the checkpoint before, not the result."""
+    """A damaged object costs the cycles since the checkpoint before, not the result; and the
+    user is told which file cost them."""
     job = tmp_path / "job"
     process = start(*run_words(orch, job, 10**6, "--checkpoint-freq=1"))
     await_(lambda: len(records(job)) == 2 if (job / "job.json").exists() else False)
@@ -379,5 +380,7 @@ def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(
     store.file("objects", victim.md5).write_bytes(bytes(victim.size))
     result = wepy("resume", job, f"--n-cycles={last['n_cycles'] + 2}")
     assert result.status == 0, result.err
+    assert f"after {last['n_cycles']} cycles is passed over: " in result.err
+    assert victim.md5 in result.err
     straight = wepy(*run_words(orch, tmp_path / "straight", last["n_cycles"] + 2))
     assert straight.out == result.out

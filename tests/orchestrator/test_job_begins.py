@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.systems import environment, run_job
-from wepystore.api import Prepared
-from wepystore.orchestrator.errors import NoJobError
+from wepystore.api import Prepared, Store
+from wepystore.orchestrator.errors import JobDirError, NoJobError
 from wepystore.orchestrator.job import SPEC, Job
 from wepystore.orchestrator.trust import arguments
 
@@ -48,6 +48,16 @@ def test_ctrl_c_while_the_folder_is_made_leaves_nothing(
     assert where == "job" or not list((tmp_path / "job").iterdir())
     again = [sys.executable, "-m", "wepystore", *words]
     assert subprocess.run(again, capture_output=True, env=environment()).returncode == 0
+
+
+@pytest.mark.parametrize("where", [".", "objects", "tmp/job", "new/job"])
+def test_no_job_is_made_inside_a_store(pair_store: Prepared, where: str, tmp_path: Path) -> None:
+    """rsync would carry it with the store, fsck not know it, and gc take what is in tmp/."""
+    store = Store.create(tmp_path / "x.orch")
+    before = sorted(store.path.rglob("*"))
+    with pytest.raises(JobDirError, match=f"inside the store {store.path}; .*--job-dir"):
+        run_job(pair_store.store, pair_store.snapshot_hash, store.path / where)
+    assert sorted(store.path.rglob("*")) == before
 
 
 def test_a_job_that_has_lost_its_job_json_is_not_said_to_be_empty(

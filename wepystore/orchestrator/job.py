@@ -36,7 +36,7 @@ from wepystore.orchestrator.trust import arguments
 from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
-from wepystore.store.names import EntryRef
+from wepystore.store.names import MARK, EntryRef
 from wepystore.store.store import Store
 
 CHECKPOINT = "checkpoint.orch"
@@ -209,6 +209,11 @@ class Job:
         found = held_run(path, name)
         if found is not None and not has_lock(path):
             raise _exists(path, found)
+        real = path.resolve()
+        store = next((each for each in (real, *real.parents) if (each / MARK).exists()), None)
+        if store is not None:
+            # It would be copied with the store, and be foreign to fsck and prey of gc.
+            raise JobDirError(job_dir=path, problem=f"that is inside the store {store}")
         try:
             self._make_directories(path)
             self._lock = JobLock.acquire(path)

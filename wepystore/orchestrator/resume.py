@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def resume(
     try:
         spec = job.spec
         assert spec is not None
-        start, past = _last(job, spec, trust)
+        start, past = _last(job, spec, trust, watcher.remark)
         if options.n_cycles is not None and options.n_cycles < past.n_cycles:
             raise FewerCyclesError(n_cycles=options.n_cycles, job_dir=job_dir, n_done=past.n_cycles)
         more = options.seconds is not None or (options.n_cycles or 0) > past.n_cycles
@@ -136,23 +137,32 @@ def _go_on(
         return carry_out(execution, job, start, budget, signals, watcher)
 
 
-def _last(job: Job, spec: JobSpec, trust: Trust | None) -> tuple[Start, Past]:
-    """The last checkpoint of the job that is whole, or else its start; and what went before."""
+def _last(
+    job: Job, spec: JobSpec, trust: Trust | None, remark: Callable[[str], None]
+) -> tuple[Start, Past]:
+    """The last checkpoint of the job that is whole, or else its start; and what went before.
+
+    Whoever waits for hours of cycles once more is told why, by `remark`.
+    """
     store, config = job.store, spec.config.md5
-    records = _records(job, spec)
+    records = _records(job, spec, remark)
     for md5, record in reversed(records):
+        passed = f"the checkpoint after {record.n_cycles} cycles is passed over"
         try:
-            if store.missing("snapshots", record.end.md5):
+            lacking = store.missing("snapshots", record.end.md5)
+            if lacking:
+                remark(f"{passed}: {store.path} lacks {len(lacking)} of its parts")
                 continue
             start = start_from_store(store, record.end.md5, config, trust=trust)
-        except DamagedError:
+        except DamagedError as problem:
             # Nothing is lost but time: from an earlier one the run comes by here again.
+            remark(f"{passed}: {problem}")
             continue
         return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record)
     return start_from_store(store, spec.start.md5, config, trust=trust), Past(begun=spec.begun)
 
 
-def _records(job: Job, spec: JobSpec) -> list[tuple[str, RunRecord]]:
+def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:
     """The records of this run in the job's store, the longest one last.
 
     Raises MalformedJobError if the job has records, and all are of another run: to begin
@@ -162,7 +172,8 @@ def _records(job: Job, spec: JobSpec) -> list[tuple[str, RunRecord]]:
     for md5 in job.store.list("runs"):
         try:
             record = load_run(job.store, md5)
-        except DamagedError:
+        except DamagedError as problem:
+            remark(f"the record of a checkpoint is passed over: {problem}")
             continue
         # As in Execution: these make it this very run, however long.
         identity = (record.start, record.config, record.seed, record.n_steps)
