@@ -233,14 +233,16 @@ def interrupted(made: Prepared, folder: Path, wait_s: float, wanted: str) -> str
     seconds_until_gone(seen | late)
     assert parent.returncode in (75, 0), complaint
     assert "Traceback" not in complaint and "Exception" not in complaint, complaint
-    assert complaint.count("SIGINT: finishing") == 1, complaint
+    # Unless it came behind the last cycle, when nothing is left to finish.
+    told = complaint.count("SIGINT: finishing")
+    assert told == 1 or (told, parent.returncode) == (0, 0), complaint
     again = wepy("resume", job)
     out, err = again.communicate(timeout=240)
     assert again.returncode == 0 and wanted in out, err
     return "ended" if parent.returncode == 0 else "no cycle" if not said else "some cycles"
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.03, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("wait_s", [0.0, 0.03, 0.1, 0.3, 0.6])
 def test_ctrl_c_to_everybody(own: Prepared, tmp_path: Path, wait_s: float, wanted: str) -> None:
     """While the workers' interpreters start, while they import, and while they work."""
     interrupted(own, tmp_path, wait_s, wanted)

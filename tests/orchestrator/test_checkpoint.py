@@ -70,7 +70,7 @@ def assert_soon_whole(store: Store) -> None:
     while True:
         try:
             return assert_whole(store)
-        except (AssertionError, MissingError):
+        except (AssertionError, MissingError, FileNotFoundError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
