@@ -3,10 +3,11 @@
     python -m tests.benchmarks.bench_checkpoint [DIRECTORY]
 
 The checkpoint is what a run writes: snapshot with apparatus, run record, hashes,
-durable names. Both sides keep the last two and take the one before away, np.save
-outside the measured time and the checkpoint in a thread of its own. They are
-measured alternately in one run; the files lie in DIRECTORY (default: a temporary
-one). Where fsync costs nothing (a RAM disk) MD5 and SHA-256 are what is compared.
+durable names, and the list of what the job has written. Both sides keep the last two
+and take the one before away, np.save outside the measured time and the checkpoint in a
+thread of its own. They are measured alternately in one run; the files lie in DIRECTORY
+(default: a temporary one). Where fsync costs nothing (a RAM disk) MD5 and SHA-256 are
+what is compared.
 Exit status 1 when a limit is broken.
 """
 
@@ -41,6 +42,7 @@ from wepystore.api import (
     save_snapshot,
 )
 from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.orchestrator.written import Written
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef, Ref
 
@@ -126,8 +128,10 @@ def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> F
     start_md5 = save_snapshot(store, Snapshot(ensemble, parts))
     start = EntryRef("snapshots", Ref(start_md5, "0" * 64, 1))
     config = EntryRef("configs", Ref(start_md5, "0" * 64, 1))
+    written = Written(folder)
+    written.replace(())
     checkpointer = Checkpointer(
-        store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True)
+        store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True), written
     )
     saves, checkpoints = [], []
     new: list[int] = []
