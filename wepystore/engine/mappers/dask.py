@@ -332,6 +332,8 @@ class DaskMapper(WorkMapper):
             try:
                 return future.result(timeout=_FETCH_S)
             except TimeoutError:
+                if future.status == "error":
+                    raise  # It is the worker's own, and comes again however long one waits.
                 late = time.monotonic() - begun > _ANSWER_S
                 if late or address not in self._client.nthreads(callback_timeout=_ANSWER_S):
                     raise
