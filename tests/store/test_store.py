@@ -24,6 +24,7 @@ from wepystore.store.errors import (
     NoSuchStoreError,
     NotAStoreError,
     NotEmptyError,
+    SeveralHashesError,
     StoreExistsError,
     UnknownHashError,
     WrongKindError,
@@ -231,6 +232,9 @@ def test_names_that_do_not_resolve_say_why(store: Store) -> None:
         (snapshot[:-1] + last, UnknownHashError, f"did you mean {snapshot}"),
         ("f" * 32, UnknownHashError, "wepy ls snapshots"),
         ("unbuond", UnknownHashError, "did you mean unbound"),
+        ("UNBOUND", UnknownHashError, "did you mean unbound"),
+        ("unb", UnknownHashError, "did you mean unbound"),
+        (snapshot[:7] + "o", UnknownHashError, f"did you mean {snapshot}"),
         ("abc", MalformedHashError, "at least 4"),
         (snapshot + "0", MalformedHashError, "33 digits"),
         (snapshot[:-1] + "g", MalformedHashError, "character 32, 'g'"),
@@ -250,6 +254,27 @@ def test_names_that_do_not_resolve_say_why(store: Store) -> None:
         store.resolve(snapshot[:8])
     assert all(twin in str(caught.value) for twin in twins)
     assert store.resolve(twins[0]) == ("snapshots", twins[0])
+
+
+@pytest.mark.parametrize("word", ["defualt", "Default", "dfault", "defa", "defaults"])
+def test_a_default_that_is_written_wrong_is_recognised(store: Store, word: str) -> None:
+    """Whoever meant 'default' is told so, where there is one; of a run there is none."""
+    with pytest.raises(UnknownHashError, match=r"did you mean default\?"):
+        store.resolve(word)
+    with pytest.raises(UnknownHashError, match="it holds none"):
+        store.resolve(word, ("runs",))
+
+
+@pytest.mark.parametrize("between", ["\n", " ", ",", ", ", "\n\n", "\t"])
+def test_several_hashes_where_one_is_needed(store: Store, between: str) -> None:
+    """What "$(wepy ls snapshots)" gives, or START,END, is told as what it is."""
+    hashes = [add_snapshot(store, name) for name in "abcde"]
+    with pytest.raises(SeveralHashesError, match=r"5 hashes .*…\) where one is needed"):
+        store.resolve(between.join(hashes), ("snapshots",))
+    with pytest.raises(SeveralHashesError, match="2 hashes"):
+        store.resolve(between.join(hashes[:2]) + between.strip(","), ("snapshots",))
+    with pytest.raises(MalformedHashError, match="character"):
+        store.resolve(f"{hashes[0]}{between}what", ("snapshots",))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -37,6 +37,10 @@ class MalformedHashError(FailedError):
     """{text!r} is not a hash: {why}"""
 
 
+class SeveralHashesError(FailedError):
+    """{count} hashes ({shown}) where one is needed: name one of them, or 'default'"""
+
+
 class MalformedTagError(FailedError):
     """{text!r} cannot be a tag: {why}"""
 

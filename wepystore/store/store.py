@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.store import canonical, carriers, files, legacy, names
 from wepystore.store.errors import (
-    AmbiguousHashError,
     BadJSONError,
     DamagedEntryError,
-    MalformedHashError,
     MissingError,
     NewerFormatError,
     NoSuchStoreError,
     NotAStoreError,
     NotEmptyError,
     StoreExistsError,
-    UnknownHashError,
     WrongKindError,
 )
 from wepystore.store.names import KINDS, MARK, ONE, Ref, references
@@ -338,70 +335,13 @@ class Store:
 
         Raises UnknownHashError, AmbiguousHashError, MalformedHashError, WrongKindError.
         """
-        if text == "default":
-            return self._default(kinds)
-        if not names.is_hex(text):
-            return self._tagged(text, kinds)
-        if len(text) < 4:
-            raise MalformedHashError(text=text, why="give at least 4 digits of it")
-        if len(text) > 32:
-            raise MalformedHashError(text=text, why=f"it has {len(text)} digits; a hash has 32")
-        found = [(kind, md5) for kind in kinds for md5 in sorted(self._names(kind, text))]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join(f"{ONE[kind]} {md5}" for kind, md5 in found[:4])
-            if len(found) > 4:
-                shown += ", …"
-            raise AmbiguousHashError(text=text, count=len(found), candidates=shown)
-        for kind in KINDS:
-            if kind not in kinds and any(self._names(kind, text)):
-                raise WrongKindError(text=text, found=ONE[kind], expected=_one_of(kinds))
-        raise self._unknown(text, kinds)
+        from wepystore.store.resolving import resolve
 
-    def _default(self, kinds: Sequence[str]) -> tuple[str, str]:
-        for kind in kinds:
-            name = DEFAULTS.get(kind)
-            md5 = self.ref(name) if name else None
-            if md5 is not None:
-                if not os.path.lexists(self.file(kind, md5)):
-                    raise MissingError(file=self.file(kind, md5), needed=f" for refs/{name}")
-                return kind, md5
-        raise UnknownHashError(
-            kinds=_one_of(kinds), text="default", path=self.path, hint="no default is set in it"
-        )
+        return resolve(self, text, kinds)
 
-    def _tagged(self, text: str, kinds: Sequence[str]) -> tuple[str, str]:
-        if not names.is_tag(text):
-            if len(text) <= 40 and text.lower() != text and names.is_hex(text.lower()):
-                why = "the digits of a hash are lower-case"
-            else:
-                why = names.hash_fault(text) if text else "it is empty"
-            raise MalformedHashError(text=text, why=why)
-        md5 = self.ref("tags/" + text)
-        if md5 is None:
-            if len(text) >= 28 and sum(map(names.is_hex, text)) >= len(text) - 4:
-                raise MalformedHashError(text=text, why=names.hash_fault(text))
-            raise self._unknown(text, kinds)
-        for kind in kinds:
-            if os.path.lexists(self.file(kind, md5)):
-                return kind, md5
-        for kind in KINDS:
-            if os.path.lexists(self.file(kind, md5)):
-                raise WrongKindError(text=text, found=ONE[kind], expected=_one_of(kinds))
-        raise MissingError(file=self.file(kinds[0], md5), needed=f" for the tag {text!r}")
-
-    def _unknown(self, text: str, kinds: Sequence[str]) -> UnknownHashError:
-        known = sorted({md5 for kind in kinds for md5 in self._names(kind, "")})
-        near = _nearest(text, known, self.tag_names())
-        if near:
-            hint = f"did you mean {near}?"
-        elif not known:
-            hint = "it holds none"
-        else:
-            listing = next((kind for kind in kinds if kind != "objects"), "snapshots")
-            hint = f"'wepy ls {listing} {self.path}' lists what there is"
-        return UnknownHashError(kinds=_one_of(kinds), text=text, path=self.path, hint=hint)
+    def beginning(self, kind: str, prefix: str) -> builtins.list[str]:
+        """The hashes of a kind that begin with these digits, sorted."""
+        return list(self._names(kind, prefix))
 
 
 def _plain_names(directory: str) -> builtins.list[str] | None:
@@ -427,28 +367,6 @@ def _checked_names(directory: str, suffix: str) -> builtins.list[str]:
             and md5 + suffix == entry.name
             and not entry.is_dir(follow_symlinks=False)
         ]
-
-
-def _one_of(kinds: Sequence[str]) -> str:
-    return " or ".join(ONE[kind] for kind in kinds)
-
-
-def _nearest(text: str, hashes: Sequence[str], tags: Sequence[str]) -> str | None:
-    """A tag or hash that somebody may have meant."""
-    import difflib
-
-    if names.is_hex(text):
-        # A typo in one digit, or the wrong end of the right line copied.
-        for md5 in hashes:
-            same = sum(a == b for a, b in zip(md5, text, strict=False))
-            if len(text) >= 6 and same >= len(text) - 2:
-                return md5
-            if len(text) >= 6 and md5.endswith(text):
-                return md5
-        close = difflib.get_close_matches(text, hashes[:2000], 1, 0.9) if len(text) > 16 else []
-    else:
-        close = difflib.get_close_matches(text, tags, 1, 0.6)
-    return close[0] if close else None
 
 
 def _foreign(root: Path) -> str | None:
