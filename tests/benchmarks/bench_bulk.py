@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_bulk [--rounds N] [--only WORD,…] [--set A|B] [DIRECTORY]
 
-The data: A, 10,000 files of 4 KiB and 20 of 50 MB; B, 100,000 files of 1 KiB. Both sides of a
-ratio are measured alternately, in one run, on the file system of DIRECTORY (default: a temporary
-one), everything in the page cache; a ratio is one of medians.
+The data of add and reconcile: A, 10,000 files of 4 KiB and 20 of 50 MB; B, 100,000 files of 1 KiB.
+Both sides of a ratio are measured alternately, in one run, on the file system of DIRECTORY
+(default: a temporary one), everything in the page cache; a ratio is one of medians.
 
 - `add`: files into a store in one batch, read, hashed (MD5 and SHA-256), durable; against
   `cp -r` and `sync -f`.
@@ -14,7 +14,7 @@ one), everything in the page cache; a ratio is one of medians.
 - `linear`: time for each object of that, for 1,000, 10,000 and 100,000 objects.
 - `no-op`: a reconcile that has nothing to bring, of 100,000 objects and of 100,000 snapshots.
 - `ls`: `wepy ls snapshots` of 100,000 against `find snapshots -type f`.
-- `packs`: what 100,000 files of B cost as files and as one tar; no limit
+- `packs` (only where asked for): what 100,000 files of B cost as files and as one tar; no limit
   (docs/design/0015-small-files.md).
 """
 
@@ -29,11 +29,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Lacking, Misused, Row
 from wepystore.store import Store, canonical, reconcile
 from wepystore.store.names import Ref
+
+LEFT_OUT = {
+    "--set B --only add,reconcile": "six minutes; 100,000 small files",
+    "--only packs": "two minutes; files against one archive, no limits",
+}
 
 # name: small files, their size, large files, their size
 SETS = {"A": (10_000, 4096, 20, 50_000_000), "B": (100_000, 1024, 0, 0)}
@@ -93,23 +100,20 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def show(name: str, times: dict[str, list[float]], limits: dict[tuple[str, str], float]) -> bool:
-    """Print medians and ratios; whether all limits hold."""
+def compared(
+    name: str, times: dict[str, list[float]], limits: dict[tuple[str, str], float]
+) -> Iterator[Row]:
+    """Ratios of medians."""
     medians = {side: statistics.median(values) for side, values in times.items()}
-    for side, values in times.items():
-        print(f"{name:24} {side:28} {medians[side]:8.2f} s   (min {min(values):.2f})")
-    good = True
     for (ours, theirs), limit in limits.items():
+        said = f"{medians[ours]:.2f} of {medians[theirs]:.2f} s; of minima "
+        said += f"{min(times[ours]) / min(times[theirs]):.2f}"
         ratio = medians[ours] / medians[theirs]
-        least = min(times[ours]) / min(times[theirs])
-        good &= ratio <= limit
-        text = f"{ratio:.2f}, of minima {least:.2f}; limit {limit:g}"
-        print(f"{name:24} {ours} / {theirs}: {text}{'' if ratio <= limit else '  MISSED'}")
-    sys.stdout.flush()
-    return good
+        what = name if len(limits) == 1 else f"{name}: {ours}"
+        yield Row(what, ratio, f"x {theirs}", most=limit, detail=said)
 
 
-def bench_add(folder: Path, which: str, rounds: int) -> bool:
+def bench_add(folder: Path, which: str, rounds: int) -> Iterator[Row]:
     """Adding against copying."""
     paths = make_files(folder / "files", which)
     times: dict[str, list[float]] = {"cp -r; sync -f": [], "add": []}
@@ -126,7 +130,7 @@ def bench_add(folder: Path, which: str, rounds: int) -> bool:
             clear(folder / "copy")
             clear(folder / "a.orch")
             times[side].append(seconds(work))
-    return show(f"add {which}", times, {("add", "cp -r; sync -f"): LIMITS["add"]})
+    yield from compared(f"add {which}", times, {("add", "cp -r; sync -f"): LIMITS["add"]})
 
 
 def halves(folder: Path, refs: list[Ref], parts: int = PARTS) -> None:
@@ -148,7 +152,7 @@ def merge(folder: Path) -> None:
     assert not outcome.left
 
 
-def bench_reconcile(folder: Path, which: str, rounds: int) -> bool:
+def bench_reconcile(folder: Path, which: str, rounds: int) -> Iterator[Row]:
     """Merging against rsync, with links and (into another file system's place) copies."""
     refs = add_files(Store.create(folder / "a.orch"), make_files(folder / "files", which))
     clear(folder / "files")
@@ -176,10 +180,10 @@ def bench_reconcile(folder: Path, which: str, rounds: int) -> bool:
         ("reconcile", "rsync"): LIMITS["reconcile"],
         ("reconcile, copying", "rsync; sync -f"): LIMITS["reconcile"],
     }
-    return show(f"reconcile {which}", times, limits)
+    yield from compared(f"reconcile {which}", times, limits)
 
 
-def bench_linear(folder: Path, rounds: int) -> bool:
+def bench_linear(folder: Path, rounds: int) -> Iterator[Row]:
     """Time for an object, whatever their number."""
     each: dict[int, float] = {}
     all_paths = make_files(folder / "files", "B")
@@ -192,12 +196,11 @@ def bench_linear(folder: Path, rounds: int) -> bool:
             shell(f"cp -r {folder}/half.orch {folder}/b.orch")
             taken.append(seconds(lambda: merge(folder)))
         each[count] = statistics.median(taken) / count
-        print(f"{'linear':24} {count:7} objects: {each[count] * 1e6:6.1f} us each", flush=True)
+        yield Row(f"reconcile of {count:,} objects, each", each[count] * 1e6, "µs")
         for name in ("a.orch", "b.orch", "half.orch"):
             clear(folder / name)
     ratio = each[100_000] / each[10_000]
-    print(f"{'linear':24} 100,000 / 10,000, each: {ratio:.2f}; limit {LINEAR_LIMIT:g}")
-    return ratio <= LINEAR_LIMIT
+    yield Row("an object among 100,000", ratio, "x among 10,000", most=LINEAR_LIMIT)
 
 
 def small_snapshots(folder: Path) -> Store:
@@ -211,9 +214,8 @@ def small_snapshots(folder: Path) -> Store:
     return store
 
 
-def bench_no_op(folder: Path, rounds: int) -> bool:
+def bench_no_op(folder: Path, rounds: int) -> Iterator[Row]:
     """Nothing to bring."""
-    good = True
     refs = add_files(Store.create(folder / "a.orch"), make_files(folder / "files", "B"))
     add_manifests(Store.open(folder / "a.orch"), refs)
     small_snapshots(folder)
@@ -227,13 +229,11 @@ def bench_no_op(folder: Path, rounds: int) -> bool:
             taken.append(time.perf_counter() - start)
             assert not outcome.entries and not outcome.left
         middle = statistics.median(taken)
-        good &= middle <= NO_OP_LIMIT_S
-        text = f"{middle:.2f} s (min {min(taken):.2f}); limit {NO_OP_LIMIT_S:g} s"
-        print(f"{'no-op':24} 100,000 {what}: {text}", flush=True)
-    return good
+        name = f"reconcile, nothing new, 100,000 {what}"
+        yield Row(name, middle, "s", most=NO_OP_LIMIT_S, detail=f"min {min(taken):.2f} s")
 
 
-def bench_ls(folder: Path, rounds: int) -> bool:
+def bench_ls(folder: Path, rounds: int) -> Iterator[Row]:
     """Listing against find."""
     small_snapshots(folder)
     times: dict[str, list[float]] = {"find": [], "ls": []}
@@ -243,10 +243,10 @@ def bench_ls(folder: Path, rounds: int) -> bool:
         times["ls"].append(
             seconds(lambda: shell(f"{wepy} ls snapshots {folder}/s.orch 2>/dev/null"))
         )
-    return show("ls", times, {("ls", "find"): LIMITS["ls"]})
+    yield from compared("ls snapshots, 100,000", times, {("ls", "find"): LIMITS["ls"]})
 
 
-def bench_packs(folder: Path, rounds: int) -> bool:
+def bench_packs(folder: Path, rounds: int) -> Iterator[Row]:
     """As files, and as one archive: each act in seconds, once."""
     paths = make_files(folder / "files", "B")
     store = Store.create(folder / "a.orch")
@@ -286,39 +286,42 @@ def bench_packs(folder: Path, rounds: int) -> bool:
         pairs[:] = [(ref, store.locate("objects", ref.md5)) for ref in refs]
         ours = seconds(work)
         theirs = seconds(functools.partial(shell, command))
-        print(f"packs  {name:26} files {ours:7.2f} s   tar {theirs:7.2f} s", flush=True)
+        said = f"{ours:.2f} of {theirs:.2f} s"
+        yield Row(f"files or a pack: {name}", ours / theirs, "x tar", detail=said)
     for place in (loose, pack):
         shell(f"du -sk {place} >&2; find {place} | wc -l >&2")
-    return True
 
 
-def main() -> int:
-    """Print all figures; 1 when a limit is missed."""
-    parser = argparse.ArgumentParser()
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """All that are chosen, each in a folder of its own."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="add,reconcile,linear,no-op,ls")
-    parser.add_argument("--set", choices=list(SETS), help="of add and reconcile; default: both")
+    parser.add_argument("--set", choices=list(SETS), default="A")
     parser.add_argument("directory", nargs="?")
-    options = parser.parse_args()
-    chosen = [options.set] if options.set else list(SETS)
-    works: dict[str, list[Callable[[Path], bool]]] = {
-        "add": [lambda f, w=which: bench_add(f, w, options.rounds) for which in chosen],
-        "reconcile": [lambda f, w=which: bench_reconcile(f, w, options.rounds) for which in chosen],
-        "linear": [lambda f: bench_linear(f, options.rounds)],
-        "no-op": [lambda f: bench_no_op(f, options.rounds)],
-        "ls": [lambda f: bench_ls(f, options.rounds)],
-        "packs": [lambda f: bench_packs(f, options.rounds)],
+    try:
+        options = parser.parse_args(arguments)
+    except argparse.ArgumentError as error:
+        raise Misused(error) from None
+    works: dict[str, Callable[[Path], Iterator[Row]]] = {
+        "add": lambda folder: bench_add(folder, options.set, options.rounds),
+        "reconcile": lambda folder: bench_reconcile(folder, options.set, options.rounds),
+        "linear": lambda folder: bench_linear(folder, options.rounds),
+        "no-op": lambda folder: bench_no_op(folder, options.rounds),
+        "ls": lambda folder: bench_ls(folder, options.rounds),
+        "packs": lambda folder: bench_packs(folder, options.rounds),
     }
-    good = True
     for word in options.only.split(","):
-        for work in works[word]:
-            folder = Path(tempfile.mkdtemp(dir=options.directory))
-            try:
-                good &= work(folder)
-            finally:
-                clear(folder)
-    return int(not good)
+        if word not in works:
+            raise Misused(f"--only {word!r}: one of {', '.join(works)}")
+        if word == "reconcile" and not shutil.which("rsync"):
+            raise Lacking("rsync (package rsync)")
+        folder = Path(tempfile.mkdtemp(dir=options.directory))
+        try:
+            yield from works[word](folder)
+        finally:
+            clear(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(table.main(__doc__, rows))

@@ -12,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import wepystore
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from wepystore.store import Store, canonical
 
 ROUNDS = 15
@@ -57,14 +60,15 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
     return figures
 
 
-def main() -> int:
-    """Print the figures; 1 when one is over the limit."""
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """Each command, in bare interpreters."""
     figures = measure()
     bare = figures["python -c pass"]
-    for name, value in figures.items():
-        print(f"{name:20} {value:7.1f} ms  {value / bare:5.1f} x")
-    return int(max(figures["wepy --help"], figures["wepy ls snapshots"]) > figures["limit"])
+    for name in ("wepy --help", "wepy ls snapshots"):
+        said = f"{figures[name]:.0f} ms of {figures['limit']:.0f} ms; python -c pass {bare:.0f} ms"
+        limit = figures["limit"] / bare
+        yield Row(name, figures[name] / bare, "x python -c pass", most=limit, detail=said)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(table.main(__doc__, rows))

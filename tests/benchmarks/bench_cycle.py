@@ -7,7 +7,7 @@ Reference platform, every segment seeded (reproducible). The other side is one
 call of step(48 · N_STEPS) in one context. Both are measured alternately in one
 process; medians are compared. It is the process's CPU time that is measured: all is
 done in one thread and nothing waits, so it is what an idle machine's clock would say,
-whatever else this one does. Exit status 1 when a ratio is over its limit.
+whatever else this one does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import openmm
@@ -22,6 +23,8 @@ import openmm
 # Run as a script, Python looks for modules beside it only.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Misused, Row
 from tests.systems import langevin, pair_runner, pair_state, pair_system
 from wepystore.api import PairDistance, SerialMapper, UnbindingBC, Walker, WExploreResampler
 from wepystore.engine.manager import CycleManager
@@ -80,17 +83,16 @@ def measure(n_steps: int, repeats: int | None = None) -> float:
     return statistics.median(cycles) / statistics.median(bare)
 
 
-def main(arguments: list[str]) -> int:
-    failed = False
-    for n_steps in [int(word) for word in arguments] or list(LIMITS):
-        ratio = measure(n_steps)
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """One for each number of steps."""
+    try:
+        numbers = [int(word) for word in arguments] or list(LIMITS)
+    except ValueError as error:
+        raise Misused(error) from None
+    for n_steps in numbers:
         limit = LIMITS.get(n_steps)
-        over = limit is not None and ratio > limit
-        failed |= over
-        said = f"limit {limit:g}x" if limit else "no limit"
-        print(f"{n_steps:6d} steps: {ratio:6.2f}x bare OpenMM ({said}){' OVER' if over else ''}")
-    return int(failed)
+        yield Row(f"{n_steps} steps a cycle", measure(n_steps), "x bare OpenMM", most=limit)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(table.main(__doc__, rows))

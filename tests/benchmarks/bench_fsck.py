@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from wepystore.store import Store, canonical
 
 ROUNDS = 5
@@ -73,24 +75,26 @@ def measure(store: Path) -> dict[str, float]:
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
-def main() -> int:
-    """Print the figures; 1 when a ratio is over its limit."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
-    over = 0
-    for label, sizes in STORES.items():
-        store = folder / f"{len(sizes)}.orch"
-        if not store.exists():
-            make(store, sizes)
-        found = measure(store)
-        print(label)
-        for name, seconds in found.items():
-            ratio = seconds / found["md5sum"]
-            print(f"  {name:14} {seconds:6.2f} s  {ratio:5.2f} x md5sum")
-            over += ratio > LIMITS.get(name, float("inf"))
-        if len(sys.argv) == 1:
-            shutil.rmtree(store)
-    return 1 if over else 0
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """Each way of checking, of each store."""
+    folder = Path(arguments[0] if arguments else tempfile.mkdtemp())
+    try:
+        for label, sizes in STORES.items():
+            store = folder / f"{len(sizes)}.orch"
+            if not store.exists():
+                make(store, sizes)
+            found = measure(store)
+            bare = found.pop("md5sum")
+            for name, seconds in found.items():
+                said = f"{seconds:.2f} s; md5sum {bare:.2f} s"
+                limit = LIMITS.get(name)
+                yield Row(f"{name}, {label}", seconds / bare, "x md5sum", most=limit, detail=said)
+            if not arguments:
+                shutil.rmtree(store)
+    finally:
+        if not arguments:
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(table.main(__doc__, rows))

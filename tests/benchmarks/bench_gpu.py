@@ -1,4 +1,6 @@
-"""What a GPU is kept waiting for: python -m tests.benchmarks.bench_gpu [options]
+"""What a GPU is kept waiting for.
+
+    python -m tests.benchmarks.bench_gpu [options]
 
     --platform NAME     CUDA, HIP, OpenCL, CPU [default: the fastest here]
     --atoms N,N         sizes of the water boxes [default: 25000,100000]
@@ -18,13 +20,16 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import openmm
 from openmm import app, unit
 
+from tests.benchmarks import table
 from tests.benchmarks.bench_nacl import segments
+from tests.benchmarks.table import Lacking, Misused, Row
 from wepystore.api import (
     NoResampler,
     OpenMMRunner,
@@ -167,32 +172,38 @@ def at_once(
     return found
 
 
-def main(arguments: list[str]) -> int:
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """Ratios of a cycle at each size, then gains of several contexts."""
     options = dict(DEFAULTS)
     words = iter(arguments)
     for word in words:
         if word not in options:
-            print(f"{word!r} is no option\n\n{__doc__}", file=sys.stderr)
-            return 2
+            raise Misused(f"{word!r} is no option")
         options[word] = next(words, "")
     platform = options["--platform"] or fastest_platform()
+    if not options["--platform"] and platform in ("CPU", "Reference"):
+        raise Lacking("a GPU (OpenMM has neither CUDA nor HIP nor OpenCL here)")
     n_steps, n_walkers = int(options["--steps"]), int(options["--walkers"])
-    print(f"OpenMM {openmm.Platform.getOpenMMVersion()}, {platform} {properties(platform)}")
+    on = f"{platform} {' '.join(properties(platform).values())}".rstrip()
     for n_atoms in map(int, options["--atoms"].split(",")):
         one = cycle(n_atoms, platform, n_steps, n_walkers)
-        print(
-            f"{one.n_atoms} atoms, {n_walkers} walkers of {n_steps} steps: {one.steps_per_s:.0f} "
-            f"bare steps/s, a cycle takes {one.ratio:.3f} times as long; "
-            f"a context {one.context_s:.2f} s"
+        yield Row(
+            f"{one.n_atoms} atoms, {n_walkers} walkers x {n_steps} steps, {on}",
+            one.ratio,
+            "x bare steps",
+            detail=f"{one.steps_per_s:.0f} bare steps/s; a context {one.context_s:.2f} s",
         )
     workers = [int(word) for word in options["--workers"].split(",")]
     small = int(options["--small"])
     found = at_once(small, platform, n_steps, n_walkers, workers)
     for number, rate in found.items():
-        gain = rate / found[workers[0]]
-        print(f"{small} atoms, {number} contexts at once: {rate:.3g} walkers/s, {gain:.2f} times")
-    return 0
+        yield Row(
+            f"{small} atoms, {number} contexts at once, {on}",
+            rate / found[workers[0]],
+            f"x {workers[0]}",
+            detail=f"{rate:.3g} walkers/s",
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(table.main(__doc__, rows))

@@ -15,7 +15,7 @@ is the highest resident memory it ever had, less what it had after its imports:
     disprove    the same, with another end in the record: the two are compared
 
 While a cycle runs, the walkers before it and after it are there: two times the raw arrays
-is the least for all that runs one. Exit status 1 when one takes over 2.5 times.
+is the least for all that runs one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from tests.systems import REPOSITORY, environment, plain_configuration, run_job
 from wepystore.api import (
     Apparatus,
@@ -224,19 +226,16 @@ def child(name: str, folder: str, n_particles: str) -> None:
     print(peak() - before)
 
 
-def main(arguments: list[str]) -> int:
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """Each piece of work."""
     n_particles = int(arguments[0]) if arguments else N_PARTICLES
-    print(f"{N_WALKERS} walkers of {n_particles} particles: {raw_bytes(n_particles) / 1e6:.0f} MB")
-    over = False
+    unit = f"x {raw_bytes(n_particles) / 1e6:.0f} MB"
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         measure("prepare", folder, n_particles)
         for name in WORK:
-            ratio = measure(name, folder, n_particles)
-            over |= ratio > LIMIT
-            print(f"{name:12}{ratio:6.2f} times{'   OVER' if ratio > LIMIT else ''}")
-    return int(over)
+            yield Row(name, measure(name, folder, n_particles), unit, most=LIMIT)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(table.main(__doc__, rows))

@@ -6,8 +6,8 @@ A cycle is 10 steps of every walker, no boundary conditions, NoResampler, no
 reporters, all weights checked (W1-W3). Cycles per second are of the wall clock
 and held to 100 at 10,000 walkers. The ratio is of CPU time, measured alternately
 in one process: a cycle against the same steps in a loop of numpy calls on one
-array, as anybody would write it. Exit status 1 when either misses its limit.
-What a cycle takes that clones and merges, within bins or by WExplore, is printed too.
+array, as anybody would write it. Also: what a cycle takes that clones and merges, within bins or
+by WExplore.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import numpy as np
 # Run as a script, Python looks for modules beside it only.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from wepystore.api import (
     BinResampler,
     CoordinateDistance,
@@ -115,24 +118,21 @@ def measure(n_walkers: int = N_WALKERS, repeats: int = 200) -> Found:
     return Found(1 / statistics.median(walls), statistics.median(cycles) / statistics.median(bare))
 
 
-def main(arguments: list[str]) -> int:
-    """Measure and print; 1 if a limit is missed."""
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """Cycles alone, then with resamplers."""
     n_walkers = int(arguments[0]) if arguments else N_WALKERS
     found = measure(n_walkers)
-    print(f"{n_walkers} walkers x {N_STEPS} steps")
-    print(f"{'cycles per second':<40} {found.cycles:8.0f}  (at least {LEAST_CYCLES:g})")
-    print(
-        f"{'a cycle against a bare numpy walk':<40} {found.ratio:8.2f}  (at most {RATIO_LIMIT:g})"
-    )
+    size = f"{n_walkers} walkers x {N_STEPS} steps"
+    yield Row(size, found.cycles, "cycles/s", least=LEAST_CYCLES)
+    yield Row(f"{size}, processor", found.ratio, "x a bare numpy walk", most=RATIO_LIMIT)
     place = PositionCoordinate()
     for resampler in (
         BinResampler(place, [0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5]),
         WExploreResampler(CoordinateDistance(place), (10, 10), (4.0, 2.0)),
     ):
-        said = f"ms a cycle with {type(resampler).__name__}"
-        print(f"{said:<40} {measure_resampling(resampler, n_walkers):8.1f}")
-    return int(found.cycles < LEAST_CYCLES or found.ratio > RATIO_LIMIT)
+        taken = measure_resampling(resampler, n_walkers)
+        yield Row(f"a cycle with {type(resampler).__name__}", taken, "ms")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(table.main(__doc__, rows))

@@ -1,8 +1,10 @@
-"""What the reporters cost: python -m tests.benchmarks.bench_reporters [--long]
+"""What the reporters cost.
+
+    python -m tests.benchmarks.bench_reporters [--long]
 
 Replays a recorded run of 48 walkers of two atoms (clones, merges, regions, warps).
 Goal: all reporters together below 30 % of a cycle of 100 steps. Also: does cycle
-1000 cost more than cycle 10, and what does a system of 10,000 atoms cost.
+1000 cost more than cycle 10, and (with --long) what does a system of 10,000 atoms cost.
 """
 
 from __future__ import annotations
@@ -11,13 +13,20 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from tests.reporters.recorded import ALL_REPORTERS, Recording, open_reporter, record
 from wepystore.engine.walker import Walker, WalkerState
+
+LEFT_OUT = {"--long": "a minute more, of 10,000 atoms; no limits"}
+#: All reporters, of the time that segments of 100 steps take.
+LIMIT = 0.3
 
 
 def timed(reporter: Any, base: Path, recording: Recording, n_cycles: int) -> dict[str, Any]:
@@ -44,26 +53,26 @@ def timed(reporter: Any, base: Path, recording: Recording, n_cycles: int) -> dic
     }
 
 
-def all_reporters(recording: Recording, n_cycles: int, title: str) -> float:
-    print(f"\n{title}")
-    print(f"{'reporter':24}{'ms/cycle':>10}{'init':>8}{'median':>9}{'worst':>9}{'end':>9}{'MB':>8}")
-    total = 0.0
+def all_reporters(recording: Recording, n_cycles: int) -> dict[str, dict[str, Any]]:
+    """What `timed` says of each."""
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ALL_REPORTERS:
-            found = timed(kind(), Path(folder) / "job", recording, n_cycles)
-            total += found["cycle"]
-            print(
-                f"{kind.__name__:24}{found['cycle']:10.4f}{found['init']:8.1f}"
-                f"{np.median(found['reports']):9.4f}{found['reports'].max():9.2f}"
-                f"{found['cleanup']:9.1f}{found['size'] / 1e6:8.2f}"
-            )
-    print(f"{'all':24}{total:10.4f}")
-    return total
+        return {
+            kind.__name__: timed(kind(), Path(folder) / "job", recording, n_cycles)
+            for kind in ALL_REPORTERS
+        }
 
 
-def growth(recording: Recording) -> None:
-    """A cycle's cost around cycle 10 and around cycle 1000, with a flush every 50 cycles."""
-    print("\ngrowth: mean ms of a cycle, a flush every 50, in 0-99 and in 950-1049")
+def described(found: dict[str, Any]) -> str:
+    """What is worth knowing besides the mean."""
+    return (
+        f"init {found['init']:.1f}, median {np.median(found['reports']):.3f}, "
+        f"worst {found['reports'].max():.1f}, end {found['cleanup']:.1f} ms; "
+        f"{found['size'] / 1e6:.2f} MB"
+    )
+
+
+def growth(recording: Recording) -> Iterator[tuple[str, float, float]]:
+    """(reporter, mean ms of cycles 0 to 99, of 950 to 1049), with a flush every 50 cycles."""
     with tempfile.TemporaryDirectory() as folder:
         for kind in ALL_REPORTERS:
             reporter = open_reporter(kind(), Path(folder) / "job", recording)
@@ -76,8 +85,7 @@ def growth(recording: Recording) -> None:
                     reporter.flush()
                 each[cycle] = time.perf_counter() - begun
             reporter.cleanup()
-            early, late = each[:100].mean() * 1e3, each[950:].mean() * 1e3
-            print(f"{kind.__name__:24}{early:10.4f}{late:10.4f}")
+            yield kind.__name__, each[:100].mean() * 1e3, each[950:].mean() * 1e3
 
 
 def enlarged(recording: Recording, n_atoms: int, n_cycles: int) -> Recording:
@@ -104,16 +112,29 @@ def enlarged(recording: Recording, n_atoms: int, n_cycles: int) -> Recording:
     )
 
 
-def main() -> None:
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """All together, each alone, and whether any grows."""
     recording = record(100, n_walkers=48, n_steps=100)
     cycle = float(np.median([report["cycle_runner_time"] for report in recording.reports])) * 1e3
-    total = all_reporters(recording, 500, "48 walkers of 2 atoms, 500 cycles, cleanup included")
-    print(f"a cycle's segments took {cycle:.2f} ms: reporters are {total / cycle:.1%} of that")
-    growth(recording)
-    if "--long" in sys.argv:
-        big = enlarged(recording, 10_000, 6)
-        all_reporters(big, 6, "48 walkers of 10,000 atoms, 6 cycles (no topology: HDF5 only)")
+    found = all_reporters(recording, 500)
+    total = sum(one["cycle"] for one in found.values())
+    yield Row(
+        "all, 48 walkers of 2 atoms, cycles of 100 steps",
+        total / cycle * 100,
+        "% of the segments",
+        most=LIMIT * 100,
+        detail=f"{total:.2f} of {cycle:.2f} ms a cycle",
+    )
+    for name, one in found.items():
+        yield Row(name, one["cycle"], "ms a cycle", detail=described(one))
+    for name, early, late in growth(recording):
+        said = f"{early:.3f} and {late:.3f} ms"
+        yield Row(f"{name}, cycle 1000", late / early, "x cycle 50", detail=said)
+    if "--long" in arguments:
+        for name, one in all_reporters(enlarged(recording, 10_000, 6), 6).items():
+            said = f"{described(one)}; no topology, so HDF5 only"
+            yield Row(f"{name}, 10,000 atoms", one["cycle"], "ms a cycle", detail=said)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(table.main(__doc__, rows))

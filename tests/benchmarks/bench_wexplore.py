@@ -1,13 +1,17 @@
 """Milliseconds per WExplore resampling of LJ pairs, against wepy's 9.6 / 35 / 89 / 308.
 
-Run as a program: python -m tests.benchmarks.bench_wexplore
+python -m tests.benchmarks.bench_wexplore
 """
 
 import statistics
+import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
+from tests.benchmarks import table
+from tests.benchmarks.table import Row
 from wepystore.engine.distances import PairDistance
 from wepystore.engine.resamplers import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
@@ -39,13 +43,13 @@ def milliseconds(n_walkers: int, n_cycles: int = 40) -> float:
     return 1e3 * statistics.median(times)
 
 
-def main() -> None:
-    """Print a line for each number of walkers."""
-    print("walkers      ms   wepy ms   times faster")
+def rows(arguments: list[str]) -> Iterator[Row]:
+    """One for each number of walkers."""
     for n_walkers, peer in PEER_MS.items():
         ours = milliseconds(n_walkers)
-        print(f"{n_walkers:7d} {ours:7.2f} {peer:9.1f} {peer / ours:14.1f}")
+        said = f"wepy {peer:g} ms, {peer / ours:.0f} times as long"
+        yield Row(f"{n_walkers} walkers", ours, "ms", detail=said)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(table.main(__doc__, rows))

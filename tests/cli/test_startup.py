@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.bench_cli import measure
 from tests.cli.conftest import ENVIRONMENT, World
 
 _HEAVY = ("numpy", "openmm", "dill", "rich", "networkx", "h5py", "concurrent.futures")
@@ -49,12 +48,6 @@ def test_help_imports_nearly_nothing(tmp_path: Path) -> None:
     """`wepy --help` does not even need the store or docopt."""
     modules = modules_of(tmp_path, "--help")
     assert modules.isdisjoint((*_HEAVY, "docopt", "wepystore.store", "difflib"))
-
-
-def test_start_up_is_fast() -> None:
-    """`wepy --help` and `wepy ls snapshots` (ten snapshots) within 5 bare interpreters + 60 ms."""
-    figures = measure(rounds=7)
-    assert max(figures["wepy --help"], figures["wepy ls snapshots"]) < figures["limit"]
 
 
 def test_reading_imports_no_pickle(tmp_path: Path, world: World) -> None:

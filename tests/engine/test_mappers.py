@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import bench_mappers
 from tests.systems import bits, environment, pair_runner, pair_state, python
 from tests.workers import Adder, CustomError, alive, numbers, orders, seconds_until_gone
 from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker, WalkerState
@@ -352,12 +351,3 @@ class Opener(Adder):
 
     def run_segment(self, walker: Walker, length: int, **kwargs: Any) -> Any:
         return walker if walker.state == 0 else Walker(open(os.devnull), walker.weight)
-
-
-def test_two_workers_are_there_soon() -> None:
-    """From `init` to the first answer: a small multiple of importing OpenMM on this machine."""
-    for _ in range(3):
-        _, ratio = bench_mappers.measure_start()
-        if ratio <= bench_mappers.START_LIMIT:
-            return
-    raise AssertionError(f"{ratio:.1f} times as long as importing OpenMM")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -429,28 +428,3 @@ def test_no_walkers():
     """There is nothing to resample without walkers, and the error says so."""
     with pytest.raises(ValueError, match="no walkers"):
         revo().resample([])
-
-
-def test_time_grows_little_faster_than_the_matrix():
-    """Resampling costs at most 250 times what numpy takes to raise an n x n matrix to the fourth
-    power and sum it, at 200 walkers, and at most 60 times at 800: growth near n squared."""
-
-    def ratio(n_walkers):
-        places, weights = random_case(8, n_walkers)
-        walkers = make_walkers(places, weights)
-        matrix = np.abs(places[:, None] - places)
-
-        def timed(work):
-            begun = time.process_time()
-            work()
-            return time.process_time() - begun
-
-        ours = min(timed(lambda: revo().resample(walkers)) for _ in range(4))
-        numpys = min(
-            timed(lambda: [((matrix / 0.3) ** 2.0 * weights).sum() for _ in range(20)]) / 20
-            for _ in range(4)
-        )
-        return ours / numpys
-
-    assert ratio(200) < 250
-    assert ratio(800) < 60
