@@ -171,7 +171,7 @@ def test_an_error_is_one_line_and_a_status(
     def fail(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(get, "open_store", fail)
+    monkeypatch.setattr(get, "store_of", fail)
     result = wepy("get snapshot 1234")
     assert result.status == status and result.out == "" and result.err.count("\n") == 1
     assert ("bug" in result.err) == isinstance(error, ValueError)

@@ -58,6 +58,24 @@ def test_everything_comes_from_another_host(
     assert wepy("reconcile orch new.orch", address) == (0, "", "Already up to date.\n")
 
 
+def test_a_job_elsewhere_gives_its_start_as_the_default(
+    wepy: Wepy, make_chain: Make, tmp_path: Path
+) -> None:
+    """A job folder on another host stands for its store, whose default is the end of a run: the new
+    store begins where that began; and so does one there that is pushed to."""
+    (tmp_path / "job").mkdir()
+    chain = make_chain("job/checkpoint.orch")
+    start, end = chain.snapshots[0], chain.snapshots[-1]
+    chain.store.set_ref("default-snapshot", end)
+    told = f"{start[:8]}…, where the runs began that led to {end[:8]}…, the default there"
+    result = wepy("reconcile orch new.orch", f"127.0.0.1:{tmp_path}/job")
+    assert result.status == 0 and told in result.err
+    assert Store.open(tmp_path / "new.orch").ref("default-snapshot") == start
+    result = wepy("push job", f"127.0.0.1:{tmp_path}/there.orch")
+    assert result.status == 0 and told in result.err
+    assert Store.open(tmp_path / "there.orch").ref("default-snapshot") == start
+
+
 def test_a_dry_run_tells_the_same_and_writes_nothing(
     wepy: Wepy, make_chain: Make, tmp_path: Path
 ) -> None:

@@ -121,6 +121,15 @@ def test_what_is_no_store_there(wepy: Wepy, make_chain: Make, place: str) -> Non
     assert not Path("new.orch").exists()
 
 
+def test_a_job_folder_behind_a_url(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """It stands for its store, and the default of what is made from it is the run's start."""
+    (tmp_path / "job").mkdir()
+    chain = make_chain("job/checkpoint.orch")
+    chain.store.set_ref("default-snapshot", chain.snapshots[-1])
+    assert wepy(f"reconcile orch new.orch file://{tmp_path}/job").status == 0
+    assert Store.open(tmp_path / "new.orch").ref("default-snapshot") == chain.snapshots[0]
+
+
 def test_a_transfer_that_breaks_is_gone_on_with(
     wepy: Wepy, make_chain: Make, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -84,6 +84,18 @@ def test_set_defaults_stay(wepy: Wepy, tmp_path: Path) -> None:
     assert store.ref("default-snapshot") == END and store.ref("default-config") == CONFIG
 
 
+def test_the_end_of_a_run_is_no_default(wepy: Wepy, tmp_path: Path) -> None:
+    """A database whose default is the end of its run gives the start, as any other source."""
+    database = tmp_path / "job.orch.sqlite"
+    shutil.copyfile(JOB, database)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'default_snapshot_hash'")
+        connection.execute("INSERT INTO meta VALUES ('default_snapshot_hash', ?)", (END,))
+    connection.close()
+    assert wepy("reconcile orch new.orch", database).status == 0
+    assert Store.open(tmp_path / "new.orch").ref("default-snapshot") == START
+
+
 def snapshot_of(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Names, modes, times and bytes of a folder."""
     return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import open_store
+from wepystore.cli.common import store_of
 from wepystore.cli.console import Console
 
 
@@ -19,6 +19,6 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Add the entry and print its hash."""
     from wepystore.store import bundle
 
-    store = open_store(args["ORCH"])
+    store = store_of(args, "FILE")
     console.out(bundle.add(store, args["FILE"], "snapshots" if args["snapshot"] else "configs"))
     return 0

@@ -6,24 +6,27 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Ref, Store
 from wepystore.store.errors import UnknownHashError
-from wepystore.store.names import MARK, is_hex
+from wepystore.store.names import MARK, is_hex, is_tag
+from wepystore.store.places import HIDDEN, is_place, root_of
 
 if TYPE_CHECKING:
     from wepystore.orchestrator.trust import Trust
     from wepystore.store.runs import Run
 
-HIDDEN = ".orch"
-
 
 class NoStoreHereError(FailedError):
     """no store was named and none was found: $WEPY_ORCH is not set, and neither {start} nor a
     directory above it is a store or holds a {hidden}; 'wepy create orch' makes one here"""
+
+
+class MisplacedStoreError(UsageError):
+    """{problem}: {word} is a store"""
 
 
 class NoSuchRunError(FailedError):
@@ -33,20 +36,58 @@ class NoSuchRunError(FailedError):
 def open_store(path: str | None) -> Store:
     """The store a user means: the path; else $WEPY_ORCH; else the nearest one upwards.
 
-    A directory that holds a `.orch` stands for it. Raises NoStoreHereError and as Store.open.
+    A directory that holds a `.orch`, or a job folder, stands for the store in it. Raises
+    NoStoreHereError and as Store.open.
     """
     named = path or os.environ.get("WEPY_ORCH")
     if named:
-        root = Path(named)
-        if not (root / MARK).exists() and (root / HIDDEN / MARK).exists():
-            root = root / HIDDEN
-        return Store.open(root)
+        return Store.open(root_of(named))
     start = Path.cwd()
     for directory in (start, *start.parents):
         for root in (directory, directory / HIDDEN):
-            if (root / MARK).exists():
+            if os.path.exists(root / MARK):
                 return Store.open(root)
     raise NoStoreHereError(start=start, hidden=HIDDEN)
+
+
+def store_of(args: dict[str, Any], *names: str) -> Store:
+    """The store of a command whose other words, as they are typed in turn, are `names` of `args`:
+    hashes or the like, and no stores. A store that stands behind its one other word changes places
+    with it, in `args` too.
+
+    Raises as open_store, and MisplacedStoreError.
+    """
+    orch = args["ORCH"]
+    words = [args[name] for name in names if args[name] is not None]
+    if orch is not None:
+        if len(words) == 1 and not os.path.isdir(orch) and is_place(words[0]):
+            args["ORCH"], args[names[0]] = words[0], orch
+        elif not os.path.exists(orch) and any(map(is_place, words)):
+            raise MisplacedStoreError(
+                problem="ORCH comes first", word=next(filter(is_place, words))
+            )
+        return open_store(args["ORCH"])
+    store = None
+    try:
+        store = open_store(None)
+    except NoStoreHereError:
+        for word in words:
+            if not is_place(word) and looks_like_a_path(word):
+                return open_store(word)
+        if not any(map(is_place, words)):
+            raise
+    for place, word in enumerate(words):
+        # A tag may well be called as a directory is.
+        if is_place(word) and not (store and is_tag(word) and store.ref(f"tags/{word}")):
+            problem = f"{names[len(words) - 1]} is missing" if place == 0 else "ORCH comes first"
+            raise MisplacedStoreError(problem=problem, word=word)
+    assert store is not None
+    return store
+
+
+def looks_like_a_path(word: str) -> bool:
+    """Whether a word that is no store was meant to be one, rather than a hash or a tag."""
+    return os.sep in word or word.endswith(HIDDEN) or os.path.isdir(word)
 
 
 def user_trust() -> Trust:
@@ -54,13 +95,6 @@ def user_trust() -> Trust:
     from wepystore.orchestrator.trust import Trust, location
 
     return Trust(location(os.environ))
-
-
-def store_first(first: str | None, second: str) -> tuple[str | None, str]:
-    """(ORCH, HASH), whichever way round they were typed: only one of them is a directory."""
-    if first is not None and not os.path.isdir(first) and os.path.isdir(second):
-        return second, first
-    return first, second
 
 
 def find_runs(store: Store, start: str, end: str) -> list[Run]:

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import open_store, store_first, user_trust
+from wepystore.cli.common import store_of, user_trust
 from wepystore.cli.console import Console
+from wepystore.store.names import ONE
+from wepystore.store.store import DEFAULTS
 
 #: Done, but not all of it could be converted.
 STILL_NEEDED = 3
@@ -29,9 +31,8 @@ STILL_NEEDED = 3
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Check the trust, convert, store, and tell."""
-    orch, text = store_first(args["ORCH"], args["HASH"])
-    store = open_store(orch)
-    kind, md5 = store.resolve(text, ("snapshots", "configs"))
+    store = store_of(args, "HASH")
+    kind, md5 = store.resolve(args["HASH"], ("snapshots", "configs"))
 
     from wepystore.orchestrator.convert import convert_entry
     from wepystore.orchestrator.trust import note_own_pickles
@@ -45,6 +46,10 @@ def main(args: dict[str, Any], console: Console) -> int:
     if converted.needing:
         parts = "; ".join(f"{where}: {why}" for where, why in converted.needing.items())
         console.note(f"wepy must be installed wherever this is used, for the sake of {parts}")
+    if new is not None and new != md5 and store.ref(DEFAULTS[kind]) == md5:
+        word = DEFAULTS[kind].removeprefix("default-")
+        command = f"wepy default {word} {store.path} {new}"
+        console.note(f"the default {ONE[kind]} stays {md5}: '{command}' moves it")
     if args["--json"]:
         console.json(
             {

@@ -18,9 +18,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from wepystore.cli.common import open_store
+from wepystore.cli.common import store_of
 from wepystore.cli.console import Console
-from wepystore.store import bundle, legacy
+from wepystore.store import Store, bundle, legacy
 from wepystore.store.diff import Side, differences
 from wepystore.store.errors import WrongKindError
 from wepystore.store.names import ONE
@@ -32,8 +32,10 @@ _WIDTH = 60
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Compare."""
-    kind, a = _side(args["ORCH"], args["A"], ("snapshots", "configs", "runs"))
-    other, b = _side(args["ORCH"], args["B"], (kind, "snapshots", "configs", "runs"))
+    hashes = [name for name in ("A", "B") if not os.path.isfile(args[name])]
+    store = store_of(args, *hashes) if hashes else None
+    kind, a = _side(store, args["A"], ("snapshots", "configs", "runs"))
+    other, b = _side(store, args["B"], (kind, "snapshots", "configs", "runs"))
     if other != kind:
         raise WrongKindError(text=args["B"], found=ONE[other], expected=ONE[kind])
     found = differences(a, b)
@@ -46,12 +48,11 @@ def main(args: dict[str, Any], console: Console) -> int:
     return DIFFERENT if found and args["--exit-code"] else 0
 
 
-def _side(orch: str | None, text: str, kinds: tuple[str, ...]) -> tuple[str, Side]:
-    if os.path.isfile(text):
+def _side(store: Store | None, text: str, kinds: tuple[str, ...]) -> tuple[str, Side]:
+    if store is None or os.path.isfile(text):
         kind, md5, entries = bundle.read(text)
         manifest = legacy.manifest_of(kind, entries[kind, md5], text)
         return kind, Side(manifest, fetch_from_entries(manifest, entries, text))
-    store = open_store(orch)
     kind, md5 = store.resolve(text, tuple(dict.fromkeys(kinds)))
     return kind, Side(store.manifest(kind, md5), lambda ref: store.read("objects", ref.md5, ref))
 

@@ -89,11 +89,12 @@ def _repair(store: Store, report: Report, others: list[str]) -> Repaired:
 
     from wepystore.cli import merging
     from wepystore.remotes import Incoming
-    from wepystore.remotes.address import local_root, parse
+    from wepystore.remotes.address import parse
     from wepystore.store import fsck, reconcile
+    from wepystore.store.places import root_of
 
     if all(parse(other).kind == "store" for other in others):
-        return fsck.repair(store, report, [Store.open(local_root(other)) for other in others])
+        return fsck.repair(store, report, [Store.open(root_of(other)) for other in others])
     with Incoming(store.path, others, shell=merging.shell()) as incoming:
         nothing = reconcile.plan(store, [])
         return fsck.repair(

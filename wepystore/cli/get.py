@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from wepystore.cli.common import find_runs, open_store
+from wepystore.cli.common import find_runs, store_of
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import Store
@@ -49,7 +49,7 @@ class RunIncompleteError(DamagedError):
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Write what is asked for and print its name, or print a number of cycles."""
-    store = open_store(args["ORCH"])
+    store = store_of(args, *(("HASH",) if args["HASH"] is not None else ("START", "END")))
     if args["run-cycles"]:
         for run in find_runs(store, args["START"], args["END"]):
             console.out(str(run.n_cycles))

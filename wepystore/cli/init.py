@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import HIDDEN
 from wepystore.cli.console import Console
 from wepystore.store import Store
 from wepystore.store.errors import StoreExistsError
+from wepystore.store.places import HIDDEN
 
 
 def main(args: dict[str, Any], console: Console) -> int:

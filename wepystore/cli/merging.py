@@ -59,7 +59,10 @@ def tell(console: Console, done: Plan | Outcome, heading: str, words: Any) -> No
         console.note(" * " + _line(entry))
     for name, md5 in done.refs:
         kind = "tag" if name.startswith("tags/") else "default"
-        console.note(f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…")
+        why = ""
+        if name == "default-snapshot" and done.end:
+            why = f", where the runs began that led to {done.end[:8]}…, the default there"
+        console.note(f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…{why}")
     for left in done.left:
         what = "ref" if left.kind == "refs" else ONE[left.kind]
         why = words.text(left.why)
@@ -81,6 +84,7 @@ def as_json(done: Plan | Outcome, words: Any) -> dict[str, Any]:
             for e in done.entries
         ],
         "refs": dict(done.refs),
+        "default_there": done.end or None,
         "conflicts": [
             {"name": c.name, "ours": c.ours, "theirs": c.theirs, "source": words.label(c.source)}
             for c in done.conflicts

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from wepystore.cli.common import find_runs, open_store, size_text
+from wepystore.cli.common import find_runs, size_text, store_of
 from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, bundle, legacy, opcodes
 from wepystore.store.names import ONE
@@ -37,12 +37,13 @@ class Subject(NamedTuple):
     fetch: Callable[[Ref], bytes]
 
 
-def subjects(orch: str | None, text: str) -> list[Subject]:
-    """What a user means by a hash, a tag, START,END or the file of `wepy get`; of a run its
-    start, its end and its configuration."""
-    if orch is None and os.path.isfile(text):
-        return [_file(text)]
-    store = open_store(orch)
+def subjects_of(args: dict[str, Any]) -> list[Subject]:
+    """What a user means by ORCH and HASH: a hash, a tag, START,END or the file of `wepy get`; of a
+    run its start, its end and its configuration."""
+    if args["ORCH"] is None and os.path.isfile(args["HASH"]):
+        return [_file(args["HASH"])]
+    store = store_of(args, "HASH")
+    text = args["HASH"]
     if "," in text:
         first, _, second = text.partition(",")
         runs = [run.md5 for run in find_runs(store, first.strip(), second.strip())]

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, size_text
+from wepystore.cli.common import MisplacedStoreError, NoStoreHereError, open_store, size_text
 from wepystore.cli.console import Console
+from wepystore.store.places import is_place, root_of
 
 if TYPE_CHECKING:
     from wepystore.store import Store
@@ -33,7 +34,12 @@ def main(args: dict[str, Any], console: Console) -> int:
     from wepystore.remotes.address import parse
     from wepystore.remotes.errors import NoDestinationError
 
-    store = open_store(args["ORCH"])
+    try:
+        store = open_store(args["ORCH"])
+    except NoStoreHereError:
+        if is_place(args["DEST"]):
+            raise MisplacedStoreError(problem="DEST is missing", word=args["DEST"]) from None
+        raise
     address = parse(args["DEST"])
     if address.kind == "sqlite":
         raise NoDestinationError(address=address.text)
@@ -44,10 +50,9 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _push_here(store: Store, path: str, args: dict[str, Any], console: Console) -> int:
     from wepystore.cli import merging
-    from wepystore.remotes.address import local_root
     from wepystore.store import reconcile
 
-    plan = reconcile.plan(local_root(path), [store])
+    plan = reconcile.plan(root_of(path), [store])
     outcome = None
     if not args["--dry-run"]:
         with merging.Bar(console, "sending", plan.size, len(plan.copies)) as bar:

@@ -28,11 +28,11 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Reach the sources, plan, fetch, apply, tell."""
     from wepystore.cli import merging
     from wepystore.remotes import Incoming
-    from wepystore.remotes.address import local_root
     from wepystore.store import reconcile
+    from wepystore.store.places import root_of
 
     dry = args["--dry-run"]
-    sources, target = args["SOURCE"], local_root(args["TARGET"])
+    sources, target = args["SOURCE"], root_of(args["TARGET"])
     try:
         with Incoming(target, sources, shell=merging.shell(), dry=dry) as incoming:
             plan = incoming.plan()

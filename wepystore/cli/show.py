@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import find_runs, names_of, open_store, store_first, user_trust
+from wepystore.cli.common import find_runs, names_of, store_of, user_trust
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import ONE
@@ -30,7 +30,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Show one entry, or the runs between two snapshots."""
     if args["--pickles"]:
         return _pickles(args, console)
-    store = open_store(args["ORCH"])
+    store = store_of(args, "HASH")
     found = _find(store, args["HASH"])
     if args["--json"]:
         shown = [describe.as_json(store, kind, md5) for kind, md5 in found]
@@ -58,7 +58,7 @@ def _pickles(args: dict[str, Any], console: Console) -> int:
 
     known = user_trust().trusted()
     answer = []
-    for subject in pickles.subjects(*store_first(args["ORCH"], args["HASH"])):
+    for subject in pickles.subjects_of(args):
         parts = [(p, subject.fetch(p.ref), p.ref.sha256 in known) for p in subject.parts]
         if args["--json"]:
             answer.append({"of": subject.title, "parts": [pickles.as_json(*p) for p in parts]})

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import open_store
+from wepystore.cli.common import store_of
 from wepystore.cli.console import Console
 from wepystore.errors import FailedError
 from wepystore.store import Store
@@ -36,7 +36,7 @@ class NoSuchTagError(FailedError):
 
 def main(args: dict[str, Any], console: Console) -> int:
     """List, set or remove."""
-    store = open_store(args["ORCH"])
+    store = store_of(args, "NAME", "HASH")
     name = args["NAME"]
     if name is None:
         tags = store.tags()

@@ -23,7 +23,7 @@ import os
 from typing import Any
 
 from wepystore.cli import pickles
-from wepystore.cli.common import open_store, store_first, user_trust
+from wepystore.cli.common import open_store, user_trust
 from wepystore.cli.console import Console
 from wepystore.orchestrator.trust import Trust, is_sha256
 
@@ -47,7 +47,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         store = open_store(args["ORCH"] or args["HASH"])
         found = pickles.all_subjects(store, damaged.append)
     else:
-        found = pickles.subjects(*store_first(args["ORCH"], args["HASH"]))
+        found = pickles.subjects_of(args)
     hashes = list(dict.fromkeys(part.ref.sha256 for each in found for part in each.parts))
     if args["--revoke"]:
         _done(args, console, "revoked", trust.revoke(hashes), len(hashes))

@@ -157,7 +157,8 @@ def _diagnose(lines: list[str], words: list[str], options: list[str]) -> str:
     command = words[0]
     # Where the lines ask for a literal word (wepy ls snapshots), one of them has to be there.
     firsts = {choice for pattern in patterns if pattern for choice in _choices(pattern[0])}
-    if firsts and all(pattern and _choices(pattern[0]) for pattern in patterns):
+    others = [len(pattern) for pattern in patterns if not (pattern and _choices(pattern[0]))]
+    if firsts and len(words) - 1 > max(others, default=-1):
         listed = ", ".join(sorted(firsts))
         if len(words) < 2:
             return f"'wepy {command}' needs one of these words after it: {listed}"

@@ -26,10 +26,11 @@ import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import find_runs, open_store, positive_int, user_trust
+from wepystore.cli.common import find_runs, positive_int, store_of, user_trust
 from wepystore.cli.running import components_on_stderr, optional_name
 from wepystore.errors import FailedError
 from wepystore.store.names import is_hex
+from wepystore.store.places import is_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +72,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--n-workers"] is not None:
         n_workers = positive_int(args["--n-workers"], "--n-workers")
     platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
-    path, words = _words(args)
-    store = open_store(path)
-    runs = _find(store, words)
+    store, text = _named(args)
+    runs = _find(store, text)
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.verify import VerifyOptions, distinct, verify
@@ -106,15 +106,17 @@ class _Onlooker:
         self._progress.begun(job, options, record.seed or 0, n_walkers)
 
 
-def _words(args: dict[str, Any]) -> tuple[str | None, str]:
+def _named(args: dict[str, Any]) -> tuple[Store, str]:
     """The store and the run, however they were typed."""
     orch, run = args["ORCH"], args["RUN"]
     if run is None:
-        return orch, f"{args['START'].rstrip(', ')},{args['END']}"
-    if orch is not None and not os.path.isdir(orch) and is_hex(orch.rstrip(",")):
+        store = store_of(args, "START", "END")
+        return store, f"{args['START'].rstrip(', ')},{args['END']}"
+    pair = orch is not None and not os.path.isdir(orch) and is_hex(orch.rstrip(","))
+    if pair and not is_place(run):
         # START END, or START, END as `wepy ls runs` prints them, in a store found from here.
-        return None, f"{orch.rstrip(',')},{run}"
-    return orch, run
+        args["ORCH"], args["RUN"] = None, f"{orch.rstrip(',')},{run}"
+    return store_of(args, "RUN"), args["RUN"]
 
 
 def _find(store: Store, text: str) -> list[str]:

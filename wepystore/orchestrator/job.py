@@ -37,9 +37,9 @@ from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
 from wepystore.store.names import MARK, EntryRef
+from wepystore.store.places import CHECKPOINT
 from wepystore.store.store import Store
 
-CHECKPOINT = "checkpoint.orch"
 SPEC = "job.json"
 _DRAFT = f".{SPEC}.tmp"
 _FORMAT = 1
@@ -386,6 +386,8 @@ def _why_no_job(path: Path) -> str:
         )
     if os.path.lexists(path / CHECKPOINT):
         return f"it has no {SPEC}, so no cycle of it was run; start it again with 'wepy run'"
+    if os.path.lexists(path / MARK):
+        return f"it is a store: 'wepy run orch {arguments(path)} default …' makes a job of it"
     return f"it has no {SPEC}"
 
 

@@ -12,13 +12,14 @@ from wepystore.errors import DamagedError
 from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
 from wepystore.orchestrator.execution import Execution
-from wepystore.orchestrator.job import CHECKPOINT, SPEC, Job, JobSpec
+from wepystore.orchestrator.job import SPEC, Job, JobSpec
 from wepystore.orchestrator.options import GRACE_S, Past, RunOptions, RunOutcome, Start, Watcher
 from wepystore.orchestrator.run import carry_out
 from wepystore.orchestrator.start import start_from_store
 from wepystore.orchestrator.trust import Trust, arguments
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.store.places import CHECKPOINT
 
 
 @dataclass(frozen=True)

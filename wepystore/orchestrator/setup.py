@@ -3,39 +3,79 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
 from wepystore.records.snapshot import Snapshot
 from wepystore.store.errors import StoreExistsError
 from wepystore.store.store import Store
 
+_WORDS = {"snapshot": "snapshot", "config": "configuration"}
+
+
+class DefaultStaysWarning(UserWarning):
+    """What was put into a store is not what its `default` stands for."""
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A store and the hashes of what was put into it."""
+    """A store and the hashes of what was put into it.
+
+    `other_defaults` are the defaults that stayed though something else was made: "snapshot" or
+    "config" and the hash. Where it is empty, `wepy run orch STORE default …` runs what was made.
+    """
 
     store: Store
     snapshot_hash: str
     config_hash: str
+    other_defaults: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """Which defaults stayed, and how to move them; empty if none did."""
+        made = {"snapshot": self.snapshot_hash, "config": self.config_hash}
+        path = self.store.path
+        lines = [
+            f"the default {_WORDS[kind]} of {path} stays {other}, and not {made[kind]}, which was "
+            f"made: 'wepy default {kind} {arguments(path, made[kind])}' moves it"
+            for kind, other in self.other_defaults.items()
+        ]
+        more = ["prepare_store(..., make_default=True) moves all"] if lines else []
+        return "; ".join(lines + more)
 
 
 def prepare_store(
-    path: str | os.PathLike[str], snapshot: Snapshot, configuration: Configuration
+    path: str | os.PathLike[str],
+    snapshot: Snapshot,
+    configuration: Configuration,
+    make_default: bool = False,
 ) -> Prepared:
     """Put a start snapshot and a configuration into the store at `path`, made if need be.
 
-    They become its defaults if it has none. Doing it twice changes nothing (I1).
+    They become its defaults if it has none, or if `make_default` asks for it (S7). If others
+    stay, a DefaultStaysWarning says so. Doing it twice changes nothing (I1).
     """
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         store = Store.create(path)
     except StoreExistsError:
         store = Store.open(path)
-    snapshot_hash = save_snapshot(store, snapshot)
-    config_hash = save_configuration(store, configuration)
-    for name, md5 in (("default-snapshot", snapshot_hash), ("default-config", config_hash)):
-        if store.ref(name) is None:
-            store.set_ref(name, md5)
-    return Prepared(store, snapshot_hash, config_hash)
+    made = {
+        "snapshot": save_snapshot(store, snapshot),
+        "config": save_configuration(store, configuration),
+    }
+    others = {}
+    for kind, md5 in made.items():
+        found = None if make_default else store.ref(f"default-{kind}")
+        if found is None:
+            store.set_ref(f"default-{kind}", md5)
+        elif found != md5:
+            others[kind] = found
+    prepared = Prepared(store, made["snapshot"], made["config"], others)
+    if others:
+        warnings.warn(prepared.remark, DefaultStaysWarning, stacklevel=2)
+    return prepared

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.remotes.errors import MalformedAddressError
-from wepystore.store.names import MARK
-
-#: A directory that holds one of these, and is no store, stands for it.
-HIDDEN = ".orch"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # As rsync and scp have it: a colon before any slash. In brackets: an IPv6 address.
@@ -49,14 +44,6 @@ def parse(text: str) -> Address:
     if path == "~" or path.startswith("~/"):
         path = path[2:]
     return Address("ssh", text, host, path.rstrip("/") or ("/" if path.startswith("/") else "."))
-
-
-def local_root(path: str) -> str:
-    """The store that a path of this machine stands for (see HIDDEN)."""
-    hidden = Path(path, HIDDEN)
-    if hidden.is_dir() and (hidden / MARK).exists() and not Path(path, MARK).exists():
-        return str(hidden)
-    return path
 
 
 def _is_database(path: str) -> bool:

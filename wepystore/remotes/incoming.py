@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from wepystore.errors import WepystoreError
-from wepystore.remotes.address import Address, local_root, parse
+from wepystore.remotes.address import Address, parse
 from wepystore.remotes.connect import transport
 from wepystore.remotes.database import Database
 from wepystore.remotes.errors import BrokenOffError, NoRoomError, NotAStoreThereError
@@ -29,6 +29,7 @@ from wepystore.remotes.mirror import Listing, Mirror, Progress, Transport, path_
 from wepystore.remotes.staging import Staging
 from wepystore.store import Store, reconcile
 from wepystore.store.names import MARK
+from wepystore.store.places import root_of
 from wepystore.store.reconcile import Left, Name, Plan
 
 _RECORDS = ("configs", "snapshots", "runs")
@@ -120,7 +121,7 @@ class Incoming:
 
     def _open(self, address: Address) -> Store:
         if address.kind == "store":
-            return Store.open(local_root(address.path))
+            return Store.open(root_of(address.path))
         scratch = self._scratch_folder()
         if address.kind == "sqlite":
             database = Database(address.path, scratch)

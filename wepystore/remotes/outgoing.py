@@ -136,6 +136,7 @@ class Outgoing:
             0,
             len(sent),
             sum(copy.ref.size for copy in sent),
+            end=plan.end,
         )
 
     def _fault(self, copy: Copy) -> str | None:

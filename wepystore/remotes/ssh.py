@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from wepystore.remotes.address import HIDDEN, Address
+from wepystore.remotes.address import Address
 from wepystore.remotes.errors import (
     BrokenOffError,
     CannotWriteThereError,
@@ -20,6 +20,7 @@ from wepystore.remotes.errors import (
 from wepystore.remotes.mirror import Listing, Progress, listing_of
 from wepystore.store import Store
 from wepystore.store.names import KINDS, MARK
+from wepystore.store.places import INSIDE
 
 # -s: the path goes over the connection and not through the shell there, so that nothing in it
 # has to be quoted. -L: what a link of git-annex points at, not the link.
@@ -32,8 +33,8 @@ _PARTIAL = "--partial-dir=.rsync-partial"
 # where a store has something.
 _FILTERS = (
     *(f"--include=/{name}/***" for name in (*KINDS, "refs")),
-    f"--include=/{HIDDEN}/",
-    f"--include=/{HIDDEN}/{MARK}",
+    *(f"--include=/{name}/" for name in INSIDE),
+    *(f"--include=/{name}/{MARK}" for name in INSIDE),
     "--exclude=/*/**",
 )
 _LINE = re.compile(r"([-dlcbps])\S*\s+([\d,]+)\s+\S+\s+\S+ (.*)")
@@ -99,10 +100,10 @@ class SSH:
     def listing(self) -> Listing:
         try:
             found = self._list()
-            if not any(path == MARK for path, _ in found) and any(
-                path == f"{HIDDEN}/{MARK}" for path, _ in found
-            ):
-                self._path += f"/{HIDDEN}"
+            paths = {path for path, _ in found}
+            inside = next((name for name in INSIDE if f"{name}/{MARK}" in paths), None)
+            if inside is not None and MARK not in paths:
+                self._path += f"/{inside}"
                 found = self._list()
         except _Failure as failure:
             why = self._reason(failure)

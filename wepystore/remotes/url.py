@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wepystore.remotes.address import HIDDEN, Address
+from wepystore.remotes.address import Address
 from wepystore.remotes.errors import (
     BrokenOffError,
     CannotWriteThereError,
@@ -17,6 +17,7 @@ from wepystore.remotes.errors import (
 from wepystore.remotes.mirror import Listing, Progress, listing_of
 from wepystore.store import Store
 from wepystore.store.names import KINDS, MARK
+from wepystore.store.places import INSIDE
 from wepystore.store.store import DIRECTORIES
 
 # Where a name either stands for a whole file or for none, and there are no directories. Anywhere
@@ -72,9 +73,11 @@ class URL:
         # What third-party file systems raise has no common base class.
         try:
             if not fs.exists(self._at(MARK)):
-                if not fs.exists(self._at(f"{HIDDEN}/{MARK}")):
+                inside = (name for name in INSIDE if fs.exists(self._at(f"{name}/{MARK}")))
+                name = next(inside, None)
+                if name is None:
                     return self._no_store(fs)
-                self._root = self._at(HIDDEN)
+                self._root = self._at(name)
             # `exists` is False for whatever went wrong; this says what it was.
             fs.info(self._at(MARK))
             return listing_of([(MARK, 0), *self._files(fs)])

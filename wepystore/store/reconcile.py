@@ -4,10 +4,14 @@
 verified: what is damaged or incomplete in the sources stays out and is reported, everything else
 comes over (S5, S7). The result does not depend on the order of the sources, except that of two
 different defaults the first source's is taken; doing it again changes nothing.
+
+A default snapshot that is the end of a run does not become that of the target: where the run began
+does (docs/design/0023-defaults.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,7 +23,7 @@ from wepystore.errors import DamagedError
 from wepystore.store import carriers, files, legacy
 from wepystore.store.errors import MD5CollisionError, NoSuchStoreError, NotAStoreError
 from wepystore.store.names import KINDS, ONE, Ref, references
-from wepystore.store.runs import Run, run_of
+from wepystore.store.runs import Run, origin_of, read_run, run_of
 from wepystore.store.store import DEFAULTS, Store
 
 if TYPE_CHECKING:
@@ -100,6 +104,8 @@ class Plan:
     """Of more than MANY entries, so many that the target has too, with the same sizes, while no
     source has any file beyond what the others need. Whether they are complete was not looked at:
     if not, no source has what they lack."""
+    end: str = ""
+    """The default snapshot of a source, if that is the end of a run and `refs` has the start."""
 
     @property
     def size(self) -> int:
@@ -121,6 +127,8 @@ class Outcome:
     size: int
     """Files brought as hard links, as copies, and the bytes of both."""
     unread: int = 0
+    """As in the plan."""
+    end: str = ""
     """As in the plan."""
 
 
@@ -159,6 +167,8 @@ class _Planner:
         self.copies: dict[Name, Copy] = {}
         self.entries: dict[Name, Entry] = {}
         self.left: list[Left] = []
+        self.runs: set[Run] = set()
+        self.end = ""
 
     def plan(self, creates: bool, only: Collection[Name] | None) -> Plan:
         found: dict[Name, list[Store]] = {}
@@ -190,6 +200,7 @@ class _Planner:
             tuple(conflicts),
             tuple(self.left),
             unread,
+            self.end,
         )
 
     def _read(self, names: Sequence[Name], found: dict[Name, list[Store]]) -> None:
@@ -239,6 +250,7 @@ class _Planner:
                 manifest = legacy.manifest_of(kind, data, what)
                 parts = list(references(manifest, what))
                 run = run_of(manifest, md5, what) if kind == "runs" else None
+                self.runs.update([run] if run else [])
             except (DamagedError, OSError) as error:
                 if os.path.lexists(what):
                     why = str(error)
@@ -343,6 +355,8 @@ class _Planner:
                 md5 = self._ref_of(source, name)
                 if md5 is not None:
                     refs.setdefault(name, md5)
+        if "default-snapshot" in refs:
+            refs["default-snapshot"] = self._origin(refs["default-snapshot"])
         for name, values in sorted(self._tags().items()):
             ours = None
             if self.target is not None and self._ref_is_set(self.target, name):
@@ -353,6 +367,20 @@ class _Planner:
                 if ours != theirs and (ours is not None or len(values) > 1):
                     conflicts.append(Conflict(name, ours, theirs, path))
         return refs, conflicts
+
+    def _origin(self, md5: str) -> str:
+        """Where the runs that led to a snapshot began, of those that the target has or gets."""
+        if self.target is not None:
+            for each in self.target.list("runs"):
+                with contextlib.suppress(DamagedError, OSError):
+                    self.runs.add(read_run(self.target, each))
+
+        def is_whole(snapshot: str) -> bool:
+            return isinstance(self._entry("snapshots", snapshot), frozenset)
+
+        found = origin_of(md5, self.runs, is_whole)
+        self.end = md5 if found != md5 else ""
+        return found
 
     def _tags(self) -> dict[str, dict[str, Path]]:
         tags: dict[str, dict[str, Path]] = {}
@@ -430,6 +458,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
         mover.done - mover.linked,
         mover.size,
         plan.unread,
+        plan.end,
     )
 
 

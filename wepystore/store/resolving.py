@@ -62,7 +62,10 @@ def _default(store: Store, kinds: Sequence[str]) -> tuple[str, str]:
                 raise MissingError(file=store.file(kind, md5), needed=f" for refs/{name}")
             return kind, md5
     raise UnknownHashError(
-        kinds=one_of(kinds), text=DEFAULT, path=store.path, hint="no default is set in it"
+        kinds=one_of(kinds),
+        text=DEFAULT,
+        path=store.path,
+        hint="no default is set in it; 'wepy default' sets one",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wepystore.store.errors import BadJSONError
@@ -38,3 +39,23 @@ def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
 def read_run(store: Store, md5: str) -> Run:
     """The run with this hash. Raises MissingError, DamagedError."""
     return run_of(store.manifest("runs", md5), md5, str(store.file("runs", md5)))
+
+
+def origin_of(snapshot: str, runs: Iterable[Run], is_there: Callable[[str], bool]) -> str:
+    """Where the runs began that led to a snapshot, followed back over all that are there; the
+    snapshot itself if none did. Of several such starts the first by hash."""
+    starts: dict[str, set[str]] = {}
+    for run in runs:
+        starts.setdefault(run.end, set()).add(run.start)
+    seen = {snapshot}
+    todo = [snapshot]
+    found = []
+    while todo:
+        md5 = todo.pop()
+        before = {each for each in starts.get(md5, ()) if each != md5 and is_there(each)}
+        if not before:
+            found.append(md5)
+        todo += before - seen
+        seen |= before
+    # Only made-up records go round in a circle.
+    return min(found, default=snapshot)

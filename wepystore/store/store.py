@@ -22,6 +22,7 @@ from wepystore.store.errors import (
     WrongKindError,
 )
 from wepystore.store.names import KINDS, MARK, ONE, Ref, references
+from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
     from wepystore.store.batch import Batch
@@ -99,6 +100,8 @@ class Store:
             why = f"it has no {MARK}"
             if any((root / kind).is_dir() for kind in KINDS):
                 why += ", but parts of one: copy the rest of it"
+            elif (root / CHECKPOINT).is_symlink():
+                why += f", and its {CHECKPOINT} is a link: name what it leads to, if you trust it"
             raise NotAStoreError(path=root, why=why) from None
         if data.startswith(carriers.POINTER):
             raise carriers.missing(mark, path=root)
