@@ -7,8 +7,9 @@ changed; `prepare_wepy` adds to its modules, once they are loaded in this proces
   global of that name which is defined nowhere, so that no runner could be made;
 - ``networkx.Graph.node``: wepy's WExplore and its graph layouts use it; networkx took it away
   in 2.4. It is the same mapping as ``Graph._node``;
-- the field ``image`` in ``WExploreResampler.RESAMPLER_FIELDS``: its shapes and types, and
-  the records themselves, have it, so that wepy's HDF5 reporter fails at the first new region;
+- the field ``image`` in ``WExploreResampler.RESAMPLER_FIELDS``, which its records have, so that
+  wepy's HDF5 reporter fails at the first new region. For the class its shape and type are
+  "any" and "none", of which HDF5 can make nothing, so each resampler says those of its own images;
 - ``matplotlib.cm.get_cmap``, where wepy's ResTree reporter is loaded: matplotlib took it away
   in 3.9.
 
@@ -18,6 +19,7 @@ What is there already is left alone, so that newer releases, or a user's own rep
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -104,7 +106,27 @@ def _wexplore(module: ModuleType) -> str | None:
     ):
         return None
     cls.RESAMPLER_FIELDS = (*cls.RESAMPLER_FIELDS, "image")
+    cls.resampler_field_shapes = _with_own(cls.resampler_field_shapes, "image_shape", Ellipsis)
+    cls.resampler_field_dtypes = _with_own(cls.resampler_field_dtypes, "image_dtype", None)
     return f"{module.__name__}.WExploreResampler.RESAMPLER_FIELDS: image"
+
+
+def _with_own(listed: Callable[[Any], tuple[Any, ...]], own: str, unknown: Any) -> Any:
+    """A method that lists something of every field, which gives of the image what the resampler
+    itself knows where its class does not."""
+
+    @functools.wraps(listed)
+    def method(resampler: Any) -> tuple[Any, ...]:
+        found = list(listed(resampler))
+        names = resampler.resampler_field_names()
+        place = names.index("image") if "image" in names else len(found)
+        if place < len(found) and found[place] is unknown and hasattr(resampler, own):
+            value = getattr(resampler, own)
+            # A number that is no array is recorded as an array of one (reporters/wepy.py).
+            found[place] = (1,) if value == () else value
+        return tuple(found)
+
+    return method
 
 
 def _colours(module: ModuleType) -> str | None:
