@@ -202,27 +202,30 @@ def sha256(data: bytes) -> str:
 
 def test_one_that_a_script_made(in_wepy: InWepy, tmp_path: Path) -> None:
     """A reporter object of wepy's in a configuration of ours, with a file of the script's choosing:
-    killed and resumed, that file ends with the bytes of a run that was not."""
+    it writes into the job's folder. Killed, the folder moved and resumed, that file ends with
+    the bytes of a run that was not; where the script wanted it, there is none."""
+    made = in_wepy(Path(__file__).with_name("report_wepy.py"), tmp_path, "script")
+    assert made.returncode == 0, made.stderr
+    store = tmp_path / "own.orch"
+    assert in_wepy("-m", "wepystore", "trust", "--store", store).returncode == 0
     ends = []
     for name, killed_at in (("whole", ""), ("killed", "5")):
-        folder = tmp_path / name
-        folder.mkdir()
-        made = in_wepy(Path(__file__).with_name("report_wepy.py"), folder, "script")
-        assert made.returncode == 0, made.stderr
-        job = ("--seed=3", "--n-cycles=7", "--checkpoint-freq=2", "--job-dir", folder / "job")
-        store = folder / "own.orch"
-        assert in_wepy("-m", "wepystore", "trust", "--store", store).returncode == 0
+        job = tmp_path / name
         run = in_wepy(
-            *("-m", "wepystore", "run", "orch", *job, store, "default", 600, 20),
+            *("-m", "wepystore", "run", "orch", "--seed=3", "--n-cycles=7", "--checkpoint-freq=2"),
+            *("--job-name=job", "--job-dir", job, store, "default", 600, 20),
             KILLED_AT=killed_at,
         )
+        said = f"reporter EnergyReporter writes {job}/job.mine.txt, and not {tmp_path}/mine.txt"
+        assert said in run.stderr
         if killed_at:
             assert run.returncode == -9, run.stderr
-            assert not (folder / "mine.txt").read_text().endswith("# the end\n")
-            run = in_wepy("-m", "wepystore", "resume", folder / "job")
+            assert not (job / "job.mine.txt").read_text().endswith("# the end\n")
+            job = job.rename(tmp_path / "moved")
+            run = in_wepy("-m", "wepystore", "resume", job)
         assert run.returncode == 0, run.stderr
-        ends.append((folder / "mine.txt").read_bytes())
-        assert sorted(path.name for path in folder.glob("mine*")) == ["mine.txt"]
+        ends.append((job / "job.mine.txt").read_bytes())
+        assert not list(tmp_path.glob("mine*"))
     assert ends[0] == ends[1]
     assert len(ends[0].splitlines()) == 9
 

@@ -18,7 +18,7 @@ import pytest
 from wepystore.orchestrator.keeping import Keeper
 from wepystore.orchestrator.trust import Trust
 from wepystore.records import reporter_state
-from wepystore.reporters.wepy import flush_what_is_open
+from wepystore.reporters.others import flush_what_is_open
 
 
 class Holder:

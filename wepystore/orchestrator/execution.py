@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import os
 from typing import Any
 
 from wepystore.engine.ensemble import weights_of
@@ -22,7 +23,7 @@ from wepystore.orchestrator.errors import (
     CycleFailedError,
     NotContinuedError,
 )
-from wepystore.orchestrator.job import Job
+from wepystore.orchestrator.job import RESERVED, Job
 from wepystore.orchestrator.keeping import Keeper
 from wepystore.orchestrator.mapping import (
     choose_mapper,
@@ -37,7 +38,7 @@ from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
-from wepystore.reporters.wepy import adapted_reporter
+from wepystore.reporters.placing import placed
 from wepystore.store.names import EntryRef
 
 #: Of these the disk is the cause, or a lack of rights, and not what is in a file.
@@ -101,7 +102,13 @@ class Execution:
                 options.platform, configuration.platform, self._runner
             ),
         )
-        self._reporters = [adapted_reporter(each) for each in configuration.reporters]
+        self._placed = placed(
+            configuration.reporters,
+            configuration.monitor,
+            str(options.job_dir / options.job_name),
+            [str(options.job_dir / name) for name in RESERVED],
+        )
+        self._reporters = self._placed.reporters
         if hasattr(self._runner, "check_platform"):
             platform, chosen = self._platform_choice()
             for each in properties_of_workers(self._mapper, chosen):
@@ -124,7 +131,7 @@ class Execution:
             # It is that of the run, also when this session begins at a checkpoint (R2).
             streams=Streams([seed, int(start.snapshot_ref.md5, 16)]),
             reporters=self._reporters,
-            monitor=configuration.monitor,
+            monitor=self._placed.monitor,
             runner_options=self._runner_options,
             dumps=pickles.dumps,
         )
@@ -159,7 +166,11 @@ class Execution:
         watcher.begun(job, self._options, self._seed, len(self._walkers))
         if isinstance(self._mapper, WorkMapper):
             self._mapper.remark = watcher.remark
+        for text in self._placed.remarks:
+            watcher.remark(text)
         try:
+            for folder in self._placed.folders:
+                os.makedirs(folder, exist_ok=True)
             self._open(job)
             self._manager.init_walkers = ()  # The reporters have seen them.
             for reporter in self._reporters:

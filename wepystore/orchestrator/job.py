@@ -48,7 +48,7 @@ _MOST = 2**63
 #: Bytes; a narration may be long.
 _LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
-_OWN = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK, LISTED, LISTED_DRAFT))
+RESERVED = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK, LISTED, LISTED_DRAFT))
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,10 @@ class Job:
         """Take everything away again: for a run that failed before its first cycle was done."""
         # Killed half-way, what is left can be resumed, or else is known never to have begun.
         for name in _files_of(self.path, self.name):
-            (self.path / name).unlink(missing_ok=True)
+            if (self.path / name).is_dir() and not (self.path / name).is_symlink():
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            else:
+                (self.path / name).unlink(missing_ok=True)
         for name in (SPEC, _DRAFT):
             (self.path / name).unlink(missing_ok=True)
         self.written.clear()
@@ -343,7 +346,7 @@ def _files_of(path: Path, name: str) -> list[str]:
         return sorted(
             entry
             for entry in os.listdir(path)
-            if entry not in _OWN and entry.lstrip(".").startswith(name + ".")
+            if entry not in RESERVED and entry.lstrip(".").startswith(name + ".")
         )
     except (FileNotFoundError, NotADirectoryError):
         return []

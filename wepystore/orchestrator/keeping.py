@@ -9,6 +9,8 @@ from typing import Any
 from wepystore.orchestrator.trust import Trust
 from wepystore.records import own, reporter_state
 
+_NONE: Mapping[str, str] = {}
+
 
 class Keeper:
     """Turns a reporter into bytes and back, and lets nobody else's bytes in (S9).
@@ -36,7 +38,13 @@ class Keeper:
         if self._trust is not None and sha256 not in self._trust.trusted():
             raise ValueError("it was not made by you, here")
 
-    def loads(self, data: bytes, known: Mapping[str, Any]) -> Any:
-        """The reporter, of bytes that were admitted. Raises as its own hooks do."""
+    def loads(self, data: bytes, known: Mapping[str, Any], moved: Mapping[str, str] = _NONE) -> Any:
+        """The reporter, of bytes that were admitted. Raises as its own hooks do.
+
+        Parameters
+        ----------
+        moved : mapping of str to str
+            Where files are now that it held open.
+        """
         self.admit(data)
-        return reporter_state.loads(data, known)
+        return reporter_state.loads(data, {**known, reporter_state.MOVED: moved})

@@ -19,6 +19,10 @@ from wepystore.records import pickles
 #: The process's own, by their names in sys.
 _STREAMS = ("stdin", "stdout", "stderr")
 
+#: What `loads` is told besides what was known to `dumps`: absolute path -> that of now.
+MOVED = "moved files"
+_FILE = "file:"
+
 #: What opens files for writing, as Python's own `open` gives them.
 _HANDLES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 
@@ -40,7 +44,13 @@ def dumps(reporter: Any, known: Mapping[str, Any]) -> bytes:
 
 
 def loads(data: bytes, known: Mapping[str, Any]) -> Any:
-    """The inverse; runs whatever the bytes say, so only for trusted data (S9)."""
+    """The inverse; runs whatever the bytes say, so only for trusted data (S9).
+
+    Parameters
+    ----------
+    known : mapping of str to object
+        As for `dumps`; under MOVED, which files are to be opened in place of which.
+    """
     return _Unpickler(known, io.BytesIO(data), ignore=True).load()
 
 
@@ -50,6 +60,8 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
         self._names = names
 
     def persistent_id(self, obj: Any) -> str | None:
+        if isinstance(obj, _Path):
+            return _FILE + obj
         if isinstance(obj, _HANDLES):
             for name in _STREAMS:
                 if obj in (getattr(sys, name), getattr(sys, f"__{name}__")):
@@ -61,6 +73,12 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
         if isinstance(obj, _HANDLES) and not known:
             self.save_reduce(_reopened, _handle(obj), obj=obj)
             return
+        # Who has none open need not load it.
+        hdf5 = getattr(sys.modules.get("h5py"), "File", ())
+        if isinstance(obj, hdf5) and not obj and not known:
+            # wepy opens its file for each cycle, and holds it closed between them.
+            self.save_reduce(_closed, (type(obj),), obj=obj)
+            return
         super().save(obj, save_persistent_id)
 
 
@@ -70,7 +88,14 @@ class _Unpickler(dill.Unpickler):  # type: ignore[misc]
         self._known = known
 
     def persistent_load(self, name: str) -> Any:
+        if name.startswith(_FILE):
+            path = name.removeprefix(_FILE)
+            return self._known.get(MOVED, {}).get(path, path)
         return getattr(sys, name) if name in _STREAMS else self._known[name]
+
+
+class _Path(str):
+    """The path of a file that is held open: it may be another one when it is opened again."""
 
 
 def _handle(stream: Any) -> tuple[Any, ...]:
@@ -83,10 +108,17 @@ def _handle(stream: Any) -> tuple[Any, ...]:
     try:
         path = os.path.abspath(stream.name)
         if os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):
-            return path, stream.mode, stream.tell(), how
+            return _Path(path), stream.mode, stream.tell(), how
     except (OSError, TypeError):
         pass
     raise TypeError(f"it holds open what is no file with a name: {stream!r}")
+
+
+def _closed(cls: Any) -> Any:
+    """An HDF5 file that is closed; of which one can no longer be told."""
+    made = cls("closed", "w", driver="core", backing_store=False)
+    made.close()
+    return made
 
 
 def _reopened(path: str | None, mode: str, place: int, how: tuple[Any, ...] | None) -> Any:

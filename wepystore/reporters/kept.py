@@ -4,7 +4,8 @@
                                         and the bytes of its files
 
 Of a large file that only grows, its size and the digest of its bytes are enough: to go back is
-to cut it off. All others are copied. Two are there, so that a kill between keeping one and
+to cut it off. All others are copied, up to 64 MiB, and so are all files in a directory of the
+reporter's. Two are there, so that a kill between keeping one and
 writing the checkpoint that goes with it does no harm.
 """
 
@@ -15,13 +16,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wepystore.reporters.base import named_errors, replace_file
 
 #: What is smaller is copied without further thought, in bytes.
 _SMALL = 4 << 20
+#: What is larger and changes in its middle, as HDF5 does, would have to be copied each time.
+_LARGEST = 64 << 20
 #: So much of both ends of a large file is looked at to tell whether it only grew.
 _SAMPLE = 1 << 16
 _PIECE = 1 << 20
@@ -42,24 +46,48 @@ class KeptFiles:
         The files that the reporter writes; they need not be there.
     base : str
         The path that the hidden files are named by.
+    folders : sequence of str
+        Directories of the reporter's: whatever is in them is its own.
+
+    Attributes
+    ----------
+    moved : dict of str to str
+        After `restore`: what paths were called when they were kept -> what they are called now.
     """
 
-    def __init__(self, paths: Sequence[str], base: str) -> None:
+    def __init__(self, paths: Sequence[str], base: str, folders: Sequence[str] = ()) -> None:
         self.paths = list(paths)
+        self.folders = list(folders)
+        self.moved: dict[str, str] = {}
         folder, name = os.path.split(base)
         self._folder = folder or "."
         self._prefix = f".{name}.kept-"
         self._grown: dict[str, _Growth] = {}
 
     def keep(self, n_cycles: int, memory: bytes) -> None:
-        """Keep all as it is after `n_cycles`; of what was kept before, the newest one."""
-        head: dict[str, Any] = {"memory": _facts(memory), "files": []}
+        """Keep all as it is after `n_cycles`; of what was kept before, the newest one.
+
+        A large file that changes in its middle cannot be kept: then there is nothing to go back to.
+        """
+        head: dict[str, Any] = {
+            "memory": _facts(memory),
+            "files": [],
+            "paths": self._names(),
+            "inside": [],
+        }
         copies = [memory]
         for path in self.paths:
             with named_errors(path):
-                facts, copy = self._describe(path)
+                try:
+                    facts, copy = self._describe(path)
+                except NotKeptError:
+                    return
             head["files"].append(facts)
             copies += [] if copy is None else [copy]
+        for number, folder in enumerate(self.folders):
+            for parts, data in _inside(folder):
+                head["inside"].append({"folder": number, "parts": parts, **_facts(data)})
+                copies.append(data)
         replace_file(self._path(n_cycles), json.dumps(head).encode() + b"\n" + b"".join(copies))
         for old in sorted(n for n in self._numbers() if n < n_cycles)[: 1 - _KEPT]:
             self._drop(old)
@@ -81,12 +109,13 @@ class KeptFiles:
                 self._drop(number)
         try:
             with open(self._path(n_cycles), "rb") as stream:
-                head, memory, copies = _read(stream.read())
+                head, memory, copies, inside = _read(stream.read(), len(self.folders))
         except FileNotFoundError:
             raise NotKeptError(f"nothing was kept of it at cycle {n_cycles}") from None
         except (KeyError, TypeError, ValueError) as problem:
             raise NotKeptError(f"what was kept of it is damaged ({problem})") from None
         admit(memory)
+        self.moved = self._moved(head.get("paths", []))
         files = list(zip(self.paths, head["files"], copies, strict=True))
         for path, facts, copy in files:
             if facts is not None and copy is None:
@@ -99,24 +128,44 @@ class KeptFiles:
                 replace_file(path, copy)
             else:
                 os.truncate(path, facts["size"])
+        for number, folder in enumerate(self.folders):
+            _refill(folder, inside[number])
         return load(memory)
 
-    def forget(self) -> None:
+    def forget(self, folders: bool = True) -> None:
         """Remove the reporter's files and all that was kept of them: it begins anew."""
         for number in self._numbers():
             self._drop(number)
+        for folder in self.folders if folders else ():
+            _clear(folder)
         for path in self.paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
+    def _names(self) -> list[list[str]]:
+        """Each file and folder as it was given and from the root, since files that are held open
+        are known by that."""
+        return [[path, os.path.abspath(path)] for path in (*self.paths, *self.folders)]
+
+    def _moved(self, before: Sequence[Sequence[str]]) -> dict[str, str]:
+        return {
+            str(old): new
+            for olds, news in zip(before, self._names(), strict=False)
+            for old, new in zip(olds, news, strict=False)
+            if old != new
+        }
+
     def _describe(self, path: str) -> tuple[dict[str, Any] | None, bytes | None]:
+        """Facts of a file, and its bytes where they are to be kept. Raises NotKeptError."""
         try:
             size = os.stat(path).st_size
         except FileNotFoundError:
             return None, None
         if size > _SMALL:
             growth = self._grown.setdefault(path, _Growth())
-            if growth.follow(path, size):
+            if size > _LARGEST and growth.is_of_another(path, size):
+                raise NotKeptError
+            if growth.follow(path, size) or size > _LARGEST:
                 return {"size": size, "sha256": growth.digest(), "copied": False}, None
         with open(path, "rb") as stream:
             data = stream.read()
@@ -156,6 +205,10 @@ class _Growth:
     def digest(self) -> str:
         return self._digest.copy().hexdigest()
 
+    def is_of_another(self, path: str, size: int) -> bool:
+        """Whether the file is not what was followed, with more at its end."""
+        return self._size > 0 and not (self._size <= size and self._ends == _ends(path, self._size))
+
     def follow(self, path: str, size: int) -> bool:
         """Take in what was added; False if the file is new to this, or was not only added to."""
         known = 0 < self._size <= size and self._ends == _ends(path, self._size)
@@ -187,7 +240,12 @@ def _facts(data: bytes) -> dict[str, Any]:
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _read(data: bytes) -> tuple[dict[str, Any], bytes, list[bytes | None]]:
+Inside = list[tuple[list[str], bytes]]
+
+
+def _read(
+    data: bytes, n_folders: int
+) -> tuple[dict[str, Any], bytes, list[bytes | None], list[Inside]]:
     """The parts of what `keep` wrote. Raises ValueError, KeyError or TypeError if damaged."""
     line, _, rest = data.partition(b"\n")
     head = json.loads(line)
@@ -203,4 +261,40 @@ def _read(data: bytes) -> tuple[dict[str, Any], bytes, list[bytes | None]]:
 
     memory = take(head["memory"])
     copies = [take(f) if f is not None and f["copied"] else None for f in head["files"]]
-    return head, memory, copies
+    inside: list[Inside] = [[] for _ in range(n_folders)]
+    for facts in head.get("inside", ()):
+        parts = [str(part) for part in facts["parts"]]
+        if not parts or any(part in ("", ".", "..") or "/" in part for part in parts):
+            raise ValueError("it names a file elsewhere")
+        inside[facts["folder"]].append((parts, take(facts)))
+    return head, memory, copies, inside
+
+
+def _inside(folder: str) -> Iterator[tuple[list[str], bytes]]:
+    """Each file in a directory and below: the parts of its name there, and its bytes."""
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        parts = [] if where == folder else os.path.relpath(where, folder).split(os.sep)
+        for name in sorted(files):
+            path = os.path.join(where, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with named_errors(path), open(path, "rb") as stream:
+                    yield [*parts, name], stream.read()
+
+
+def _clear(folder: str) -> None:
+    if os.path.islink(folder):
+        os.unlink(folder)
+    elif os.path.isdir(folder):
+        shutil.rmtree(folder)
+
+
+def _refill(folder: str, inside: Inside) -> None:
+    """Make a directory anew, with nothing in it but these files: no link in it is followed."""
+    _clear(folder)
+    os.makedirs(folder)
+    for parts, data in inside:
+        path = os.path.join(folder, *parts)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with named_errors(path), open(path, "wb") as stream:
+            stream.write(data)
