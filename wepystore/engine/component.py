@@ -9,6 +9,8 @@ components needs no pickle and survives new versions of this package.
 from __future__ import annotations
 
 import inspect
+import reprlib
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 
@@ -30,26 +32,59 @@ class Component:
     function or class) is kept as a pickle, and the snapshot is marked so.
     """
 
-    #: Raised when the meaning of the parameters changes; `from_params` then upgrades.
+    #: Raised when the meaning of the parameters changes; `from_params` then upgrades, and
+    #: `parameter_names` tells the names that each version had.
     version: ClassVar[int] = 1
+    #: Arguments of the constructor that no store keeps, nor takes from one: addresses and the
+    #: like, which say where something runs and not what it is.
+    unstored: ClassVar[frozenset[str]] = frozenset()
+    #: Those that `params` leaves out while they are at their defaults. An argument that is added
+    #: to a class that stores know belongs here: it then changes no hash that exists.
+    left_out: ClassVar[frozenset[str]] = frozenset()
 
     def params(self) -> dict[str, Any]:
         """Keyword arguments that build an equal component."""
-        parameters = inspect.signature(type(self)).parameters.values()
-        return {
-            parameter.name: getattr(self, parameter.name)
-            for parameter in parameters
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        }
+        found = {}
+        for name, parameter in _arguments(type(self)).items():
+            value = getattr(self, name)
+            if name in self.unstored or (name in self.left_out and _is(value, parameter.default)):
+                continue
+            found[name] = value
+        return found
 
     @classmethod
-    def from_params(cls, params: dict[str, Any], version: int) -> Component:
-        """Build a component from `params` as written by `version` of this class."""
+    def parameter_names(cls, version: int) -> tuple[frozenset[str], frozenset[str]]:
+        """The names that `params` of a version always writes, and those that it may write."""
+        names = _arguments(cls).keys() - cls.unstored
+        return frozenset(names - cls.left_out), frozenset(names & cls.left_out)
+
+    @classmethod
+    def check_names(cls, names: Iterable[str], version: int) -> None:
+        """Raise ValueError unless these are just what `params` of that version writes.
+
+        What a store holds may come from a stranger: what no store is given, none may give.
+        """
+        if type(version) is not int or version < 1:
+            raise ValueError(f"{cls.__name__} has no version {version!r}")
         if version > cls.version:
             raise ValueError(
                 f"{cls.__name__} version {version} was written by a newer wepystore; "
                 f"this one reads up to {cls.version}: upgrade wepystore"
             )
+        always, sometimes = cls.parameter_names(version)
+        given = set(names)
+        for name in sorted(given - always - sometimes):
+            raise ValueError(f"{cls.__name__} takes no {reprlib.repr(name)} from a store")
+        for name in sorted(always - given):
+            raise ValueError(f"{cls.__name__} lacks its {name!r}")
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any], version: int) -> Component:
+        """Build a component from `params` as written by `version` of this class.
+
+        Raises ValueError for any other names, and as the constructor.
+        """
+        cls.check_names(params, version)
         return cls(**params)
 
     def state(self) -> dict[str, Any]:
@@ -64,3 +99,22 @@ class Component:
     def summary(self) -> dict[str, str]:
         """A few facts for a person who watches a run: {label: value}, cheap to make."""
         return {}
+
+
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """The named arguments of a constructor."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {
+        parameter.name: parameter
+        for parameter in parameters
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+
+
+def _is(value: Any, default: Any) -> bool:
+    """Whether a value is its default: None, a number or a word; nothing else is compared."""
+    return value is default or (
+        type(value) is type(default)
+        and isinstance(value, (bool, int, float, str))
+        and value == default
+    )

@@ -6,6 +6,7 @@ All raise ValueError, which names the parameter, what it must be and what it is.
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from typing import Any
 
@@ -49,6 +50,37 @@ def listed(value: Any, name: str, of: str = "numbers") -> list[Any]:
         return list(value)
     except TypeError:
         raise _wrong(value, name, f"a list of {of}") from None
+
+
+#: More threads than any processor has: so many that starting them ends the process.
+_MOST_THREADS = 1024
+_COUNT = re.compile("[0-9]{1,9}")
+_PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+#: What names a program, a folder or a file (CudaCompiler, TempDirectory) would be run or written
+#: to wherever the snapshot goes.
+_PLACES = re.compile(r"compiler|directory|path|file|plugin|library", re.IGNORECASE)
+_LONGEST = 200
+
+
+def platform_properties(value: Any, name: str = "platform_properties") -> dict[str, str]:
+    """`value` as properties of an OpenMM platform: {name: text}, none of which names a place."""
+    try:
+        properties = {str(key): str(text) for key, text in dict(value or {}).items()}
+    except (TypeError, ValueError):
+        raise _wrong(value, name, "a dict of words") from None
+    for key, text in properties.items():
+        if not _PROPERTY.fullmatch(key):
+            raise _wrong(key, name, "a dict whose keys are names of properties")
+        if _PLACES.search(key):
+            raise ValueError(
+                f"{name} holds {key!r}: programs and folders are no part of what is stored, which "
+                "may be run anywhere; set them by OpenMM's environment variables"
+            )
+        if len(text) > _LONGEST or not text.isprintable() or set(text) & set("/\\"):
+            raise _wrong(text, f"{name}[{key!r}]", "a word or numbers")
+        if key == "Threads" and not (_COUNT.fullmatch(text) and int(text) <= _MOST_THREADS):
+            raise _wrong(text, key, f"a whole number, at most {_MOST_THREADS}")
+    return properties
 
 
 def distance_like(value: Any, name: str = "distance") -> Any:

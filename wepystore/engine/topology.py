@@ -115,6 +115,8 @@ def openmm_topology(text: str) -> Topology:
         ]
         types = value.get("bond_types") or [[None, None]] * len(value["bonds"])
         for (first, second), (name, order) in zip(value["bonds"], types, strict=True):
+            if name is not None and name not in _BOND_TYPES:
+                raise ValueError(f"there is no type of bonds {name!r}")
             bond_type = None if name is None else getattr(app.topology, name)
             topology.addBond(atoms[first], atoms[second], bond_type, order)
         vectors = value.get("periodic_box_vectors")
@@ -231,6 +233,8 @@ def _parse(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as error:
         raise TopologyError(what="the topology text", reason=f"it is no JSON ({error})") from error
+    except RecursionError:
+        raise TopologyError(what="the topology text", reason="it is nested too deep") from None
     if not isinstance(value, dict):
         raise TopologyError(what="the topology text", reason="it is no JSON object")
     return value

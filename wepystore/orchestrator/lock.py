@@ -137,7 +137,7 @@ def _holder(descriptor: int) -> dict[str, Any]:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         if holder["lock"] == "wepystore job" and isinstance(holder["pid"], int):
             return {**holder, "host": str(holder["host"]), "since": str(holder["since"])}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     return {}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wepystore.engine.parameters import platform_properties
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import MISSHAPEN, Fetch, Sink, decode, encode
@@ -66,6 +67,7 @@ def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configurati
         properties = parts["platform_properties"]
         if not all(isinstance(word, str) for item in properties.items() for word in item):
             raise TypeError("platform_properties are not words")
+        platform_properties(properties)
         return Configuration(**parts)
     except MISSHAPEN as problem:
         raise MalformedRecordError(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,9 @@ class Sink(Bytes, Protocol):
 
 #: The keys of a reference in a manifest (store.names).
 _REFERENCE = {"md5", "sha256", "size"}
+
+#: The keys of a component; "state" is there where it has one.
+_COMPONENT = {"class", "version", "params", "state"}
 
 #: What reading JSON of another shape than expected raises.
 MISSHAPEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
@@ -282,6 +286,7 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
             return [decode(item, fetch, f"{where}[{k}]") for k, item in enumerate(value)]
         return value
     try:
+        _check_form(value)
         if "array" in value:
             return _decode_array(value["array"], fetch, where)
         if "text" in value:
@@ -308,14 +313,29 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
         raise MalformedRecordError(
             where=where, what="value", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
-    raise MalformedRecordError(
-        where=where, what="value", problem=f"unknown form {sorted(value)[:3]}"
-    )
+    raise AssertionError("a form that nobody decodes")
+
+
+#: The keys of each form, as `encode` writes them.
+_FORMS = {
+    frozenset((key,))
+    for key in ("array", "text", "states", "state", "component", "dict", "float", "pairs")
+} | {frozenset(("pickle", "of"))}
+
+
+def _check_form(value: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the keys are those of one form, and no others."""
+    if frozenset(value) not in _FORMS:
+        raise ValueError(f"unknown form {reprlib.repr(sorted(value))}")
 
 
 def decode_component(record: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
-    """A built-in component from its record."""
+    """A built-in component from its record: of just the parameters that it writes itself."""
+    if not {"class", "version", "params"} <= record.keys() <= _COMPONENT:
+        raise ValueError(f"a component of {reprlib.repr(sorted(record))}")
     cls = registry.builtin_class(record["class"], where)
+    # Before any of them is decoded: what is refused is not even looked at.
+    cls.check_names(record["params"].keys(), record["version"])
     params = {key: decode(item, fetch, f"{where}.{key}") for key, item in record["params"].items()}
     component = cls.from_params(params, record["version"])
     if "state" in record:

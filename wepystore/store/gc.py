@@ -450,7 +450,7 @@ def _take_over(store: Store, lock: Path) -> None:
         host, pid = str(owner["host"]), int(owner["pid"])
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LockedError(path=store.path, owner="unknown", lock=lock) from None
     if host != _host() or _is_alive(pid):
         raise LockedError(path=store.path, owner=f"process {pid} on {host}", lock=lock)

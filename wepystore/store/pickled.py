@@ -2,11 +2,13 @@
 
 Pickles say so of themselves. The other way in is OpenMM's XML: since version 8.4 a system may
 hold a PythonForce, whose function is a pickle in an attribute, and reading the XML loads it.
+Plugins add types of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +23,6 @@ _ENCODING = frozenset(("component", "params", "dict", "apparatus"))
 # What XML cannot name OpenMM's Python classes without: the letters, a character given by its
 # number (OpenMM reads "&#80;ython"), or a declaration that could define an entity.
 _SIGNS = ("Python", "&#", "<!")
-_BYTE_SIGNS = tuple(sign.encode() for sign in _SIGNS)
 
 XML = "OpenMM XML"
 
@@ -39,9 +40,53 @@ class Pickled(NamedTuple):
     ref: Ref
 
 
-def may_run_code(text: bytes) -> bool:
-    """Whether this may be XML that makes OpenMM load a pickle; errs on the side of yes."""
-    return b"<" in text and any(sign in text for sign in _BYTE_SIGNS)
+# What OpenMM itself makes of a type, without running or opening anything: all but PythonForce.
+# A plugin's force may open files and load code (openmm-torch, openmm-plumed), so every other
+# type needs trust. Numbers are the types of a custom integrator's steps.
+_KNOWN = """
+    System State AndersenThermostat ATMForce CMAPTorsionForce CMMotionRemover ConstantPotentialForce
+    CustomAngleForce CustomBondForce CustomCVForce CustomCentroidBondForce
+    CustomCompoundBondForce CustomExternalForce CustomGBForce CustomHbondForce
+    CustomManyParticleForce CustomNonbondedForce CustomTorsionForce CustomVolumeForce GBSAOBCForce
+    GayBerneForce HarmonicAngleForce HarmonicBondForce LCPOForce MonteCarloAnisotropicBarostat
+    MonteCarloBarostat MonteCarloFlexibleBarostat MonteCarloMembraneBarostat NonbondedForce
+    OrientationRestraintForce PeriodicTorsionForce RBTorsionForce RGForce RMSDForce
+    AmoebaAngleForce AmoebaBondForce AmoebaGeneralizedKirkwoodForce AmoebaInPlaneAngleForce
+    AmoebaMultipoleForce AmoebaOutOfPlaneBendForce AmoebaPiTorsionForce AmoebaStretchBendForce
+    AmoebaTorsionTorsionForce AmoebaVdwForce AmoebaWcaDispersionForce DrudeForce
+    HippoNonbondedForce RPMDMonteCarloBarostat
+    BrownianIntegrator CompoundIntegrator CustomIntegrator DPDIntegrator
+    DrudeLangevinIntegrator DrudeNoseHooverIntegrator DrudeSCFIntegrator LangevinIntegrator
+    LangevinMiddleIntegrator NoseHooverIntegrator QTBIntegrator RPMDIntegrator
+    VariableLangevinIntegrator VariableVerletIntegrator VerletIntegrator
+    Continuous1DFunction Continuous2DFunction Continuous3DFunction Discrete1DFunction
+    Discrete2DFunction Discrete3DFunction
+    0 1 2 3 4 5 6 7 8 9 10
+"""
+_HARMLESS = frozenset(_KNOWN.split())
+
+# Every place where an attribute of that name may begin, however odd; and the one form that
+# OpenMM writes, of which is known what it says.
+_TYPE = re.compile(r"""type(?=[\s=])(?:="([^"]*)")?""")
+
+
+def may_run_code(text: bytes | str) -> bool:
+    """Whether this may be XML that makes OpenMM load code; errs on the side of yes."""
+    if isinstance(text, bytes):
+        if b"<" not in text:
+            return False
+        # One character a byte: the words that are looked for have no others.
+        text = text.decode("latin-1")
+    if "<" not in text:
+        return False
+    if any(sign in text for sign in _SIGNS):
+        return True
+    return any(
+        found[1] not in _HARMLESS
+        for found in _TYPE.finditer(text)
+        # Else it is the end of a longer name.
+        if not (text[found.start() - 1].isalnum() or text[found.start() - 1] == "_")
+    )
 
 
 def code_parts(
@@ -99,7 +144,7 @@ def fetch_from_entries(
 def _walk(value: Any, where: str, own: Ref, what: str) -> Iterator[Pickled]:
     # Manifests have at most canonical.MAX_DEPTH levels, so recursion is safe.
     if isinstance(value, str):
-        if "<" in value and any(sign in value for sign in _SIGNS):
+        if may_run_code(value):
             yield Pickled(where[-_WIDTH:] or "it", XML, own)
     elif isinstance(value, list):
         for number, item in enumerate(value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
 
 from wepystore.engine.errors import ComponentError
 
@@ -27,8 +26,3 @@ def checked_timeout(component: str, seconds: float | None) -> float | None:
             component=component, problem=f"segment_timeout must be more than 0 s, not {seconds}"
         )
     return None if seconds is None else float(seconds)
-
-
-def without_none(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Only those that were given."""
-    return {name: value for name, value in parameters.items() if value is not None}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from wepystore.engine.errors import (
     ComponentError,
@@ -27,7 +27,7 @@ from wepystore.engine.errors import (
     WorkerStartError,
 )
 from wepystore.engine.mappers.base import WorkMapper, portable, tasks
-from wepystore.engine.mappers.checks import checked_number, checked_timeout, without_none
+from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.crew import Crew
 from wepystore.engine.mappers.dask_local import Elsewhere, Local
 from wepystore.engine.mappers.ledger import Ledger, Loss
@@ -85,6 +85,10 @@ class DaskMapper(WorkMapper):
         Seconds after which a segment is taken for hung; see ProcessMapper.
     """
 
+    # Whoever is reached at an address may run code here.
+    unstored: ClassVar[frozenset[str]] = frozenset(("scheduler",))
+    left_out: ClassVar[frozenset[str]] = frozenset(("n_workers", "segment_timeout"))
+
     def __init__(
         self,
         scheduler: str | None = None,
@@ -123,7 +127,7 @@ class DaskMapper(WorkMapper):
                 problem="a configuration holds no host name; leave `scheduler` out and give "
                 "the address with `wepy run --scheduler`",
             )
-        return without_none({"n_workers": self.n_workers, "segment_timeout": self.segment_timeout})
+        return super().params()
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -10,11 +10,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from wepystore.engine.errors import ComponentError, WorkerStartError
 from wepystore.engine.mappers.base import WorkMapper, portable, tasks
-from wepystore.engine.mappers.checks import checked_number, checked_timeout, without_none
+from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.child import Child
 from wepystore.engine.mappers.crew import Crew
 from wepystore.engine.mappers.ledger import Ledger, Loss
@@ -22,6 +22,7 @@ from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.segment import Done, Failed, Task
 from wepystore.engine.mappers.wire import Channel
+from wepystore.engine.parameters import platform_properties
 
 #: How long an idle worker may take to leave when asked, s.
 _GOODBYE_S = 5.0
@@ -129,6 +130,8 @@ class ProcessMapper(WorkMapper):
         long as none has ended, see docs/design/0022-mappers.md.
     """
 
+    left_out: ClassVar[frozenset[str]] = frozenset(("worker_properties", "segment_timeout"))
+
     def __init__(
         self,
         n_workers: int | None = None,
@@ -140,8 +143,8 @@ class ProcessMapper(WorkMapper):
             None
             if worker_properties is None
             else [
-                {str(name): str(value) for name, value in each.items()}
-                for each in worker_properties
+                platform_properties(each, f"worker_properties[{k}]")
+                for k, each in enumerate(worker_properties)
             ]
         )
         if self.worker_properties == []:
@@ -159,11 +162,6 @@ class ProcessMapper(WorkMapper):
         self._clock = AwakeClock()
         self._remarked = False
         self.n_replaced = 0
-
-    def params(self) -> dict[str, Any]:
-        # What is left at its default says nothing, and would change every hash when it is new.
-        given = super().params()
-        return {"n_workers": given.pop("n_workers"), **without_none(given)}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.params()

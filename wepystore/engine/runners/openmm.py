@@ -11,6 +11,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from wepystore.engine import parameters
 from wepystore.engine.component import Text
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.runners.base import Runner
@@ -22,6 +23,7 @@ from wepystore.engine.runners.platforms import (
 )
 from wepystore.engine.runners.seeding import SEEDED_PLATFORMS, forces_with_seeds
 from wepystore.engine.runners.simulation import GETSTATE_KEYWORDS, Simulation
+from wepystore.engine.runners.xml import check_xml, read_xml
 from wepystore.engine.topology import topology_json
 from wepystore.engine.walker import Walker, WalkerState
 
@@ -76,8 +78,8 @@ class OpenMMRunner(Runner):
                     component="OpenMMRunner",
                     problem=f"state_fields must hold {needed!r}, or no run could go on",
                 )
-        self.system = _as_xml(system)
-        self.integrator = _as_xml(integrator)
+        self.system = _as_xml(system, "system")
+        self.integrator = _as_xml(integrator, "integrator")
         self.topology = (
             None
             if topology is None
@@ -86,7 +88,7 @@ class OpenMMRunner(Runner):
             else topology_json(topology)
         )
         self.platform = platform
-        self.platform_properties = dict(platform_properties or {})
+        self.platform_properties = parameters.platform_properties(platform_properties)
         self.state_fields = tuple(state_fields)
         self.enforce_box = enforce_box
         self._live: _Live | None = None
@@ -102,8 +104,8 @@ class OpenMMRunner(Runner):
 
     def _system_facts(self) -> _Facts:
         if self._facts is None:
-            system = openmm.XmlSerializer.deserialize(self.system)
-            integrator = openmm.XmlSerializer.deserialize(self.integrator)
+            system = read_xml(self.system, "system")
+            integrator = read_xml(self.integrator, "integrator")
             barostats = [f for f in forces_with_seeds(system) if hasattr(f, "getFrequency")]
             self._facts = _Facts(
                 periodic=system.usesPeriodicBoundaryConditions(),
@@ -278,8 +280,9 @@ class _Live:
     simulation: Simulation
 
 
-def _as_xml(thing: Any) -> Text:
+def _as_xml(thing: Any, what: str) -> Text:
     if isinstance(thing, str):
+        check_xml(thing, what)
         return Text(thing)
     xml = openmm.XmlSerializer.serialize(thing)
     # The version of the writer is no part of what is simulated: with it, the

@@ -8,6 +8,7 @@ from functools import lru_cache
 import openmm
 
 from wepystore.engine.errors import PlatformError
+from wepystore.engine.parameters import platform_properties
 
 
 def known_platforms() -> list[str]:
@@ -46,8 +47,14 @@ def load_platform(name: str, properties: Mapping[str, str]) -> openmm.Platform:
 
     Raises
     ------
-    PlatformError : there is none, or it lacks one of `properties`.
+    PlatformError : there is none, it lacks one of `properties`, or they are none to use.
     """
+    try:
+        platform_properties(properties)
+    except ValueError as problem:
+        raise PlatformError(
+            platform=name, problem=problem, known=", ".join(known_platforms())
+        ) from None
     try:
         platform = openmm.Platform.getPlatformByName(name)
     except openmm.OpenMMException:

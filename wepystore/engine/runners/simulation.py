@@ -16,6 +16,7 @@ from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.engine.runners.platforms import known_platforms, load_platform
 from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS
 from wepystore.engine.runners.transfer import CheckpointTransfer, choose_transfer
+from wepystore.engine.runners.xml import read_xml
 from wepystore.engine.walker import WalkerState
 
 #: State field -> the keyword of Context.getState that brings it. Box and time always come.
@@ -59,7 +60,7 @@ class Simulation:
         enforce_box: bool,
         state: Mapping[str, Any],
     ) -> None:
-        self._system = openmm.XmlSerializer.deserialize(system)
+        self._system = read_xml(system, "system")
         self._integrator_xml = integrator
         self._shape = (self._system.getNumParticles(), 3)
         self._fields = fields
@@ -86,7 +87,7 @@ class Simulation:
             os.environ["OPENMM_CPU_THREADS"] = self._properties["Threads"]
 
     def _new_context(self, state: Mapping[str, Any]) -> None:
-        self._integrator = openmm.XmlSerializer.deserialize(self._integrator_xml)
+        self._integrator = read_xml(self._integrator_xml, "integrator")
         try:
             self._context = openmm.Context(
                 self._system, self._integrator, self._platform, self._properties

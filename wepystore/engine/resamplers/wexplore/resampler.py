@@ -168,6 +168,8 @@ class WExploreResampler(CloneMergeResampler):
         if not state:
             self._tree = None
             return
+        if state.keys() not in ({"branches", "images"}, {"branches", "image_list"}):
+            raise ValueError(f"its regions are no {sorted(state)}")
         images = state["images"] if "images" in state else state["image_list"]
         self._tree = RegionTree.rebuild(
             self.distance, self.max_n_regions, self.max_region_sizes, state["branches"], images

@@ -1,0 +1,80 @@
+"""What OpenMM is given to read is XML that it can read.
+
+OpenMM's parser calls itself for each level, so that a text of many levels ends the process;
+and what it says of a text that is none does not name it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.parsers import expat
+
+import openmm
+
+from wepystore.engine.errors import ComponentError
+
+#: OpenMM writes about ten; forces within forces add some.
+MOST_LEVELS = 200
+
+_KINDS = {"system": openmm.System, "integrator": openmm.Integrator}
+_COMMENT = re.compile(rb"<!--[^<>]*-->")
+
+
+def check_xml(text: str, what: str) -> None:
+    """Raise ComponentError unless `text` is well-formed XML of few levels, without declarations.
+
+    Parameters
+    ----------
+    what : str
+        "system", "integrator": for the message.
+    """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise _problem(what, "it holds what is no character") from None
+    # Where the two parsers might read something else, nothing is to be read: what one takes for
+    # a comment or an instruction may be elements to the other.
+    if b"<!" in _COMMENT.sub(b"", data) or data.count(b"<?") > 1:
+        raise _problem(what, "it has declarations or instructions, which OpenMM does not write")
+    parser = expat.ParserCreate("utf-8")
+    # Each level above the last needs an end tag, so that this is no more than counting.
+    if data.count(b"</") >= MOST_LEVELS:
+        _count_levels(parser, what)
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as problem:
+        raise _problem(what, f"it is no XML: {problem}") from None
+
+
+def read_xml(text: str, what: str) -> Any:
+    """The system or integrator of a text. Raises ComponentError."""
+    try:
+        found = openmm.XmlSerializer.deserialize(text)
+    except (openmm.OpenMMException, ValueError) as problem:
+        why = (str(problem).splitlines() or ["OpenMM cannot read it"])[0]
+        raise _problem(what, f"it cannot be read: {why}") from None
+    if not isinstance(found, _KINDS[what]):
+        raise _problem(what, f"it is a {type(found).__name__}")
+    return found
+
+
+def _count_levels(parser: Any, what: str) -> None:
+    level = 0
+
+    def begin(name: str, attributes: Any) -> None:
+        nonlocal level
+        level += 1
+        if level > MOST_LEVELS:
+            raise _problem(what, f"it has more than {MOST_LEVELS} levels of elements")
+
+    def end(name: str) -> None:
+        nonlocal level
+        level -= 1
+
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = end
+
+
+def _problem(what: str, problem: str) -> ComponentError:
+    return ComponentError(component="OpenMMRunner", problem=f"{what}: {problem}")
