@@ -9,11 +9,26 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.systems import pair_snapshot, plain_configuration, tree_of
 from wepystore.api import Prepared, prepare_store
 
 # Tests pickle and trust; none of that is to end up in the developer's own list.
 os.environ["WEPY_TRUST"] = os.path.join(tempfile.mkdtemp(prefix="wepystore-test-"), "trusted")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was left out for want of a program that nobody has allowed to install."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    said = installed.left_out(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in skipped
+        if isinstance(report.longrepr, tuple)
+    )
+    if said:
+        terminalreporter.section("left out")
+        for line in said:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -12,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import installed
 from tests.cli.conftest import Wepy, wepy
-from tests.docs.test_format import have
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.store import Store, canonical
 
@@ -97,35 +98,37 @@ def _program(*program: str) -> Program:
     return run
 
 
-def _installed(name: str) -> None:
-    if not have(name):
-        pytest.skip(f"{name} is not installed, and cannot be here")
-
-
 @pytest.fixture
 def rsync(environment: None) -> Program:
     """`rsync(option, ..., source, target)`."""
-    _installed("rsync")
+    installed.need("rsync")
     return _program("rsync")
 
 
 @pytest.fixture
 def git(environment: None) -> Program:
     """`git(word, ..., cwd=repository)`."""
-    _installed("git")
+    installed.need("git")
     return _program("git")
 
 
 @pytest.fixture
 def annex(git: Program) -> Program:
     """`annex(word, ..., cwd=repository)`: git annex."""
-    _installed("git-annex")
+    installed.need("git-annex")
     return _program("git", "annex")
 
 
 @pytest.fixture(scope="session")
 def dvc_program() -> Path:
     """The program of a virtual environment in which DVC is, made once."""
+    # Two test runs at once must not build it over each other.
+    with open(f"{_DVC}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _built()
+
+
+def _built() -> Path:
     program = _DVC / "bin" / "dvc"
     if program.exists() and _runs(program):
         return program

@@ -1,7 +1,7 @@
 """A SLURM of one node, for tests: the real daemons, with ports, keys and folders of their own.
 
 Nothing of a SLURM that the machine may have besides is read or touched. The programs are Debian's
-packages; where they are missing, root installs them.
+packages (tests/installed.py).
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+from tests import installed
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "scontrol", "munged", "setpriv")
-SERVICES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "munged": "munge"}
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 #: Variables of a job that the tests may run in, or of its user.
 _THEIRS = ("SLURM_", "SBATCH")
-_INSTALL_S = 600
 _START_S = 60
 
 # More processors than there may be: what is to be seen here is the queue, not the speed. With
@@ -63,44 +61,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-class Unavailable(Exception):
-    """There can be no SLURM here; says why."""
-
-
-def install() -> None:
-    """Have the programs. Raises Unavailable."""
-    before = missing()
-    if not before:
-        return
-    if os.geteuid() != 0:
-        raise Unavailable(f"{', '.join(before)}: not here, and only root can install them")
-    if not shutil.which("apt-get"):
-        raise Unavailable(f"{', '.join(before)}: not here, and no apt-get to install them")
-    for words in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        try:
-            done = subprocess.run(
-                ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *words],
-                capture_output=True,
-                text=True,
-                timeout=_INSTALL_S,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            )
-        except subprocess.TimeoutExpired:
-            raise Unavailable(f"apt-get {words[0]} took more than {_INSTALL_S} s") from None
-    if missing():
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise Unavailable(f"{', '.join(missing())}: not here, and apt-get install failed: {said}")
-    if Path("/run/systemd/system").exists():
-        # The packages bring services, which nobody here has asked for.
-        services = [SERVICES[name] for name in before if name in SERVICES]
-        subprocess.run(["systemctl", "disable", "--now", *services], capture_output=True)
-
-
-def missing() -> list[str]:
-    """The programs that are not here."""
-    return [name for name in PROGRAMS if not shutil.which(name, path=_PATH)]
-
-
 def wait_until(condition: Callable[[], object], seconds: float, what: Callable[[], str]) -> None:
     """Fails with `what` happened instead."""
     deadline = time.monotonic() + seconds
@@ -119,7 +79,7 @@ class Cluster:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {
             **{name: value for name, value in os.environ.items() if name[:6] not in _THEIRS},
-            "PATH": _PATH,
+            "PATH": installed.PATH,
             "SLURM_CONF": str(self.home / "slurm.conf"),
         }
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.carriers.conftest import dvc_program
 from tests.docs.markdown import DOCS
-from tests.docs.test_format import Shell, have, matches, script_blocks
+from tests.docs.test_format import Shell, matches, script_blocks
 
 __all__ = ["dvc_program"]
 
@@ -21,9 +22,7 @@ SECTIONS = ("rsync", "git", "git-annex", "DVC")
 
 def test_every_command_of_the_page_works(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows."""
-    for tool in TOOLS:
-        if not have(tool):
-            pytest.skip(f"{tool} is not installed, and cannot be here")
+    installed.need(*TOOLS)
     dvc: Path = request.getfixturevalue("dvc_program")
     home = tmp_path / "home"
     home.mkdir()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.docs.markdown import DOCS, ROOT, Block, blocks
 
 PAGE = DOCS / "format.md"
-#: Tools that a block may use and a machine may lack; they are got from the system's packages.
+#: Tools that a block may use and a machine may lack.
 TOOLS = ("jq", "rsync", "unzip")
 _TIMEOUT_S = 180
 
@@ -32,25 +32,6 @@ def script_blocks(page: Path = PAGE) -> list[tuple[Block, str | None]]:
                 shown = after.text
             pairs.append((block, shown))
     return pairs
-
-
-def have(tool: str) -> bool:
-    """Whether the tool is there, or could be installed now."""
-    if shutil.which(tool):
-        return True
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return False
-    for command in (["install"], ["update"], ["install"]):
-        more = ["-y", "--no-install-recommends", tool] if command == ["install"] else []
-        subprocess.run(
-            ["apt-get", "-qq", *command, *more],
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-        if shutil.which(tool):
-            return True
-    return False
 
 
 def matches(shown: str, printed: str) -> bool:
@@ -104,12 +85,12 @@ class Shell:
 def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows."""
     shell = Shell(tmp_path)
-    lacking = {tool for tool in TOOLS if not have(tool)}
-    skipped = []
+    lacking = installed.lacking(*TOOLS)
+    skipped: dict[int, set[str]] = {}
     for block, shown in script_blocks():
         needed = {tool for tool in lacking if re.search(rf"\b{tool}\b", block.text)}
         if needed:
-            skipped.append(f"line {block.line} needs {', '.join(sorted(needed))}")
+            skipped[block.line] = needed
             continue
         done = shell.run(block.text)
         where = f"{PAGE.name}, line {block.line}"
@@ -117,13 +98,13 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
         if shown is not None:
             assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
     if skipped:
-        pytest.skip(f"blocks left out: {'; '.join(skipped)} (not installed, and cannot be here)")
+        lines = ", ".join(map(str, skipped))
+        pytest.skip(f"{installed.why(set().union(*skipped.values()))}; all but lines {lines} work")
 
 
 def test_the_checks_of_the_page_find_damage(tmp_path: Path) -> None:
     """S1, S3: after one bit of one object has flipped, both checks fail and name the file."""
-    if not have("jq"):
-        pytest.skip("jq is not installed, and cannot be here")
+    installed.need("jq")
     shell = Shell(tmp_path)
     scripts = [block.text for block, _ in script_blocks()]
     assert shell.run(scripts[0]).returncode == 0

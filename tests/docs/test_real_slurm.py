@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.docs.slurm_cluster import Cluster, Unavailable, install, wait_until
+from tests import installed
+from tests.docs.slurm_cluster import PROGRAMS, Cluster, wait_until
 from tests.docs.test_dask import command
 from tests.docs.test_slurm import SCRIPTS, record_of
 from tests.hazard.killing import hdf5_contents
@@ -54,10 +55,7 @@ class Paced(OpenMMRunner):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A SLURM of our own. Nothing of it is left."""
-    try:
-        install()
-    except Unavailable as why:
-        pytest.skip(f"no SLURM: {why}")
+    installed.need(*PROGRAMS)
     made = Cluster()
     try:
         made.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.inject import CALLS, Injector
 from tests.hazard.scenarios import scenarios
@@ -23,8 +24,7 @@ _TRACED = ",".join("?" + name for name in CALLS)
 @pytest.mark.parametrize("name", ["add", "reconcile", "tag-force", "repair"])
 def test_no_call_is_overlooked(injector: Injector, tmp_path: Path, name: str) -> None:
     """As many calls of each name below the store as strace counts in a process of its own."""
-    if shutil.which("strace") is None:
-        pytest.skip("there is no strace here")
+    installed.need("strace")
     scenario = next(s for s in scenarios(tmp_path) if s.name == name)
     for folder in ("injected", "traced"):
         (tmp_path / folder).mkdir()

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.cli.conftest import Wepy, wepy
-from tests.docs.test_format import have
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.store import Store
 
 __all__ = ["Wepy", "wepy"]
 
-_SSHD = "/usr/sbin/sshd"
 _START_S = 20
 
 
@@ -45,15 +44,6 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.05)
     process.kill()
     raise RuntimeError(f"the server did not start: {log.read_text(errors='replace')}")
-
-
-def install(package: str, program: str) -> None:
-    """Get a program from the system's packages, or skip."""
-    if os.path.exists(program) or shutil.which(program):
-        return
-    have(package)
-    if not (os.path.exists(program) or shutil.which(program)):
-        pytest.skip(f"{program} is not installed, and cannot be here")
 
 
 @dataclass(frozen=True)
@@ -94,9 +84,7 @@ class Sshd:
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """An sshd on a port of its own, with a host key and an authorized key made for it."""
-    install("openssh-server", _SSHD)
-    install("openssh-client", "ssh")
-    install("rsync", "rsync")
+    installed.need("sshd", "ssh", "rsync")
     folder = tmp_path_factory.mktemp("sshd")
     keys = folder / ".ssh"
     keys.mkdir(mode=0o700)
@@ -118,7 +106,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     )
     log = folder / "sshd.log"
     with open(log, "wb") as out:
-        process = subprocess.Popen([_SSHD, "-D", "-e", "-f", str(config)], stderr=out)
+        process = subprocess.Popen(
+            [str(installed.which("sshd")), "-D", "-e", "-f", str(config)], stderr=out
+        )
     try:
         wait_for(port, process, log)
         # Paths of sockets are short.

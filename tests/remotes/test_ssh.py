@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.cli.conftest import ENVIRONMENT
 from tests.cli.test_startup import modules_of
-from tests.remotes.conftest import Chain, Sshd, Wepy, install
+from tests.remotes.conftest import Chain, Sshd, Wepy
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
 from tests.systems import REPOSITORY
 from wepystore.store import Store, canonical
@@ -365,7 +366,7 @@ def test_no_permission(
     place where nothing may be written is one line too."""
     if os.geteuid() == 0:
         # Root may read everything: the far side is run as somebody else.
-        install("util-linux", "setpriv")
+        installed.need("setpriv")
         other = "setpriv --reuid=65534 --regid=65534 --clear-groups"
         script = sshd.script("nobody.sh", f'shift; exec {other} sh -c "$*"')
         monkeypatch.setenv("WEPY_SSH", script)
