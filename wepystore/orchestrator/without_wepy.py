@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ _MOST_STATES = 12
 _PATIENCE_S = 300
 
 # The child takes over where to import from; what it imports itself is this module.
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 _CHILD = """
 import pickle, sys
 path, task = pickle.load(sys.stdin.buffer)
@@ -195,8 +197,9 @@ def _ask(what: str, argument: Any) -> Any:
     """What an interpreter in which wepy cannot be imported answers; a text if it fails."""
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _CHILD],
-            input=pickle.dumps((sys.path, (what, argument))),
+            [sys.executable, "-P", "-W", "ignore", "-c", _CHILD],
+            # The package too: from a checkout it may have been found in the current directory.
+            input=pickle.dumps(([*sys.path, _PACKAGE_PARENT], (what, argument))),
             capture_output=True,
             timeout=_PATIENCE_S,
         )

@@ -108,7 +108,10 @@ class Child:
             )
             try:
                 self._popen = subprocess.Popen(
-                    [sys.executable, "-c", code],
+                    # -P: else whatever lies in the current directory (a signal.py among data that
+                    # somebody sent) would be imported before the standard library. What this
+                    # process started from there is in its sys.path, which the worker is sent.
+                    [sys.executable, "-P", "-c", code],
                     pass_fds=fds,
                     stdin=subprocess.DEVNULL,
                     env={**os.environ, **ONE_THREAD, **(env or {})},
