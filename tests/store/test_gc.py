@@ -19,7 +19,7 @@ import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.systems import tree_of
-from wepystore.store import Store, canonical, fsck, gc, publish
+from wepystore.store import Store, canonical, fsck, gc, publish, renewal
 from wepystore.store.names import KINDS
 
 DAY_S = 86400.0
@@ -195,8 +195,9 @@ def in_child(work: Callable[[], bool]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def build(path: Path) -> tuple[Store, set[str]]:
-    """A run that stays, and two unnamed snapshots and an orphan, all of long ago."""
+def build(path: Path, shared: bool = False) -> tuple[Store, set[str]]:
+    """A run that stays, and two unnamed snapshots and an orphan, all of long ago; `shared`: each
+    file has a second name elsewhere."""
     store = Store.create(path)
     add_run(store, add_snapshot(store, "a"), add_snapshot(store, "b"), add_config(store, "c"))
     stays = {md5 for kind in KINDS for md5 in store.list(kind)}
@@ -206,6 +207,8 @@ def build(path: Path) -> tuple[Store, set[str]]:
     for kind in KINDS:
         for md5 in store.list(kind):
             os.utime(store.file(kind, md5), (1e9, 1e9))
+            if shared:
+                os.link(store.file(kind, md5), path.with_name(f"{path.name}-{kind}-{md5}"))
     return store, stays
 
 
@@ -252,12 +255,14 @@ def has_all(store: Store) -> bool:
     return report.healthy and store.read("objects", md5) == TEXT
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 @pytest.mark.parametrize("writer", ["at once", "two steps"])
-def test_a_writer_at_every_point(tmp_path: Path, writer: str) -> None:
+def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> None:
     """S8: a writer that puts an old object again, and names it, at any point of a gc loses
-    nothing; nor does one that put it before and names it then."""
+    nothing; nor does one that put it before and names it then. Where another store has the same
+    inodes none of them gets another time stamp."""
     for number in range(1, 100):
-        store, _ = build(tmp_path / f"{number}.orch")
+        store, _ = build(tmp_path / f"{number}.orch", shared)
 
         def work(store: Store = store, number: int = number) -> bool:
             acted = []
@@ -286,9 +291,12 @@ def test_a_writer_at_every_point(tmp_path: Path, writer: str) -> None:
         assert status in (0, 7)
         if status == 7:
             assert has_all(store), number
+            others = tmp_path.glob(f"{number}.orch-*")
+            assert {other.stat().st_mtime for other in others} == ({1e9} if shared else set())
         else:
             break
-    assert number > 10
+    # Something shared was put again after the plan: then nothing at all is taken away.
+    assert number > (3 if shared and writer == "two steps" else 10)
 
 
 def test_a_writer_that_trusts_what_is_there(tmp_path: Path) -> None:
@@ -332,7 +340,7 @@ def _write_until(root: Path, end: float, seed: int) -> None:
     """Snapshots of a small pool of objects, which come and go with them."""
     store = Store.open(root)
     numbers = random.Random(seed)
-    publish._OLD_S = 0.0
+    renewal.OLD_S = 0.0
     count = 0
     while time.time() < end:
         with store.batch() as batch:

@@ -26,7 +26,7 @@ from wepystore.store.places import INSIDE
 # has to be quoted. -L: what a link of git-annex points at, not the link.
 _ALWAYS = ("-s", "-L", "--timeout=300")
 # Files get the mode that any new file would get, and the time at which they came.
-_MODES = ("--no-perms", "--chmod=Du=rwx,Dgo=rx,Fugo=rw")
+_MODES = ("--no-perms", "--chmod=Du=rwx,Dgo=rx,Fu=rw,Fgo=r")
 # What came of a file before the connection broke is kept here, and rsync goes on from it.
 _PARTIAL = "--partial-dir=.rsync-partial"
 # Everything at the top is listed, to tell a store from another directory; what is in it only

@@ -15,6 +15,7 @@ from wepystore.store import bringing, files, publish
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import MARK, Ref
 from wepystore.store.publish import Data, Unfinished, Workers, Writing
+from wepystore.store.renewal import renew
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -308,7 +309,7 @@ class Batch:
         if self._whole is not None and unfinished.path is None:
             # One sync of all is behind us; a file elsewhere (git-annex) had no part in it.
             if os.stat(unfinished.final).st_dev == self._whole.device:
-                publish.touch(unfinished.final)
+                renew(unfinished.final)
                 return False
         elif rename is not None:
             return publish.place_renamed(unfinished, self._quarantine, rename)

@@ -13,12 +13,16 @@ from wepystore.store.errors import DamagedEntryError
 from wepystore.store.names import Ref
 from wepystore.store.publish import (
     CHUNK,
+    MODE,
     NEW,
     NO_LINK,
     difference,
     hash_descriptor,
     write_all,
 )
+
+# Set-ID bits, and the right to write of anybody but the owner.
+_UNSAFE = 0o7022
 
 
 class Readers(NamedTuple):
@@ -34,13 +38,24 @@ class Readers(NamedTuple):
         return cls(facts.st_mode & 0o444, facts.st_uid, facts.st_gid)
 
     def may_all_read(self, facts: os.stat_result) -> bool:
-        """Whether a file with these owners and mode bits is for all of them."""
-        if facts.st_mode & self.mode != self.mode:
+        """Whether a file with these owners and mode bits is for all of them, and nobody else."""
+        if facts.st_mode & 0o444 != self.mode:
             return False
-        if facts.st_mode & 0o004:
+        if self.mode & 0o044 == 0o044:
             return True
-        # "Readable by the group" says something only if it is the same group.
-        return facts.st_gid == self.group if self.mode & 0o040 else facts.st_uid == self.user
+        # "Readable by the group", or by others than the group, says something only if it is the
+        # same group.
+        return facts.st_gid == self.group if self.mode & 0o044 else facts.st_uid == self.user
+
+    def may_be_shared(self, facts: os.stat_result) -> bool:
+        """Whether a file may be in the store as it is, by a hard link: it is a plain file of ours
+        that nobody else may write to or give other rights, for the same readers."""
+        return (
+            stat.S_ISREG(facts.st_mode)
+            and facts.st_uid == os.geteuid()
+            and not facts.st_mode & _UNSAFE
+            and self.may_all_read(facts)
+        )
 
 
 def bring(
@@ -49,39 +64,54 @@ def bring(
     """A file of another store at a path under tmp/: as a hard link if that can be, else a copy.
 
     What is verified is the very inode that gets the name, before it gets it: a damaged source
-    is never linked in. A source that not all of `readers` may read is copied,
-    lest a private file ends up in a shared store. Returns Ref, the open descriptor to sync, and
-    whether it is a link. DamagedEntryError names the source.
+    is never linked in. A source that somebody else could change, or that more or fewer people
+    may read than the store, is copied. Returns Ref, the open descriptor to sync, and whether it
+    is a link. DamagedEntryError names the source.
     """
-    origin, facts = source, os.lstat(source)
-    if stat.S_ISLNK(facts.st_mode):
-        # What a link of git-annex points at, not the link.
-        origin = os.path.realpath(source)
-        facts = os.stat(origin)
-    linked = readers.may_all_read(facts)
+    descriptor = _link(path, source, readers)
+    linked = descriptor is not None
     try:
-        if linked:
-            os.link(origin, path)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        linked = False
-    descriptor = -1
-    try:
-        if linked:
-            descriptor = files.open_plain(path)
+        if descriptor is not None:
             found = hash_descriptor(descriptor)
         else:
             found, descriptor, _ = copy(source, path)
         if found.md5 != md5 or (ref is not None and found != ref):
             raise DamagedEntryError(file=source, why=difference(found, ref, md5))
     except BaseException:
-        if descriptor >= 0:
+        if descriptor is not None:
             os.close(descriptor)
         with suppress(FileNotFoundError):
             os.unlink(path)
         raise
     return found, descriptor, linked
+
+
+def _link(path: str, source: str, readers: Readers) -> int | None:
+    """A hard link to a file at a path under tmp/, open for reading; None where it is to be copied.
+    What a link of git-annex points at is linked, not the link."""
+    facts = os.lstat(source)
+    if stat.S_ISLNK(facts.st_mode):
+        source = os.path.realpath(source)
+        facts = os.lstat(source)
+    if not readers.may_be_shared(facts):
+        return None
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        return None
+    try:
+        descriptor = files.open_plain(path, links=False)
+    except (DamagedEntryError, OSError):
+        os.unlink(path)
+        return None
+    # Whoever owns the source's directory may have put another file there meanwhile.
+    if readers.may_be_shared(os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    os.unlink(path)
+    return None
 
 
 def copy(source: str, path: str) -> tuple[Ref, int, bool]:
@@ -92,7 +122,7 @@ def copy(source: str, path: str) -> tuple[Ref, int, bool]:
     reader = files.open_plain(source)
     try:
         room = memoryview(bytearray(min(CHUNK, os.fstat(reader).st_size + 1)))
-        descriptor = os.open(path, NEW, 0o666)
+        descriptor = os.open(path, NEW, MODE)
         try:
             while count := os.readv(reader, [room]):
                 write_all(descriptor, [room[:count]])

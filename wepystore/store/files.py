@@ -18,10 +18,12 @@ MAX_MANIFEST = 1 << 30
 MAX_REF = 1 << 12
 
 
-def open_plain(path: str | os.PathLike[str]) -> int:
-    """A descriptor for reading a plain file, or a link to one. DamagedEntryError otherwise; the
-    errors of open for what is not there or not readable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def open_plain(path: str | os.PathLike[str], links: bool = True) -> int:
+    """A descriptor for reading a plain file, or (if `links`) a link to one. DamagedEntryError
+    otherwise; the errors of open for what is not there or not readable, or is a link and may not
+    be one."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

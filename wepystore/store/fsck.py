@@ -16,6 +16,7 @@ from wepystore.store import canonical, carriers, files, graph, listing, report, 
 from wepystore.store.errors import BadJSONError, DamagedEntryError, NewerFormatError
 from wepystore.store.listing import Listing
 from wepystore.store.names import KINDS, MARK, ONE, Ref, is_tag
+from wepystore.store.renewal import FOLDER
 from wepystore.store.repair import Repaired, repair
 from wepystore.store.report import Need, Note, Problem, Report
 from wepystore.store.scan import Scan, Work
@@ -308,7 +309,8 @@ class _Checker:
             if not is_tag(path):
                 self.notes.append(Note(report.FOREIGN, f"refs/tags/{path}", "no tag is named so"))
         for path in _others(self.store.path / "tmp", ()):
-            self.notes.append(Note(report.LEFTOVER, f"tmp/{path}", "an unfinished write"))
+            if path != FOLDER:
+                self.notes.append(Note(report.LEFTOVER, f"tmp/{path}", "an unfinished write"))
         for path in _others(self.store.path / "quarantine", ()):
             self.notes.append(Note(report.QUARANTINED, f"quarantine/{path}", "set aside"))
 

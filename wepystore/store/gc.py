@@ -9,10 +9,11 @@ about to name:
 1. What is new is safe by the grace period. The age of a file is that of its last change of
    content, mode or *name* (the later of mtime and ctime), so a hard link of an old file counts as
    new.
-2. What is old and put again is touched by its writer (publish.touch) before the manifest that
-   names it is written. We take a name away by renaming the file into tmp/, and look at its mtime
-   after that. Either the touch came first: we see it, and the name comes back. Or the rename came
-   first: the writer finds nothing to touch, and writes the file anew.
+2. What is old and put again is renewed by its writer (renewal.renew) before the manifest that
+   names it is written: by its mtime, or, if it has other names, by that of a file in tmp/. We
+   take a name away by renaming the file into tmp/, and look at both after that. Either the
+   renewal came first: we see it, and the name comes back. Or the rename came first: the writer
+   finds nothing there, and writes the file anew.
 3. What is old and named by somebody who did not put it: after all names are taken away the
    manifests are listed once more, and what a new one names comes back. Only then is anything
    deleted.
@@ -39,6 +40,7 @@ from typing import Any, NamedTuple
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import files, graph, publish
 from wepystore.store.names import KINDS, is_hash
+from wepystore.store.renewal import FOLDER, Renewals
 from wepystore.store.store import Store
 
 Name = graph.Name
@@ -89,6 +91,8 @@ class Plan:
     """How many more there are within the grace period."""
     known: frozenset[Name]
     """Every manifest and record that was there when this was decided."""
+    renewals: Renewals
+    """From before anything was looked at."""
 
     @property
     def size(self) -> int:
@@ -120,12 +124,13 @@ def plan(
 
     grace_s : seconds since its last change for which a file stays in any case.
     unnamed : whether snapshots and configurations that no run, tag or default needs may go.
-    recovered : what an interrupted gc had taken away; only its mtime counts.
+    recovered : what an interrupted gc had taken away; that its name was changed does not count.
 
     Raises UnreadableManifestsError.
     """
     now = time.time() if now is None else now
     before = now - grace_s
+    renewals = Renewals.of(store.path)
     found = graph.load(store)
     bad = {**found.faults, **{("refs", name): why for name, why in found.bad_refs.items()}}
     if bad:
@@ -135,13 +140,15 @@ def plan(
     young = 0
     going: list[Name] = []
     for kind, md5 in found.unnamed() if unnamed else ():
-        item = _item(store, kind, md5, "no run, tag or default needs it", before, recovered)
+        item = _item(
+            store, kind, md5, "no run, tag or default needs it", before, recovered, renewals
+        )
         if item is not None:
             items.append(item)
             going.append((kind, md5))
         young += item is None
     for md5 in sorted(found.orphans(going)):
-        item = _item(store, "objects", md5, "nothing names it", before, recovered)
+        item = _item(store, "objects", md5, "nothing names it", before, recovered, renewals)
         if item is not None:
             items.append(item)
         young += item is None
@@ -164,7 +171,7 @@ def plan(
             young += 1
     items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
     known = frozenset(found.parts)
-    return Plan(store, grace_s, unnamed, now, tuple(items), young, known)
+    return Plan(store, grace_s, unnamed, now, tuple(items), young, known, renewals)
 
 
 def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Collected:
@@ -182,7 +189,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
             for item in plan.items:
                 if item.kind != kind:
                     continue
-                moved = _take(store, item, plan.now - plan.grace_s)
+                moved = _take(plan, item)
                 if moved is not None:
                     aside.append((item, moved))
                     changed.add((store.path / item.path).parent)
@@ -192,10 +199,12 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
             for directory in changed:
                 publish.sync_directory(directory)
         needed = _needed_since(store, plan)
+        is_renewed = Renewals.of(store.path) != plan.renewals
         kept: list[tuple[Item, Path]] = []
         # Parts come back before what names them.
         for item, moved in reversed(aside):
-            if (item.kind, item.name) in needed or _was_touched(moved):
+            renewed = _was_touched(moved) or (is_renewed and item.kind != "tmp")
+            if renewed or (item.kind, item.name) in needed:
                 _give_back(moved, store.path / item.path)
                 returned.append(item)
             else:
@@ -226,14 +235,20 @@ def recover(store: Store) -> list[Name]:
 
 
 def _item(
-    store: Store, kind: str, md5: str, why: str, before: float, recovered: Collection[Name]
+    store: Store,
+    kind: str,
+    md5: str,
+    why: str,
+    before: float,
+    recovered: Collection[Name],
+    renewals: Renewals,
 ) -> Item | None:
     file = store.file(kind, md5)
     facts = _facts(file)
     if facts is None:
         return None
     changed = facts.st_mtime if (kind, md5) in recovered else _age_mark(facts)
-    if changed >= before:
+    if max(changed, renewals.last(facts)) >= before:
         return None
     return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
 
@@ -251,7 +266,7 @@ def _age_mark(facts: os.stat_result) -> float:
 
 def _tmp_files(store: Store) -> list[str]:
     try:
-        return sorted("tmp/" + name for name in os.listdir(store.path / "tmp"))
+        return sorted("tmp/" + name for name in os.listdir(store.path / "tmp") if name != FOLDER)
     except FileNotFoundError:
         return []
 
@@ -344,8 +359,9 @@ def _check_quiet(store: Store) -> None:
 # ---- taking and giving
 
 
-def _take(store: Store, item: Item, before: float) -> Path | None:
+def _take(plan: Plan, item: Item) -> Path | None:
     """Rename a file away from its name; None if it is not what was planned any more."""
+    store, before = plan.store, plan.now - plan.grace_s
     file = store.path / item.path
     if item.kind != "tmp":
         # Nothing is removed through a directory that is a link: it may lead anywhere.
@@ -361,13 +377,16 @@ def _take(store: Store, item: Item, before: float) -> Path | None:
         else:
             file.unlink(missing_ok=True)
         return file
+    if Renewals.of(store.path) != plan.renewals:
+        return None
     stamp = facts.st_mtime_ns
     moved = store.path / "tmp" / f"{_ASIDE}{item.kind}-{item.name}-{stamp}-{os.urandom(4).hex()}"
     try:
         os.rename(file, moved)
     except FileNotFoundError:
         return None
-    if _was_touched(moved):
+    # Whatever number of names it has by now: another store may just have given up its own.
+    if _was_touched(moved) or Renewals.of(store.path) != plan.renewals:
         _give_back(moved, file)
         return None
     return moved

@@ -16,7 +16,6 @@ import errno
 import hashlib
 import itertools
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -26,6 +25,7 @@ from typing import Any
 from wepystore.store import carriers, files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
+from wepystore.store.renewal import renew
 
 # Bytes-like (bytes, bytearray, memoryview, mmap, a numpy array), or a list or tuple of such to be
 # concatenated. The buffer protocol has no type before Python 3.12.
@@ -45,11 +45,10 @@ _IOV = 1024
 NO_LINK = frozenset(
     (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 )
-# What is put again gets a new time stamp if it is older than this; much less than any sensible
-# grace period of gc.
-_OLD_S = 600.0
-# The kernel takes the umask (or the directory's default ACL) off the mode 0666 of a new file.
+# The kernel takes the umask (or the directory's default ACL) off the mode of a new file. Nobody
+# writes to a file that has its name, and what only its owner may write can be linked (0024).
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+MODE = 0o644
 # Where renameat2 knows no "unless the name exists".
 _NO_RENAME_TO_NEW = NO_LINK | {errno.EINVAL}
 _NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
@@ -145,7 +144,7 @@ def unfinished_paths(tmp: Path) -> Iterator[str]:
 
 def write_small(path: str, views: Sequence[memoryview]) -> None:
     """A new file under tmp/ with these bytes; whoever calls it sees to the rest."""
-    descriptor = os.open(path, NEW, 0o666)
+    descriptor = os.open(path, NEW, MODE)
     try:
         write_all(descriptor, views)
     except BaseException:
@@ -207,7 +206,7 @@ class Writing:
         return md5.hexdigest(), sha256.hexdigest()
 
     def _write(self, views: Sequence[memoryview]) -> None:
-        descriptor = os.open(self.path, NEW, 0o666)
+        descriptor = os.open(self.path, NEW, MODE)
         try:
             write_all(descriptor, views)
         except BaseException:
@@ -334,7 +333,7 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     if unfinished.path is None:
         # It was compared when it was put; all that is left is that it must not have gone since.
         sync_existing(unfinished.final)
-        touch(unfinished.final)
+        renew(unfinished.final)
         return False
     new = False
     try:
@@ -398,7 +397,7 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
                 if not same:
                     os.fsync(there)
                 try:
-                    touch(final)
+                    renew(final)
                 except FileNotFoundError:
                     continue
                 return
@@ -464,21 +463,10 @@ def same_bytes(path: str, views: Sequence[memoryview]) -> bool:
         if file.read(size_of(views) + 1) != b"".join(views):
             return False
     try:
-        touch(path)
+        renew(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def touch(path: str | Path) -> None:
-    """Make an old file new: it is about to be named, and gc is to see that (docs/design/0012).
-
-    FileNotFoundError tells that gc was faster, and that it has to be written anew.
-    """
-    if time.time() - os.stat(path).st_mtime > _OLD_S:
-        # A file of somebody else in a shared store: the grace period has to do.
-        with suppress(PermissionError):
-            os.utime(path)
 
 
 def difference(found: Ref, ref: Ref | None, md5: str) -> str:

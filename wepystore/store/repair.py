@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import files, graph, publish, report
+from wepystore.store import bringing, files, graph, publish, report
 from wepystore.store.batch import Batch
 from wepystore.store.names import KINDS, MARK, Ref
+from wepystore.store.publish import MODE
 from wepystore.store.reconcile import Copy
 from wepystore.store.report import Problem, Report
 from wepystore.store.store import Store
@@ -158,15 +159,28 @@ class _Repair:
                 self._quarantine(problem.path, f"{name[0]}-{file.name}")
 
     def _make_readable(self, file: Path) -> None:
-        like = os.stat(self.store.path / MARK).st_mode & 0o666 if self._has_mark() else 0o444
+        like = os.stat(self.store.path / MARK).st_mode & MODE if self._has_mark() else 0o444
         try:
-            os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) | like | 0o400)
+            facts = os.lstat(file)
+            if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:
+                # Its mode bits may be those of another store's entry, or of a user's file.
+                self._own_copy(file)
+            else:
+                os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) | like | 0o400)
         except OSError:
             # Another's file: it goes aside, which only needs rights on the directory.
             if os.path.lexists(file):
                 kind = file.parent.parent.name
                 path = str(file.relative_to(self.store.path))
                 self._quarantine(path, f"{kind}-{file.name}")
+
+    def _own_copy(self, file: Path) -> None:
+        """A file with the same bytes in place of one that has other names."""
+        tmp = publish.unfinished_path(self.store.path / "tmp")
+        _, descriptor, _ = bringing.copy(os.fspath(file), os.fspath(tmp))
+        publish.sync(descriptor)
+        os.replace(tmp, file)
+        publish.sync_directory(file.parent)
 
     def _has_mark(self) -> bool:
         return (self.store.path / MARK).is_file()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from wepystore.store import graph
 from wepystore.store.names import KINDS, Ref
+from wepystore.store.renewal import FOLDER
 from wepystore.store.store import Store
 
 
@@ -126,7 +127,7 @@ def _directory(path: Path) -> tuple[list[str], int]:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name in (".gitkeep", ".gitignore"):
+                if entry.name in (".gitkeep", ".gitignore", FOLDER):
                     continue
                 names.append(entry.name)
                 size += entry.stat(follow_symlinks=False).st_size
