@@ -240,8 +240,12 @@ def await_gone(workers: list[tuple[int, str]]) -> None:
             time.sleep(0.01)
 
 
-def same_in_the_end(job: Path, whole: Path) -> None:
-    """Every file of a job says what that of the undisturbed one says."""
+def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
+    """Every file of a job says what that of the undisturbed one says.
+
+    Of `n_told` ends that were told on the way (by a signal, a limit) the job's store has a record
+    and the snapshot besides.
+    """
     assert {entry.name for entry in job.iterdir()} == {entry.name for entry in whole.iterdir()}
     for suffix in ("walkers.dcd", "init_top.pdb", "restree.gexf"):
         assert (job / f"job.{suffix}").read_bytes() == (whole / f"job.{suffix}").read_bytes(), (
@@ -250,10 +254,15 @@ def same_in_the_end(job: Path, whole: Path) -> None:
     assert hdf5_contents(job / "job.wepy.h5") == hdf5_contents(whole / "job.wepy.h5")
     assert timeless(job / "job.dash.org") == timeless(whole / "job.dash.org")
     store, other = (Store.open(each / "checkpoint.orch") for each in (job, whole))
-    for kind in ("objects", "snapshots", "configs"):
-        assert store.list(kind) == other.list(kind)
-    (run,), (expected,) = store.list("runs"), other.list("runs")
-    record, twin = load_run(store, run), load_run(other, expected)
+    runs = [load_run(store, md5) for md5 in store.list("runs")]
+    *told, record = sorted(runs, key=lambda each: each.n_cycles)
+    assert len(told) == n_told and all(each.execution["ended_by"] for each in told)
+    ends = {each.end.md5 for each in told}
+    parts = {ref.md5 for end in ends for _, ref in store.references("snapshots", end)}
+    for kind, more in (("objects", parts), ("snapshots", ends), ("configs", set())):
+        assert set(store.list(kind)) == set(other.list(kind)) | more
+    (expected,) = other.list("runs")
+    twin = load_run(other, expected)
     for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
         assert getattr(record, name) == getattr(twin, name), name
     assert record.execution["complete"] is True

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.options import UNTIL
+from wepystore.orchestrator.budget import Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.options import N_CYCLES, SECONDS, UNTIL
 
 
 def used(budget: Budget, seconds: float) -> Budget:
@@ -58,7 +58,7 @@ def test_a_resumed_run_counts_from_its_start() -> None:
     """One cycle of the session always runs by the time; cycles are those of the run."""
     budget = used(Budget(1e-9, n_cycles=12, first=10), 100.0)
     assert budget.allows(10) and not budget.allows(11)
-    assert Budget(1e9, n_cycles=12, first=12).ends(12) == ASKED
+    assert Budget(1e9, n_cycles=12, first=12).ends(12) == N_CYCLES
     assert used(Budget(1e9, n_cycles=12, first=10), 4.0).remaining(11) == pytest.approx(4, abs=0.1)
 
 
@@ -72,8 +72,8 @@ def test_until_leaves_room_for_a_checkpoint() -> None:
     assert budget.ends(1) is None
     budget.slowest_cycle = 34.0
     assert budget.ends(1) == UNTIL
-    # What was asked for comes first: such a run is complete.
-    assert used(Budget(1.0, until=time.time()), 2.0).ends(1) == ASKED
+    # What was asked for comes first.
+    assert used(Budget(1.0, until=time.time()), 2.0).ends(1) == SECONDS
 
 
 class Segments:

@@ -296,8 +296,8 @@ def test_a_job_json_that_says_nonsense_is_refused(
 
 def test_a_job_json_of_a_newer_program(tmp_path: Path) -> None:
     """It is not damaged: the message says to upgrade."""
-    with pytest.raises(NewerJobError, match=r"format 2; this one reads 1.*upgrade"):
-        JobSpec.read(spec_file(tmp_path, format=2))
+    with pytest.raises(NewerJobError, match=r"format 9; this one reads 2.*upgrade"):
+        JobSpec.read(spec_file(tmp_path, format=9))
 
 
 def test_a_job_json_that_is_no_file(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from wepystore.orchestrator.trust import Trust
     from wepystore.store.runs import Run
 
+#: No count that a person means is larger.
+MOST = 10**12
+
 
 class NoStoreHereError(FailedError):
     """no store was named and none was found: $WEPY_ORCH is not set, and neither {start} nor a
@@ -125,25 +128,29 @@ def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:
         return absent[0]
 
 
-def positive_number(text: str, word: str) -> float:
-    """The number a user typed for `word` (> 0, finite). Raises UsageError."""
+def positive_number(text: str, word: str, most: float = math.inf) -> float:
+    """The number a user typed for `word` (> 0, finite, at most `most`). Raises UsageError."""
     try:
         number = float(text)
     except ValueError:
         raise UsageError(f"{word} is {text!r} and must be a number above 0") from None
     if not (math.isfinite(number) and number > 0):
         raise UsageError(f"{word} is {text} and must be a number above 0")
+    if number > most:
+        raise UsageError(f"{word} is {text} and must be at most {most:g}")
     return number
 
 
-def positive_int(text: str, word: str) -> int:
-    """The whole number a user typed for `word` (>= 1). Raises UsageError."""
+def positive_int(text: str, word: str, most: int = MOST) -> int:
+    """The whole number a user typed for `word` (1 to `most`). Raises UsageError."""
     try:
         number = int(text)
     except ValueError:
         raise UsageError(f"{word} is {text!r} and must be a whole number above 0") from None
     if number < 1:
         raise UsageError(f"{word} is {text} and must be a whole number above 0")
+    if number > most:
+        raise UsageError(f"{word} is {text} and must be at most {most:,}")
     return number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -41,7 +42,8 @@ class RunProgress:
         )
         if job.n_resumed is not None:
             cycles = "1 cycle" if job.n_resumed == 1 else f"{job.n_resumed} cycles"
-            self._console.note(f"going on after {cycles}")
+            limit = "" if math.isfinite(options.seconds) else ", without a time limit"
+            self._console.note(f"going on after {cycles}{limit}")
         if job.changes:
             self._console.warn(
                 f"not as it was before: {', '.join(job.changes)}; the end may differ in its bits"
@@ -123,8 +125,9 @@ def describe(progress: Progress) -> str:
     parts = [
         f"cycle {progress.n_cycles_done}{of}",
         f"{clock(progress.elapsed)} elapsed",
-        f"{clock(progress.remaining)} left",
     ]
+    if math.isfinite(progress.remaining):
+        parts.append(f"{clock(progress.remaining)} left")
     if progress.ns_per_day is not None:
         parts.append(f"{progress.ns_per_day:,.3g} ns/day".replace("e+0", "e"))
     parts.append(f"weights {progress.weight_min:.2g} to {progress.weight_max:.2g}")

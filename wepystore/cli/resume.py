@@ -9,8 +9,10 @@ counted on from its last checkpoint. Where the platform is reproducible it ends
 in the hash in which it would have ended anyway.
 
 It goes on for what is left of the SECONDS and cycles that were asked for; SECONDS
-given here are new ones from now. A run that has done all it was asked for goes on
-only with SECONDS or more cycles. Signals are as with `wepy run`.
+given here are new ones from now, and "-" means no limit. Where SECONDS had ended it
+before --n-cycles it goes on up to these, without a limit. A run that has done all
+it was asked for goes on only with SECONDS or more cycles. Signals are as with
+`wepy run`.
 
 Options:
   --n-cycles N           Stop after N cycles, counted from the start of the run.
@@ -28,13 +30,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import positive_number, user_trust
+from wepystore.cli.common import user_trust
 from wepystore.cli.running import (
     components_on_stderr,
     folder_of,
     grace_of,
     optional_int,
     optional_name,
+    seconds_of,
     tell_outcome,
     until_of,
 )
@@ -47,7 +50,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then go on."""
     job_dir = folder_of(args["JOB_DIR"], "JOB_DIR")
     text = args["SECONDS"]
-    seconds = None if text is None else positive_number(text, "SECONDS")
+    seconds = None if text is None else seconds_of(text)
     n_cycles = optional_int(args, "--n-cycles")
     n_workers = optional_int(args, "--n-workers")
     checkpoint_freq = optional_int(args, "--checkpoint-freq")

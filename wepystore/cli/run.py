@@ -7,7 +7,8 @@ Usage:
 
 START is a snapshot's hash, a prefix of it, a tag, or "default". SNAPSHOT_FILE
 and CONFIG_FILE are files of `wepy get`. Cycles of STEPS steps are run as long
-as another one fits into SECONDS of wall-clock time; one is always run. Without
+as another one fits into SECONDS of wall-clock time; one is always run. "-" in place
+of SECONDS means no limit: --n-cycles, --until or a signal ends the run. Without
 ORCH the store is $WEPY_ORCH, or the nearest one upwards from here.
 
 Parts that are pickled run code. They are loaded only if you made them here or
@@ -37,19 +38,23 @@ Options:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, positive_int, positive_number, user_trust
+from wepystore.cli.common import open_store, positive_int, user_trust
 from wepystore.cli.running import (
+    NO_LIMIT,
     components_on_stderr,
     folder_of,
     grace_of,
     optional_int,
     optional_name,
+    seconds_of,
     tell_outcome,
     until_of,
 )
+from wepystore.cli.usage import WrongUsageError, usage_lines
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,11 +63,15 @@ if TYPE_CHECKING:
 
 _START_HASH = "the start's hash"
 
+#: Integrators count with 32 bits.
+_MOST_STEPS = 2**31 - 1
+
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then run."""
-    seconds = positive_number(args["SECONDS"], "SECONDS")
-    n_steps = positive_int(args["STEPS"], "STEPS")
+    _check_words(args)
+    seconds = seconds_of(args["SECONDS"])
+    n_steps = positive_int(args["STEPS"], "STEPS", most=_MOST_STEPS)
     n_cycles = optional_int(args, "--n-cycles")
     n_workers = optional_int(args, "--n-workers")
     checkpoint_freq = optional_int(args, "--checkpoint-freq")
@@ -103,6 +112,34 @@ def main(args: dict[str, Any], console: Console) -> int:
     with components_on_stderr(), RunProgress(console) as progress:
         outcome = run(start, options, progress)
     return tell_outcome(outcome, console)
+
+
+def _check_words(args: dict[str, Any]) -> None:
+    """Raises WrongUsageError if of ORCH START SECONDS STEPS one is missing.
+
+    Then the others look like START SECONDS STEPS, where ORCH is left out.
+    """
+    if args["snapshot"] or args["ORCH"] is not None:
+        return
+    first, second, third = args["START"], args["SECONDS"], args["STEPS"]
+    named = f"{first!r} is a folder, so it stands for ORCH"
+    if not os.path.isdir(first):
+        return
+    if second == NO_LIMIT or _is_number(second):
+        says = (
+            f"START is missing: {named}, and after it comes {second!r}; say 'default' between them"
+        )
+    else:
+        says = f"STEPS is missing: {named}, {second!r} for START and {third!r} for SECONDS"
+    raise WrongUsageError(says, usage_lines(__doc__)[:1])
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _start(args: dict[str, Any]) -> Start:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import positive_int
+from wepystore.cli.common import positive_int, positive_number
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 #: Set by SLURM 23.02 and later in every job: seconds since the epoch.
 END_TIME = "SLURM_JOB_END_TIME"
 _FROM_ENVIRONMENT = f"${END_TIME}"
+
+#: In place of SECONDS.
+NO_LIMIT = "-"
+#: 30 million years; what is far beyond is a slip, or stands for no limit.
+_MOST_SECONDS = 1e15
 
 _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?")
 _EPOCH = re.compile(r"\d{9,11}(\.\d+)?")
@@ -47,6 +52,16 @@ def folder_of(text: str, name: str) -> Path:
     if not text:
         raise UsageError(f"{name} is empty; for this directory say '.'")
     return Path(text)
+
+
+def seconds_of(text: str) -> float:
+    """The time that a run may take; "-" stands for no limit, infinity. Raises UsageError."""
+    if text == NO_LIMIT:
+        return math.inf
+    try:
+        return positive_number(text, "SECONDS", most=_MOST_SECONDS)
+    except UsageError as problem:
+        raise UsageError(f"{problem}, or '-' for no limit") from None
 
 
 def grace_of(text: str) -> float:
@@ -144,6 +159,10 @@ def components_on_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def _cycles(number: int | None) -> str:
+    return "1 cycle" if number == 1 else f"{number} cycles"
+
+
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     """Say how a run ended and how to go on; the exit status. Raises StoppedEarlyError."""
     from wepystore.orchestrator.errors import StoppedEarlyError
@@ -156,12 +175,18 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
         raise StoppedEarlyError(reason=reason, job_dir=job)
     console.out(f"Run start and end hashes: {outcome.start}, {outcome.end}")
     store = arguments(outcome.job_dir / "checkpoint.orch")
-    cycles = "1 cycle" if outcome.n_cycles == 1 else f"{outcome.n_cycles} cycles"
+    cycles = _cycles(outcome.n_cycles)
     exact = "" if outcome.reproducible else ", not reproducible to the bit"
     if outcome.stopped_by:
         console.note(
             f"{reason[0].upper()}{reason[1:]} after {cycles}; nothing of them is lost.\n"
             f"To go on: wepy resume {job}"
+        )
+    elif not outcome.complete:
+        limit = f"{outcome.seconds:,.0f}" if outcome.seconds >= 10 else f"{outcome.seconds:g}"
+        console.note(
+            f"The time limit of {limit} s ended it after {outcome.n_cycles} of "
+            f"{_cycles(outcome.wanted)}; for the rest: wepy resume {job}"
         )
     elif outcome.was_complete:
         console.note(
@@ -170,7 +195,7 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
         )
     if not outcome.was_complete:
         console.note(f"{cycles} with seed {outcome.seed}{exact}; everything is in {job}")
-    if not outcome.stopped_by:
+    if outcome.complete:
         console.note(f"For more of the same run: wepy resume {job} SECONDS")
     console.note(f"To keep it: wepy reconcile orch ORCH {store}")
     return 75 if outcome.stopped_by else 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from wepystore.orchestrator.options import GRACE_S, UNTIL
+from wepystore.orchestrator.options import GRACE_S, N_CYCLES, SECONDS, UNTIL
 
 #: How much longer than the slowest so far a cycle is taken to last where time is up for good.
 _CYCLE_FACTOR = 1.2
@@ -23,9 +23,6 @@ _ROOM_SHARE = 0.25
 _AGAIN_S = 0.02
 _LATEST_S = 1e6
 
-#: What `Budget.ends` says when the run has done what it was asked for.
-ASKED = "asked"
-
 
 class Budget:
     """Wall-clock seconds and cycles; says whether another cycle fits.
@@ -33,7 +30,7 @@ class Budget:
     Parameters
     ----------
     seconds : float
-        From the moment of construction.
+        From the moment of construction; infinity for no limit.
     n_cycles : int or None
         At most so many cycles, counted from the start of the run.
     until : float or None
@@ -62,17 +59,18 @@ class Budget:
         return time.monotonic() - self.begun
 
     def ends(self, n_done: int) -> str | None:
-        """Why no cycle may begin after `n_done` of them: ASKED, UNTIL, or None if one may.
+        """Why no cycle may begin after `n_done` of them: N_CYCLES, SECONDS, UNTIL, or None if
+        one may.
 
         By `seconds` the first always may. A later one may not if, taking as long as
         the slowest so far, it and the final checkpoint would end after the time. The
         other limits hold for the first cycle as well, and `until` leaves some room.
         """
         if self.n_cycles is not None and n_done >= self.n_cycles:
-            return ASKED
+            return N_CYCLES
         needed = self.slowest_cycle + self.slowest_checkpoint
         if n_done > self.first and self.elapsed() + needed > self.seconds:
-            return ASKED
+            return SECONDS
         left = self.drop_in()
         if left is not None and left < _CYCLE_FACTOR * self.slowest_cycle:
             return UNTIL
@@ -91,7 +89,8 @@ class Budget:
         return None if self.until is None else self.until - time.time() - self.room()
 
     def remaining(self, n_done: int) -> float:
-        """Seconds to go, by the clock or by the mean cycle, whichever ends first."""
+        """Seconds to go, by the clock or by the mean cycle, whichever ends first; infinite where
+        only a signal ends it."""
         left = self.seconds - self.elapsed()
         if self.until is not None:
             left = min(left, self.until - time.time())

@@ -11,6 +11,7 @@ from typing import Any
 
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
+from wepystore.orchestrator.options import was_told
 from wepystore.orchestrator.written import Entry, Written
 from wepystore.records.library import Remembering, load_run
 from wepystore.records.run import RunRecord, encode_run
@@ -30,7 +31,8 @@ class Checkpointer:
     Every checkpoint is a whole run so far: a snapshot and a record from the
     start to it. A job that is killed leaves the last one, ready to be
     reconciled or run on from. The end of the run is the last checkpoint; it
-    leaves the start, the end and one record.
+    leaves the start, the end and one record, and ends that earlier processes have
+    told of.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ class Checkpointer:
         self._apparatus = apparatus
         self._record = record
         self.run: str | None = None
+        # End, cycles and record that an earlier process has told of, and this one goes on from.
+        self._from = ("", 0, "")
         self._texts: dict[Text, Ref] = {}
         self._listed = written
         # By checkpoint: only what was not there before is ours to take away again.
@@ -88,6 +92,9 @@ class Checkpointer:
         # pointed to goes.
         self.store.set_ref("default-snapshot", end.md5)
         self._written.append(list(batch.new))
+        if self._from[:2] == (end.md5, n_cycles) and self._from[2] != run.md5:
+            # No cycle since: the new record says of the same end all that the old one did.
+            self._written[0].append(("runs", self._from[2]))
         self._supersede(1 if last else _KEPT)
         if last:
             self.finish_removing()
@@ -110,7 +117,7 @@ class Checkpointer:
         Its checkpoints are superseded as if they had been written here: all but the
         last by the next one, the last in its turn. So is what it had written of one that was
         not done, or not yet removed of another. What it has not listed as written (Written)
-        is not its own and stays, and so do records of the run when it was complete.
+        is not its own and stays, and so does every end that somebody was told of.
 
         Parameters
         ----------
@@ -119,13 +126,13 @@ class Checkpointer:
             Snapshot and record of the checkpoint to go on from.
         """
         listed = [] if self._listed is None else self._listed.read()
-        own = [
-            (kind, md5)
-            for kind, md5 in listed
-            if self.store.has(kind, md5)
-            and md5 != start.md5
-            and not (kind == "runs" and self._is_complete(md5))
-        ]
+        listed = [each for each in listed if self.store.has(*each) and each[1] != start.md5]
+        told = {entry for kind, md5 in listed if kind == "runs" for entry in self._told(md5)}
+        own = [entry for entry in listed if entry not in told]
+        if run is not None and ("runs", run) in told:
+            record = load_run(self.store, run)
+            if record.execution.get("complete") is not True:
+                self._from = (record.end.md5, record.n_cycles, run)
         last = [entry for entry in (("snapshots", end), ("runs", run)) if entry in own]
         if end is not None:
             self.store.set_ref("default-snapshot", end)
@@ -145,11 +152,13 @@ class Checkpointer:
                 if path.name.startswith(begins):
                     path.unlink()
 
-    def _is_complete(self, run: str) -> bool:
+    def _told(self, run: str) -> list[Entry]:
+        """A record whose end somebody was told of, and that end; nothing for any other."""
         try:
-            return load_run(self.store, run).execution.get("complete") is True
+            record = load_run(self.store, run)
         except DamagedError:
-            return False
+            return []
+        return [("runs", run), ("snapshots", record.end.md5)] if was_told(record.execution) else []
 
     def finish(self) -> None:
         """Take away everything that the last checkpoint, that of a complete run, supersedes."""

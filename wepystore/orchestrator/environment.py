@@ -110,6 +110,15 @@ def environment_of(
     return environment
 
 
+def step_size_ps(runner: Any) -> float | None:
+    """A runner's time step; None where it has none, or one that is no number of ps."""
+    try:
+        found = float(runner.step_size)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) and found > 0 else None
+
+
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     """Fields that differ, the likeliest culprit first.
 

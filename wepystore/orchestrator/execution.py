@@ -15,9 +15,9 @@ from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.engine.undo import undoing
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.budget import ASKED, Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.budget import Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.checkpoint import Checkpointer
-from wepystore.orchestrator.environment import differences, environment_of
+from wepystore.orchestrator.environment import differences, environment_of, step_size_ps
 from wepystore.orchestrator.errors import (
     CheckpointFailedError,
     CycleFailedError,
@@ -32,7 +32,18 @@ from wepystore.orchestrator.mapping import (
     useful_workers,
     workers_of,
 )
-from wepystore.orchestrator.options import UNTIL, Past, Progress, RunOptions, Start, Watcher
+from wepystore.orchestrator.options import (
+    ERROR,
+    N_CYCLES,
+    SECONDS,
+    UNTIL,
+    Past,
+    Progress,
+    RunOptions,
+    Start,
+    Watcher,
+    stopper,
+)
 from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
@@ -66,8 +77,11 @@ class Execution:
     ----------
     n_done : int
         Cycles since the start of the run.
-    stopped_by : str or None
-        The signal that ended it early, or UNTIL.
+    ended_by : str or None
+        N_CYCLES, SECONDS, UNTIL, ERROR or the name of a signal; None while it goes on.
+    complete : bool
+        It has done all it was asked for: its cycles, or as many as fitted into SECONDS
+        where no number was given.
     record_md5 : str or None
         The record of the last checkpoint, when all is done.
     changes : tuple of str
@@ -76,9 +90,9 @@ class Execution:
 
     def __init__(self, start: Start, options: RunOptions, seed: int, past: Past) -> None:
         self.n_done = self._n_kept = past.n_cycles
-        self.stopped_by: str | None = None
+        self.ended_by = past.ended_by if past.complete else None
         self.record_md5: str | None = None
-        self._complete = past.complete
+        self.complete = past.complete
         self._start = start
         self._options = options
         self._seed = seed
@@ -88,12 +102,13 @@ class Execution:
         self._wall_s = past.wall_s
         self._checkpoints = list(past.checkpoints)
         self._walkers = start.take_walkers()
+        self._n_walkers = len(self._walkers)
         configuration = start.configuration
         apparatus = start.snapshot.apparatus
         # One of wepy's is asked through what makes it run here.
         self._runner = adapted_runner(apparatus.runner)
         self._runner_options = _runner_options(configuration, options.platform)
-        self._n_workers = useful_workers(options.n_workers, len(self._walkers))
+        self._n_workers = useful_workers(options.n_workers, self._n_walkers)
         self._mapper = choose_mapper(
             configuration.work_mapper,
             self._n_workers,
@@ -198,7 +213,7 @@ class Execution:
             ) from problem
 
     def _note_resumption(self) -> None:
-        if self._past.record is None or self._complete:
+        if self._past.record is None or self.complete:
             # Nothing was done before, or nothing is left to do.
             return
         self._resumed_from.append(
@@ -221,7 +236,7 @@ class Execution:
         walkers, self._walkers = self._walkers, ()
         every = self._options.checkpoint_freq
         apparatus = self._start.snapshot.apparatus
-        if self._complete:
+        if self.complete:
             # All that is left is to put the files in order.
             checkpointer.finish()
             assert self._past.record is not None
@@ -241,6 +256,7 @@ class Execution:
                     raise
                 # Back to the end of the cycle before, which was whole.
                 undo()
+                self.ended_by = ERROR
                 end = self._write(checkpointer, walkers, budget, watcher, last=True)
                 raise CycleFailedError(
                     problem=_in_words(problem),
@@ -255,9 +271,8 @@ class Execution:
             watcher.cycle_done(self._progress(result, budget))
             if every and self.n_done % every == 0 and budget.allows(self.n_done):
                 self._write(checkpointer, walkers, budget, watcher)
-        self._complete = why == ASKED
-        if not self._complete:
-            self.stopped_by = signals.received or UNTIL
+        self.ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
+        self.complete = why == N_CYCLES or (why == SECONDS and self._options.n_cycles is None)
         if self.n_done == 0:
             return None
         return self._write(checkpointer, walkers, budget, watcher, last=True)
@@ -307,7 +322,7 @@ class Execution:
         weights = weights_of(result.walkers)
         self._n_warped += result.n_warped
         elapsed = budget.elapsed()
-        step_ps = getattr(self._runner, "step_size", None)
+        step_ps = step_size_ps(self._runner)
         ns_per_day = None
         if step_ps is not None:
             n_cycles = self.n_done - self._past.n_cycles
@@ -342,8 +357,11 @@ class Execution:
                 "wall_s": round(self._wall_s, 3),
                 "n_workers": workers_of(self._mapper, self._n_workers),
                 "platform_override": self._options.platform,
-                "stopped_by": self.stopped_by,
-                "complete": self._complete,
+                "stopped_by": stopper(self.ended_by),
+                "ended_by": self.ended_by,
+                "complete": self.complete,
+                "n_walkers": self._n_walkers,
+                "step_size_ps": step_size_ps(self._runner),
                 "n_warped": self._n_warped,
                 "checkpoints": self._checkpoints,
                 "resumed_from": self._resumed_from,

@@ -12,6 +12,7 @@ this program can have made, is what is left of a run that was killed before it b
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 import shutil
@@ -42,7 +43,7 @@ from wepystore.store.store import Store
 
 SPEC = "job.json"
 _DRAFT = f".{SPEC}.tmp"
-_FORMAT = 1
+_FORMAT = 2
 #: The reporters' files hold numbers of 64 bits.
 _MOST = 2**63
 #: Bytes; a narration may be long.
@@ -61,8 +62,8 @@ class JobSpec:
     start, config : EntryRef
     seed, n_steps : int
         With start and config they define the result (R1).
-    seconds : float
-        Wall-clock budget, over all sessions.
+    seconds : float or None
+        Wall-clock budget, over all sessions; None for no limit.
     n_cycles, checkpoint_freq, n_workers, platform, narration
         As in RunOptions.
     begun : str
@@ -71,7 +72,8 @@ class JobSpec:
         The record of the run, once it has done what was asked for and all its files
         are as they should be.
     extends : str or None
-        The record of a run that was complete, and that the job is to go on from.
+        The record of an end that the job is to go on from, though it was all that had been
+        asked for, or all that fitted into SECONDS: `seconds` and `n_cycles` are newer than it.
     """
 
     name: str
@@ -79,7 +81,7 @@ class JobSpec:
     config: EntryRef
     seed: int
     n_steps: int
-    seconds: float
+    seconds: float | None
     n_cycles: int | None
     checkpoint_freq: int | None
     n_workers: int | None
@@ -94,7 +96,8 @@ class JobSpec:
         value = {
             **asdict(self),
             "type": "job",
-            "format": _FORMAT,
+            # Who knows format 1 only would take a job without a limit for a damaged one.
+            "format": _FORMAT if self.seconds is None else 1,
             "start": self.start.to_json(),
             "config": self.config.to_json(),
         }
@@ -136,7 +139,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "seed": (int,),
     "n_steps": (int,),
-    "seconds": (int, float),
+    "seconds": (int, float, _NONE),
     "n_cycles": (int, _NONE),
     "checkpoint_freq": (int, _NONE),
     "n_workers": (int, _NONE),
@@ -156,6 +159,11 @@ _LEAST = {
 }
 
 
+def limit_or_none(seconds: float) -> float | None:
+    """A time limit as it stands in JSON, which has no infinity."""
+    return seconds if math.isfinite(seconds) else None
+
+
 def _read(file: Path) -> bytes:
     """What is in `job.json`; a few hundred bytes, so of what never ends only the beginning."""
     # Not blocking: somebody may have put a pipe in its place.
@@ -172,7 +180,7 @@ def _read(file: Path) -> bytes:
 def _check_format(found: Any, file: Path) -> None:
     if type(found) is int and found > _FORMAT:
         raise NewerJobError(file=file, found=found, known=_FORMAT)
-    if type(found) is not int or found != _FORMAT:
+    if type(found) is not int or not 1 <= found <= _FORMAT:
         raise ValueError(f"its format is {reprlib.repr(found)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 #: SLURM's default KillWait: so long after its SIGTERM comes its SIGKILL.
 GRACE_S = 30.0
 
-#: What `stopped_by` says of a run that a time limit ended.
+#: What ended a run, besides the name of a signal: it had its cycles, its SECONDS were over,
+#: a limit for the whole process drew near, a cycle failed.
+N_CYCLES = "n_cycles"
+SECONDS = "seconds"
 UNTIL = "until"
+ERROR = "error"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class RunOptions:
     Attributes
     ----------
     seconds : float, > 0
-        Wall-clock budget; see Budget. When a job is resumed, of this session.
+        Wall-clock budget; see Budget. When a job is resumed, of this session. Infinity for
+        none: then it is cycles, a signal or `until` that ends the run.
     n_steps : int, > 0
         Steps in each segment.
     n_cycles : int or None
@@ -70,7 +75,8 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands after a cycle. Times in s; ns_per_day over all walkers, None if unknown."""
+    """How a run stands after a cycle. Times in s, `remaining` infinite where nothing is known to
+    end it; ns_per_day over all walkers, None if unknown."""
 
     n_cycles_done: int
     n_cycles: int | None
@@ -93,8 +99,15 @@ class RunOutcome:
         Hashes; equal where not one cycle was done.
     n_cycles : int
         Since the start of the run, in all sessions.
-    stopped_by : str or None
-        Name of the signal that ended it early, or UNTIL.
+    ended_by : str
+        N_CYCLES, SECONDS, UNTIL, or the name of a signal.
+    complete : bool
+        It has done all it was asked for. False also where SECONDS were over before
+        `wanted` cycles were done.
+    wanted : int or None
+        Cycles that were asked for.
+    seconds : float
+        The wall-clock budget that was asked for, infinity for none.
     was_complete : bool
         The job had nothing left to do.
     """
@@ -105,8 +118,16 @@ class RunOutcome:
     seed: int
     reproducible: bool
     job_dir: Path
-    stopped_by: str | None
+    ended_by: str
+    complete: bool
+    wanted: int | None
+    seconds: float
     was_complete: bool = False
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Name of the signal that ended it early, or UNTIL; None if it ended by itself."""
+        return stopper(self.ended_by)
 
 
 class Watcher(Protocol):
@@ -169,6 +190,8 @@ class Past:
         The environment of the last session.
     complete : bool
         Whether it has done all it was asked for.
+    ended_by : str or None
+        What ended the session before; None for a checkpoint on the way, and in old records.
     """
 
     end: str | None = None
@@ -182,3 +205,21 @@ class Past:
     environment: dict[str, Any] | None = None
     reproducible: bool = True
     complete: bool = False
+    ended_by: str | None = None
+
+
+def stopper(ended_by: str | None) -> str | None:
+    """Who ended a run from outside: a signal, or UNTIL; None if nobody did."""
+    return None if ended_by in (None, N_CYCLES, SECONDS, ERROR) else ended_by
+
+
+def was_told(execution: Mapping[str, Any]) -> bool:
+    """Whether a record is that of an end that somebody was told of, and may count on.
+
+    Parameters
+    ----------
+    execution : mapping
+        As in RunRecord; older ones have no "ended_by".
+    """
+    ends = (execution.get(name) for name in ("ended_by", "stopped_by"))
+    return execution.get("complete") is True or any(isinstance(end, str) for end in ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,17 @@ from wepystore.errors import DamagedError
 from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
 from wepystore.orchestrator.execution import Execution
-from wepystore.orchestrator.job import SPEC, Job, JobSpec
-from wepystore.orchestrator.options import GRACE_S, Past, RunOptions, RunOutcome, Start, Watcher
+from wepystore.orchestrator.job import SPEC, Job, JobSpec, limit_or_none
+from wepystore.orchestrator.options import (
+    GRACE_S,
+    N_CYCLES,
+    SECONDS,
+    Past,
+    RunOptions,
+    RunOutcome,
+    Start,
+    Watcher,
+)
 from wepystore.orchestrator.run import carry_out
 from wepystore.orchestrator.start import start_from_store
 from wepystore.orchestrator.trust import Trust, arguments
@@ -29,7 +39,8 @@ class ResumeOptions:
     Attributes
     ----------
     seconds : float or None
-        A new budget from now; else what is left of the job's.
+        A new budget from now, infinity for no limit; else what is left of the job's, or no
+        limit where that had ended it before its cycles were done.
     n_cycles : int or None
         A new total, counted from the start of the run.
     n_workers, platform, checkpoint_freq, grace, until, scheduler
@@ -63,19 +74,25 @@ def resume(
         start, past = _last(job, spec, trust, watcher.remark)
         if options.n_cycles is not None and options.n_cycles < past.n_cycles:
             raise FewerCyclesError(n_cycles=options.n_cycles, job_dir=job_dir, n_done=past.n_cycles)
-        more = options.seconds is not None or (options.n_cycles or 0) > past.n_cycles
-        extends = past.complete and (more or spec.extends == past.record)
+        wanted = spec.n_cycles if options.n_cycles is None else options.n_cycles
+        lacks = wanted is not None and wanted > past.n_cycles
+        # Without a limit it would never end; with one, a job that has its cycles gets more.
+        timed = options.seconds is not None and (wanted is None or math.isfinite(options.seconds))
+        extends = timed or lacks or spec.extends == past.record
         if past.complete and not extends and spec.ended == past.record:
             return _nothing_to_do(spec, past, job)
-        limits = _limits(spec, past, options, anew=past.complete and more)
-        if extends:
+        # Its time or its cycles were used up, and that is the last that was asked for.
+        used_up = past.complete or past.ended_by == SECONDS
+        anew = used_up and extends and spec.extends != past.record
+        limits = _limits(spec, past, options, anew)
+        if used_up and extends:
             spec = dataclasses.replace(spec, extends=past.record)
             past = dataclasses.replace(past, complete=False)
-        if options.seconds is not None or options.n_cycles is not None:
+        if anew or options.seconds is not None or options.n_cycles is not None:
             # Interrupted again, the job is still to do what it was asked for last.
             spec = dataclasses.replace(
                 spec,
-                seconds=past.wall_s + limits.seconds,
+                seconds=limit_or_none(past.wall_s + limits.seconds),
                 n_cycles=limits.n_cycles,
                 ended=None,
             )
@@ -87,20 +104,24 @@ def resume(
 @dataclass(frozen=True)
 class _Limits:
     seconds: float
-    """Of this session."""
+    """Of this session; may be infinite."""
     n_cycles: int | None
 
 
 def _limits(spec: JobSpec, past: Past, options: ResumeOptions, anew: bool) -> _Limits:
     n_cycles = options.n_cycles if options.n_cycles is not None else spec.n_cycles
     if options.seconds is not None:
-        if options.n_cycles is None and n_cycles is not None and n_cycles <= past.n_cycles:
+        has_all = n_cycles is not None and n_cycles <= past.n_cycles
+        if options.n_cycles is None and has_all and math.isfinite(options.seconds):
             # More time for a job that has all its cycles: it is the time that counts now.
             n_cycles = None
         return _Limits(options.seconds, n_cycles)
+    if spec.seconds is None:
+        return _Limits(math.inf, n_cycles)
     if anew:
-        # More cycles for a job whose time was used up: as much time once more.
-        return _Limits(spec.seconds, n_cycles)
+        # More cycles for a job whose time was used up: as much time once more. For the cycles
+        # that it lacked because of that time: as long as they take.
+        return _Limits(math.inf if options.n_cycles is None else spec.seconds, n_cycles)
     return _Limits(max(0.0, spec.seconds - past.wall_s), n_cycles)
 
 
@@ -135,7 +156,8 @@ def _go_on(
         job.changes = execution.changes
         if spec != job.spec:
             job.publish(spec)
-        return carry_out(execution, job, start, budget, signals, watcher)
+        asked_s = options.seconds or (math.inf if spec.seconds is None else spec.seconds)
+        return carry_out(execution, job, start, budget, signals, watcher, asked_s)
 
 
 def _last(
@@ -197,6 +219,7 @@ def _complete(record: RunRecord) -> bool:
 
 def _past(md5: str, record: RunRecord) -> Past:
     execution: dict[str, Any] = record.execution
+    ended = execution.get("ended_by")
     return Past(
         end=record.end.md5,
         record=md5,
@@ -209,6 +232,7 @@ def _past(md5: str, record: RunRecord) -> Past:
         environment=record.environment,
         reproducible=record.reproducible,
         complete=_complete(record),
+        ended_by=ended if isinstance(ended, str) else None,
     )
 
 
@@ -239,6 +263,9 @@ def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:
         seed=spec.seed,
         reproducible=past.reproducible,
         job_dir=job.path,
-        stopped_by=None,
+        ended_by=past.ended_by or (SECONDS if spec.n_cycles is None else N_CYCLES),
+        complete=True,
+        wanted=spec.n_cycles,
+        seconds=math.inf if spec.seconds is None else spec.seconds,
         was_complete=True,
     )

@@ -7,7 +7,7 @@ import secrets
 
 from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.execution import Execution, now_text
-from wepystore.orchestrator.job import Job, JobSpec
+from wepystore.orchestrator.job import Job, JobSpec, limit_or_none
 from wepystore.orchestrator.options import (
     Past,
     Progress,
@@ -37,7 +37,7 @@ def run(start: Start, options: RunOptions, watcher: Watcher) -> RunOutcome:
                 start.bring_into(job.store)
                 # The last thing before the reporters' files: from here on it can be resumed.
                 job.publish(_spec(start, options, seed))
-                return carry_out(execution, job, start, budget, signals, watcher)
+                return carry_out(execution, job, start, budget, signals, watcher, options.seconds)
             except BaseException:
                 # A folder without a cycle would only be in the way of the next try.
                 if execution.n_done == 0:
@@ -54,11 +54,13 @@ def carry_out(
     budget: Budget,
     signals: StopSignals,
     watcher: Watcher,
+    asked_s: float,
 ) -> RunOutcome:
-    """The cycles of one session; how they ended."""
+    """The cycles of one session; how they ended. `asked_s` is the time that was asked for, of
+    which `budget` may be what is left."""
     end = execution.run(job, budget, signals, watcher)
-    assert job.spec is not None
-    if execution.stopped_by is None:
+    assert job.spec is not None and execution.ended_by is not None
+    if execution.complete:
         job.publish(dataclasses.replace(job.spec, ended=execution.record_md5))
     return RunOutcome(
         start=start.snapshot_ref.md5,
@@ -67,7 +69,10 @@ def carry_out(
         seed=job.spec.seed,
         reproducible=execution.reproducible(),
         job_dir=job.path,
-        stopped_by=execution.stopped_by,
+        ended_by=execution.ended_by,
+        complete=execution.complete,
+        wanted=budget.n_cycles,
+        seconds=asked_s,
     )
 
 
@@ -78,7 +83,7 @@ def _spec(start: Start, options: RunOptions, seed: int) -> JobSpec:
         config=start.config_ref,
         seed=seed,
         n_steps=options.n_steps,
-        seconds=options.seconds,
+        seconds=limit_or_none(options.seconds),
         n_cycles=options.n_cycles,
         checkpoint_freq=options.checkpoint_freq,
         n_workers=options.n_workers,

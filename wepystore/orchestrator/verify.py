@@ -16,7 +16,12 @@ from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import FailedError
 from wepystore.orchestrator.comparison import Comparison, Hashing, compare
-from wepystore.orchestrator.environment import Difference, differences, environment_of
+from wepystore.orchestrator.environment import (
+    Difference,
+    differences,
+    environment_of,
+    step_size_ps,
+)
 from wepystore.orchestrator.mapping import (
     choose_mapper,
     is_other_platform,
@@ -282,7 +287,7 @@ class _Repetition:
         n_cycles = self._record.n_cycles
         weights = weights_of(result.walkers)
         remaining = (n_cycles - n_done) * elapsed / n_done
-        step_ps = getattr(self._runner, "step_size", None)
+        step_ps = step_size_ps(self._runner)
         ns_per_day = None
         if step_ps is not None and elapsed > 0:
             sampled_ns = len(weights) * n_done * _whole(self._record.n_steps) * step_ps / 1000

@@ -336,7 +336,8 @@ class Store:
         """The (kind, md5) a user means by a hash, a prefix of at least 4 digits, a tag or
         "default".
 
-        Raises UnknownHashError, AmbiguousHashError, MalformedHashError, WrongKindError.
+        Raises UnknownHashError, AmbiguousHashError, MalformedHashError, SeveralHashesError,
+        WrongKindError.
         """
         from wepystore.store.resolving import resolve
 
