@@ -43,6 +43,13 @@ LINES = {
     + ["show --pickles s.file"],
     "diff": ["diff h.orch {s} bound", "diff --json h.orch {c} {c}", "diff s.file s.file"],
     "tag": ["tag h.orch", "tag h.orch new {s}", "tag -f h.orch bound {s}", "tag -d h.orch new"],
+    "default": [
+        "default h.orch",
+        "default --json h.orch",
+        "default config h.orch",
+        "default snapshot h.orch {s}",
+        "default config h.orch {c}",
+    ],
     "get": [
         "get snapshot h.orch {s} -f -O s.file",
         "get config h.orch {c} -O c.file",
