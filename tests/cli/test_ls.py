@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Wepy, World
+from tests.systems import run_job
+from wepystore.api import Prepared
 from wepystore.cli import ls
+from wepystore.cli.common import time_text
+from wepystore.store import Store, canonical
 
 
 def test_one_hash_a_line(wepy: Wepy, world: World) -> None:
@@ -79,3 +85,82 @@ def test_very_many_are_listed_without_a_look_into_each(
     assert "--long" in result.err and result.err.count("\n") == 1
     assert wepy("ls snapshots w.orch --json").status == 3
     assert wepy("ls runs w.orch").status == 3
+
+
+def told(store: Store, world: World, **execution: object) -> str:
+    """A run record with these circumstances: 12 cycles of 10 steps."""
+    record = store.manifest("runs", world.run) | {"execution": execution}
+    return store.put("runs", canonical.dumps(record)).md5
+
+
+def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
+    """Date, sampled time, warps and what ended it, in the long table, in the log and as JSON; an
+    old record, which does not tell, has a dash, and null."""
+    full = told(
+        world.store,
+        world,
+        begun="2026-11-28T10:15:30+00:00",
+        n_walkers=48,
+        step_size_ps=0.002,
+        n_warped=7,
+        complete=False,
+        ended_by="SIGTERM",
+    )
+    rows = [line.split("  ") for line in wepy("ls runs -l w.orch").lines]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells[0][4:8] == ["BEGUN", "SAMPLED", "WARPS", "ENDED BY"]
+    seen = sorted(row[4:8] for row in cells[1:])
+    assert seen == [["-"] * 4, ["2026-11-28 10:15 UTC", "11.5 ps", "7", "SIGTERM"]]
+    items = {item["hash"]: item for item in json.loads(wepy("ls runs --json w.orch").out)}
+    assert items[full]["sampled_ps"] == pytest.approx(48 * 12 * 10 * 0.002)
+    assert items[full]["n_walkers"] == 48 and items[full]["ended_by"] == "SIGTERM"
+    assert items[full]["begun"] == "2026-11-28T10:15:30+00:00"
+    for key in ("begun", "sampled_ps", "n_warped", "n_walkers", "ended_by", "complete"):
+        assert items[world.run][key] is None
+    text = wepy("log w.orch").out
+    line = "seed 1, 11.5 ps sampled, 7 warps, begun 2026-11-28 10:15 UTC, ended by SIGTERM"
+    assert line in text and f"config {world.config[:8]}…, seed 1\n" in text
+    assert line in wepy("log --graph w.orch").out
+    (entry,) = [each for each in json.loads(wepy("log --json w.orch").out) if each["runs"]]
+    assert {run["sampled_ps"] for run in entry["runs"]} == {None, items[full]["sampled_ps"]}
+
+
+def test_a_run_that_goes_on(wepy: Wepy, world: World) -> None:
+    """The record of a run that goes on or was killed is told as not ended; one that was
+    stopped before there was `ended_by`, by what stopped it; a complete one by its limit."""
+    told(world.store, world, complete=False, ended_by=None)
+    told(world.store, world, complete=False, stopped_by="until")
+    told(world.store, world, complete=True, ended_by="seconds")
+    rows = wepy("ls runs -l w.orch").lines[1:]
+    assert [sum(word in row for row in rows) for word in ("not ended", "until", "seconds")] == [
+        *(1, 1, 1)
+    ]
+    text = wepy("log w.orch").out
+    assert text.count("not ended") == text.count("ended by until") == 1
+    assert "seconds" not in text
+
+
+def test_a_run_of_this_program_tells_when_it_began(
+    wepy: Wepy, pair_store: Prepared, tmp_path: Path
+) -> None:
+    """Of the record of a real run, the key that is read is the one that is written."""
+    run_job(pair_store.store, "default", tmp_path / "job")
+    year = datetime.datetime.now(datetime.UTC).strftime("%Y-")
+    assert f", begun {year}" in wepy("log job").out
+    assert f"  {year}" in wepy("ls runs -l job").out
+
+
+@pytest.mark.parametrize(
+    ("ps", "text"),
+    [(0.0, "0 ps"), (0.002, "0.002 ps"), (999.4, "999 ps"), (999.9, "1 ns"), (2.43e9, "2.43 ms")],
+)
+def test_times_as_people_read_them(ps: float, text: str) -> None:
+    """In the unit that gives few digits."""
+    assert time_text(ps) == text
+
+
+def test_strange_circumstances_are_shown_in_one_line(wepy: Wepy, world: World) -> None:
+    """Whatever a stranger's record tells, the table keeps its lines."""
+    told(world.store, world, begun="a\nb" * 50, ended_by="x\ny", complete=False, n_warped=True)
+    assert len(wepy("ls runs -l w.orch").lines) == 3
+    assert len(wepy("log w.orch").lines) == 4

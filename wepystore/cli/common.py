@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: No count that a person means is larger.
 MOST = 10**12
+
+# As Python writes the moments that are noted in run records.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?\+00:00")
 
 
 class NoStoreHereError(FailedError):
@@ -164,6 +168,24 @@ def size_text(size: int) -> str:
         if number < 999.95 or unit == "TB":
             break
     return f"{number:.1f} {unit}"
+
+
+def time_text(ps: float) -> str:
+    """A time of a simulation, given in ps, as people read it: 20 ps, 1.5 ns, 2.43 µs."""
+    number, unit = ps, "ps"
+    for larger in ("ns", "µs", "ms", "s"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.3g} {unit}"
+
+
+def date_text(iso: str) -> str:
+    """A moment in UTC as people read it; a text that is no moment as it is, cut."""
+    if _MOMENT.fullmatch(iso):
+        return f"{iso[:10]} {iso[11:16]} UTC"
+    shown = " ".join(iso.split())
+    return shown if len(shown) <= 25 else shown[:24] + "…"
 
 
 def names_of(store: Store, console: Console) -> dict[str, list[str]]:

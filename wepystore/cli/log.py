@@ -15,9 +15,10 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from wepystore.cli.common import names_of, open_store
-from wepystore.cli.console import Console
+from wepystore.cli.common import date_text, names_of, open_store, time_text
+from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
+from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Store
 from wepystore.store.runs import Run, run_of
 
@@ -64,7 +65,7 @@ def main(args: dict[str, Any], console: Console) -> int:
             shown = f" ({', '.join(names[md5])})" if md5 in names else ""
             console.out(f"snapshot {md5}{shown}" + ("" if md5 in here else " (not in this store)"))
             for run in ends.get(md5, ()):
-                console.out("    " + _line(_facts(run, records[run.md5])))
+                console.out("    " + _line(run, records[run.md5]))
     for text in damaged:
         console.warn(text)
     return INCOMPLETE if damaged else 0
@@ -91,7 +92,7 @@ def _draw(
                 notes.append("not in this store")
             note = f" ({', '.join(notes)})" if notes else ""
         elif row.run is not None:
-            note = "  " + _line(_facts(row.run, records[row.run.md5]))
+            note = "  " + _line(row.run, records[row.run.md5])
         page.line(row.strokes, text, note)
 
 
@@ -130,22 +131,36 @@ def _runs(store: Store) -> tuple[list[tuple[Run, dict[str, Any]]], list[str]]:
 
 
 def _facts(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+    """A run for programs."""
     facts = {"run": run.md5, **run._asdict()}
     del facts["md5"]
     for key in ("n_steps", "seed", "reproducible", "execution"):
         if key in record:
             facts[key] = record[key]
+    how = circumstances_of(record.get("execution"))
+    facts["sampled_ps"] = how.sampled_ps(run.n_cycles, record.get("n_steps"))
     return facts
 
 
-def _line(facts: dict[str, Any]) -> str:
-    cycles = f"{facts['n_cycles']} cycle" + "s" * (facts["n_cycles"] != 1)
-    steps = f" of {facts['n_steps']} steps" if facts.get("n_steps") is not None else ""
-    seed = f", seed {facts['seed']}" if facts.get("seed") is not None else ""
-    execution = facts.get("execution")
-    begin = execution.get("begin") if isinstance(execution, dict) else None
-    when = f", {begin}" if isinstance(begin, str) else ""
-    return (
-        f"run {facts['start'][:8]}…, {facts['end'][:8]}…: {cycles}{steps}, "
-        f"config {facts['config'][:8]}…{seed}{when}"
-    )
+def _line(run: Run, record: dict[str, Any]) -> str:
+    """A run in one line; what its record does not tell is left out."""
+    # What is no number comes from a record that no program of ours has written.
+    n_steps, seed = (n if type(n) is int else None for n in map(record.get, ("n_steps", "seed")))
+    words = [f"{run.n_cycles} cycle" + "s" * (run.n_cycles != 1)]
+    if n_steps is not None:
+        words[0] += f" of {n_steps} steps"
+    words.append(f"config {run.config[:8]}…")
+    if seed is not None:
+        words.append(f"seed {seed}")
+    how = circumstances_of(record.get("execution"))
+    sampled = how.sampled_ps(run.n_cycles, n_steps)
+    if sampled is not None:
+        words.append(f"{time_text(sampled)} sampled")
+    if how.n_warped is not None:
+        words.append(f"{how.n_warped} warp" + "s" * (how.n_warped != 1))
+    if how.begun is not None:
+        words.append(f"begun {date_text(how.begun)}")
+    if how.complete is False:
+        ended = how.ended_by or how.stopped_by
+        words.append(f"ended by {one_line(ended)}" if ended else "not ended")
+    return f"run {run.start[:8]}…, {run.end[:8]}…: {', '.join(words)}"

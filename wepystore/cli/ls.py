@@ -16,9 +16,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import names_of, open_store, size_text, table, total_size
-from wepystore.cli.console import Console
+from wepystore.cli.common import (
+    date_text,
+    names_of,
+    open_store,
+    size_text,
+    table,
+    time_text,
+    total_size,
+)
+from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
+from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Store, carriers, legacy, references
 from wepystore.store.errors import ElsewhereError
 from wepystore.store.names import ONE
@@ -75,6 +84,7 @@ def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dic
             run = run_of(manifest, md5, what)
             item.update(run._asdict())
             del item["md5"]
+            item.update(_circumstances(run, manifest))
         elif legacy.is_stand_in(manifest):
             item.update(size=manifest["size"], format=legacy.TYPE)
         else:
@@ -98,6 +108,23 @@ def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dic
     return item
 
 
+def _circumstances(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+    how = circumstances_of(record.get("execution"))
+    n_steps = record.get("n_steps")
+    return {
+        "n_steps": n_steps if type(n_steps) is int else None,
+        "n_walkers": how.n_walkers,
+        "step_size_ps": how.step_size_ps,
+        "sampled_ps": how.sampled_ps(run.n_cycles, n_steps),
+        "n_warped": how.n_warped,
+        "begun": how.begun,
+        "wall_s": how.wall_s,
+        "job_name": how.job_name,
+        "complete": how.complete,
+        "ended_by": how.ended_by or how.stopped_by,
+    }
+
+
 def _count(manifest: dict[str, Any]) -> int | None:
     walkers = manifest.get("walkers")
     weights = walkers.get("weights") if isinstance(walkers, dict) else None
@@ -106,7 +133,8 @@ def _count(manifest: dict[str, Any]) -> int | None:
 
 def _heading(kind: str) -> tuple[str, ...]:
     if kind == "runs":
-        return ("START", "END", "CYCLES", "CONFIG", "STATE", "NAMES")
+        titles = ("BEGUN", "SAMPLED", "WARPS", "ENDED BY", "STATE", "NAMES")
+        return ("START", "END", "CYCLES", "CONFIG", *titles)
     if kind == "snapshots":
         return ("HASH", "WALKERS", "SIZE", "STATE", "NAMES")
     return ("HASH", "SIZE", "STATE", "NAMES")
@@ -117,9 +145,17 @@ def _row(kind: str, item: dict[str, Any]) -> tuple[str, ...]:
     size = size_text(item["size"]) if "size" in item else "?"
     if kind == "runs":
         if "start" not in item:
-            return (item["hash"], "?", "?", "?", state, names)
-        run = Run(*(item[key] for key in ("hash", "start", "end", "config", "n_cycles")))
-        return (run.start, run.end, str(run.n_cycles), run.config, state, names)
+            return (item["hash"], *"???????", state, names)
+        begun, sampled, n_warped = item["begun"], item["sampled_ps"], item["n_warped"]
+        return (
+            *(str(item[key]) for key in ("start", "end", "n_cycles", "config")),
+            "-" if begun is None else date_text(begun),
+            "-" if sampled is None else time_text(sampled),
+            "-" if n_warped is None else str(n_warped),
+            one_line(item["ended_by"] or ("not ended" if item["complete"] is False else "-")),
+            state,
+            names,
+        )
     if kind == "snapshots":
         return (item["hash"], str(item.get("n_walkers", "?")), size, state, names)
     return (item["hash"], size, state, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wepystore.records.circumstances import Circumstances, circumstances_of
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import Sink
@@ -30,8 +31,7 @@ class RunRecord:
         Platform and properties, versions of OpenMM, numpy, Python and wepystore, and what
         of the machine bears on the bits: orchestrator/environment.py.
     execution : dict
-        How it came about: job name, narration, number of workers, what was
-        overridden, begin (UTC), wall time in s, what stopped it. What of this
+        How it came about: the fields of records/circumstances.py. What of this
         bears on the result (the platform) stands in `environment` as well.
     """
 
@@ -44,6 +44,11 @@ class RunRecord:
     reproducible: bool
     environment: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What `execution` tells, typed: by no other way are its keys looked up."""
+        return circumstances_of(self.execution)
 
 
 #: What else than references a record must hold.

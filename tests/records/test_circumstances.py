@@ -1,0 +1,60 @@
+"""The typed reading of what a run record tells under `execution`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.systems import run_job
+from wepystore.api import Prepared
+from wepystore.records.circumstances import Circumstances, circumstances_of
+from wepystore.records.library import load_run
+from wepystore.store import Store
+
+
+def test_a_run_writes_what_is_read(pair_store: Prepared, tmp_path: Path) -> None:
+    """Every key that a run writes is one that is read, under that name and of that type."""
+    outcome = run_job(pair_store.store, "default", tmp_path / "job")
+    store = Store.open(tmp_path / "job" / "checkpoint.orch")
+    record = load_run(store, store.list("runs")[0])
+    told = circumstances_of(record.execution)
+    assert record.execution.keys() <= set(Circumstances._fields)
+    for key, value in record.execution.items():
+        assert getattr(told, key) == value, key
+    assert told.begun and told.complete and told.job_name == "job" and told.n_warped == 0
+    assert outcome.n_cycles == record.n_cycles == 3
+
+
+@pytest.mark.parametrize("odd", [None, True, -1, 2**64, "text", [1, [2]], {"a": 1}, 1.5, ()])
+def test_what_could_not_be_meant_is_not_there(odd: Any) -> None:
+    """S9 and common sense: a record of anybody's is read without a fault, whatever it tells."""
+    names = Circumstances._fields
+    told = circumstances_of(dict.fromkeys(names, odd) | {"begin": "of another program"})
+    for name in names:
+        value = getattr(told, name)
+        good = {
+            "complete": bool,
+            "wall_s": int | float,
+            "step_size_ps": int | float,
+            "n_walkers": int,
+            "n_workers": int,
+            "n_warped": int,
+            "checkpoints": list,
+            "resumed_from": list,
+        }.get(name, str)
+        assert value is None or (isinstance(value, good) and value is not True) or odd is True
+    assert circumstances_of(odd) == Circumstances() or isinstance(odd, dict)
+    assert told.sampled_ps(10, 10) is None or told.n_walkers is not None
+
+
+def test_sampled_time() -> None:
+    """Walkers times cycles times steps times the step; None where one of them is not known, and
+    where numbers of a made-up record are beyond all bounds."""
+    told = Circumstances(n_walkers=48, step_size_ps=0.002)
+    assert told.sampled_ps(100, 1000) == pytest.approx(9600)
+    assert told.sampled_ps(100, None) is None and told.sampled_ps(100, "1") is None
+    assert told.sampled_ps(10**400, 10) is None
+    assert Circumstances(n_walkers=48).sampled_ps(1, 1) is None
+    assert Circumstances(n_walkers=2**62, step_size_ps=1e300).sampled_ps(10**20, 1) is None

@@ -1,0 +1,103 @@
+"""What a run record tells under `execution`: how the run came about. The only place that knows the
+keys; what writes one, and whatever shows or goes on from one, goes through here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+_MOST = 2**63
+
+
+class Circumstances(NamedTuple):
+    """How a run came about. None where a record does not tell, as those of older versions and of
+    others may not. What could not be meant is as if it were not there: none of it bears on the
+    result.
+
+    Attributes
+    ----------
+    job_name, narration : str or None
+    begun : str or None
+        When, in UTC, as ISO 8601.
+    wall_s : float or None
+        s, in all sessions.
+    n_walkers : int or None
+    step_size_ps : float or None
+        ps; None also where the runner has none.
+    n_workers : int or None
+        None also for one for each core.
+    platform_override : str or None
+    complete : bool or None
+        Whether it did all it was asked for.
+    ended_by : str or None
+        "n_cycles", "seconds", "until", a signal or "error"; None while it goes on.
+    stopped_by : str or None
+        As `ended_by`, of what ended it early.
+    n_warped : int or None
+    checkpoints : list or None
+        Pairs of cycles done and wall time in s.
+    resumed_from : list of dict or None
+    """
+
+    job_name: str | None = None
+    narration: str | None = None
+    begun: str | None = None
+    wall_s: float | None = None
+    n_walkers: int | None = None
+    step_size_ps: float | None = None
+    n_workers: int | None = None
+    platform_override: str | None = None
+    complete: bool | None = None
+    ended_by: str | None = None
+    stopped_by: str | None = None
+    n_warped: int | None = None
+    checkpoints: list[list[float]] | None = None
+    resumed_from: list[dict[str, Any]] | None = None
+
+    def sampled_ps(self, n_cycles: int, n_steps: Any) -> float | None:
+        """Simulated time of all walkers together, in ps."""
+        if self.n_walkers is None or self.step_size_ps is None or not isinstance(n_steps, int):
+            return None
+        try:
+            found = self.n_walkers * n_cycles * n_steps * self.step_size_ps
+        except OverflowError:
+            return None
+        return found if math.isfinite(found) else None
+
+
+# type(), not isinstance: True is an int.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "job_name": (str,),
+    "narration": (str,),
+    "begun": (str,),
+    "wall_s": (int, float),
+    "n_walkers": (int,),
+    "step_size_ps": (int, float),
+    "n_workers": (int,),
+    "platform_override": (str,),
+    "complete": (bool,),
+    "ended_by": (str,),
+    "stopped_by": (str,),
+    "n_warped": (int,),
+    "checkpoints": (list,),
+    "resumed_from": (list,),
+}
+_ITEMS = tuple(_TYPES.items())
+
+
+def circumstances_of(execution: Any) -> Circumstances:
+    """What a record's `execution` tells, whoever wrote it."""
+    if not isinstance(execution, dict):
+        return Circumstances()
+    return Circumstances(*[_sound(execution.get(name), kinds) for name, kinds in _ITEMS])
+
+
+def _sound(value: Any, kinds: tuple[type, ...]) -> Any:
+    kind = type(value)
+    if kind not in kinds:
+        return None
+    if kind is list:
+        return [each for each in value if isinstance(each, list | dict)]
+    if kind is int or kind is float:
+        return value if 0 <= value < _MOST else None
+    return value
