@@ -120,7 +120,7 @@ class RunProgress:
 
 
 def describe(progress: Progress) -> str:
-    """One line: cycle, times, speed, weights, warps."""
+    """One line: cycle, times, what was cloned, merged and warped so far, weights, speed."""
     of = f"/{progress.n_cycles}" if progress.n_cycles else ""
     parts = [
         f"cycle {progress.n_cycles_done}{of}",
@@ -128,11 +128,16 @@ def describe(progress: Progress) -> str:
     ]
     if math.isfinite(progress.remaining):
         parts.append(f"{clock(progress.remaining)} left")
-    if progress.ns_per_day is not None:
-        parts.append(f"{progress.ns_per_day:,.3g} ns/day".replace("e+0", "e"))
-    parts.append(f"weights {progress.weight_min:.2g} to {progress.weight_max:.2g}")
+    if progress.n_cloned is not None:
+        parts.append(f"{progress.n_cloned} clones")
+    if progress.n_merged is not None:
+        parts.append(f"{progress.n_merged} merges")
     if progress.n_warped:
-        parts.append(f"{progress.n_warped} warped")
+        parts.append(f"{progress.n_warped} warps")
+    parts.append(f"weights {progress.weight_min:.2g} to {progress.weight_max:.2g}")
+    if progress.ns_per_day is not None:
+        # A figure of one trajectory's speed is what it would be taken for.
+        parts.append(f"{progress.ns_per_day:,.3g} ns/day in all".replace("e+0", "e"))
     return " · ".join(parts)
 
 

@@ -9,6 +9,11 @@ class WeightError(FailedError):
     """cycle {cycle_idx}: {step} broke the weights: {problem}; nothing of this cycle was kept"""
 
 
+class NeverResamplesError(FailedError):
+    """{resampler} could never clone or merge any of these walkers: {reason}; {way_out}, or take
+    NoResampler() if plain dynamics is meant"""
+
+
 class SegmentError(FailedError):
     """cycle {cycle_idx}, walker {walker_idx}, {worker}: the segment failed: {problem}"""
 

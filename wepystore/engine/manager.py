@@ -21,6 +21,7 @@ import numpy as np
 from wepystore.engine import foreign, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, StepError, WeightError
+from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
 
@@ -40,11 +41,21 @@ class CycleTimes:
 
 @dataclass(frozen=True)
 class CycleResult:
-    """What a cycle leaves behind."""
+    """What a cycle leaves behind.
+
+    Attributes
+    ----------
+    n_cloned, n_merged : int or None
+        Clones made, and walkers merged away; None where the resampler's records do not tell.
+    resampling_data : sequence of dict, the resampler's records
+    """
 
     walkers: Sequence[Any]
     times: CycleTimes
     n_warped: int
+    n_cloned: int | None
+    n_merged: int | None
+    resampling_data: Sequence[Any]
 
 
 @dataclass
@@ -100,6 +111,7 @@ class CycleManager:
             foreign.segment_function(self.runner) if self._seeded else self.runner.run_segment
         )
         foreign.prepare(self.boundary_conditions, self.resampler)
+        self._decisions = decision_numbers(self.resampler)
         check_ensemble(self.init_walkers, 0, "the start snapshot")
         _check_periodicity(self)
 
@@ -176,6 +188,8 @@ class CycleManager:
         if self.monitor is not None:
             with named(self.monitor, cycle_idx):
                 self.monitor.cycle_monitor(self, resampled_walkers[:])
+        counted = count_decisions(resampling_data, self._decisions)
+        n_cloned, n_merged = counted or (None, None)
         return CycleResult(
             walkers=resampled_walkers,
             times=CycleTimes(
@@ -186,6 +200,9 @@ class CycleManager:
                 total=reported - begun,
             ),
             n_warped=len(report["warp_data"]),
+            n_cloned=n_cloned,
+            n_merged=n_merged,
+            resampling_data=resampling_data,
         )
 
     def _propagate(

@@ -42,8 +42,10 @@ from wepystore.orchestrator.options import (
     RunOptions,
     Start,
     Watcher,
+    added,
     stopper,
 )
+from wepystore.orchestrator.stillness import Stillness
 from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
@@ -98,6 +100,7 @@ class Execution:
         self._seed = seed
         self._past = past
         self._n_warped = past.n_warped
+        self._n_cloned, self._n_merged = past.n_cloned, past.n_merged
         self._begun_at = past.begun or now_text()
         self._wall_s = past.wall_s
         self._checkpoints = list(past.checkpoints)
@@ -107,6 +110,7 @@ class Execution:
         apparatus = start.snapshot.apparatus
         # One of wepy's is asked through what makes it run here.
         self._runner = adapted_runner(apparatus.runner)
+        self._stillness = Stillness(apparatus.resampler)
         self._runner_options = _runner_options(configuration, options.platform)
         self._n_workers = useful_workers(options.n_workers, self._n_walkers)
         self._mapper = choose_mapper(
@@ -183,6 +187,8 @@ class Execution:
             self._mapper.remark = watcher.remark
         for text in self._placed.remarks:
             watcher.remark(text)
+        if (still := self._stillness.at_start(self._walkers)) is not None:
+            watcher.remark(still)
         try:
             for folder in self._placed.folders:
                 os.makedirs(folder, exist_ok=True)
@@ -269,6 +275,8 @@ class Execution:
             self.n_done += 1
             budget.slowest_cycle = max(budget.slowest_cycle, result.times.total)
             watcher.cycle_done(self._progress(result, budget))
+            if (still := self._stillness.after(result, self.n_done - 1)) is not None:
+                watcher.remark(still)
             if every and self.n_done % every == 0 and budget.allows(self.n_done):
                 self._write(checkpointer, walkers, budget, watcher)
         self.ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
@@ -321,6 +329,8 @@ class Execution:
     def _progress(self, result: CycleResult, budget: Budget) -> Progress:
         weights = weights_of(result.walkers)
         self._n_warped += result.n_warped
+        self._n_cloned = added(self._n_cloned, result.n_cloned)
+        self._n_merged = added(self._n_merged, result.n_merged)
         elapsed = budget.elapsed()
         step_ps = step_size_ps(self._runner)
         ns_per_day = None
@@ -338,6 +348,8 @@ class Execution:
             weight_min=float(weights.min()),
             weight_max=float(weights.max()),
             n_warped=self._n_warped,
+            n_cloned=self._n_cloned,
+            n_merged=self._n_merged,
         )
 
     def _record(self, end: EntryRef, n_cycles: int) -> RunRecord:
@@ -363,6 +375,8 @@ class Execution:
                 "n_walkers": self._n_walkers,
                 "step_size_ps": step_size_ps(self._runner),
                 "n_warped": self._n_warped,
+                "n_cloned": self._n_cloned,
+                "n_merged": self._n_merged,
                 "checkpoints": self._checkpoints,
                 "resumed_from": self._resumed_from,
             },

@@ -75,8 +75,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands after a cycle. Times in s, `remaining` infinite where nothing is known to
-    end it; ns_per_day over all walkers, None if unknown."""
+    """How a run stands after a cycle.
+
+    Times in s, `remaining` infinite where nothing is known to end it. ns_per_day is over all
+    walkers, None if unknown. n_cloned, n_merged and n_warped count from the start of the run:
+    clones made and walkers merged away are None where the resampler, or the record of an earlier
+    session, does not tell.
+    """
 
     n_cycles_done: int
     n_cycles: int | None
@@ -87,6 +92,13 @@ class Progress:
     weight_min: float
     weight_max: float
     n_warped: int
+    n_cloned: int | None = None
+    n_merged: int | None = None
+
+
+def added(total: int | None, more: int | None) -> int | None:
+    """The sum of two counts; None where one of them is not known."""
+    return None if total is None or more is None else total + more
 
 
 @dataclass(frozen=True)
@@ -180,6 +192,8 @@ class Past:
         The snapshot to go on from; None if that is the start.
     n_cycles, n_warped : int
         Done so far.
+    n_cloned, n_merged : int or None
+        Likewise; None where that is not known.
     wall_s : float
         Time spent on these cycles, in all sessions.
     checkpoints : list of [int, float]
@@ -198,6 +212,8 @@ class Past:
     record: str | None = None
     n_cycles: int = 0
     n_warped: int = 0
+    n_cloned: int | None = 0
+    n_merged: int | None = 0
     wall_s: float = 0.0
     begun: str | None = None
     checkpoints: list[list[float]] = field(default_factory=list)

@@ -225,6 +225,8 @@ def _past(md5: str, record: RunRecord) -> Past:
         record=md5,
         n_cycles=record.n_cycles,
         n_warped=int(_amount(execution.get("n_warped"))),
+        n_cloned=_count(execution.get("n_cloned")),
+        n_merged=_count(execution.get("n_merged")),
         wall_s=_amount(execution.get("wall_s")),
         begun=execution.get("begun"),
         checkpoints=_pairs(execution.get("checkpoints")),
@@ -243,6 +245,10 @@ def _past(md5: str, record: RunRecord) -> Past:
 def _amount(value: Any) -> float:
     good = type(value) in (int, float) and 0 <= value < 2**63
     return float(value) if good else 0.0
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
 def _pairs(value: Any) -> list[list[float]]:

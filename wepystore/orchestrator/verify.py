@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from wepystore.engine.ensemble import weights_of
@@ -28,7 +28,7 @@ from wepystore.orchestrator.mapping import (
     properties_of_workers,
     useful_workers,
 )
-from wepystore.orchestrator.options import Progress, Start
+from wepystore.orchestrator.options import Progress, Start, added
 from wepystore.orchestrator.start import start_from_store
 from wepystore.orchestrator.trust import Trust
 from wepystore.records import pickles
@@ -259,12 +259,17 @@ class _Repetition:
         self._manager.init_walkers = ()
         begun = time.monotonic()
         n_warped = 0
+        n_cloned: int | None = 0
+        n_merged: int | None = 0
         for cycle_idx in range(self._record.n_cycles):
             result = self._manager.run_cycle(walkers, _whole(self._record.n_steps), cycle_idx)
             walkers = result.walkers
             n_warped += result.n_warped
+            n_cloned = added(n_cloned, result.n_cloned)
+            n_merged = added(n_merged, result.n_merged)
+            progress = self._progress(result, cycle_idx + 1, time.monotonic() - begun)
             watcher.cycle_done(
-                self._progress(result, cycle_idx + 1, time.monotonic() - begun, n_warped)
+                replace(progress, n_warped=n_warped, n_cloned=n_cloned, n_merged=n_merged)
             )
             self._look_at_waypoint(walkers, cycle_idx + 1)
         return walkers
@@ -281,9 +286,7 @@ class _Repetition:
     def _hash(self, walkers: Sequence[Any]) -> Ref:
         return encode_snapshot(Snapshot(walkers, self._apparatus), self._sink)
 
-    def _progress(
-        self, result: CycleResult, n_done: int, elapsed: float, n_warped: int
-    ) -> Progress:
+    def _progress(self, result: CycleResult, n_done: int, elapsed: float) -> Progress:
         n_cycles = self._record.n_cycles
         weights = weights_of(result.walkers)
         remaining = (n_cycles - n_done) * elapsed / n_done
@@ -301,7 +304,7 @@ class _Repetition:
             ns_per_day=ns_per_day,
             weight_min=float(weights.min()),
             weight_max=float(weights.max()),
-            n_warped=n_warped,
+            n_warped=0,
         )
 
     def _reason(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, replace_file
 
@@ -33,6 +34,9 @@ _PARTS = {
     "cycle_resampling_time": "resampling",
 }
 
+#: What a resampler did, of `_Totals`.
+_COUNTS = ("n_cloned", "n_merged")
+
 
 @dataclass
 class _Totals:
@@ -49,6 +53,9 @@ class _Totals:
     workers: dict[str, list[float]] = field(default_factory=dict)
     n_warps: int = 0
     warped_weight: float = 0.0
+    #: None where the resampler, or an earlier release's page, does not tell.
+    n_cloned: int | None = 0
+    n_merged: int | None = 0
     extremes: dict[str, list[float]] = field(default_factory=dict)
 
     def copy(self) -> _Totals:
@@ -86,6 +93,7 @@ class DashboardReporter(Reporter):
         """Begin counting, or go on from the counts of the file that is there."""
         self._runner, self._resampler, self._bc = runner, resampler, boundary_conditions
         self._mapper = work_mapper
+        self._decisions = decision_numbers(resampler)
         self._totals = _Totals()
         self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
         # Of the last two flushes, and of the cycle before each.
@@ -133,6 +141,11 @@ class DashboardReporter(Reporter):
             sums = totals.workers.setdefault(str(worker), [0.0, 0.0])
             sums[0] += len(seconds)
             sums[1] += sum(seconds)
+        if self._resampler is not None:
+            counted = count_decisions(report.get("resampling_data") or (), self._decisions)
+            for name, more in zip(_COUNTS, counted or (None, None), strict=True):
+                total = getattr(totals, name)
+                setattr(totals, name, None if total is None or more is None else total + more)
         for warp in report.get("warp_data") or ():
             self._add_warp(int(report["cycle_idx"]), warp)
         self._progress = report.get("progress_data") or {}
@@ -196,7 +209,7 @@ class DashboardReporter(Reporter):
         for line in lines:
             try:
                 state = json.loads(line)
-                totals = _Totals(**state["totals"])
+                totals = _Totals(**{**dict.fromkeys(_COUNTS), **state["totals"]})
                 warps = [tuple(warp) for warp in state["warps"]]
                 since = int(state["since"])
                 n_steps = int(state["n_steps"])
@@ -276,10 +289,15 @@ class DashboardReporter(Reporter):
             yield f"| {' | '.join([name, *now, f'{low:.6g}', f'{high:.6g}'])} |"
 
     def _resampler_section(self) -> Iterable[str]:
-        facts = _summary(self._resampler)
-        if facts:
-            yield "\n* Resampler"
-            yield from (f"- {label} :: {value}" for label, value in facts.items())
+        if self._resampler is None:
+            return
+        yield "\n* Resampler"
+        yield from (f"- {label} :: {value}" for label, value in _summary(self._resampler).items())
+        for label, number in (
+            ("clones", self._totals.n_cloned),
+            ("merges", self._totals.n_merged),
+        ):
+            yield f"- {label} :: {'not known' if number is None else number}"
 
     def _boundary_section(self) -> Iterable[str]:
         totals = self._totals

@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters import gexf
 from wepystore.reporters.base import Reporter, draft_name, named_errors
-from wepystore.reporters.records import decision_numbers, parents, table_record_names
+from wepystore.reporters.records import parents, table_record_names
 
 #: The first line of a spool: JSON padded to this length, so that records are aligned.
 _HEADER = 1024

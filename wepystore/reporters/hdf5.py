@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError
@@ -21,7 +22,6 @@ from wepystore.reporters.journal import JournaledHDF5
 from wepystore.reporters.records import (
     TABLES,
     column,
-    decision_numbers,
     table_fields,
     table_record_names,
 )

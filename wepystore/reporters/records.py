@@ -63,9 +63,6 @@ _DEFAULTS = {
     ),
 }
 
-#: Decisions as every clone-and-merge resampler numbers them.
-_DECISIONS = {"NOTHING": 1, "CLONE": 2, "SQUASH": 3, "KEEP_MERGE": 4}
-
 
 def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
     """The columns of `table` as `component` declares them, by method or by constant.
@@ -110,15 +107,6 @@ def table_record_names(component: Any, table: str) -> list[str]:
     if not names and table in _DEFAULTS:
         names = [field.name for field in _DEFAULTS[table]]
     return [str(name) for name in names]
-
-
-def decision_numbers(resampler: Any) -> dict[str, int]:
-    """Name and number of each decision the resampler can take."""
-    decision = getattr(resampler, "DECISION", None)
-    by_name = getattr(decision, "enum_dict_by_name", None)
-    if by_name is None:
-        return dict(_DECISIONS)
-    return {str(name): int(number) for name, number in by_name().items()}
 
 
 def column(

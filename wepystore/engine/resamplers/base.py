@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wepystore.engine.component import Component
 from wepystore.engine.record_fields import ResamplerRecords, Shape
@@ -39,6 +40,30 @@ class Resampler(ResamplerRecords, Component):
         if self._rng is None:
             self._rng = np.random.default_rng()
         return self._rng
+
+    def check_start(self, weights: NDArray[np.float64]) -> None:
+        """Refuse walkers of which none could ever be cloned or merged.
+
+        Called when a snapshot is built, never when one is read.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (n_walkers,)
+
+        Raises
+        ------
+        NeverResamplesError : says why, and what to change.
+        """
+
+    def why_still(self, walkers: Sequence[Any]) -> str | None:
+        """Why nothing was cloned or merged for a long time, in words; None if that is as it should
+        be, or not known.
+
+        Parameters
+        ----------
+        walkers : as the last resampling left them
+        """
+        return None
 
     def resample(
         self, walkers: Sequence[Any]

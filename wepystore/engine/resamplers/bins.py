@@ -49,9 +49,13 @@ class BinResampler(CloneMergeResampler):
         number for all, they are equal.
     pmin : float
         No walker is cloned into children lighter than this.
-    pmax : float
-        No walkers are merged into one heavier than this.
+    pmax : float or None
+        No walkers are merged into one heavier than this; None: what five equal
+        walkers weigh, at least 0.5.
     """
+
+    # Of all the weight the bin at the start holds most, with its share of the walkers.
+    LEAST_PMAX: ClassVar[float] = 0.5
 
     RESAMPLING_FIELDS: ClassVar[tuple[str, ...]] = (
         *CloneMergeResampler.RESAMPLING_FIELDS,
@@ -73,7 +77,7 @@ class BinResampler(CloneMergeResampler):
         edges: Iterable[Any] | None = None,
         target_count: int | Iterable[int] = 4,
         pmin: float = 1e-12,
-        pmax: float = 0.5,
+        pmax: float | None = None,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
         self.coordinate = coordinate_like(coordinate)
@@ -141,7 +145,8 @@ class BinResampler(CloneMergeResampler):
         bins = self.bins(walkers)
         weights = weights_of(walkers)
         occupied, which = np.unique(bins, return_inverse=True)
-        groups, clones, shares = self._decide(weights, occupied, which)
+        highest = self.highest_weight(len(walkers))
+        groups, clones, shares = self._decide(weights, occupied, which, self.pmin, highest)
         records = self.settle(weights.tolist(), groups, clones)
         for record, bin_idx in zip(records, bins.reshape(-1, 1), strict=True):
             record["bin_idx"] = bin_idx
@@ -154,7 +159,7 @@ class BinResampler(CloneMergeResampler):
         return apply_decisions(walkers, records), records, [change]
 
     def _decide(
-        self, weights: Floats, occupied: Ints, which: Ints
+        self, weights: Floats, occupied: Ints, which: Ints, pmin: float, pmax: float
     ) -> tuple[list[tuple[int, ...]], dict[int, int], Ints]:
         """(groups to merge, {walker: clones}, walkers of each occupied bin afterwards)."""
         n_walkers = len(weights)
@@ -165,9 +170,9 @@ class BinResampler(CloneMergeResampler):
             {int(idx): float(weights[idx]) for idx in order[starts[b] : starts[b + 1]]}
             for b in range(len(occupied))
         ]
-        low = [len(held) - max_merges(held, self.pmax) for held in members]
+        low = [len(held) - max_merges(held, pmax) for held in members]
         high = [
-            len(held) + sum(max_clones(w, self.pmin, n_walkers - 1) for w in held.values())
+            len(held) + sum(max_clones(w, pmin, n_walkers - 1) for w in held.values())
             for held in members
         ]
         if isinstance(self.target_count, tuple):
@@ -178,10 +183,26 @@ class BinResampler(CloneMergeResampler):
         groups: list[tuple[int, ...]] = []
         clones: dict[int, int] = {}
         for held, change in zip(members, (shares - current).tolist(), strict=True):
-            merged, cloned = even_out(held, change, self.pmin, self.pmax, n_walkers - 1)
+            merged, cloned = even_out(held, change, pmin, pmax, n_walkers - 1)
             groups += merged
             clones.update(cloned)
         return groups, clones, shares
+
+    def would_act(self, walkers: Sequence[Any], pmin: float, pmax: float) -> bool:
+        """Whether walkers would be shared out anew, or weights evened, within these bounds."""
+        occupied, which = np.unique(self.bins(walkers), return_inverse=True)
+        groups, clones, _ = self._decide(weights_of(walkers), occupied, which, pmin, pmax)
+        return bool(groups or clones)
+
+    def why_still(self, walkers: Sequence[Any]) -> str | None:
+        """Besides, whether all walkers are in one bin."""
+        why = super().why_still(walkers)
+        if why is None and len(occupied := np.unique(self.bins(walkers))) == 1:
+            why = (
+                f"all walkers are in bin {int(occupied[0])}; if they do not leave it, its edges "
+                "may be too far apart for how far walkers get in a cycle"
+            )
+        return why
 
     def summary(self) -> dict[str, str]:
         """How many bins hold walkers, and the fewest and most in one."""

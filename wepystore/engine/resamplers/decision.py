@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.record_fields import RecordColumns
 from wepystore.errors import FailedError
 
 _EPS = sys.float_info.epsilon
@@ -70,6 +71,47 @@ def read_record(record: Record) -> tuple[Decision, list[int]]:
         if whole:
             return decision, targets
     return decision, [int(target) for target in targets]
+
+
+def decision_numbers(resampler: Any) -> dict[str, int]:
+    """Name and number of each decision the resampler can take."""
+    decision = getattr(resampler, "DECISION", None)
+    by_name = getattr(decision, "enum_dict_by_name", None)
+    if by_name is None:
+        return Decision.enum_dict_by_name()
+    return {str(name): int(number) for name, number in by_name().items()}
+
+
+def count_decisions(
+    records: Sequence[Record], numbers: Mapping[str, int]
+) -> tuple[int, int] | None:
+    """(clones made, walkers merged away) by the records of one cycle, which may be anybody's.
+
+    A walker in its own slot is no clone of itself. None where the records do not tell.
+
+    Parameters
+    ----------
+    records : of one cycle, in one step or in several
+    numbers : as `decision_numbers` gives them
+    """
+    clone, squash = numbers.get("CLONE"), numbers.get("SQUASH")
+    if isinstance(records, RecordColumns) and len(records):
+        # Most often all are NOTHING, which needs no dict for each.
+        nothing = np.asarray(records.columns.get("decision_id")) == numbers.get("NOTHING")
+        if nothing.all():
+            return 0, 0
+    n_cloned = n_merged = 0
+    try:
+        for record in records:
+            number = record["decision_id"]
+            number = number.item() if hasattr(number, "item") else int(number)
+            if number == clone:
+                n_cloned += np.size(record["target_idxs"]) - 1
+            elif number == squash:
+                n_merged += 1
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (n_cloned, n_merged) if len(records) else None
 
 
 def parents(records: Sequence[Record]) -> list[int]:

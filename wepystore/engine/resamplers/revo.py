@@ -57,8 +57,9 @@ class REVOResampler(CloneMergeResampler):
         the walker of the lowest V_i that can be merged, with the one closest to it.
     pmin : float
         No walker is cloned into children lighter than this.
-    pmax : float
-        No walkers are merged into one heavier than this.
+    pmax : float or None
+        No walkers are merged into one heavier than this; None: what five equal
+        walkers weigh, at least 0.1.
     """
 
     # One record per resampling. The layout of HDF5 files wants rank 1: the matrix goes in flat.
@@ -76,7 +77,7 @@ class REVOResampler(CloneMergeResampler):
         weights: bool = True,
         merge_alg: str = "pairs",
         pmin: float = 1e-12,
-        pmax: float = 0.1,
+        pmax: float | None = None,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
         self.distance = distance_like(distance)
@@ -136,26 +137,16 @@ class REVOResampler(CloneMergeResampler):
         records : list of dict, one per walker
         before, after : float, the variation without and with them
         """
-        variation = Variation(
-            weights,
-            distances,
-            merge_dist=self.merge_dist,
-            char_dist=self.char_dist,
-            dist_exponent=self.dist_exponent,
-            novelty_floor=self.pmin / 100 if self.weights else None,
-            pmin=self.pmin,
-            pmax=self.pmax,
-        )
+        highest = self.highest_weight(len(weights))
+        variation = self._variation(weights, distances, self.pmin, highest, self.merge_dist)
         before = variation.value
         members: dict[int, list[int]] = {}
         while True:
             each = variation.walker_variations()
-            cloned = variation.best_to_clone(each)
-            if cloned is None:
+            move = self._move(variation, each)
+            if move is None:
                 break
-            pair = variation.best_to_merge(each, self.merge_alg, cloned)
-            if pair is None or not variation.is_gain(variation.expected_gain(cloned, *pair)):
-                break
+            cloned, pair = move
             chosen = self.draw_survivor(variation.weights[list(pair)].tolist())
             kept, squashed = pair[chosen], pair[1 - chosen]
             variation.carry_out(cloned, kept, squashed)
@@ -163,6 +154,53 @@ class REVOResampler(CloneMergeResampler):
         clones = {int(idx): int(variation.copies[idx]) - 1 for idx in variation.cloned()}
         records = assign_slots(len(weights), members, clones)
         return records, before, variation.total()
+
+    def _variation(
+        self, weights: Floats, distances: Floats, pmin: float, pmax: float, merge_dist: float
+    ) -> Variation:
+        return Variation(
+            weights,
+            distances,
+            merge_dist=merge_dist,
+            char_dist=self.char_dist,
+            dist_exponent=self.dist_exponent,
+            novelty_floor=self.pmin / 100 if self.weights else None,
+            pmin=pmin,
+            pmax=pmax,
+        )
+
+    def _move(self, variation: Variation, each: Floats) -> tuple[int, tuple[int, int]] | None:
+        """The next walker to clone and pair to merge, if that raises the variation."""
+        cloned = variation.best_to_clone(each)
+        if cloned is None:
+            return None
+        pair = variation.best_to_merge(each, self.merge_alg, cloned)
+        if pair is None or not variation.is_gain(variation.expected_gain(cloned, *pair)):
+            return None
+        return cloned, pair
+
+    def would_act(self, walkers: Sequence[Any], pmin: float, pmax: float) -> bool:
+        """Whether a clone and a merge within these bounds would raise the variation."""
+        return self._would_act(walkers, pmin, pmax, self.merge_dist)
+
+    def _would_act(
+        self, walkers: Sequence[Any], pmin: float, pmax: float, merge_dist: float
+    ) -> bool:
+        distances = all_distances(self.distance, images_of(self.distance, states_of(walkers)))
+        variation = self._variation(weights_of(walkers), distances, pmin, pmax, merge_dist)
+        return self._move(variation, variation.walker_variations()) is not None
+
+    def why_still(self, walkers: Sequence[Any]) -> str | None:
+        """Besides, whether no two walkers are close enough to merge."""
+        why = super().why_still(walkers)
+        if why is None:
+            bounds = (self.pmin, self.highest_weight(len(walkers)))
+            if self._would_act(walkers, *bounds, np.inf) and not self.would_act(walkers, *bounds):
+                why = (
+                    f"{type(self).__name__} would clone and merge, but no walkers that may be "
+                    f"merged are closer than merge_dist={self.merge_dist:g}"
+                )
+        return why
 
     def summary(self) -> dict[str, str]:
         """The variation before and after the last resampling."""

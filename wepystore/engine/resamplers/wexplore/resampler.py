@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import images_of, is_numeric
 from wepystore.engine.ensemble import Ensemble, states_of, weights_of
@@ -25,6 +26,8 @@ from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
 from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree
+
+Floats = NDArray[np.float64]
 
 
 class WExploreResampler(CloneMergeResampler):
@@ -46,8 +49,9 @@ class WExploreResampler(CloneMergeResampler):
         In the unit of the distance, e.g. (1, 0.5, 0.35, 0.25) nm.
     pmin : float
         No walker is cloned into children lighter than this.
-    pmax : float
-        No walkers are merged into one heavier than this.
+    pmax : float or None
+        No walkers are merged into one heavier than this; None: what five equal
+        walkers weigh, at least 0.1.
     init_state : state, optional
         Gives the first image; otherwise the first walker resampled does.
     """
@@ -84,7 +88,7 @@ class WExploreResampler(CloneMergeResampler):
         max_n_regions: Sequence[int] = (10, 10, 10, 10),
         max_region_sizes: Sequence[float] = (1.0, 0.5, 0.35, 0.25),
         pmin: float = 1e-12,
-        pmax: float = 0.1,
+        pmax: float | None = None,
         init_state: Any = None,
     ) -> None:
         super().__init__(pmin=pmin, pmax=pmax)
@@ -136,7 +140,9 @@ class WExploreResampler(CloneMergeResampler):
         numbers, new_regions = tree.explore(images)
         leaves = numbers.tolist()
         weights = weights_of(walkers).tolist()
-        groups, clones = balance(tree, leaves, weights, self.pmin, self.pmax)
+        groups, clones = balance(
+            tree, leaves, weights, self.pmin, self.highest_weight(len(weights))
+        )
         records = self.settle(weights, groups, clones)
         leaf_ids = np.array([tree.ids[leaf] for leaf in leaves], dtype=np.int64)
         for record, leaf_id in zip(records, leaf_ids, strict=True):
@@ -147,6 +153,39 @@ class WExploreResampler(CloneMergeResampler):
         else:
             resampled = walkers if isinstance(walkers, Ensemble) else list(walkers)
         return resampled, records, [_region_record(region) for region in new_regions]
+
+    def check_start(self, weights: Floats) -> None:
+        """Besides, refuse a tree that cannot have but one leaf: it has no sibling to share with."""
+        super().check_start(weights)
+        if max(self.max_n_regions) == 1:
+            reason = f"max_n_regions={list(self.max_n_regions)} allows only one region"
+            raise self._never(reason, "raise one of them")
+
+    def would_act(self, walkers: Sequence[Any], pmin: float, pmax: float) -> bool:
+        """Whether sibling regions hold unequal numbers that these bounds let it even out."""
+        if self._tree is None:
+            return False
+        leaves = self._leaves(walkers)
+        groups, clones = balance(self._tree, leaves, weights_of(walkers).tolist(), pmin, pmax)
+        return bool(groups or clones)
+
+    def why_still(self, walkers: Sequence[Any]) -> str | None:
+        """Besides, whether all walkers are in one region."""
+        why = super().why_still(walkers)
+        if why is None and self._tree is not None and len(set(self._leaves(walkers))) == 1:
+            sizes = ", ".join(f"{size:g}" for size in self.max_region_sizes)
+            why = (
+                f"all walkers are in one region of {type(self).__name__}; if they do not leave it, "
+                f"max_region_sizes ({sizes}) may be too large for how far walkers get in a cycle"
+            )
+        return why
+
+    def _leaves(self, walkers: Sequence[Any]) -> list[int]:
+        """The walkers' leaf regions in the tree as it is."""
+        assert self._tree is not None
+        paths, _ = self._tree.place(images_of(self.distance, states_of(walkers)))
+        leaves: list[int] = paths[:, -1].tolist()
+        return leaves
 
     def state(self) -> dict[str, Any]:
         """The regions: {} before the first resampling, else
