@@ -26,6 +26,7 @@ from wepystore.remotes.staging import Staging
         ("host:~/x", "ssh", "host", "x"),
         ("host:~", "ssh", "host", "."),
         ("host:-x", "ssh", "host", "-x"),
+        ("host::module", "ssh", "host", "./:module"),
         ("[::1]:/x", "ssh", "[::1]", "/x"),
         ("me@[fe80::1%eth0]:x", "ssh", "me@[fe80::1%eth0]", "x"),
         ("s3://bucket/x", "url", "", ""),
@@ -47,10 +48,29 @@ def test_what_is_here_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_host_is_an_option() -> None:
-    """S10: what begins with '-' would be an option of ssh, and could run a command."""
-    for text in ("-oProxyCommand=touch:x", "host:a\nb"):
+    """S10: what begins with '-' would be an option of ssh, and could run a command: as a host, as a
+    user, after the user, in brackets."""
+    for text in (
+        "-oProxyCommand=touch:x",
+        "x@-oProxyCommand=id>F:p",
+        "-x@host:p",
+        "-oProxyCommand=id@host:p",
+        "x@-p:22",
+        "me\x1b@host:p",
+        "me@ho\x07st:p",
+        "host:a\nb",
+    ):
         with pytest.raises(MalformedAddressError):
             parse(text)
+    # Not of the form of an address at all: a path of this machine.
+    for text in ("[-oProxyCommand=id]:p", "x@[-oProxyCommand=id]:p", "a@-b@c:p", "./-x@y:p"):
+        assert parse(text).kind == "store"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Whether a word is a database is found out without opening what is no file."""
+    os.mkfifo(tmp_path / "pipe.orch.sqlite")
+    assert parse(str(tmp_path / "pipe.orch.sqlite")).kind == "store"
 
 
 def test_a_listing_knows_only_names_of_a_store() -> None:

@@ -427,6 +427,72 @@ def test_push_makes_a_store_there(wepy: Wepy, make_chain: Make, tmp_path: Path) 
     assert "3 files sent" in wepy("push", chain.store.path, address).err
 
 
+@pytest.mark.parametrize("name", ["a:b.orch", "-x.orch", "-oProxyCommand=touch x:y.orch"])
+def test_a_path_here_is_no_host_and_no_option(
+    wepy: Wepy, make_chain: Make, tmp_path: Path, name: str
+) -> None:
+    """A store here with a colon in its name, or a dash in front, is reconciled into from another
+    host, and pushed from, like any other; nothing of its name is taken for a host or an option."""
+    chain = make_chain("there.orch")
+    address = f"127.0.0.1:{chain.store.path}"
+    here = f"./{name}"
+    for _ in range(2):
+        result = wepy("reconcile orch", here, address)
+        assert result.status == 0, result.err
+    assert contents(Store.open(tmp_path / name)) == contents(chain.store)
+    result = wepy("push", here, f"127.0.0.1:{tmp_path}/far.orch")
+    assert result.status == 0, result.err
+    assert contents(Store.open(tmp_path / "far.orch")) == contents(chain.store)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [name, "far.orch", "there.orch"]
+    )
+
+
+def test_several_pushes_make_one_store(make_chain: Make, sshd: Sshd, tmp_path: Path) -> None:
+    """Four that push to a place where nothing is, at once, all succeed: it is the union."""
+    chain = make_chain("one.orch")
+    other = Store.create(tmp_path / "two.orch")
+    add_snapshot(other, "elsewhere")
+    line = [sys.executable, "-m", "wepystore", "push"]
+    place = tmp_path / "there.orch"
+    processes = [
+        subprocess.Popen(
+            [*line, str(store.path), f"127.0.0.1:{place}"],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, "WEPY_SSH": sshd.shell},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for store in (chain.store, other) * 2
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    there = Store.open(place)
+    check(there.path)
+    assert len(there.list("snapshots")) == 4 and there.tags() == chain.store.tags()
+
+
+def test_push_heals_what_is_half_made(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
+    """What a push that was killed at its very beginning leaves is made a store by the next one; a
+    directory that holds something is not."""
+    chain = make_chain("one.orch")
+    place = tmp_path / "there.orch"
+    for name in ("objects", "refs/tags", "tmp"):
+        (place / name).mkdir(parents=True)
+    (place / ".gitattributes").write_text("* -text -merge\n")
+    (place / ".wepystore.json.aB3dE9").write_text("{")
+    result = wepy("push", chain.store.path, f"127.0.0.1:{place}")
+    assert result.status == 0, result.err
+    assert contents(Store.open(place)) == contents(chain.store)
+    for name in ("thesis.tex", "objects/ab", "refs/tags/x"):
+        foreign = tmp_path / name.replace("/", "-")
+        (foreign / name).parent.mkdir(parents=True)
+        (foreign / name).write_text("much work")
+        result = wepy("push", chain.store.path, f"127.0.0.1:{foreign}")
+        assert (result.status == 1 and "is not a store" in result.err) or "it has no" in result.err
+        assert not (foreign / "wepystore.json").exists()
+
+
 def test_push_overwrites_nothing(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
     """What is truncated there is named and not replaced; what is damaged here is not sent; both
     keep out what needs them, with exit status 3 (S2, S5)."""

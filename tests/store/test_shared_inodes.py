@@ -1,5 +1,5 @@
 """What two stores share by hard links is changed by neither, and shared only where nobody else can
-change it or gets to read it (docs/design/0023)."""
+change it or gets to read it (docs/design/0024)."""
 
 from __future__ import annotations
 

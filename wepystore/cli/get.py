@@ -20,7 +20,10 @@ Options:
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 from wepystore.cli.common import find_runs, store_of
@@ -75,19 +78,33 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
 
 
 def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
-    from wepystore.store import reconcile
+    from wepystore.store import publish, reconcile
 
     runs = find_runs(store, start, end)
     target = output or f"{runs[0].start[:8]}-{runs[0].end[:8]}.orch"
     _check_directory(target)
     if os.path.lexists(target):
         raise DirectoryExistsAlreadyError(file=target)
-    plan = reconcile.plan(target, [store], only=[("runs", run.md5) for run in runs])
+    # Under another name until all of it is there: so it holds this run and nothing else, whoever
+    # else makes that directory.
+    parent, name = os.path.split(target.rstrip("/"))
+    part = os.path.join(parent, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    plan = reconcile.plan(part, [store], only=[("runs", run.md5) for run in runs])
     if plan.left:
         raise RunIncompleteError(path=store.path, why=plan.left[0].why)
-    outcome = reconcile.apply(plan)
-    if outcome.left:
-        raise RunIncompleteError(path=store.path, why=outcome.left[0].why)
+    try:
+        outcome = reconcile.apply(plan)
+        if outcome.left:
+            raise RunIncompleteError(path=store.path, why=outcome.left[0].why)
+        os.rename(part, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise DirectoryExistsAlreadyError(file=target) from None
+        publish.name(error, target)
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    publish.sync_directory(Path(parent or "."))
     return target
 
 

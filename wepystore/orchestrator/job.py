@@ -43,6 +43,8 @@ from wepystore.store.store import Store
 
 SPEC = "job.json"
 _DRAFT = f".{SPEC}.tmp"
+# How often a folder that somebody takes away again is made before that is an error.
+_TRIES = 20
 _FORMAT = 2
 #: The reporters' files hold numbers of 64 bits.
 _MOST = 2**63
@@ -223,8 +225,7 @@ class Job:
             # It would be copied with the store, and be foreign to fsck and prey of gc.
             raise JobDirError(job_dir=path, problem=f"that is inside the store {store}")
         try:
-            self._make_directories(path)
-            self._lock = JobLock.acquire(path)
+            self._lock = self._first_lock(path)
         except OSError as problem:
             self._unmake_directories()
             raise JobDirError(job_dir=path, problem=problem.strerror or problem) from None
@@ -309,14 +310,32 @@ class Job:
         """Let others work here."""
         self._lock.release()
 
+    def _first_lock(self, path: Path) -> JobLock:
+        """Lock the folder, which is made if need be; somebody who is refused may just take it
+        away again."""
+        for _ in range(_TRIES):
+            try:
+                self._make_directories(path)
+                return JobLock.acquire(path)
+            except FileNotFoundError:
+                self._unmake_directories()
+                self._made.clear()
+        self._make_directories(path)
+        return JobLock.acquire(path)
+
     def _make_directories(self, path: Path) -> None:
         missing = []
         while not path.exists():
             missing.append(path)
             path = path.parent
         for directory in reversed(missing):
-            directory.mkdir(exist_ok=True)
-            self._made.append(directory)
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                if not directory.is_dir():
+                    raise
+            else:
+                self._made.append(directory)
 
     def _unmake_directories(self) -> None:
         for directory in reversed(self._made):

@@ -11,7 +11,6 @@ from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
 from wepystore.records.snapshot import Snapshot
-from wepystore.store.errors import StoreExistsError
 from wepystore.store.store import Store
 
 _WORDS = {"snapshot": "snapshot", "config": "configuration"}
@@ -59,21 +58,19 @@ def prepare_store(
     They become its defaults if it has none, or if `make_default` asks for it (S7). If others
     stay, a DefaultStaysWarning says so. Doing it twice changes nothing (I1).
     """
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        store = Store.create(path)
-    except StoreExistsError:
-        store = Store.open(path)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    store = Store.ensure(path)
     made = {
         "snapshot": save_snapshot(store, snapshot),
         "config": save_configuration(store, configuration),
     }
     others = {}
     for kind, md5 in made.items():
-        found = None if make_default else store.ref(f"default-{kind}")
-        if found is None:
+        if make_default:
             store.set_ref(f"default-{kind}", md5)
-        elif found != md5:
+            continue
+        found = store.claim_ref(f"default-{kind}", md5)
+        if found != md5:
             others[kind] = found
     prepared = Prepared(store, made["snapshot"], made["config"], others)
     if others:

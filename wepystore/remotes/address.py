@@ -7,6 +7,8 @@ import re
 from typing import NamedTuple
 
 from wepystore.remotes.errors import MalformedAddressError
+from wepystore.store.errors import DamagedEntryError
+from wepystore.store.files import open_plain
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # As rsync and scp have it: a colon before any slash. In brackets: an IPv6 address.
@@ -35,11 +37,22 @@ def parse(text: str) -> Address:
     if found is None:
         return Address("store", text, path=text)
     host, path = found.groups()
-    if host.startswith("-"):
-        # ssh would take it for an option, and options of ssh run commands.
-        raise MalformedAddressError(address=text, why="a host's name does not begin with '-'")
+    user, at, name = host.rpartition("@")
+    # ssh would take it for an option, and options of ssh run commands. rsync hands on the two parts
+    # one by one.
+    for word, what in ((user, "user"), (name, "host"), (name.lstrip("["), "host")):
+        if word.startswith("-"):
+            why = f"a {what}'s name does not begin with '-'; a file of this machine is './{text}'"
+            raise MalformedAddressError(address=text, why=why)
+    if not name or (at and not user):
+        raise MalformedAddressError(address=text, why="it names no host")
+    if any(not character.isprintable() for character in host):
+        raise MalformedAddressError(address=text, why="there is a control character in its host")
     if "\n" in path or "\0" in path:
         raise MalformedAddressError(address=text, why="there is a line break in its path")
+    if path.startswith(":"):
+        # rsync would ask a server of its own there, without ssh.
+        path = f"./{path}"
     # The paths of rsync are relative to the home directory, and it does not know of '~'.
     if path == "~" or path.startswith("~/"):
         path = path[2:]
@@ -48,7 +61,7 @@ def parse(text: str) -> Address:
 
 def _is_database(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open(open_plain(path), "rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:
+    except (DamagedEntryError, OSError):
         return False

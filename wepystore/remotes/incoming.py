@@ -105,7 +105,7 @@ class Incoming:
             if isinstance(store, Mirror)
         ]
         if here is None and elsewhere and not self._dry:
-            here = Store.create(self.target)
+            here = Store.ensure(self.target)
         for address, mirror in elsewhere:
             way = self._ways.pop(mirror.path, None)
             mirror.settle(self._folder(address))

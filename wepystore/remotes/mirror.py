@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wepystore.store import Store
+from wepystore.store.carriers import FILES
 from wepystore.store.names import KINDS, is_tag
-from wepystore.store.store import DEFAULTS
+from wepystore.store.store import DEFAULTS, DIRECTORIES
 
 #: progress(bytes done, bytes in all)
 Progress = Callable[[int, int], None]
@@ -23,6 +24,10 @@ _ENTRY = re.compile(
 )
 # A ref is a hash and a newline; nobody is to make us fetch a gigabyte for one.
 _REF_SIZE = 100
+# What is in a store before it has its mark (see Store.create).
+_MADE_FIRST = {*DIRECTORIES, "refs/tags", *FILES}
+# What rsync calls the first files of a store while it writes them.
+_COMING = re.compile(r"\.\.?(?:gitattributes|wepystore\.json)\.\w{6}")
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,19 @@ class Listing:
     exists: bool = True
     foreign: str | None = None
     """When it is no store: a name in that directory, if there is any."""
+    half_made: bool = False
+    """Whether it is no store yet, and all there is a `create` leaves that was killed or goes on."""
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Bytes of every entry, by kind and MD5."""
     refs: tuple[str, ...] = ()
+
+
+def no_store(paths: Iterable[str]) -> Listing:
+    """The listing of a directory without a mark, from the paths in it, those of directories too."""
+    names = {path.rstrip("/") for path in paths} - {"", "."}
+    foreign = min((name.partition("/")[0] for name in names), default=None)
+    half_made = all(name in _MADE_FIRST or _COMING.fullmatch(name) for name in names)
+    return Listing(False, foreign=foreign, half_made=half_made)
 
 
 def listing_of(files: Iterable[tuple[str, int]]) -> Listing:

@@ -65,7 +65,7 @@ class Outgoing:
         if listing.is_store:
             self._way.fetch([MARK, *listing.refs], self._folder)
             Store.open(self._folder)
-        elif listing.foreign:
+        elif listing.foreign and not listing.half_made:
             raise CannotWriteThereError(address=self._address.text, why=fault(listing))
         else:
             self._creates = True

@@ -17,7 +17,7 @@ from wepystore.remotes.errors import (
     NotInstalledError,
     UnreachableError,
 )
-from wepystore.remotes.mirror import Listing, Progress, listing_of
+from wepystore.remotes.mirror import Listing, Progress, listing_of, no_store
 from wepystore.store import Store
 from wepystore.store.names import KINDS, MARK
 from wepystore.store.places import INSIDE
@@ -100,6 +100,9 @@ class SSH:
     def listing(self) -> Listing:
         try:
             found = self._list()
+            if not any(path == MARK for path, _ in found) and len(found) > 1:
+                # Somebody may just be making it: its mark comes before its first entry.
+                found = self._list()
             paths = {path for path, _ in found}
             inside = next((name for name in INSIDE if f"{name}/{MARK}" in paths), None)
             if inside is not None and MARK not in paths:
@@ -111,8 +114,7 @@ class SSH:
                 return Listing(False, exists=False)
             raise UnreachableError(address=self.address, why=why) from None
         if not any(path == MARK for path, _ in found):
-            names = sorted({path.partition("/")[0] for path, _ in found} - {"."})
-            return Listing(False, foreign=names[0] if names else None)
+            return no_store(path for path, _ in found)
         return listing_of(found)
 
     def _list(self) -> list[tuple[str, int]]:
@@ -140,7 +142,7 @@ class SSH:
         self, paths: Sequence[str], into: Path, progress: Progress | None = None, total: int = 0
     ) -> dict[str, str]:
         try:
-            self._move(paths, (*_MODES, _PARTIAL), self._source, f"{into}/", progress, total)
+            self._move(paths, (*_MODES, _PARTIAL), self._source, _local(into), progress, total)
         except _Failure as failure:
             if failure.status not in (_PARTLY, _VANISHED):
                 why = self._reason(failure)
@@ -151,15 +153,21 @@ class SSH:
     def create(self) -> None:
         with tempfile.TemporaryDirectory(prefix="wepystore-") as scratch:
             empty = Store.create(Path(scratch) / "empty")
+            arguments = ("-r", *_MODES, "--ignore-existing")
+            # The directories first: with the mark it is a store.
+            for stage in ((f"--exclude=/{MARK}",), ()):
+                self._create((*arguments, *stage, _local(empty.path), self._destination))
+
+    def _create(self, arguments: Sequence[str]) -> None:
+        for last in (False, False, True):
             try:
-                # The directories first: with the mark it is a store.
-                self._run(
-                    ("-r", *_MODES, f"--exclude=/{MARK}", f"{empty.path}/", self._destination)
-                )
-                self._run(("-r", *_MODES, "--ignore-existing", f"{empty.path}/", self._destination))
+                self._run(arguments)
+                return
             except _Failure as failure:
-                why = self._reason(failure)
-                raise CannotWriteThereError(address=self.address, why=why) from None
+                # Somebody else makes it too, and was faster with a directory.
+                if last or "File exists (17)" not in failure.said:
+                    why = self._reason(failure)
+                    raise CannotWriteThereError(address=self.address, why=why) from None
 
     def send(
         self, paths: Sequence[str], root: Path, progress: Progress | None = None, total: int = 0
@@ -167,7 +175,7 @@ class SSH:
         while True:
             options = (*_MODES, _PARTIAL, "--ignore-existing", *self._fsync)
             try:
-                self._move(paths, options, f"{root}/", self._destination, progress, total)
+                self._move(paths, options, _local(root), self._destination, progress, total)
                 return
             except _Failure as failure:
                 if self._fsync and "fsync: unknown option" in failure.said:
@@ -256,6 +264,12 @@ class SSH:
         if failure.status < 0:
             return f"rsync was ended by signal {-failure.status}"
         return _plain(lines[0]) if lines else f"rsync ended with status {failure.status}"
+
+
+def _local(directory: Path) -> str:
+    """A directory of this machine as rsync takes it for one. It reads a colon before any slash as
+    the end of a host's name, and a dash in front as an option."""
+    return f"{os.path.abspath(directory)}/"
 
 
 def _follow(descriptor: int, progress: Progress | None, total: int) -> None:

@@ -14,7 +14,7 @@ from wepystore.remotes.errors import (
     NotInstalledError,
     UnreachableError,
 )
-from wepystore.remotes.mirror import Listing, Progress, listing_of
+from wepystore.remotes.mirror import Listing, Progress, listing_of, no_store
 from wepystore.store import Store
 from wepystore.store.names import KINDS, MARK
 from wepystore.store.places import INSIDE
@@ -73,11 +73,15 @@ class URL:
         # What third-party file systems raise has no common base class.
         try:
             if not fs.exists(self._at(MARK)):
+                found = self._no_store(fs)
+                if not found.exists:
+                    return found
                 inside = (name for name in INSIDE if fs.exists(self._at(f"{name}/{MARK}")))
                 name = next(inside, None)
-                if name is None:
-                    return self._no_store(fs)
-                self._root = self._at(name)
+                if name is not None:
+                    self._root = self._at(name)
+                elif not fs.exists(self._at(MARK)):
+                    return found
             # `exists` is False for whatever went wrong; this says what it was.
             fs.info(self._at(MARK))
             return listing_of([(MARK, 0), *self._files(fs)])
@@ -89,8 +93,8 @@ class URL:
             names = [entry["name"].rstrip("/") for entry in fs.ls(self._root, detail=True)]
         except FileNotFoundError:
             return Listing(False, exists=False)
-        names = sorted(name.rpartition("/")[2] for name in names if name != self._root)
-        return Listing(False, foreign=names[0] if names else None)
+        names = [name.rpartition("/")[2] for name in names if name != self._root]
+        return no_store([*names, *(path for path, _ in self._files(fs))])
 
     def _files(self, fs: Any) -> Iterator[tuple[str, int]]:
         cut = len(self._root) + 1
@@ -128,11 +132,10 @@ class URL:
         return problems
 
     def create(self) -> None:
-        fs = self._fs
         try:
             if self._has_directories:
                 for name in (*DIRECTORIES, "refs/tags"):
-                    fs.makedirs(self._at(name), exist_ok=True)
+                    self._make(self._at(name))
             import tempfile
 
             with tempfile.TemporaryDirectory(prefix="wepystore-") as scratch:
@@ -158,16 +161,26 @@ class URL:
             fs.put_file(file, final)
             return
         for directory in {final.rpartition("/")[0], self._at("tmp")} - self._made:
-            fs.makedirs(directory, exist_ok=True)
+            self._make(directory)
             self._made.add(directory)
         unfinished = self._at(f"tmp/push-{os.getpid()}-{os.urandom(8).hex()}")
         try:
             fs.put_file(file, unfinished)
             fs.mv(unfinished, final)
-        except BaseException:
+        except BaseException as error:
             if fs.exists(unfinished):
                 fs.rm_file(unfinished)
-            raise
+            # Where a rename does not replace: somebody else has just put it there.
+            if not isinstance(error, Exception) or not fs.exists(final):
+                raise
+
+    def _make(self, directory: str) -> None:
+        try:
+            self._fs.makedirs(directory, exist_ok=True)
+        except Exception:
+            # What file systems raise if somebody else is faster with one of its parents.
+            if not self._fs.isdir(directory):
+                self._fs.makedirs(directory, exist_ok=True)
 
     def _each(
         self,

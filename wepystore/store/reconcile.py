@@ -423,7 +423,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
     except (NoSuchStoreError, NotAStoreError):
         if not plan.creates:
             raise
-        target = Store.create(plan.target)
+        target = Store.ensure(plan.target)
     mover = _Mover(target, len(plan.copies), progress)
     by_stage: dict[str, list[Copy]] = {kind: [] for kind in KINDS}
     for copy in plan.copies:
@@ -444,15 +444,11 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
             entries.append(entry)
         elif any(os.path.lexists(s.file(entry.kind, entry.md5)) for s in entry.sources):
             left.append(Left(entry.kind, entry.md5, entry.sources[0].path, min(failures)))
-    refs = []
-    for name, md5 in plan.refs:
-        if any(target.has(kind, md5) for kind in ("snapshots", "configs", "runs")):
-            target.set_ref(name, md5)
-            refs.append((name, md5))
+    refs, conflicts = _set_refs(target, plan)
     return Outcome(
         tuple(entries),
         tuple(refs),
-        plan.conflicts,
+        (*plan.conflicts, *conflicts),
         tuple(left),
         mover.linked,
         mover.done - mover.linked,
@@ -460,6 +456,26 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Out
         plan.unread,
         plan.end,
     )
+
+
+def _set_refs(target: Store, plan: Plan) -> tuple[list[tuple[str, str]], list[Conflict]]:
+    """Those of a plan, unless somebody has set them since it was made (S7)."""
+    refs, conflicts = [], []
+    for name, md5 in plan.refs:
+        if not any(target.has(kind, md5) for kind in ("snapshots", "configs", "runs")):
+            continue
+        try:
+            ours = target.claim_ref(name, md5)
+        except DamagedError:
+            target.set_ref(name, md5)
+            ours = md5
+        if ours == md5:
+            refs.append((name, md5))
+        elif name not in DEFAULTS.values():
+            holders = [entry.sources for entry in plan.entries if entry.md5 == md5]
+            source = holders[0][0].path if holders and holders[0] else plan.target
+            conflicts.append(Conflict(name, ours, md5, source))
+    return refs, conflicts
 
 
 class _Mover:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Store:
     def create(cls, path: str | os.PathLike[str]) -> Store:
         """Make an empty store; its directory may be there if it is empty, or a half-made store.
 
-        Raises StoreExistsError, NotEmptyError.
+        Of several at once, just one makes it. Raises StoreExistsError, NotEmptyError.
         """
         from wepystore.store import publish
 
@@ -59,6 +60,9 @@ class Store:
             raise StoreExistsError(path=root)
         if root.exists():
             foreign = _foreign(root)
+            if os.path.lexists(root / MARK):
+                # Made since, and what was found in it are its first entries.
+                raise StoreExistsError(path=root)
             if foreign:
                 raise NotEmptyError(path=root, found=foreign)
         changed = publish.make_directory(root)
@@ -66,13 +70,26 @@ class Store:
             changed |= publish.make_directory(root / name)
         changed |= publish.make_directory(root / "refs" / "tags")
         if not os.path.lexists(root / carriers.GIT_ATTRIBUTES):
-            _write_file(root, root / carriers.GIT_ATTRIBUTES, carriers.GIT_RULES)
+            # Somebody who makes it at the same time may have written it since.
+            with suppress(StoreExistsError):
+                _write_file(root, root / carriers.GIT_ATTRIBUTES, carriers.GIT_RULES)
         for directory in changed:
             publish.sync_directory(directory)
         # Last: a directory with this file in it is a store.
         mark = canonical.dumps({"format": FORMAT, "type": "store"})
         _write_file(root, root / MARK, mark)
         return cls(root)
+
+    @classmethod
+    def ensure(cls, path: str | os.PathLike[str]) -> Store:
+        """The store at a path, made if it is not there or only half-made, by any number at once.
+
+        Raises NotEmptyError, and what open raises for what is damaged there.
+        """
+        try:
+            return cls.create(path)
+        except StoreExistsError:
+            return cls.open(path)
 
     @staticmethod
     def can_create(path: str | os.PathLike[str]) -> bool:
@@ -288,6 +305,17 @@ class Store:
 
     def set_ref(self, name: str, md5: str) -> None:
         """Point a ref at an entry that is there. Raises MissingError, WrongKindError."""
+        self._set_ref(name, md5, replace=True)
+
+    def claim_ref(self, name: str, md5: str) -> str:
+        """Point a ref at an entry unless there is such a ref, whoever else may do so at the same
+        time; what it holds then. Raises as set_ref, and as ref if what is there is damaged."""
+        with suppress(StoreExistsError):
+            self._set_ref(name, md5, replace=False)
+            return md5
+        return self.ref(name) or md5
+
+    def _set_ref(self, name: str, md5: str, replace: bool) -> None:
         file = self._ref_file(name)
         names.check_hash(md5)
         kinds = [kind for kind in ("snapshots", "configs", "runs") if self.has(kind, md5)]
@@ -296,7 +324,7 @@ class Store:
             raise MissingError(file=self.path / "*" / md5[:2] / md5, needed=f" for {name}")
         if not set(kinds) & set(expected):
             raise WrongKindError(text=md5, found=ONE[kinds[0]], expected=ONE[expected[0]])
-        _write_file(self.path, file, md5.encode() + b"\n", replace=True)
+        _write_file(self.path, file, md5.encode() + b"\n", replace)
 
     def del_ref(self, name: str) -> None:
         """Remove a ref; missing is fine."""
