@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Wepy
 from wepystore.api import Prepared
+from wepystore.cli.running import interval_of
 
 RUN = "run orch --seed=1 --job-name=job"
 #: So short that only the cycle is run that always is.
@@ -108,3 +109,45 @@ def test_several_hashes_where_one_is_meant(
         "2 hashes (" in done.err and "where one is needed" in done.err and "'default'" in done.err
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("90", 90), ("90s", 90), ("5m", 300), ("5 min", 300), ("1.5h", 5400), (".5s", 0.5)),
+        *(("0", 0), ("never", 0), ("0.0m", 0)),
+    ],
+)
+def test_intervals_of_checkpoints(text: str, seconds: float) -> None:
+    """Seconds, minutes, hours; 0 for never."""
+    assert interval_of(text, "--checkpoint-every") == seconds
+    assert interval_of(None, "--checkpoint-every") is None
+
+
+def test_checkpoint_every_arrives(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:
+    """In job.json, from run orch and run snapshot; resume has the option too; what is no time is
+    refused by name."""
+    path = pair_store.store.path
+    words = "--checkpoint-every=0.000001s --checkpoint-freq=100 --n-cycles=3"
+    assert wepy(f"{RUN} --job-dir=a {words}", path, "default", "-", 10).status == 0
+    assert spec(tmp_path / "a")["checkpoint_every"] == 1e-6
+    assert checkpoints(tmp_path / "a") == [1, 2, 3]
+    wepy("get snapshot --output=s", path, pair_store.snapshot_hash)
+    wepy("get config --output=cfg", path, pair_store.config_hash)
+    wepy(f"run snapshot --seed=1 --job-dir=b {words} s cfg - 10")
+    assert checkpoints(tmp_path / "b") == [1, 2, 3]
+    assert wepy("resume --n-cycles=5 --checkpoint-every=never a").status == 0
+    assert checkpoints(tmp_path / "a") == [1, 2, 3, 5]
+    for text in ("", "soon", "-1s", "5d", "nan", "1e400", "9" * 400 + "h"):
+        for command in ("run orch --job-dir=c", "resume a"):
+            rest = (path, "default", 10, 10) if command.startswith("run") else ()
+            done = wepy(f"{command} --checkpoint-every={text}", *rest)
+            assert done.status == 2 and "--checkpoint-every" in done.err
+    assert not (tmp_path / "c").exists()
+
+
+def checkpoints(job: Path) -> list[int]:
+    """After which cycles, by the job's longest record."""
+    files = (job / "checkpoint.orch" / "runs").glob("*/*.json")
+    found = max((json.loads(file.read_text()) for file in files), key=lambda r: r["n_cycles"])
+    return [n_cycles for n_cycles, _ in found["execution"]["checkpoints"]]

@@ -112,6 +112,7 @@ class Desk:
             (self.bin / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
             (self.bin / name).chmod(0o755)
         self.variables = {
+            "CHECKPOINT_EVERY": "0.2s",
             "PATH": f"{self.bin}:{cluster.environment['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "ORCH": str(store.path),

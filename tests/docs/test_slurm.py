@@ -128,6 +128,7 @@ def test_a_run_is_warned_requeued_and_resumed(slurm: Slurm, made: Prepared) -> N
         "ORCH": str(made.store.path),
         "STEPS": "3000",
         "N_CYCLES": "50",
+        "CHECKPOINT_EVERY": "0.1s",
         "SLURM_JOB_ID": "7",
         "SLURM_CPUS_PER_TASK": "1",
     }
@@ -216,7 +217,8 @@ def test_a_loop_of_short_sessions(slurm: Slurm, made: Prepared) -> None:
         *("run", "orch", "--job-name=job", "--seed=3", "--n-cycles=20", "--checkpoint-freq=3"),
         *(str(made.store.path), "default", "600", "8000"),
     ]
-    for job, until in (("whole", []), ("job", [f"--until={int(time.time()) + 6}"])):
+    for job in ("whole", "job"):
+        until = [] if job == "whole" else [f"--until={int(time.time()) + 10}"]
         done = subprocess.run(
             [sys.executable, "-m", "wepystore", *words, f"--job-dir={job}", *until],
             cwd=slurm.home,
@@ -225,7 +227,7 @@ def test_a_loop_of_short_sessions(slurm: Slurm, made: Prepared) -> None:
             text=True,
         )
         assert done.returncode in ((0,) if job == "whole" else (0, 75)), done.stderr
-    loop = slurm.shell(SCRIPTS / "loop.sh", "job", HOUR="8")
+    loop = slurm.shell(SCRIPTS / "loop.sh", "job", HOUR="10")
     out, _ = loop.communicate(timeout=200)
     assert loop.returncode == 0, out
     job, whole = slurm.home / "job", slurm.home / "whole"

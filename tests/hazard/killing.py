@@ -74,6 +74,13 @@ def undisturbed(task: Task, job: Path, *options: object) -> str:
     return done.stdout
 
 
+#: How often a victim writes checkpoints: by cycles, or whenever that much time has gone by.
+OFTEN = (
+    *(f"--checkpoint-freq={n}" for n in (1, 2, 3)),
+    *(f"--checkpoint-every={time}" for time in ("0.000001s", "0.02s")),
+)
+
+
 class Victim:
     """A job folder, and one process after the other that works in it."""
 
@@ -82,7 +89,7 @@ class Victim:
         self.job = job
         self.random = random
         self.tally = tally
-        self.every = random.choice((1, 2, 3))
+        self.often = random.choice(OFTEN)
         self._notes = job.parent / f"{job.name}.phase"
 
     def start(self) -> subprocess.Popen[str]:
@@ -90,7 +97,7 @@ class Victim:
         workers = f"--n-workers={self.random.choice((1, 1, 1, 2))}"
         words = ["resume", workers, str(self.job)]
         if not (self.job / "job.json").exists():
-            words = self.task.run(self.job, workers, f"--checkpoint-freq={self.every}")
+            words = self.task.run(self.job, workers, self.often)
         self._notes.write_bytes(bytes(SIZE))
         return subprocess.Popen(
             [sys.executable, "-m", "tests.hazard.phases", str(self._notes), *words],

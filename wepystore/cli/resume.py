@@ -16,6 +16,8 @@ it was asked for goes on only with SECONDS or more cycles. Signals are as with
 
 Options:
   --n-cycles N           Stop after N cycles, counted from the start of the run.
+  --checkpoint-every TIME  Write a checkpoint every TIME (90s, 5m, 2h; "never"), instead of
+                         as before.
   --checkpoint-freq N    Write a checkpoint every N cycles, instead of as before.
   --n-workers N          Worker processes, instead of as many as before.
   --platform NAME        OpenMM platform, instead of the one before; the end may
@@ -35,6 +37,7 @@ from wepystore.cli.running import (
     components_on_stderr,
     folder_of,
     grace_of,
+    interval_of,
     optional_int,
     optional_name,
     seconds_of,
@@ -54,6 +57,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     n_cycles = optional_int(args, "--n-cycles")
     n_workers = optional_int(args, "--n-workers")
     checkpoint_freq = optional_int(args, "--checkpoint-freq")
+    checkpoint_every = interval_of(args["--checkpoint-every"], "--checkpoint-every")
     until = until_of(args["--until"])
     grace = grace_of(args["--grace"])
     platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
@@ -70,6 +74,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         n_workers=n_workers,
         platform=platform,
         checkpoint_freq=checkpoint_freq,
+        checkpoint_every=checkpoint_every,
         grace=grace,
         until=until,
         scheduler=scheduler,

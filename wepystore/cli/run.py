@@ -26,7 +26,9 @@ Options:
   --narration TEXT       A note to keep in the run's record.
   --n-workers N          Worker processes, instead of the configuration's number.
   --platform NAME        OpenMM platform, instead of the configuration's.
-  --checkpoint-freq N    Write a checkpoint every N cycles, not only at the end.
+  --checkpoint-every TIME  Write a checkpoint every TIME (90s, 5m, 2h; "never"); without it
+                         every 5 minutes, less often where one takes long.
+  --checkpoint-freq N    Write a checkpoint every N cycles as well.
   --seed S               Where all random numbers come from; drawn if not given.
   --n-cycles N           Stop after N cycles.
   --until TIME           Be done by TIME, with a checkpoint (2026-01-31T18:00, 18:00,
@@ -48,6 +50,7 @@ from wepystore.cli.running import (
     components_on_stderr,
     folder_of,
     grace_of,
+    interval_of,
     optional_int,
     optional_name,
     seconds_of,
@@ -75,6 +78,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     n_cycles = optional_int(args, "--n-cycles")
     n_workers = optional_int(args, "--n-workers")
     checkpoint_freq = optional_int(args, "--checkpoint-freq")
+    checkpoint_every = interval_of(args["--checkpoint-every"], "--checkpoint-every")
     seed = _seed(args["--seed"])
     until = until_of(args["--until"])
     grace = grace_of(args["--grace"])
@@ -104,6 +108,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         n_workers=n_workers,
         platform=platform,
         checkpoint_freq=checkpoint_freq,
+        checkpoint_every=checkpoint_every,
         seed=seed,
         grace=grace,
         until=until,

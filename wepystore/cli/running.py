@@ -29,6 +29,9 @@ NO_LIMIT = "-"
 #: 30 million years; what is far beyond is a slip, or stands for no limit.
 _MOST_SECONDS = 1e15
 
+_INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|m|min|h|)", re.ASCII)
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
 _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?")
 _EPOCH = re.compile(r"\d{9,11}(\.\d+)?")
 
@@ -62,6 +65,18 @@ def seconds_of(text: str) -> float:
         return positive_number(text, "SECONDS", most=_MOST_SECONDS)
     except UsageError as problem:
         raise UsageError(f"{problem}, or '-' for no limit") from None
+
+
+def interval_of(text: str | None, name: str) -> float | None:
+    """The seconds of "90", "90s", "5m", "2h", 0 for "never"; None if nothing was typed. Raises
+    UsageError."""
+    if text is None:
+        return None
+    found = _INTERVAL.fullmatch("0" if text == "never" else text)
+    seconds = float(found[1]) * _UNITS[found[2]] if found else -1.0
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise UsageError(f"{name} is {text!r} and must be a time as 90s, 5m or 2h, or 'never'")
+    return seconds
 
 
 def grace_of(text: str) -> float:

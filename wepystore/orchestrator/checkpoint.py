@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -71,11 +70,9 @@ class Checkpointer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
         self._going: set[Entry] = set()
         self._removing: Future[list[Entry]] | None = None
-        self.seconds: list[float] = []
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
-        begun = time.perf_counter()
         # Before the batch: it must not count on an object that is just going.
         self.finish_removing()
         with self.store.batch() as batch:
@@ -99,7 +96,6 @@ class Checkpointer:
         if last:
             self.finish_removing()
             self._settle(complete=record.execution.get("complete") is True)
-        self.seconds.append(time.perf_counter() - begun)
         return end
 
     def _supersede(self, kept: int) -> None:

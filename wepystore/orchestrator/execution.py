@@ -45,6 +45,7 @@ from wepystore.orchestrator.options import (
     added,
     stopper,
 )
+from wepystore.orchestrator.pace import Pace
 from wepystore.orchestrator.stillness import Stillness
 from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
@@ -104,6 +105,7 @@ class Execution:
         self._begun_at = past.begun or now_text()
         self._wall_s = past.wall_s
         self._checkpoints = list(past.checkpoints)
+        self._pace = Pace(options.checkpoint_every, 0.0)
         self._walkers = start.take_walkers()
         self._n_walkers = len(self._walkers)
         configuration = start.configuration
@@ -241,6 +243,7 @@ class Execution:
     ) -> EntryRef | None:
         walkers, self._walkers = self._walkers, ()
         every = self._options.checkpoint_freq
+        self._pace = Pace(self._options.checkpoint_every, budget.elapsed())
         apparatus = self._start.snapshot.apparatus
         if self.complete:
             # All that is left is to put the files in order.
@@ -277,7 +280,8 @@ class Execution:
             watcher.cycle_done(self._progress(result, budget))
             if (still := self._stillness.after(result, self.n_done - 1)) is not None:
                 watcher.remark(still)
-            if every and self.n_done % every == 0 and budget.allows(self.n_done):
+            due = bool(every and self.n_done % every == 0) or self._pace.is_due(budget.elapsed())
+            if due and budget.allows(self.n_done):
                 self._write(checkpointer, walkers, budget, watcher)
         self.ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
         self.complete = why == N_CYCLES or (why == SECONDS and self._options.n_cycles is None)
@@ -293,6 +297,7 @@ class Execution:
         watcher: Watcher,
         last: bool = False,
     ) -> EntryRef:
+        begun = budget.elapsed()
         try:
             # Files first: a checkpoint vouches for all that the reporters were told before it.
             for reporter in self._reporters:
@@ -314,7 +319,9 @@ class Execution:
                 job_dir=arguments(self._options.job_dir),
             ) from problem
         self._n_kept = self.n_done
-        seconds = checkpointer.seconds[-1]
+        now = budget.elapsed()
+        seconds = now - begun
+        self._pace.written(now, seconds)
         budget.slowest_checkpoint = max(budget.slowest_checkpoint, seconds)
         watcher.checkpoint_written(end.md5, self.n_done, seconds)
         return end

@@ -66,7 +66,7 @@ class JobSpec:
         With start and config they define the result (R1).
     seconds : float or None
         Wall-clock budget, over all sessions; None for no limit.
-    n_cycles, checkpoint_freq, n_workers, platform, narration
+    n_cycles, checkpoint_freq, checkpoint_every, n_workers, platform, narration
         As in RunOptions.
     begun : str
         UTC.
@@ -92,6 +92,7 @@ class JobSpec:
     begun: str
     ended: str | None = None
     extends: str | None = None
+    checkpoint_every: float | None = None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -114,6 +115,8 @@ class JobSpec:
             if value.get("type") != "job":
                 raise ValueError("it is of another kind")
             _check_format(value.get("format"), file)
+            # Added later; a job of before gets what is usual now.
+            value.setdefault("checkpoint_every", None)
             fields = {name: value[name] for name in JobSpec.__dataclass_fields__}
             for name, kinds in _TYPES.items():
                 # type(), not isinstance: True is an int.
@@ -144,6 +147,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "seconds": (int, float, _NONE),
     "n_cycles": (int, _NONE),
     "checkpoint_freq": (int, _NONE),
+    "checkpoint_every": (int, float, _NONE),
     "n_workers": (int, _NONE),
     "platform": (str, _NONE),
     "narration": (str,),
@@ -157,6 +161,7 @@ _LEAST = {
     "seconds": 0,
     "n_cycles": 1,
     "checkpoint_freq": 1,
+    "checkpoint_every": 0,
     "n_workers": 1,
 }
 

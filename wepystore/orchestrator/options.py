@@ -47,7 +47,10 @@ class RunOptions:
         Override the configuration for this run. They are noted in the record;
         the configuration keeps its hash.
     checkpoint_freq : int or None
-        Cycles between checkpoints; None writes one at the end only.
+        Cycles between checkpoints; None for none by cycles.
+    checkpoint_every : float or None
+        Seconds between checkpoints, 0 for none by time; see Pace. One at the end is always
+        written.
     seed : int or None
         None draws one from the system.
     grace : float, s, >= 0
@@ -67,6 +70,7 @@ class RunOptions:
     n_workers: int | None = None
     platform: str | None = None
     checkpoint_freq: int | None = None
+    checkpoint_every: float | None = None
     seed: int | None = None
     grace: float = GRACE_S
     until: float | None = None

@@ -43,7 +43,7 @@ class ResumeOptions:
         limit where that had ended it before its cycles were done.
     n_cycles : int or None
         A new total, counted from the start of the run.
-    n_workers, platform, checkpoint_freq, grace, until, scheduler
+    n_workers, platform, checkpoint_freq, checkpoint_every, grace, until, scheduler
         As in RunOptions. None of them but the platform can change the result.
     """
 
@@ -52,6 +52,7 @@ class ResumeOptions:
     n_workers: int | None = None
     platform: str | None = None
     checkpoint_freq: int | None = None
+    checkpoint_every: float | None = None
     grace: float = GRACE_S
     until: float | None = None
     scheduler: str | None = None
@@ -144,6 +145,9 @@ def _go_on(
         n_workers=options.n_workers or spec.n_workers,
         platform=options.platform or spec.platform,
         checkpoint_freq=options.checkpoint_freq or spec.checkpoint_freq,
+        checkpoint_every=(
+            spec.checkpoint_every if options.checkpoint_every is None else options.checkpoint_every
+        ),
         seed=spec.seed,
         grace=options.grace,
         until=options.until,

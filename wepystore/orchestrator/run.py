@@ -86,6 +86,7 @@ def _spec(start: Start, options: RunOptions, seed: int) -> JobSpec:
         seconds=limit_or_none(options.seconds),
         n_cycles=options.n_cycles,
         checkpoint_freq=options.checkpoint_freq,
+        checkpoint_every=options.checkpoint_every,
         n_workers=options.n_workers,
         platform=options.platform,
         narration=options.narration,
