@@ -301,11 +301,11 @@ def test_a_job_json_of_a_newer_program(tmp_path: Path) -> None:
 
 
 def test_a_job_json_that_is_no_file(tmp_path: Path) -> None:
-    """A folder, a pipe, or a file without an end: refused at once, not waited for."""
+    """A folder, a pipe, a link to a file without an end: refused at once, not waited for."""
     file = tmp_path / SPEC
     for make in (file.mkdir, lambda: os.mkfifo(file), lambda: file.symlink_to("/dev/zero")):
         make()
-        with pytest.raises(MalformedJobError, match="it is no file"):
+        with pytest.raises(MalformedJobError, match="nothing in a job folder is followed"):
             JobSpec.read(file)
         file.rmdir() if file.is_dir() else file.unlink()
     for data in (b"", b"\0" * 9, b"\xff\xfe{}", b"[]", b"[" * 100_000, b'{"type":"job"'):

@@ -12,11 +12,11 @@ this program can have made, is what is left of a run that was killed before it b
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import reprlib
 import shutil
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from wepystore.orchestrator.errors import (
 from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.trust import arguments
 from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
+from wepystore.reporters import files
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
 from wepystore.store.names import MARK, EntryRef
@@ -172,16 +173,13 @@ def limit_or_none(seconds: float) -> float | None:
 
 
 def _read(file: Path) -> bytes:
-    """What is in `job.json`; a few hundred bytes, so of what never ends only the beginning."""
-    # Not blocking: somebody may have put a pipe in its place.
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    """What is in `job.json`: a few hundred bytes. ValueError for what is no file of ours."""
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no file")
-        with open(descriptor, "rb", closefd=False) as source:
-            return source.read(_LARGEST)
-    finally:
-        os.close(descriptor)
+        return files.read_own(file, _LARGEST)
+    except OSError as problem:
+        if problem.errno in (errno.EINVAL, errno.EFBIG):
+            raise ValueError(problem.strerror) from None
+        raise
 
 
 def _check_format(found: Any, file: Path) -> None:
@@ -282,6 +280,7 @@ class Job:
             if not os.path.lexists(path / CHECKPOINT):
                 store = arguments(path / CHECKPOINT)
                 raise NoJobStoreError(job_dir=path, found=CHECKPOINT, store=store)
+            _check_files(path, job.name)
             job.store = Store.open(path / CHECKPOINT)
             job.written = Written(path)
             job._lock.sign()
@@ -298,7 +297,7 @@ class Job:
     def publish(self, spec: JobSpec) -> None:
         """Write what the job is, durably and at once; from now on it can be resumed."""
         draft = self.path / _DRAFT
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        descriptor = files.create_own(draft)
         try:
             publish.write_all(descriptor, [memoryview(spec.to_bytes())])
             os.fsync(descriptor)
@@ -382,6 +381,22 @@ def _files_of(path: Path, name: str) -> list[str]:
         )
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _check_files(path: Path, name: str) -> None:
+    """Raise JobFolderError if anything in a job's place is a link, a pipe or the like.
+
+    Whoever opens one of them looks again; this is said before anything is done.
+    """
+    try:
+        files.check_own_folder(path / CHECKPOINT)
+        for entry in [*sorted(RESERVED - {CHECKPOINT}), *_files_of(path, name)]:
+            # Reporters of somebody else's may have folders.
+            if os.path.islink(path / entry) or not os.path.isdir(path / entry):
+                files.check_own(path / entry)
+    except OSError as problem:
+        entry = os.path.basename(str(problem.filename))
+        raise JobFolderError(job_dir=path, problem=f"{entry}: {problem.strerror}") from None
 
 
 def _clear_what_never_began(path: Path) -> None:

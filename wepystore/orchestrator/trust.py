@@ -8,6 +8,7 @@ store or an MD5. The list is a file in the user's own state directory.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shlex
@@ -82,7 +83,7 @@ class Trust:
     def trusted(self) -> frozenset[str]:
         """The SHA-256 of every trusted pickle. Raises TrustFileError."""
         try:
-            with open(self.file, "rb") as stream:
+            with open(_opened(self.file, os.O_RDONLY), "rb") as stream:
                 self._check(os.fstat(stream.fileno()))
                 data = stream.read()
         except (FileNotFoundError, NotADirectoryError):
@@ -136,8 +137,7 @@ class Trust:
         data = "".join(f"{line}\n" for line in lines).encode("ascii")
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self.file, flags, 0o600)
+            descriptor = _opened(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
                 # A file's size can be seen before the bytes behind it: without the lock the
                 # last byte of another's line would at times be taken for a torn one. Where
@@ -171,6 +171,15 @@ class Trust:
                 shown = ", ".join(f"{part.where} ({part.of})" for part in unknown[:_NAMED])
                 more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
                 raise UntrustedPickleError(what=each.what, parts=shown + more, how=each.how)
+
+
+def _opened(file: Path, flags: int) -> int:
+    """A descriptor of a plain file, or of a link to one: a pipe would be waited for for ever."""
+    descriptor = os.open(file, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file")
+    return descriptor
 
 
 def note_own_pickles(trust: Callable[[], Trust], failed: Callable[[str], None]) -> None:

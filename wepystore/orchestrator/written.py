@@ -18,7 +18,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from wepystore.store import files, publish
+from wepystore.reporters import files
+from wepystore.store import publish
 
 LISTED = ".checkpoints"
 LISTED_DRAFT = f"{LISTED}.tmp"
@@ -59,7 +60,7 @@ class Written:
     def read(self) -> list[Entry]:
         """What an earlier process of this job has listed and not struck off."""
         try:
-            data = files.read_plain(self._file, _TOO_LONG)
+            data = files.read_own(self._file, _TOO_LONG)
         except FileNotFoundError:
             return []
         listed: dict[Entry, None] = {}
@@ -113,7 +114,7 @@ class Written:
     def _rewrite(self) -> None:
         data = f"= {_writer()}\n".encode() + _lines("+", self._listed)
         self._size = None
-        _write(self._draft, os.O_CREAT | os.O_TRUNC, data, durable=True)
+        _write(files.create_own(self._draft), self._draft, data, durable=True)
         os.replace(self._draft, self._file)
         publish.sync_directory(self._file.parent)
         self._size = len(data)
@@ -121,7 +122,7 @@ class Written:
     def _append(self, sign: str, entries: Iterable[Entry], durable: bool) -> None:
         data = _lines(sign, entries)
         before, self._size = self._size or 0, None
-        _write(self._file, os.O_APPEND, data, durable)
+        _write(files.open_own(self._file, os.O_WRONLY | os.O_APPEND), self._file, data, durable)
         self._size = before + len(data)
 
 
@@ -134,8 +135,7 @@ def _lines(sign: str, entries: Iterable[Entry]) -> bytes:
     return b"\n" + b"".join(f"{sign} {kind} {md5}\n".encode() for kind, md5 in entries)
 
 
-def _write(file: Path, how: int, data: bytes, durable: bool) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | how, 0o666)
+def _write(descriptor: int, file: Path, data: bytes, durable: bool) -> None:
     try:
         publish.write_all(descriptor, [memoryview(data)])
         if durable:

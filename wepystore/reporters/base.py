@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from wepystore.engine.component import Component
 from wepystore.engine.walker import Walker
+from wepystore.reporters.files import replacing
 
 
 class Reporter(Component):
@@ -101,16 +102,8 @@ def replace_file(path: str, data: bytes) -> None:
     Without fsync: what is written here is looked at, not relied upon, and a
     crash of the machine (not of the program) may leave the older file.
     """
-    draft = draft_name(path)
-    with named_errors(path):
-        try:
-            with open(draft, "wb") as file:
-                file.write(data)
-            os.replace(draft, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
-            raise
+    with named_errors(path), replacing(path, draft_name(path)) as file:
+        file.write(data)
 
 
 def draft_name(path: str) -> str:

@@ -17,6 +17,7 @@ from wepystore.engine.ensemble import weights_of
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, replace_file
+from wepystore.reporters.files import open_own
 
 #: The least time between two rewrites of the file, in seconds.
 _EVERY_S = 1.0
@@ -202,7 +203,7 @@ class DashboardReporter(Reporter):
         """
         self._since = n_cycles
         try:
-            with open(self.path, encoding="utf-8") as file:
+            with open(open_own(self.path, os.O_RDONLY), encoding="utf-8") as file:
                 lines = [line[len(_STATE) :] for line in file if line.startswith(_STATE)]
         except (FileNotFoundError, UnicodeDecodeError):
             return
@@ -214,7 +215,7 @@ class DashboardReporter(Reporter):
                 since = int(state["since"])
                 n_steps = int(state["n_steps"])
                 now = {name: list(map(float, three)) for name, three in state["now"].items()}
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
             if totals.n_cycles == n_cycles:
                 self._totals, self._since = totals, since

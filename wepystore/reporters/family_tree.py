@@ -18,8 +18,10 @@ import errno
 import json
 import os
 import time
+import zlib
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -30,6 +32,7 @@ from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters import gexf
 from wepystore.reporters.base import Reporter, draft_name, named_errors
+from wepystore.reporters.files import check_own, create_own, open_own, replacing
 from wepystore.reporters.records import parents, table_record_names
 
 #: The first line of a spool: JSON padded to this length, so that records are aligned.
@@ -88,7 +91,10 @@ class FamilyTreeReporter(Reporter):
         self._composed = 0
         with named_errors(self._spool_path):
             goes_on = bool(self._resume_at) and self._restore_spool()
-            self._spool = open(self._spool_path, "r+b" if goes_on else "w+b")  # noqa: SIM115
+            opened = (
+                open_own(self._spool_path, os.O_RDWR) if goes_on else create_own(self._spool_path)
+            )
+            self._spool = open(opened, "r+b")  # noqa: SIM115
             if goes_on:
                 try:
                     self._take_over(self._resume_at or 0)
@@ -126,6 +132,7 @@ class FamilyTreeReporter(Reporter):
         rows["region"] = -1
         if records and "region_assignment" in records[0]:
             _note_regions(rows["region"], records)
+        gexf.seal(rows)
         self._add(rows.tobytes())
         self._n_cycles = cycle + 1
         if self._waiting_bytes >= _MAX_WAITING or time.monotonic() - self._written >= _MAX_AGE_S:
@@ -156,25 +163,18 @@ class FamilyTreeReporter(Reporter):
     def compose(self) -> None:
         """Write the GEXF file from the spool, in one pass for nodes and one for edges."""
         draft = draft_name(self.path)
-        with named_errors(self.path):
-            try:
-                with open(draft, "w", encoding="utf-8") as file:
-                    gexf.write(file, self._progress, self._rows())
-                os.replace(draft, self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(draft)
-                raise
+        text = replacing(self.path, draft, mode="w", encoding="utf-8")
+        with named_errors(self.path), text as file:
+            gexf.write(file, self._progress, self._rows())
         self._composed = self._n_cycles
 
     def _begin(self, progress: list[str]) -> None:
         """Settle, at the first cycle, which progress columns the spool has."""
-        header = json.dumps({"progress": progress}).encode()
-        if len(header) >= _HEADER:
-            progress, header = [], b'{"progress": []}'
+        if len(_header(progress)) != _HEADER:
+            progress = []
         self._progress = progress
         self._dtype = gexf.row_dtype(len(progress))
-        self._add(header.ljust(_HEADER - 1) + b"\n")
+        self._add(_header(progress))
 
     def _add(self, data: bytes) -> None:
         self._waiting.append(data)
@@ -191,25 +191,27 @@ class FamilyTreeReporter(Reporter):
 
     def _restore_spool(self) -> bool:
         """True if there is a spool to go on with, made from the GEXF if need be."""
-        if os.path.exists(self._spool_path):
+        if os.path.lexists(self._spool_path):
+            check_own(self._spool_path, writing=True)
             return os.path.getsize(self._spool_path) >= _HEADER
         try:
-            progress, rows = gexf.read(self.path)
+            with open(open_own(self.path, os.O_RDONLY), "rb") as file:
+                progress, rows = gexf.read(file)
         except (FileNotFoundError, ValueError):
             return False
-        header = json.dumps({"progress": progress}).encode()
+        starts = np.flatnonzero(np.diff(rows["cycle"], prepend=-1))
+        for start, stop in pairwise([*starts.tolist(), len(rows)]):
+            gexf.seal(rows[start:stop])
         # Whole or not at all: killed in between, the GEXF must still be what counts.
-        draft = draft_name(self._spool_path)
-        with open(draft, "wb") as file:
-            file.write(header.ljust(_HEADER - 1) + b"\n")
+        with replacing(self._spool_path, draft_name(self._spool_path)) as file:
+            file.write(_header(progress))
             file.write(rows.tobytes())
-        os.replace(draft, self._spool_path)
         return True
 
     def _take_over(self, n_cycles: int) -> None:
         """Drop from the spool what lies past `n_cycles`."""
         assert self._spool is not None
-        self._progress = json.loads(self._spool.read(_HEADER))["progress"]
+        self._progress = self._read_header()
         self._dtype = gexf.row_dtype(len(self._progress))
         rows = self._rows()
         held = int(rows["cycle"][-1]) + 1 if len(rows) else 0
@@ -220,19 +222,43 @@ class FamilyTreeReporter(Reporter):
             )
             raise OSError(errno.EINVAL, message, self._spool_path)
         kept = int(np.searchsorted(rows["cycle"], n_cycles))
+        if (cycle := gexf.damaged(rows[:kept], n_cycles)) is not None:
+            raise self._is_damaged(f"what it holds of cycle {cycle} is damaged")
         del rows
         end = _HEADER + kept * self._dtype.itemsize
         self._spool.truncate(end)
         self._spool.seek(end)
         self._n_cycles = n_cycles
 
+    def _read_header(self) -> list[str]:
+        assert self._spool is not None
+        line = self._spool.read(_HEADER)
+        try:
+            progress = json.loads(line)["progress"]
+            # As it was written, checksum included.
+            good = all(isinstance(name, str) for name in progress) and line == _header(progress)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            good = False
+        if not good:
+            raise self._is_damaged("its first line is damaged")
+        return list(progress)
+
+    def _is_damaged(self, what: str) -> OSError:
+        message = (
+            f"cannot be continued: {what}; put a copy of it back, or remove it and the .gexf "
+            "beside it: the tree then begins anew"
+        )
+        return OSError(errno.EINVAL, message, self._spool_path)
+
     def _rows(self) -> NDArray[Any]:
         """All records of the spool, read from the disk as they are used."""
+        assert self._spool is not None
         dtype = self._dtype or gexf.row_dtype(0)
-        count = (os.path.getsize(self._spool_path) - _HEADER) // dtype.itemsize
+        count = (os.fstat(self._spool.fileno()).st_size - _HEADER) // dtype.itemsize
         if count <= 0:
             return np.zeros(0, dtype=dtype)
-        return np.memmap(self._spool_path, dtype, "r", _HEADER, (count,))
+        # It leaves the file's position at the end, where it is wanted.
+        return np.memmap(self._spool, dtype, "r", _HEADER, (count,))
 
     def _warps(
         self, cycle: int, warp_data: Sequence[Mapping[str, Any]]
@@ -243,6 +269,13 @@ class FamilyTreeReporter(Reporter):
             values = [_one(warp.get(name)) for name in self._warp_names]
             ends = True if judge is None else bool(judge(self._warp_record(cycle, *values)))
             yield int(_one(warp["walker_idx"])), ends
+
+
+def _header(progress: Sequence[str]) -> bytes:
+    """The first line of a spool."""
+    names = json.dumps(list(progress))
+    line = json.dumps({"progress": list(progress), "check": zlib.crc32(names.encode())}).encode()
+    return line.ljust(_HEADER - 1) + b"\n"
 
 
 def _note_regions(region: NDArray[Any], records: Sequence[Mapping[str, Any]]) -> None:

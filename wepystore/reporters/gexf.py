@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import IO, Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -42,10 +44,11 @@ def row_dtype(n_progress: int) -> np.dtype[Any]:
 
     ``next_parent`` is about the slot of this number after resampling: the
     walker of this cycle whose state went there, or -1. ``region`` ends at the
-    first -1. A progress that is not known is NaN.
+    first -1. A progress that is not known is NaN. ``check`` is `seal`'s.
     """
     return np.dtype(
         [
+            ("check", "<u8"),
             ("cycle", "<i8"),
             ("walker", "<i4"),
             ("next_parent", "<i4"),
@@ -55,6 +58,31 @@ def row_dtype(n_progress: int) -> np.dtype[Any]:
             ("progress", "<f8", (n_progress,)),
         ]
     )
+
+
+def seal(rows: NDArray[Any]) -> None:
+    """Note in all rows of one cycle the CRC-32 of what else they hold."""
+    rows["check"] = 0
+    rows["check"] = zlib.crc32(rows.tobytes())
+
+
+def damaged(rows: NDArray[Any], n_cycles: int) -> int | None:
+    """The first cycle of the rows of `n_cycles` that `seal` has not seen so; None if there is none.
+
+    A checksum of damage, not of forgery: whoever can write to the file can make one.
+    """
+    if (np.diff(rows["cycle"]) < 0).any():
+        return 0
+    ends = np.searchsorted(rows["cycle"], np.arange(n_cycles + 1))
+    for cycle, (start, stop) in enumerate(pairwise(ends.tolist())):
+        block = np.array(rows[start:stop])
+        noted = block["check"].tolist()
+        if start == stop or block["cycle"][0] != cycle:
+            return cycle
+        seal(block)
+        if noted != block["check"].tolist():
+            return cycle
+    return None
 
 
 def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
@@ -98,7 +126,7 @@ def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
     file.write("</edges>\n</graph>\n</gexf>\n")
 
 
-def read(path: str) -> tuple[list[str], NDArray[Any]]:
+def read(file: IO[bytes]) -> tuple[list[str], NDArray[Any]]:
     """The names of the progress columns and the rows that `write` wrote.
 
     Raises
@@ -111,7 +139,7 @@ def read(path: str) -> tuple[list[str], NDArray[Any]]:
     parents: dict[tuple[int, int], int] = {}
     onwards: list[int] = []
     try:
-        for _, element in ElementTree.iterparse(path):
+        for _, element in ElementTree.iterparse(file):
             kind = element.tag.rpartition("}")[2]
             if kind == "description":
                 onwards = [int(word) for word in (element.text or "").split()[1:]]

@@ -20,6 +20,7 @@ in place, can meet a mixture; a reader of a running job can meet one for as long
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import struct
@@ -30,10 +31,18 @@ from typing import Any
 import h5py
 
 from wepystore.reporters.base import draft_name
+from wepystore.reporters.files import create_own, open_own, read_own
 
 _PAGE = 4096
-_MAGIC = b"wepystore journal 1\n"
-_HEAD = struct.Struct("<QQI")  # size of the file, number of pages, CRC-32 of what follows
+_MAGIC = b"wepystore journal 2\n"
+#: Of journals whose checksum was of the pages alone.
+_OLD_MAGIC = b"wepystore journal 1\n"
+_HEAD = struct.Struct("<QQI")  # size of the file, number of pages, CRC-32 of these and the pages
+_COUNTS = struct.Struct("<QQ")
+#: What every HDF5 file begins with here.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+#: No file is larger, in bytes.
+_LARGEST = 1 << 50
 _PLACE = struct.Struct("<QI")  # offset, length
 
 
@@ -48,7 +57,7 @@ class JournaledHDF5:
     """
 
     def __init__(self, path: str, create: bool) -> None:
-        self._raw = JournaledFile(path, create)
+        self._raw = JournaledFile(path, create, begins=_HDF5)
         try:
             # The oldest format that HDF5 1.8 and later all read, and the one
             # without a mark that says "still open": after a kill, a file with
@@ -56,6 +65,12 @@ class JournaledHDF5:
             self.file = h5py.File(self._raw, "w" if create else "r+", libver="earliest")
         except BaseException:
             self._raw.close()
+            raise
+        try:
+            if not create:
+                check_self_contained(self.file, path)
+        except BaseException:
+            _abandon(self.file, self._raw)
             raise
         # HDF5 calls back into the raw file whenever it closes, so at the end of
         # the interpreter, or in a collected cycle, the order must be this one.
@@ -89,8 +104,9 @@ def _abandon(file: h5py.File, raw: JournaledFile) -> None:
 class JournaledFile:
     """The file object between HDF5 and the disk; see `JournaledHDF5`."""
 
-    def __init__(self, path: str, create: bool) -> None:
+    def __init__(self, path: str, create: bool, begins: bytes = b"") -> None:
         self._path = path
+        self._begins = begins
         self._journal = journal_name(path)
         self._position = 0
         self._muted = False
@@ -101,10 +117,14 @@ class JournaledFile:
         self._draft: str | None = None
         if create:
             self._draft = draft_name(path)
-            self._file = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._file = create_own(self._draft)
         else:
-            self._file = os.open(path, os.O_RDWR)
-            self._recover()
+            self._file = open_own(path, os.O_RDWR)
+            try:
+                self._recover()
+            except BaseException:
+                os.close(self._file)
+                raise
         self._committed = self._size = os.fstat(self._file).st_size
 
     def tell(self) -> int:
@@ -201,7 +221,8 @@ class JournaledFile:
             body = b"".join(
                 _PLACE.pack(offset, len(data)) + data for offset, data in self._changes()
             )
-            head = _HEAD.pack(self._size, len(self._pages), zlib.crc32(body))
+            checksum = zlib.crc32(body, zlib.crc32(_COUNTS.pack(self._size, len(self._pages))))
+            head = _HEAD.pack(self._size, len(self._pages), checksum)
             self._write_journal(memoryview(_MAGIC + head + body))
             # From here until all is in place, what is to be opened is the file and the journal.
             self._placing = True
@@ -229,7 +250,7 @@ class JournaledFile:
     def _write_journal(self, data: memoryview) -> None:
         draft = f"{self._journal}.tmp"
         try:
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            file = create_own(draft)
             try:
                 _write_all(file, data, 0)
                 os.fsync(file)
@@ -274,25 +295,74 @@ class JournaledFile:
     def _recover(self) -> None:
         """Finish the commit that a kill cut short, if there was one."""
         try:
-            with open(self._journal, "rb") as file:
-                data = file.read()
+            data = read_own(self._journal)
         except FileNotFoundError:
             return
-        start = len(_MAGIC) + _HEAD.size
-        if data.startswith(_MAGIC) and len(data) >= start:
-            size, n_pages, checksum = _HEAD.unpack_from(data, len(_MAGIC))
-            if zlib.crc32(data[start:]) == checksum:
-                for _ in range(n_pages):
-                    offset, length = _PLACE.unpack_from(data, start)
-                    start += _PLACE.size
-                    _write_all(self._file, memoryview(data)[start : start + length], offset)
-                    start += length
-                if os.fstat(self._file).st_size < size:
-                    os.ftruncate(self._file, size)
-                os.fsync(self._file)
+        found = _read_journal(data)
+        if found is not None:
+            size, pages = found
+            # Another file than the journal is of is not to be written to, page by page.
+            if os.pread(self._file, len(self._begins), 0) != self._begins:
+                why = "it does not begin as such a file does, so its journal is not put in place"
+                raise OSError(errno.EINVAL, why, self._path)
+            for offset, page in pages:
+                _write_all(self._file, page, offset)
+            if os.fstat(self._file).st_size < size:
+                os.ftruncate(self._file, size)
+            os.fsync(self._file)
         # A journal is renamed into place whole and synced, so one that is not
         # whole was rot and never ours to use; the file then speaks for itself.
         os.unlink(self._journal)
+
+
+def _read_journal(data: bytes) -> tuple[int, list[tuple[int, memoryview]]] | None:
+    """Size of the file, and the bytes for each offset; None if the journal is not whole."""
+    start = len(_MAGIC) + _HEAD.size
+    if not data.startswith((_MAGIC, _OLD_MAGIC)) or len(data) < start:
+        return None
+    size, n_pages, checksum = _HEAD.unpack_from(data, len(_MAGIC))
+    counts = b"" if data.startswith(_OLD_MAGIC) else _COUNTS.pack(size, n_pages)
+    view = memoryview(data)
+    if zlib.crc32(view[start:], zlib.crc32(counts)) != checksum:
+        return None
+    pages = []
+    for _ in range(n_pages):
+        if len(data) - start < _PLACE.size:
+            return None
+        offset, length = _PLACE.unpack_from(data, start)
+        start += _PLACE.size
+        # What a commit puts in place lies within the file, and all of it is there.
+        if length > len(data) - start or offset + length > size:
+            return None
+        pages.append((offset, view[start : start + length]))
+        start += length
+    return (size, pages) if start == len(data) and size < _LARGEST else None
+
+
+def check_self_contained(file: h5py.File, path: str) -> None:
+    """Raise OSError if anything in an HDF5 file stands in another one: what is written to a dataset
+    whose bytes are elsewhere would be written there."""
+
+    seen: set[int] = set()
+    groups: list[Any] = [file]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            thing = group.get(name) if isinstance(link, h5py.HardLink) else None
+            if thing is None or getattr(thing, "external", None) or _is_virtual(thing):
+                why = f"{group.name.rstrip('/')}/{name} in it is kept in another file, or nowhere"
+                raise OSError(errno.EINVAL, why, path)
+            if isinstance(thing, h5py.Group):
+                # It may hold itself.
+                key = h5py.h5o.get_info(thing.id).addr
+                if key not in seen:
+                    seen.add(key)
+                    groups.append(thing)
+
+
+def _is_virtual(thing: Any) -> bool:
+    return isinstance(thing, h5py.Dataset) and bool(thing.is_virtual)
 
 
 def journal_name(path: str) -> str:

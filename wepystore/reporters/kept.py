@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wepystore.reporters.base import named_errors, replace_file
+from wepystore.reporters.files import open_own
 
 #: What is smaller is copied without further thought, in bytes.
 _SMALL = 4 << 20
@@ -108,7 +109,7 @@ class KeptFiles:
             if number > n_cycles:
                 self._drop(number)
         try:
-            with open(self._path(n_cycles), "rb") as stream:
+            with open(open_own(self._path(n_cycles), os.O_RDONLY), "rb") as stream:
                 head, memory, copies, inside = _read(stream.read(), len(self.folders))
         except FileNotFoundError:
             raise NotKeptError(f"nothing was kept of it at cycle {n_cycles}") from None
@@ -127,7 +128,8 @@ class KeptFiles:
             elif copy is not None:
                 replace_file(path, copy)
             else:
-                os.truncate(path, facts["size"])
+                with open(open_own(path, os.O_WRONLY), "wb") as stream:
+                    stream.truncate(facts["size"])
         for number, folder in enumerate(self.folders):
             _refill(folder, inside[number])
         return load(memory)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from wepystore.engine.errors import ComponentError, StepError
 from wepystore.errors import WepystoreError
 from wepystore.reporters.base import Reporter
+from wepystore.reporters.files import check_own, check_own_folder
 from wepystore.reporters.kept import KeptFiles, NotKeptError
 from wepystore.reporters.paths import aimed
 
@@ -79,6 +80,11 @@ class OthersReporter(Reporter):
             "reporter class": self._class,
             **{name: given[name] for name in _PARTS if name in given},
         }
+        # They are opened by their names, by who knows nothing of strangers' folders.
+        for path in self._paths():
+            check_own(path, writing=True)
+        for folder in self._folders:
+            check_own_folder(folder)
         self._kept = self._keeping()
         self._n_cycles = self._resume_at or 0
         if self._resume_at == 0 and (

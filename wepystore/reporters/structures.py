@@ -6,7 +6,6 @@ has no atoms that a structure file could name; both reporters then write nothing
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 from wepystore.engine.structures import DCDWriter, pdb_text
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors, replace_file
+from wepystore.reporters.files import replacing
 
 #: Share of the run's time that rewriting the walkers may take.
 _SHARE = 0.05
@@ -74,15 +74,8 @@ class WalkerReporter(Reporter):
         if all("box_vectors" in state for state in states):
             boxes = [state["box_vectors"] for state in states]
         draft = draft_name(self.path)
-        with named_errors(self.path):
-            try:
-                with open(draft, "w+b") as file:
-                    self._writer.write(file, [state["positions"] for state in states], boxes)
-                os.replace(draft, self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(draft)
-                raise
+        with named_errors(self.path), replacing(self.path, draft) as file:
+            self._writer.write(file, [state["positions"] for state in states], boxes)
         self._walkers = None
         now = time.monotonic()
         self._next = now + max(_LEAST_S, (now - began) / _SHARE)
