@@ -10,15 +10,14 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-import shutil
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from wepystore.remotes.errors import DatabaseError
 from wepystore.remotes.mirror import Listing, Mirror, Progress
+from wepystore.remotes.opening import Opened
 from wepystore.store import canonical, legacy
 from wepystore.store.errors import MissingError
 from wepystore.store.names import ONE, EntryRef, Ref, is_hash
@@ -47,11 +46,17 @@ class Database(Mirror):
         self._rows: dict[tuple[str, str], tuple[Ref, int]] = {}
         self._runs: dict[str, bytes] = {}
         self._refs: dict[str, str] = {}
+        self._opened: Opened | None = None
         try:
-            self._connection = _connect(file, scratch)
+            self._opened = Opened(file, scratch)
             self._scan()
+            self._opened.trust()
         except (sqlite3.Error, OSError) as error:
+            self.close()
             raise DatabaseError(path=file, why=" ".join(str(error).split())) from None
+        except DatabaseError:
+            self.close()
+            raise
         self._sizes = {kind: {} for kind in (*_TABLES, "runs")}
         for (kind, md5), (ref, _) in self._rows.items():
             self._sizes[kind][md5] = ref.size
@@ -60,7 +65,8 @@ class Database(Mirror):
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
     # ---- as a store
 
@@ -184,7 +190,8 @@ class Database(Mirror):
     # ---- rows
 
     def _select(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        yield from self._connection.execute(statement, values)
+        assert self._opened is not None
+        yield from self._opened.rows(statement, *values)
 
     def _guarded(self, kind: str, statement: str) -> Iterator[tuple[Any, ...]]:
         """Rows up to where the table is damaged, if it is."""
@@ -201,33 +208,6 @@ class Database(Mirror):
 
     def _leave(self, kind: str, name: str, why: str) -> None:
         self.left.append(Left(kind, name, Path(self._origin), why))
-
-
-def _connect(file: str, scratch: Path) -> sqlite3.Connection:
-    """Open a database without touching it or its directory.
-
-    With a journal beside it, it may be in the middle of a transaction; SQLite would have to write
-    to it to undo that. So it does it to a copy.
-    """
-    beside = [file + suffix for suffix in ("-journal", "-wal") if _holds(file + suffix)]
-    if beside:
-        for name in (file, *beside):
-            suffix = name.removeprefix(file)
-            shutil.copyfile(name, scratch / f"copy.sqlite{suffix}")
-        connection = sqlite3.connect(scratch / "copy.sqlite")
-    else:
-        path = urllib.parse.quote(os.fsencode(os.path.abspath(file)))
-        connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
-    # Texts as the bytes they are.
-    connection.text_factory = bytes
-    return connection
-
-
-def _holds(path: str) -> bool:
-    try:
-        return os.path.getsize(path) > 0
-    except FileNotFoundError:
-        return False
 
 
 def _word(value: object) -> str:
