@@ -8,7 +8,6 @@ import sys
 # Not from typing: it and re would be half of the time that `wepy --help` takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from typing import Any
 
     from rich.console import Console as RichConsole
@@ -25,8 +24,12 @@ class Console:
         self.debug = debug
 
     def out(self, text: str) -> None:
-        """One item of the answer."""
+        """One item of the answer, in one line whatever is in it."""
         sys.stdout.write(printable(text) + "\n")
+
+    def text(self, text: str) -> None:
+        """An answer of several lines that is all this program's own, like a help text."""
+        sys.stdout.write(text + "\n")
 
     def hashes(self, hashes: list[str]) -> None:
         """Items of the answer that were seen to be hashes: there is nothing to escape in them."""
@@ -36,10 +39,12 @@ class Console:
         """The answer as JSON, for programs."""
         import json
 
-        sys.stdout.write(printable(json.dumps(value, indent=2, ensure_ascii=False), True) + "\n")
+        lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+        # Lines are JSON's own: what stands in a text it has escaped.
+        sys.stdout.write("".join(printable(line, True) + "\n" for line in lines))
 
     def note(self, text: str) -> None:
-        """A remark that is not part of the answer."""
+        """A remark that is not part of the answer, in one line whatever is in it."""
         _remark(printable(text))
 
     def warn(self, text: str) -> None:
@@ -127,20 +132,26 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-# What could move the cursor, change colours or the direction of text. Names and texts that are
-# shown may come from anybody's store.
-_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
-
-
 def printable(text: str, json: bool = False) -> str:
-    """The text with control characters as Python (or JSON) writes them; lines and tabs stay."""
-    if text.replace("\n", "").isprintable():
+    """The text in one line, with what could forge another one, move the cursor, change colours or
+    the direction of text, or is not to be seen at all, as Python (or JSON) writes it.
+
+    Names and texts that are shown may come from anybody's store.
+    """
+    if text.isprintable():
         return text
+    return "".join(
+        each if each.isprintable() or each == "\t" or each in _SPACES else _escaped(each, json)
+        for each in text
+    )
 
-    import re
 
-    def escaped(found: re.Match[str]) -> str:
-        number = ord(found[0])
-        return f"\\u{number:04x}" if json or number > 0xFF else f"\\x{number:02x}"
+#: Spaces that only look like others; Python does not count them as printable.
+_SPACES = "\u00a0\u2002\u2003\u2007\u2009\u202f\u3000"
 
-    return re.sub(_CONTROL, escaped, text)
+
+def _escaped(character: str, json: bool) -> str:
+    if not json:
+        return ascii(character)[1:-1]
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[k] << 8 | units[k + 1]:04x}" for k in range(0, len(units), 2))

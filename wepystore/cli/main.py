@@ -131,7 +131,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
     name = argv[0]
     if name in ("-h", "--help") or argv == ["help"]:
         lines = "\n".join(f"  {word:12}{summary}" for word, summary in COMMANDS.items())
-        console.out(HELP.format(commands=lines).rstrip())
+        console.text(HELP.format(commands=lines).rstrip())
         return 0
     if name in ("-V", "--version"):
         from wepystore import __version__
@@ -151,7 +151,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
 
 
 def _help(name: str, console: Console) -> int:
-    console.out(_command(name).__doc__.strip())
+    console.text(_command(name).__doc__.strip())
     return 0
 
 

@@ -193,10 +193,8 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     cycles = _cycles(outcome.n_cycles)
     exact = "" if outcome.reproducible else ", not reproducible to the bit"
     if outcome.stopped_by:
-        console.note(
-            f"{reason[0].upper()}{reason[1:]} after {cycles}; nothing of them is lost.\n"
-            f"To go on: wepy resume {job}"
-        )
+        console.note(f"{reason[0].upper()}{reason[1:]} after {cycles}; nothing of them is lost.")
+        console.note(f"To go on: wepy resume {job}")
     elif not outcome.complete:
         limit = f"{outcome.seconds:,.0f}" if outcome.seconds >= 10 else f"{outcome.seconds:g}"
         console.note(
