@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import installed
 from tests.systems import pair_snapshot, plain_configuration, tree_of
 from wepystore.api import Prepared, prepare_store
+
+# Hundreds of interpreters are started here, one after another. Where this is set, each of them
+# compiles the whole package anew, a quarter of all that it does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# How long an example takes says something of the machine, nothing of the program.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # Tests pickle and trust; none of that is to end up in the developer's own list.
 os.environ["WEPY_TRUST"] = os.path.join(tempfile.mkdtemp(prefix="wepystore-test-"), "trusted")

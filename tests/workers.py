@@ -192,7 +192,7 @@ def alive(pid: int) -> bool:
     return stat is not None and stat[0] not in "ZX"
 
 
-def seconds_until_gone(pids: Iterable[int], guard_s: float = 30.0) -> float:
+def seconds_until_gone(pids: Iterable[int], guard_s: float = 300.0) -> float:
     """How long it takes until none of these processes runs any more; fails after `guard_s`."""
     begun = time.monotonic()
     left = [pid for pid in pids if alive(pid)]

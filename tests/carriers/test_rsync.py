@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.carriers.conftest import Program, World, add_large, build, files_of
 from tests.cli.conftest import Wepy
 from tests.store.helpers import add_snapshot
+from tests.waiting import PATIENCE_S, until
 from wepystore.api import Prepared
 from wepystore.store import Store
 
@@ -47,22 +47,16 @@ def test_union_equals_reconcile(
 
 def interrupted(target: Path, signal_number: int, *words: str) -> list[Path]:
     """Run rsync, slowly, and end it in the middle of a large file. Returns what it left there."""
-    command = ["rsync", "-a", "--bwlimit=3M", *words]
+    command = ["rsync", "-a", "--bwlimit=1M", *words]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 60
-        while not _large(target):
-            assert process.poll() is None, "rsync was done before it could be interrupted"
-            assert time.monotonic() < until
-            time.sleep(0.005)
-        time.sleep(0.3)
-        assert process.poll() is None
+        # At so many bytes a second the file takes another ten.
+        until(lambda: _large(target), process)
     finally:
         os.killpg(process.pid, signal_number)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
         # The receiver of a copy to this machine is its child's child, and may outlive it.
-        while _alive(process.pid):
-            time.sleep(0.01)
+        until(lambda: not _alive(process.pid))
     return _large(target)
 
 

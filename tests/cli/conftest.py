@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import settings
 
 import wepystore
 from tests.store.helpers import add_config, add_run, add_snapshot
@@ -34,11 +33,6 @@ class Result(NamedTuple):
 
 
 Wepy = Callable[..., Result]
-
-
-# These tests wait for the disk, and the machine may be busy.
-settings.register_profile("disk", deadline=None)
-settings.load_profile("disk")
 
 
 @pytest.fixture

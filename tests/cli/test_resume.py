@@ -9,14 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.hazard.killing import ENDS, hdf5_contents, same_in_the_end
-from tests.systems import environment, pair_apparatus, pair_snapshot, plain_configuration
+from tests.systems import (
+    environment,
+    pair_apparatus,
+    pair_runner,
+    pair_snapshot,
+    plain_configuration,
+)
+from tests.waiting import PATIENCE_S, announcing, mark_in, until
 from wepystore.api import (
     DashboardReporter,
     FamilyTreeReporter,
@@ -43,7 +49,7 @@ class Result(NamedTuple):
 
 def wepy(*words: object, **variables: str) -> Result:
     process = start(*words, **variables)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in err, err
     return Result(process.returncode, out, err)
 
@@ -92,13 +98,6 @@ def whole(orch: Path) -> tuple[Path, str]:
 def records(job: Path) -> list[dict]:
     files = (job / "checkpoint.orch" / "runs").glob("*/*.json")
     return sorted((json.loads(file.read_text()) for file in files), key=lambda r: r["n_cycles"])
-
-
-def await_(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_more_cycles_are_the_same_run(orch: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
@@ -152,9 +151,9 @@ def test_a_warned_run_goes_on(
     a run that was never warned, and the same store, but that the end of the signal is kept."""
     job = tmp_path / "job"
     process = start(*run_words(orch, job, 10**6, "--checkpoint-freq=2"))
-    await_(lambda: records(job))
+    until(lambda: records(job), process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, err
     assert ENDS.fullmatch(out)
     assert f"To go on: wepy resume {job}" in err
@@ -168,74 +167,82 @@ def test_a_warned_run_goes_on(
     same_in_the_end(job, straight, n_told=1)
 
 
+@pytest.mark.waits
 def test_a_cycle_without_time_is_dropped(orch: Path, tmp_path: Path) -> None:
-    """A first cycle of minutes and --grace 2: exit 75 within that, on one worker and on two; no
+    """A first cycle of half an hour and --grace 2: exit 75 without it, on one worker and on two; no
     worker is left; the folder can be resumed from its start, to the end of an undisturbed run."""
+    snapshot = pair_snapshot(6, pair_apparatus(runner=announcing(pair_runner())))
+    orch = prepare_store(tmp_path / "x.orch", snapshot, plain_configuration()).store.path
     jobs = {n: tmp_path / f"job{n}" for n in (1, 2)}
     running = {}
     for n, job in jobs.items():
-        words = run_words(orch, job, 1, "--grace=2", f"--n-workers={n}", n_steps=50_000_000)
-        running[job] = start(*words)
-    for job in running:
-        await_((job / "job.wepy.h5").exists)
-    time.sleep(1.0)
-    begun = time.monotonic()
-    for process in running.values():
+        words = run_words(orch, job, 1, "--grace=2", f"--n-workers={n}", n_steps=10**9)
+        (tmp_path / str(n)).mkdir()
+        mark, variables = mark_in(tmp_path / str(n))
+        running[job] = start(*words, **variables), mark
+    for process, mark in running.values():
+        until(mark.exists, process)
         process.send_signal(signal.SIGTERM)
-    for job, process in running.items():
-        out, err = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 6
+    for job, (process, _) in running.items():
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, out) == (75, ""), err
         assert "before the first cycle" in err and f"wepy resume {job}" in err
         assert records(job) == []
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
-    until = time.time() + 5.5
-    for process in [start("resume", job, "--until", until) for job in jobs.values()]:
-        _, err = process.communicate(timeout=60)
+    end = time.time() + 5.5
+    for process in [start("resume", job, "--until", end) for job in jobs.values()]:
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 75 and "the time is up" in err, err
 
 
 class Slow(Runner):
-    """Adds one; from the fourth cycle on it takes a minute."""
+    """Adds one; from the fourth cycle on it takes for ever, and a file shows that it is there."""
 
     def run_segment(self, walker: object, segment_length: int, **kwargs: int) -> object:
-        end = time.monotonic() + (60.0 if kwargs["cycle_idx"] >= 3 else 0.1)
-        while time.monotonic() < end:
-            time.sleep(0.01)
+        if kwargs["cycle_idx"] >= 3:
+            Path(os.environ["FOURTH"]).touch()
+            while True:
+                time.sleep(0.01)
         return Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight)
 
 
+@pytest.mark.waits
 def test_until_drops_a_cycle_that_turns_out_too_long(tmp_path: Path) -> None:
-    """Quick cycles, then one of a minute: --until is kept, the quick ones are, and stopped_by
-    says why; for workers as for one process."""
+    """Quick cycles, then one without end: --until is kept, the quick ones are, and stopped_by says
+    why; for workers as for one process."""
     apparatus = pair_apparatus(runner=Slow(), boundary_conditions=None, resampler=NoResampler())
     walkers = [Walker(WalkerState(x=[float(k)]), 0.5) for k in range(2)]
-    until = time.time() + 12
-    running = {}
     for name, mapper in (("serial", None), ("workers", ProcessMapper(2))):
         made = prepare_store(
             tmp_path / f"{name}.orch", Snapshot(walkers, apparatus), plain_configuration(mapper)
         )
-        words = ("--job-dir", tmp_path / name, made.store.path, "default", 1000, 1)
-        running[name] = start("run", "orch", *words, SLURM_JOB_END_TIME=str(int(until)))
-    for name, process in running.items():
-        _, err = process.communicate(timeout=60)
-        assert time.time() < until + 1
+        fourth = tmp_path / f"{name}-fourth"
+        # A machine that has not come to the fourth cycle by then is given more time.
+        for seconds in (8, 16, 32, 64, 128):
+            job = tmp_path / f"{name}-{seconds}"
+            end = int(time.time()) + seconds
+            words = ("--job-dir", job, made.store.path, "default", 1000, 1)
+            variables = {"SLURM_JOB_END_TIME": str(end), "FOURTH": str(fourth)}
+            process = start("run", "orch", *words, **variables)
+            _, err = process.communicate(timeout=PATIENCE_S)
+            if fourth.exists():
+                break
         assert process.returncode == 75, err
-        (record,) = records(tmp_path / name)
+        (record,) = records(job)
         assert record["n_cycles"] == 3
         assert record["execution"]["stopped_by"] == "until"
         assert record["execution"]["complete"] is False
 
 
+@pytest.mark.waits
 def test_who_holds_the_job_is_named(orch: Path, tmp_path: Path) -> None:
     """A second run or resume of a live job: exit 1, one line with the process; nothing of the
     job is touched. Killed, the job is free at once."""
     job = tmp_path / "job"
     process = start(*run_words(orch, job, 10**6))
     try:
-        await_((job / "job.json").exists)
+        until((job / "job.json").exists, process)
         for words in (["resume", job], run_words(orch, job, 3)):
             result = wepy(*words)
             assert result.status == 1 and result.out == ""
@@ -371,7 +378,7 @@ def test_a_run_without_its_last_checkpoint_goes_on_from_the_one_before(
     user is told which file cost them."""
     job = tmp_path / "job"
     process = start(*run_words(orch, job, 10**6, "--checkpoint-freq=1"))
-    await_(lambda: len(records(job)) == 2 if (job / "job.json").exists() else False)
+    until(lambda: len(records(job)) == 2 if (job / "job.json").exists() else False)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     first, last = records(job)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.cli.test_resume import records, run_words, start, wepy
 from tests.hazard.killing import ENDS, same_in_the_end
 from tests.systems import environment, pair_snapshot, plain_configuration
+from tests.waiting import PATIENCE_S, until
 from tests.workers import children_of, seconds_until_gone
 from wepystore.api import (
     DashboardReporter,
@@ -83,9 +83,7 @@ def scheduler(home: Path) -> Iterator[str]:
         )
         for what, words in options.items()
     ]
-    deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(file.exists, started[0])
     yield str(file)
     for process in started:
         process.kill()
@@ -101,15 +99,15 @@ def killed_after(n_cycles: int, job: Path, *words: object) -> None:
     its workers leave."""
     process = start(*words)
     try:
-        deadline = time.monotonic() + 120
-        while process.poll() is None and not (
-            (job / "job.json").exists() and n_cycles < max([0, *done(job)])
-        ):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(
+            lambda: (
+                process.poll() is not None
+                or ((job / "job.json").exists() and n_cycles < max([0, *done(job)]))
+            )
+        )
         workers = children_of(process.pid)
         os.kill(process.pid, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
         process.communicate()

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from tests.cli.conftest import ENVIRONMENT, Wepy
 from tests.systems import REPOSITORY, pair_snapshot, plain_configuration, run_job
 from tests.test_tutorial import make
+from tests.waiting import PATIENCE_S, until
 from wepystore.api import Configuration, SerialMapper, Store, load_run, prepare_store
 from wepystore.records.library import save_run
 
@@ -352,17 +352,18 @@ def test_ctrl_c_ends_it_at_once(recorded: tuple[Store, str], tmp_path: Path) -> 
         assert process.poll() is None
     # As a terminal does: to the whole group, the workers as well.
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and out == ""
     assert "Traceback" not in err and "interrupted" in err
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+
+    def gone() -> bool:
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("a worker outlived the program")
+            return True
+        return False
+
+    until(gone, what="a worker outlived the program")
 
 
 def test_a_pair_is_found_though_its_end_is_not_there(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.docs.markdown import DOCS, blocks
 from tests.systems import REPOSITORY, run_job
+from tests.waiting import until
 from tests.workers import alive, children_of, seconds_until_gone, stat_of
 from wepystore.api import Prepared
 
@@ -105,13 +105,6 @@ def workers_of_nannies(home: Path) -> list[int]:
         if os.path.samefile(f"/proc/{entry}/cwd", home)
     ]
     return [pid for nanny in nannies for pid in children_of(nanny) if "spawn_main" in words_of(pid)]
-
-
-def until(condition: object, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.systems import (
     run_job,
     salt_apparatus,
 )
+from tests.waiting import until
 from tests.workers import (
     Adder,
     Counter,
@@ -262,12 +262,10 @@ def test_without_dask_there_is_a_line_that_says_how_to_get_it(
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "/no/such/file.json"])
 def test_an_unreachable_scheduler_is_a_clear_error(address: str) -> None:
-    """Within seconds, and nothing is left open."""
+    """It is not waited for without end, and nothing is left open."""
     mapper = choose_mapper(SerialMapper(), None, address)
-    begun = time.monotonic()
     with pytest.raises(SchedulerError, match=re.escape(address)) as caught:
         mapper.init(Adder().run_segment)
-    assert time.monotonic() - begun < 60
     assert "\n" not in str(caught.value)
     mapper.cleanup()
 
@@ -296,9 +294,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
             ],
         ]
     ]
-    deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(file.exists, started[0])
     yield str(file), started[1:]
     for process in started:
         process.kill()
@@ -353,8 +349,7 @@ def test_a_cluster_none_of_whose_workers_can_open_the_runner(
     """One after the other is given up, and the last one's failure is the message."""
     mapper = DaskMapper(cluster[0])
     mapper.init(Unopenable().run_segment)
-    while len(mapper._client.nthreads()) < 2:
-        time.sleep(0.05)
+    until(lambda: len(mapper._client.nthreads()) == 2)
     with pytest.raises(WorkerStartError, match=r"worker \d at tcp://.* did not start"):
         mapper.map(numbers(4), [1] * 4)
     assert len(mapper._given_up) == 2

@@ -7,7 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.systems import bits, environment, pair_runner, pair_state, python
+from tests.waiting import until
 from tests.workers import Adder, CustomError, alive, numbers, orders, seconds_until_gone
 from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker, WalkerState
 from wepystore.engine.errors import ComponentError, SegmentError, WorkerStartError
@@ -180,8 +180,11 @@ from wepystore.records.pickles import dumps
 
 class Sleeper:
     locked = sys.argv[1] == "locked"
+    mark = sys.argv[2]
     def run_segment(self, walker, length, **kwargs):
         import ctypes, time
+        if walker.state:
+            open(self.mark, "w").close()
         if self.locked:
             ctypes.PyDLL(None).sleep(int(walker.state))  # This keeps the interpreter's lock.
         else:
@@ -199,6 +202,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("state", ["starting", "idle", "busy", "locked"])
 def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
     """SIGKILL gives the parent no chance to clean up: its workers notice by themselves, and do
@@ -206,13 +210,18 @@ def test_workers_of_a_killed_parent_leave(tmp_path: Path, state: str) -> None:
     need, or whose runner holds the interpreter's lock."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
+    mark = tmp_path / "mark"
     parent = subprocess.Popen(
-        [sys.executable, str(script), state], stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, str(script), state, str(mark)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     assert parent.stdout is not None
     workers = [int(word) for word in parent.stdout.readline().split()]
     assert len(workers) == 2
-    time.sleep(0.0 if state == "starting" else 0.2)
+    if state in ("busy", "locked"):
+        until(mark.exists, parent)
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from tests.cli.conftest import ENVIRONMENT
 from tests.hazard import inject, scenarios
-
-# These tests wait for the disk, and the machine may be busy.
-settings.register_profile("disk", deadline=None)
-settings.load_profile("disk")
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,12 @@ import numpy as np
 
 from tests.hazard.phases import SIZE, Noted
 from tests.systems import environment
+from tests.waiting import until
 from wepystore.api import Store, load_run
 from wepystore.cli.main import main as wepy_main
 from wepystore.reporters.journal import JournaledHDF5, journal_name
 
 ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
-
-#: A worker may live so long after its parent.
-_ORPHAN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -236,15 +234,14 @@ def status_of(pid: int) -> tuple[str, str] | None:
 
 
 def await_gone(workers: list[tuple[int, str]]) -> None:
-    """Every worker is dead within 5 s (its new parent may be slow to bury it)."""
-    deadline = time.monotonic() + _ORPHAN_S
+    """Every worker is dead (its new parent may be slow to bury it)."""
     for pid, began in workers:
-        while True:
+
+        def gone(pid: int = pid, began: str = began) -> bool:
             state = status_of(pid)
-            if state is None or state[1] != began or state[0] in "ZX":
-                break
-            assert time.monotonic() < deadline, f"worker {pid} outlives its parent: {state}"
-            time.sleep(0.01)
+            return state is None or state[1] != began or state[0] in "ZX"
+
+        until(gone, what=f"worker {pid} outlives its parent")
 
 
 def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:

@@ -87,14 +87,12 @@ def test_a_cycle_too_long_for_the_grace_is_dropped_at_once(number: signal.Signal
     """By the slowest cycle so far; not by waiting for the grace to end."""
     budget = Budget(1e9)
     budget.slowest_cycle = 1e6
-    begun = time.monotonic()
-    with StopSignals(lambda name: None, budget, grace=20.0) as signals:
+    with StopSignals(lambda name: None, budget, grace=1e6) as signals:
         signals.cycle_begins(Segments())
         with pytest.raises(CycleDropped):
             os.kill(os.getpid(), number)
             time.sleep(10)
         signals.cycle_ends()
-    assert time.monotonic() - begun < 5
     assert signals.received == number.name
 
 
@@ -106,7 +104,7 @@ def test_a_cycle_that_may_end_in_time_is_given_the_grace() -> None:
         with pytest.raises(CycleDropped):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
-    assert 0.7 < time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 0.7
 
 
 def test_nothing_is_raised_where_it_could_do_harm() -> None:
@@ -129,12 +127,12 @@ def test_nothing_is_raised_where_it_could_do_harm() -> None:
 
 def test_until_drops_a_cycle_without_any_signal() -> None:
     """A first cycle of unknown length must not eat the time of the checkpoint."""
-    begun = time.monotonic()
-    with StopSignals(lambda name: None, Budget(1e9, until=time.time() + 3.3)) as signals:
+    until = time.time() + 3.3
+    with StopSignals(lambda name: None, Budget(1e9, until=until)) as signals:
         signals.cycle_begins(Segments())
         with pytest.raises(CycleDropped):
             time.sleep(10)
-    assert time.monotonic() - begun < 3
+    assert time.time() < until
     assert signals.received is None
 
 

@@ -24,6 +24,7 @@ from tests.systems import (
     run_job,
     tree_of,
 )
+from tests.waiting import until
 from wepystore.api import (
     Configuration,
     HDF5Reporter,
@@ -65,15 +66,18 @@ def assert_whole(store: Store) -> None:
 
 
 def assert_soon_whole(store: Store) -> None:
-    """The same within 5 s: what is superseded goes in a thread beside the run."""
-    deadline = time.monotonic() + 5
-    while True:
+    """The same a little later: what is superseded goes in a thread beside the run."""
+    said: list[Exception] = []
+
+    def whole() -> bool:
         try:
-            return assert_whole(store)
-        except (AssertionError, MissingError, FileNotFoundError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+            assert_whole(store)
+        except (AssertionError, MissingError, FileNotFoundError) as error:
+            said.append(error)
+            return False
+        return True
+
+    until(whole, what=lambda: repr(said[-1]))
 
 
 @pytest.mark.parametrize("freq", [None, 1, 2, 3, 100])
@@ -367,6 +371,7 @@ run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=10**6,
 """
 
 
+@pytest.mark.waits
 def test_a_killed_job_leaves_its_last_checkpoint(pair_store: Prepared, tmp_path: Path) -> None:
     """SIGKILL at any instant: what is named is whole; the last checkpoint loads, runs on (S4)."""
     script = tmp_path / "drive.py"
@@ -378,10 +383,8 @@ def test_a_killed_job_leaves_its_last_checkpoint(pair_store: Prepared, tmp_path:
             env=environment(),
         )
         runs = job / "checkpoint.orch" / "runs"
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and len(list(runs.glob("*/*.json"))) < 2:
-            time.sleep(0.01)
-        time.sleep(0.013 * k)
+        until(lambda runs=runs: len(list(runs.glob("*/*.json"))) >= 2, process)
+        time.sleep(0.013 * k)  # For nothing: at whatever instant.
         process.kill()
         process.wait()
         store = Store.open(job / "checkpoint.orch")

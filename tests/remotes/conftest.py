@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ import pytest
 from tests import installed
 from tests.cli.conftest import Wepy, wepy
 from tests.store.helpers import add_config, add_run, add_snapshot
+from tests.waiting import until
 from wepystore.store import Store
 
 __all__ = ["Wepy", "wepy"]
-
-_START_S = 20
 
 
 def free_port() -> int:
@@ -37,13 +35,18 @@ def free_port() -> int:
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until somebody answers on the port; fails with the server's log if nobody does."""
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    process.kill()
-    raise RuntimeError(f"the server did not start: {log.read_text(errors='replace')}")
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 60):
+            return True
+        return False
+
+    try:
+        until(answers, process)
+    except AssertionError:
+        process.kill()
+        said = log.read_text(errors="replace")
+        raise RuntimeError(f"the server did not start: {said}") from None
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,9 @@ def test_what_cannot_be_followed_is_said(data: bytes, says: str) -> None:
 def test_bombs_are_bounded(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Millions of instructions end within seconds; what was not read is said."""
     monkeypatch.setattr(opcodes, "MAX_STEPS", 300_000)
-    begun = time.monotonic()
+    begun = time.process_time()
     reading = read(data)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert reading.problems
     assert len(reading.names) <= machine.MAX_ITEMS and len(reading.nested) <= machine.MAX_ITEMS
     assert len(reading.problems) < 1200
