@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.systems import run_job
+from tests.systems import REPOSITORY, run_job
 from wepystore.api import Prepared
 from wepystore.records.circumstances import Circumstances, circumstances_of
 from wepystore.records.library import load_run
@@ -41,6 +42,8 @@ def test_what_could_not_be_meant_is_not_there(odd: Any) -> None:
             "n_walkers": int,
             "n_workers": int,
             "n_warped": int,
+            "n_cloned": int,
+            "n_merged": int,
             "checkpoints": list,
             "resumed_from": list,
         }.get(name, str)
@@ -58,3 +61,16 @@ def test_sampled_time() -> None:
     assert told.sampled_ps(10**400, 10) is None
     assert Circumstances(n_walkers=48).sampled_ps(1, 1) is None
     assert Circumstances(n_walkers=2**62, step_size_ps=1e300).sampled_ps(10**20, 1) is None
+
+
+def test_nobody_else_spells_the_keys() -> None:
+    """No module but circumstances.py takes a key out of `execution` by its name, so that a misspelt
+    one cannot be silent."""
+    spelt = re.compile(r"execution(?:\.get\(|\[)[\"'f]")
+    wrong = [
+        f"{file.relative_to(REPOSITORY)}: {line.strip()}"
+        for file in (REPOSITORY / "wepystore").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if spelt.search(line)
+    ]
+    assert not wrong

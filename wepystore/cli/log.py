@@ -124,7 +124,7 @@ def _runs(store: Store) -> tuple[list[tuple[Run, dict[str, Any]]], list[str]]:
     for md5 in store.list("runs"):
         try:
             record = store.manifest("runs", md5)
-            runs.append((run_of(record, md5, str(store.file("runs", md5))), record))
+            runs.append((run_of(record, md5, store.locate("runs", md5)), record))
         except DamagedError as error:
             damaged.append(str(error))
     return sorted(runs, key=lambda item: item[0][1:]), damaged

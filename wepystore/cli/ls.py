@@ -29,6 +29,7 @@ from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Store, carriers, legacy, references
+from wepystore.store.completeness import Completeness
 from wepystore.store.errors import ElsewhereError
 from wepystore.store.names import ONE
 from wepystore.store.runs import Run, run_of
@@ -50,7 +51,8 @@ def main(args: dict[str, Any], console: Console) -> int:
         console.note(f"{len(hashes)} {kind}; '{rest}' looks whether they are complete")
         return 0
     names = names_of(store, console) if detailed else {}
-    items = [_item(store, kind, md5, names) for md5 in hashes]
+    complete = Completeness(store)
+    items = [_item(store, kind, md5, complete, detailed, names) for md5 in hashes]
     if kind == "runs":
         # By snapshots, as they are shown; the hash of the record settles the rest.
         items.sort(key=lambda item: (item.get("start", "~"), item.get("end", ""), item["hash"]))
@@ -71,27 +73,35 @@ def main(args: dict[str, Any], console: Console) -> int:
     return INCOMPLETE if bad else 0
 
 
-def _item(store: Store, kind: str, md5: str, names: dict[str, list[str]]) -> dict[str, Any]:
+def _item(
+    store: Store,
+    kind: str,
+    md5: str,
+    complete: Completeness,
+    detailed: bool,
+    names: dict[str, list[str]],
+) -> dict[str, Any]:
     """What there is to say of an entry; "state" is complete, incomplete or damaged."""
     item: dict[str, Any] = {"hash": md5}
     if names:
         item["names"] = names.get(md5, [])
     try:
-        what = str(store.file(kind, md5))
+        what = store.locate(kind, md5)
         manifest = store.manifest(kind, md5)
         parts = list(references(manifest, what))
         if kind == "runs":
             run = run_of(manifest, md5, what)
             item.update(run._asdict())
             del item["md5"]
-            item.update(_circumstances(run, manifest))
+            if detailed:
+                item.update(_circumstances(run, manifest))
         elif legacy.is_stand_in(manifest):
             item.update(size=manifest["size"], format=legacy.TYPE)
         else:
             item["size"] = total_size(parts)
         if kind == "snapshots" and "format" not in item:
             item["n_walkers"] = _count(manifest)
-        missing = store.lacking(parts)
+        missing = complete.lacking(parts)
     except ElsewhereError as error:
         item.update(state="incomplete", why=str(error))
         return item
@@ -117,6 +127,8 @@ def _circumstances(run: Run, record: dict[str, Any]) -> dict[str, Any]:
         "step_size_ps": how.step_size_ps,
         "sampled_ps": how.sampled_ps(run.n_cycles, n_steps),
         "n_warped": how.n_warped,
+        "n_cloned": how.n_cloned,
+        "n_merged": how.n_merged,
         "begun": how.begun,
         "wall_s": how.wall_s,
         "job_name": how.job_name,

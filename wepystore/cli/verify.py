@@ -164,11 +164,10 @@ def _tell(verdict: Verdict, console: Console) -> None:
 
 
 def _tell_of_resumes(verdict: Verdict, console: Console) -> None:
-    resumed = verdict.record.execution.get("resumed_from")
-    # A record may come from anybody: what is no list of resumes is passed over.
-    if not isinstance(resumed, list) or not resumed:
+    resumed = verdict.record.circumstances.resumed_from
+    if not resumed:
         return
-    after = [str(each.get("n_cycles", "?")) for each in resumed if isinstance(each, dict)]
+    after = [str(each.get("n_cycles", "?")) for each in resumed]
     changed = ", ".join(verdict.changes)
     where = f", in an environment that had changed in {changed}," if changed else ""
     console.note(
@@ -242,7 +241,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "seed": record.seed,
         "n_steps": record.n_steps,
         "n_cycles": record.n_cycles,
-        "resumed_from": record.execution.get("resumed_from") or [],
+        "resumed_from": record.circumstances.resumed_from or [],
         "changes": verdict.changes,
         "environment": verdict.environment,
         "differences": [

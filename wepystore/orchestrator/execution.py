@@ -49,6 +49,7 @@ from wepystore.orchestrator.pace import Pace
 from wepystore.orchestrator.stillness import Stillness
 from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
+from wepystore.records.circumstances import Circumstances
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
@@ -369,24 +370,24 @@ class Execution:
             seed=self._seed,
             reproducible=self.reproducible(),
             environment=self._environment,
-            execution={
-                "job_name": self._options.job_name,
-                "narration": self._options.narration,
-                "begun": self._begun_at,
-                "wall_s": round(self._wall_s, 3),
-                "n_workers": workers_of(self._mapper, self._n_workers),
-                "platform_override": self._options.platform,
-                "stopped_by": stopper(self.ended_by),
-                "ended_by": self.ended_by,
-                "complete": self.complete,
-                "n_walkers": self._n_walkers,
-                "step_size_ps": step_size_ps(self._runner),
-                "n_warped": self._n_warped,
-                "n_cloned": self._n_cloned,
-                "n_merged": self._n_merged,
-                "checkpoints": self._checkpoints,
-                "resumed_from": self._resumed_from,
-            },
+            execution=Circumstances(
+                job_name=self._options.job_name,
+                narration=self._options.narration,
+                begun=self._begun_at,
+                wall_s=round(self._wall_s, 3),
+                n_workers=workers_of(self._mapper, self._n_workers),
+                platform_override=self._options.platform,
+                stopped_by=stopper(self.ended_by),
+                ended_by=self.ended_by,
+                complete=self.complete,
+                n_walkers=self._n_walkers,
+                step_size_ps=step_size_ps(self._runner),
+                n_warped=self._n_warped,
+                n_cloned=self._n_cloned,
+                n_merged=self._n_merged,
+                checkpoints=self._checkpoints,
+                resumed_from=self._resumed_from,
+            )._asdict(),
         )
 
     def reproducible(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wepystore.records.circumstances import Circumstances
 from wepystore.records.configuration import Configuration
 from wepystore.records.snapshot import Snapshot
 from wepystore.store.names import EntryRef
@@ -233,13 +234,7 @@ def stopper(ended_by: str | None) -> str | None:
     return None if ended_by in (None, N_CYCLES, SECONDS, ERROR) else ended_by
 
 
-def was_told(execution: Mapping[str, Any]) -> bool:
-    """Whether a record is that of an end that somebody was told of, and may count on.
-
-    Parameters
-    ----------
-    execution : mapping
-        As in RunRecord; older ones have no "ended_by".
-    """
-    ends = (execution.get(name) for name in ("ended_by", "stopped_by"))
-    return execution.get("complete") is True or any(isinstance(end, str) for end in ends)
+def was_told(how: Circumstances) -> bool:
+    """Whether a record is that of an end that somebody was told of, and may count on."""
+    # Older ones have no `ended_by`.
+    return how.complete is True or how.ended_by is not None or how.stopped_by is not None

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.budget import Budget, StopSignals
@@ -206,7 +205,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
         identity = (record.start, record.config, record.seed, record.n_steps)
         if identity == (spec.start, spec.config, spec.seed, spec.n_steps):
             found.append((md5, record))
-        elif record.execution.get("job_name") == spec.name:
+        elif record.circumstances.job_name == spec.name:
             others += 1
     if others and not found:
         raise MalformedJobError(
@@ -218,50 +217,27 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
 
 
 def _complete(record: RunRecord) -> bool:
-    return record.execution.get("complete") is True
+    return record.circumstances.complete is True
 
 
 def _past(md5: str, record: RunRecord) -> Past:
-    execution: dict[str, Any] = record.execution
-    ended = execution.get("ended_by")
+    how = record.circumstances
     return Past(
         end=record.end.md5,
         record=md5,
         n_cycles=record.n_cycles,
-        n_warped=int(_amount(execution.get("n_warped"))),
-        n_cloned=_count(execution.get("n_cloned")),
-        n_merged=_count(execution.get("n_merged")),
-        wall_s=_amount(execution.get("wall_s")),
-        begun=execution.get("begun"),
-        checkpoints=_pairs(execution.get("checkpoints")),
-        resumed_from=_dicts(execution.get("resumed_from")),
+        n_warped=how.n_warped or 0,
+        n_cloned=how.n_cloned,
+        n_merged=how.n_merged,
+        wall_s=how.wall_s or 0.0,
+        begun=how.begun,
+        checkpoints=how.checkpoints or [],
+        resumed_from=how.resumed_from or [],
         environment=record.environment,
         reproducible=record.reproducible,
         complete=_complete(record),
-        ended_by=ended if isinstance(ended, str) else None,
+        ended_by=how.ended_by,
     )
-
-
-# What stands under `execution` is not checked when a record is read: it bears on no bit, and
-# what cannot be understood of it is no reason not to go on.
-
-
-def _amount(value: Any) -> float:
-    good = type(value) in (int, float) and 0 <= value < 2**63
-    return float(value) if good else 0.0
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**63 else None
-
-
-def _pairs(value: Any) -> list[list[float]]:
-    pairs = value if isinstance(value, list) else []
-    return [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:

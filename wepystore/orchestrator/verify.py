@@ -168,7 +168,7 @@ class _Repetition:
         self._elsewhere = options.platform not in (None, record.environment.get("platform"))
         mapper = start.configuration.work_mapper
         # What the run itself was made with, which decides what its record could promise.
-        recorded = record.execution.get("platform_override")
+        recorded = record.circumstances.platform_override
         then = choose_mapper(
             mapper,
             None,
@@ -347,7 +347,7 @@ def distinct(store: Store, runs: Sequence[str]) -> list[str]:
             *(record.start.md5, record.end.md5, record.config.md5),
             *(record.seed, record.n_steps, record.n_cycles, record.reproducible),
             *(environment.get("platform"), environment.get("platform_properties")),
-            record.execution.get("platform_override"),
+            record.circumstances.platform_override,
         ]
         found.setdefault(json.dumps(facts, sort_keys=True), run)
     return list(found.values())
@@ -355,11 +355,10 @@ def distinct(store: Store, runs: Sequence[str]) -> list[str]:
 
 def _changes_between_sessions(record: RunRecord) -> list[str]:
     """Fields of the environment in which the sessions of an interrupted run differed."""
-    resumed = record.execution.get("resumed_from")
     fields: list[str] = []
-    # A record may come from anybody, and what is in `execution` is not checked when it is read.
-    for each in resumed if isinstance(resumed, list) else []:
-        differs = each.get("differs") if isinstance(each, dict) else None
+    # A record may come from anybody.
+    for each in record.circumstances.resumed_from or ():
+        differs = each.get("differs")
         fields += [str(name) for name in differs] if isinstance(differs, list) else []
     return list(dict.fromkeys(fields))
 
@@ -377,7 +376,7 @@ def _platform_of(
     name = override or recorded
     if name is not None and name == recorded:
         return name, dict(environment.get("platform_properties") or {})
-    name = name or record.execution.get("platform_override") or configuration.platform
+    name = name or record.circumstances.platform_override or configuration.platform
     if name is not None and name == configuration.platform:
         return name, dict(configuration.platform_properties or {})
     return name, {}

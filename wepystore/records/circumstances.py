@@ -33,7 +33,7 @@ class Circumstances(NamedTuple):
         "n_cycles", "seconds", "until", a signal or "error"; None while it goes on.
     stopped_by : str or None
         As `ended_by`, of what ended it early.
-    n_warped : int or None
+    n_warped, n_cloned, n_merged : int or None
     checkpoints : list or None
         Pairs of cycles done and wall time in s.
     resumed_from : list of dict or None
@@ -51,6 +51,8 @@ class Circumstances(NamedTuple):
     ended_by: str | None = None
     stopped_by: str | None = None
     n_warped: int | None = None
+    n_cloned: int | None = None
+    n_merged: int | None = None
     checkpoints: list[list[float]] | None = None
     resumed_from: list[dict[str, Any]] | None = None
 
@@ -79,6 +81,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "ended_by": (str,),
     "stopped_by": (str,),
     "n_warped": (int,),
+    "n_cloned": (int,),
+    "n_merged": (int,),
     "checkpoints": (list,),
     "resumed_from": (list,),
 }
@@ -89,15 +93,18 @@ def circumstances_of(execution: Any) -> Circumstances:
     """What a record's `execution` tells, whoever wrote it."""
     if not isinstance(execution, dict):
         return Circumstances()
-    return Circumstances(*[_sound(execution.get(name), kinds) for name, kinds in _ITEMS])
+    found = Circumstances(*[_sound(execution.get(name), kinds) for name, kinds in _ITEMS])
+    if not found.checkpoints and not found.resumed_from:
+        return found
+    pairs = [p for p in found.checkpoints or () if isinstance(p, list) and len(p) == 2]
+    resumed = [each for each in found.resumed_from or () if isinstance(each, dict)]
+    return found._replace(checkpoints=pairs, resumed_from=resumed)
 
 
 def _sound(value: Any, kinds: tuple[type, ...]) -> Any:
     kind = type(value)
     if kind not in kinds:
         return None
-    if kind is list:
-        return [each for each in value if isinstance(each, list | dict)]
     if kind is int or kind is float:
         return value if 0 <= value < _MOST else None
     return value

@@ -88,7 +88,7 @@ def load(store: Store, objects: bool = True) -> Graph:
     graph = Graph()
     for kind in NAMING:
         for md5 in store.list(kind):
-            what = str(store.file(kind, md5))
+            what = store.locate(kind, md5)
             try:
                 graph.parts[kind, md5] = parse(kind, md5, store.read(kind, md5), what)[0]
             except (DamagedError, OSError) as error:

@@ -21,7 +21,7 @@ ONE = {
 # The file that makes a directory a store.
 MARK = "wepystore.json"
 
-_HEX = frozenset("0123456789abcdef")
+_HEX = "0123456789abcdef"
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
 _KEYS = frozenset(("md5", "sha256", "size"))
 _ENTRY_KEYS = _KEYS | {"kind"}
@@ -45,7 +45,7 @@ class Ref(NamedTuple):
         md5, sha256, size = value["md5"], value["sha256"], value["size"]
         if not is_hash(md5):
             raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
-        if not (isinstance(sha256, str) and len(sha256) == 64 and _HEX.issuperset(sha256)):
+        if not (isinstance(sha256, str) and len(sha256) == 64 and not sha256.strip(_HEX)):
             raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
@@ -93,7 +93,9 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
                 entry = EntryRef.from_json(value, what)
                 found = (entry.kind, entry.ref)
             else:
-                stack.extend(value[key] for key in sorted(keys, reverse=True))
+                inner = [key for key in keys if isinstance(value[key], dict | list)]
+                inner.sort(reverse=True)
+                stack.extend([value[key] for key in inner])
                 continue
             if found not in seen:
                 seen.add(found)
@@ -104,12 +106,12 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
 
 def is_hash(text: Any) -> bool:
     """Whether this is the name of an entry: 32 lower-case hex digits."""
-    return isinstance(text, str) and len(text) == 32 and _HEX.issuperset(text)
+    return isinstance(text, str) and len(text) == 32 and not text.strip(_HEX)
 
 
 def is_hex(text: str) -> bool:
     """Whether all characters are lower-case hex digits (at least one)."""
-    return bool(text) and _HEX.issuperset(text)
+    return bool(text) and not text.strip(_HEX)
 
 
 def check_hash(text: str) -> str:

@@ -168,7 +168,7 @@ class Store:
             start = prefix if len(prefix) > 2 else directory
             inside = os.path.join(root, directory)
             try:
-                found = _plain_names(inside) if kind != "runs" else None
+                found = _plain_names(inside, suffix)
                 entries = found if found is not None else _checked_names(inside, suffix)
             except (FileNotFoundError, NotADirectoryError):
                 continue
@@ -187,17 +187,17 @@ class Store:
 
         Raises MissingError, DamagedEntryError.
         """
-        file = self.file(kind, md5)
+        file = self.locate(kind, md5)
         try:
             return self._verified(kind, file, md5, ref)
         except (FileNotFoundError, NotADirectoryError):
-            raise carriers.missing(file) from None
+            raise carriers.missing(Path(file)) from None
         except DamagedEntryError:
-            if carriers.keeper_of(file):
-                raise carriers.missing(file) from None
+            if carriers.keeper_of(Path(file)):
+                raise carriers.missing(Path(file)) from None
             raise
 
-    def _verified(self, kind: str, file: Path, md5: str, ref: Ref | None) -> bytes:
+    def _verified(self, kind: str, file: str, md5: str, ref: Ref | None) -> bytes:
         limit = None if kind == "objects" else files.MAX_MANIFEST
         import hashlib  # OpenSSL: what only lists names does not wait for it.
 
@@ -212,7 +212,7 @@ class Store:
     def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
         """The JSON object of a snapshot, configuration or run; of an entry of wepy 1.x what
         stands in for it (see legacy.py). Raises as read, and BadJSONError."""
-        return legacy.manifest_of(kind, self.read(kind, md5, ref), str(self.file(kind, md5)))
+        return legacy.manifest_of(kind, self.read(kind, md5, ref), self.locate(kind, md5))
 
     def references(
         self, kind: str, md5: str, ref: Ref | None = None
@@ -220,8 +220,7 @@ class Store:
         """What a manifest or record names; nothing for an object. Raises as manifest."""
         if kind == "objects":
             return []
-        what = str(self.file(kind, md5))
-        return list(references(self.manifest(kind, md5, ref), what))
+        return list(references(self.manifest(kind, md5, ref), self.locate(kind, md5)))
 
     def missing(self, kind: str, md5: str) -> builtins.list[tuple[str, Ref]]:
         """What an entry names, directly or through others, and is not here (S5).
@@ -376,13 +375,17 @@ class Store:
         return list(self._names(kind, prefix))
 
 
-def _plain_names(directory: str) -> builtins.list[str] | None:
+def _plain_names(directory: str, suffix: str) -> builtins.list[str] | None:
     """The hashes among the names in a directory, if all are (else None), several times faster
     than looking at each."""
     if os.stat(directory).st_nlink != 2:
         # It has directories in it, or is on a file system that does not tell.
         return None
     found = os.listdir(directory)
+    if suffix:
+        if not all(name.endswith(suffix) for name in found):
+            return None
+        found = [name[: -len(suffix)] for name in found]
     text = os.fsencode("".join(found))
     if set(map(len, found)) <= {32} and not text.translate(None, _HEX_DIGITS):
         return found

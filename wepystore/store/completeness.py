@@ -1,0 +1,56 @@
+"""Which entries are complete (S5): what several of many name is looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from wepystore.errors import DamagedError
+from wepystore.store.names import Ref
+from wepystore.store.store import Store
+
+Part = tuple[str, Ref]
+
+
+class Completeness:
+    """What entries of a store lack, as of the first time that each was looked at."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sizes: dict[tuple[str, str], int | None] = {}
+        self._below: dict[Part, tuple[Part, ...] | DamagedError] = {}
+
+    def lacking(self, parts: Iterable[Part]) -> list[Part]:
+        """As Store.lacking: of what a manifest names, what is not here. Only existence and size are
+        looked at, and manifests verified. Raises MissingError, DamagedError."""
+        found: dict[Part, None] = {}
+        named = []
+        for part in parts:
+            kind, ref = part
+            if self._size(kind, ref.md5) != ref.size:
+                found[part] = None
+            elif kind != "objects":
+                named.append(part)
+        for part in named:
+            found.update(dict.fromkeys(self._lacking_below(part)))
+        return list(found)
+
+    def _size(self, kind: str, md5: str) -> int | None:
+        name = kind, md5
+        if name not in self._sizes:
+            self._sizes[name] = self._store.size(kind, md5)
+        return self._sizes[name]
+
+    def _lacking_below(self, part: Part) -> Sequence[Part]:
+        found = self._below.get(part)
+        if found is None:
+            kind, ref = part
+            # Should made-up manifests name each other in a circle, there is nothing new in it.
+            self._below[part] = ()
+            try:
+                found = tuple(self.lacking(self._store.references(kind, ref.md5, ref)))
+            except DamagedError as error:
+                found = error
+            self._below[part] = found
+        if isinstance(found, DamagedError):
+            raise found.with_traceback(None)
+        return found
