@@ -71,6 +71,7 @@ def walk_through(fixture: str, tmp: Path, first: list[object], again: list[objec
     assert {entry.name for entry in job.iterdir()} == {
         "checkpoint.orch",
         "job.json",
+        f".{start_hash}.dash.org.state",
         *(
             f"{start_hash}.{suffix}"
             for suffix in ("wepy.h5", "dash.org", "init_top.pdb", "walkers.dcd", "restree.gexf")

@@ -65,6 +65,7 @@ def test_reporters_do_not_change_the_result(recording: Recording, tmp_path: Path
         assert one.weight == other.weight
         assert one.state.equals(other.state)
     assert sorted(os.listdir(tmp_path)) == [
+        ".watched.dash.org.state",
         "watched.dash.org",
         "watched.init_top.pdb",
         "watched.restree.gexf",
@@ -141,7 +142,7 @@ def test_no_resampling_and_no_boundary_conditions_make_whole_files(tmp_path: Pat
         [],
     )
     run(tmp_path / "job", plain, ALL_REPORTERS, 3)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.glob("job.*"))) == 5
 
 
 class ForeignState:

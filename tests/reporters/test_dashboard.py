@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def test_the_page_has_a_section_for_each_question(page: str) -> None:
         "Progress",
         "Resampler",
         "Boundary conditions",
+        "Rate",
         "Latest warps",
         "Performance",
         "Workers",
@@ -44,32 +46,40 @@ def test_sampled_time_and_steps_are_right(page: str) -> None:
 
 
 def test_warps_and_their_rate_are_right(page: str, recording: Recording) -> None:
-    """The rate is the warped weight over the sampled time of one walker."""
+    """The rate is the warped weight over the sampled time of one walker, in the last half."""
     warps = [
         (report["cycle_idx"], warp) for report in recording.reports for warp in report["warp_data"]
     ]
     total = sum(float(warp["weight"][0]) for _, warp in warps)
     assert f"- warps :: {len(warps)}\n" in page
-    assert f"- warped weight :: {total:.6g}\n" in page
-    assert f"- rate so far :: {total / 4.8:.6g} 1/ps" in page
+    assert f"- warped weight :: {total:.3g}\n" in page
+    late = [float(warp["weight"][0]) for cycle, warp in warps if cycle >= 20]
+    assert f"- window :: cycles 21 to 40, the last half: {len(late)} warps" in page
+    assert f"- rate :: {sum(late) / 2.4:.2g} 1/ps (" in page
+    assert f"- mean first passage time :: {2.4 / sum(late):.2g} ps (" in page
+    table = page.partition("| cycles | flux (1/ps) | warps |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if "to" in line]
+    assert [row[0].strip() for row in rows] == [f"{k} to {k + 4}" for k in range(1, 40, 5)]
+    assert sum(int(row[2]) for row in rows) == len(warps)
     section = page.partition("** Latest warps")[2].partition("* Performance")[0]
     listed = [line.split("|") for line in section.splitlines() if re.match(r"\| \d", line)]
     expected = [
-        [cycle, int(warp["walker_idx"][0]), f"{float(warp['weight'][0]):.6g}"]
+        [cycle, int(warp["walker_idx"][0]), f"{float(warp['weight'][0]):.3g}"]
         for cycle, warp in reversed(warps[-20:])
     ]
     assert [[int(row[1]), int(row[2]), row[4].strip()] for row in listed] == expected
 
 
 def test_weights_and_progress_are_those_of_the_last_cycle(page: str, recording: Recording) -> None:
-    """Smallest and largest weight, and progress now and ever."""
+    """Smallest and largest weight, and progress now and ever; the mean is that of the system."""
     weights = [walker.weight for walker in recording.reports[-1]["resampled_walkers"]]
-    assert f"- smallest :: {min(weights):.6g}\n" in page
-    assert f"- largest :: {max(weights):.6g}\n" in page
+    assert f"- smallest :: {min(weights):.3g}\n" in page
+    assert f"- largest :: {max(weights):.3g}\n" in page
     now = recording.reports[-1]["progress_data"]["min_distances"]
     ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
-    figures = [min(now), np.mean(now), max(now), min(ever), max(ever)]
-    row = " | ".join(f"{figure:.6g}" for figure in figures)
+    moved = [walker.weight for walker in recording.reports[-1]["new_walkers"]]
+    figures = [min(now), np.average(now, weights=moved), max(now), min(ever), max(ever)]
+    row = " | ".join(f"{figure:.4g}" for figure in figures)
     assert f"| min_distances | {row} |\n" in page
 
 
@@ -134,7 +144,7 @@ def test_a_cycle_in_which_another_reporter_failed_is_counted_once(
     assert "- steps :: 2400 of each walker, 19200 in all\n" in page
     assert f"- warps :: {sum(len(r['warp_data']) for r in recording.reports)}\n" in page
     ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
-    assert f"| {min(ever):.6g} | {max(ever):.6g} |\n" in page
+    assert f"| {min(ever):.4g} | {max(ever):.4g} |\n" in page
     assert "from cycle" not in page
 
 
@@ -150,6 +160,61 @@ def test_a_page_that_was_lost_is_begun_anew_and_says_so(
     assert "- cycles :: 40\n" in page
     assert "- figures below :: from cycle 20 on\n" in page
     assert "- steps :: 1200 of each walker, 9600 in all\n" in page
+
+
+def test_the_page_is_for_people_alone(recording: Recording, tmp_path: Path) -> None:
+    """What `resume` needs is in a hidden file; a page that is begun anew drops an old one."""
+    reporter = open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    for report in recording.reports[:20]:
+        reporter.report(**report)
+    reporter.flush()
+    page, state = Path(reporter.path), tmp_path / ".job.dash.org.state"
+    assert "wepystore-state" not in page.read_text()
+    assert max(map(len, page.read_text().splitlines())) < 200
+    assert state.exists()
+    open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    assert not state.exists()
+
+
+def test_a_job_of_an_earlier_release_goes_on(recording: Recording, tmp_path: Path) -> None:
+    """Its page held the sums at its end, without counts of clones and without fluxes: these are
+    said to be unknown, or from here on."""
+    first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    for report in recording.reports[:20]:
+        first.report(**report)
+    first.flush()
+    state = tmp_path / ".job.dash.org.state"
+    old = [json.loads(line.partition(" ")[2]) for line in state.read_text().splitlines()]
+    for each in old:
+        del each["flux"], each["totals"]["n_cloned"], each["totals"]["n_merged"]
+    with open(first.path, "a") as page:
+        page.writelines(f"# wepystore-state: {json.dumps(each)}\n" for each in old)
+    state.unlink()
+    resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
+    for report in recording.reports[20:]:
+        resumed.report(**report)
+    resumed.cleanup()
+    text = Path(resumed.path).read_text()
+    assert "- steps :: 2400 of each walker, 19200 in all\n" in text
+    assert f"- warps :: {sum(len(r['warp_data']) for r in recording.reports)}\n" in text
+    assert "- clones :: not known\n" in text
+    assert "| 21 to " in text and "| 1 to " not in text
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\xff\xfe", b"00000000 {}\n"])
+def test_a_damaged_memory_is_none(recording: Recording, tmp_path: Path, damage: bytes) -> None:
+    """A line whose checksum is another's is not believed: figures are then from here on."""
+    first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    for report in recording.reports[:20]:
+        first.report(**report)
+    first.flush()
+    state = tmp_path / ".job.dash.org.state"
+    forged = state.read_bytes().replace(b'"n_warps":', b'"n_warps":9')
+    state.write_bytes(damage or forged)
+    resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
+    resumed.report(**recording.reports[20])
+    resumed.cleanup()
+    assert "- figures below :: from cycle 20 on\n" in Path(resumed.path).read_text()
 
 
 def test_it_never_shows_a_torn_page(recording: Recording, tmp_path: Path) -> None:

@@ -117,7 +117,16 @@ def test_every_reporter_writes_the_same_for_ensembles_and_for_lists(tmp_path: Pa
     run(tmp_path / "arrays", as_lists=False)
     run(tmp_path / "lists", as_lists=True)
     arrays, lists = ({p.name: p for p in (tmp_path / n).iterdir()} for n in ("arrays", "lists"))
-    assert arrays.keys() == lists.keys() == {"job.wepy.h5", "job.dash.org", "job.restree.gexf"}
+    assert (
+        arrays.keys()
+        == lists.keys()
+        == {
+            "job.wepy.h5",
+            "job.dash.org",
+            ".job.dash.org.state",
+            "job.restree.gexf",
+        }
+    )
     found = contents(arrays["job.wepy.h5"])
     assert found == contents(lists["job.wepy.h5"])
     assert len(found["/runs/0/trajectories/6/positions"]) == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,17 +17,15 @@ import numpy as np
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
-from wepystore.reporters.base import Reporter, replace_file
-from wepystore.reporters.files import open_own
+from wepystore.reporters.base import Reporter, named_errors, replace_file
+from wepystore.reporters.dashboard_state import read_lines, state_path, write_lines
+from wepystore.reporters.flux import Flux, rate_lines
 
 #: The least time between two rewrites of the file, in seconds.
 _EVERY_S = 1.0
 
 #: How many of the latest warps are listed.
 _N_WARPS = 20
-
-#: Marks the lines of the file that `resume` reads back.
-_STATE = "# wepystore-state: "
 
 #: Report key of each timed part of a cycle, and what a reader calls it.
 _PARTS = {
@@ -102,12 +101,18 @@ class DashboardReporter(Reporter):
         self._before: tuple[Any, ...] | None = None
         self._weights: list[float] = weights_of(init_walkers).tolist()
         self._progress: Mapping[str, Any] = {}
+        self._progress_weights: list[float] = []
+        self._flux = Flux()
         self._recalled: dict[str, list[float]] = {}
         self._last_parts: dict[str, float] = {}
         self._n_steps = 0
         self._since = 0
+        self._state_path = state_path(self.path)
         if self._resume_at:
             self._recall(self._resume_at)
+        else:
+            with contextlib.suppress(FileNotFoundError), named_errors(self._state_path):
+                os.unlink(self._state_path)
         self._clock = time.monotonic()
         self._next = 0.0
         self._begun = True
@@ -147,9 +152,14 @@ class DashboardReporter(Reporter):
             for name, more in zip(_COUNTS, counted or (None, None), strict=True):
                 total = getattr(totals, name)
                 setattr(totals, name, None if total is None or more is None else total + more)
-        for warp in report.get("warp_data") or ():
-            self._add_warp(int(report["cycle_idx"]), warp)
+        warped = [
+            self._add_warp(int(report["cycle_idx"]), warp) for warp in report.get("warp_data") or ()
+        ]
+        # One that does not tell its weight is no part of a rate.
+        known = [weight for weight in warped if math.isfinite(weight)]
+        self._flux = self._flux.after(n_steps * (step_size or 1.0), known)
         self._progress = report.get("progress_data") or {}
+        self._progress_weights = weights_of(report["new_walkers"]).tolist()
         self._recalled = {}
         for name, values in self._progress.items():
             self._add_extremes(name, values)
@@ -168,6 +178,7 @@ class DashboardReporter(Reporter):
             if before is not None and before not in self._flushed:
                 self._flushed.append(before)
             self._flushed.append(line)
+            write_lines(self._state_path, self._flushed)
         self._write()
 
     def _account(self) -> tuple[Any, ...]:
@@ -178,16 +189,19 @@ class DashboardReporter(Reporter):
             self._since,
             self._n_steps,
             self._progress,
+            self._progress_weights,
             self._recalled,
+            self._flux,
         )
 
-    def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> None:
+    def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> float:
         weight = float(np.ravel(warp.get("weight", math.nan))[0])
         walker = int(np.ravel(warp.get("walker_idx", -1))[0])
         target = int(np.ravel(warp.get("target_idx", -1))[0])
         self._totals.n_warps += 1
         self._totals.warped_weight += weight
         self._warps.append((cycle, walker, target, weight))
+        return weight
 
     def _add_extremes(self, name: str, values: Any) -> None:
         if len(values) == 0 or np.ndim(values[0]) != 0:
@@ -197,17 +211,13 @@ class DashboardReporter(Reporter):
         seen[0], seen[1] = min(seen[0], low), max(seen[1], high)
 
     def _recall(self, n_cycles: int) -> None:
-        """Take back the sums of a page that was flushed after `n_cycles`.
+        """Take back the sums that were flushed after `n_cycles`.
 
-        Where no such page is (it was deleted, say), count from here and say so.
+        Where there are none (the file was deleted, say), count from here and say so.
         """
         self._since = n_cycles
-        try:
-            with open(open_own(self.path, os.O_RDONLY), encoding="utf-8") as file:
-                lines = [line[len(_STATE) :] for line in file if line.startswith(_STATE)]
-        except (FileNotFoundError, UnicodeDecodeError):
-            return
-        for line in lines:
+        self._flux = Flux(first=n_cycles)
+        for line in read_lines(self._state_path, self.path):
             try:
                 state = json.loads(line)
                 totals = _Totals(**{**dict.fromkeys(_COUNTS), **state["totals"]})
@@ -215,19 +225,19 @@ class DashboardReporter(Reporter):
                 since = int(state["since"])
                 n_steps = int(state["n_steps"])
                 now = {name: list(map(float, three)) for name, three in state["now"].items()}
+                # An earlier release kept none.
+                flux = Flux.of(state["flux"]) if "flux" in state else Flux(first=n_cycles)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
             if totals.n_cycles == n_cycles:
                 self._totals, self._since = totals, since
-                self._n_steps, self._recalled = n_steps, now
+                self._n_steps, self._recalled, self._flux = n_steps, now, flux
                 # Not added to what is there: two lines may tell of one cycle.
                 self._warps = deque(warps, maxlen=_N_WARPS)
-                self._flushed.append(line.rstrip("\n"))
+                self._flushed.append(line)
 
     def _write(self) -> None:
-        text = "\n".join(self._page()) + "\n"
-        text += "".join(f"{_STATE}{line}\n" for line in self._flushed)
-        replace_file(self.path, text.encode())
+        replace_file(self.path, ("\n".join(self._page()) + "\n").encode())
         self._next = time.monotonic() + _EVERY_S
 
     def _page(self) -> Iterable[str]:
@@ -274,20 +284,21 @@ class DashboardReporter(Reporter):
         shares = weights[weights > 0] / total
         entropy = float(-(shares * np.log(shares)).sum())
         yield f"- total :: {total:.15g}"
-        yield f"- smallest :: {weights.min():.6g}"
-        yield f"- largest :: {weights.max():.6g}"
-        yield f"- entropy :: {entropy:.4f} (as much as {math.exp(entropy):.2f} equal walkers)"
+        yield f"- smallest :: {weights.min():.3g}"
+        yield f"- largest :: {weights.max():.3g}"
+        yield f"- entropy :: {entropy:.3g} (as much as {math.exp(entropy):.1f} equal walkers)"
 
     def _progress_section(self) -> Iterable[str]:
         if not self._totals.extremes:
             return
         yield "\n* Progress"
-        yield "| quantity | least now | mean now | most now | least ever | most ever |"
+        # A mean over walkers that does not weigh them says nothing of the system.
+        yield "| quantity | least now | mean now, by weight | most now | least ever | most ever |"
         yield "|-"
         for name, (low, high) in self._totals.extremes.items():
-            three = _now(name, self._progress, self._recalled)
-            now = [f"{value:.6g}" for value in three] or [""] * 3
-            yield f"| {' | '.join([name, *now, f'{low:.6g}', f'{high:.6g}'])} |"
+            three = _now(name, self._progress, self._progress_weights, self._recalled)
+            now = ["" if math.isnan(value) else f"{value:.4g}" for value in three] or [""] * 3
+            yield f"| {' | '.join([name, *now, f'{low:.4g}', f'{high:.4g}'])} |"
 
     def _resampler_section(self) -> Iterable[str]:
         if self._resampler is None:
@@ -307,18 +318,16 @@ class DashboardReporter(Reporter):
         yield "\n* Boundary conditions"
         yield from (f"- {label} :: {value}" for label, value in _summary(self._bc).items())
         yield f"- warps :: {totals.n_warps}"
-        yield f"- warped weight :: {totals.warped_weight:.6g}"
-        if totals.n_warps and totals.time_ps:
-            # Hill relation: in the steady state the rate is the flux of weight
-            # into the target (Hill, Free Energy Transduction in Biology, 1977).
-            rate = totals.warped_weight / totals.time_ps
-            yield f"- rate so far :: {rate:.6g} 1/ps (mean first passage time {1 / rate:.6g} ps)"
+        yield f"- warped weight :: {totals.warped_weight:.3g}"
+        if totals.n_warps:
+            yield "\n** Rate"
+            yield from rate_lines(self._flux, "ps" if totals.time_ps else "steps")
         if self._warps:
             yield "\n** Latest warps"
             yield "| cycle | walker | target | weight |"
             yield "|-"
             for cycle, walker, target, weight in reversed(self._warps):
-                yield f"| {cycle} | {walker} | {target} | {weight:.6g} |"
+                yield f"| {cycle} | {walker} | {target} | {weight:.3g} |"
 
     def _performance(self) -> Iterable[str]:
         totals = self._totals
@@ -352,7 +361,9 @@ def _state_line(
     since: int,
     n_steps: int,
     progress: Mapping[str, Any],
+    progress_weights: list[float],
     recalled: Mapping[str, list[float]],
+    flux: Flux,
 ) -> str:
     """What `resume` needs of a cycle, as one line of JSON."""
     state = {
@@ -360,18 +371,24 @@ def _state_line(
         "warps": warps,
         "since": since,
         "n_steps": n_steps,
-        "now": {name: _now(name, progress, recalled) for name in totals.extremes},
+        "now": {name: _now(name, progress, progress_weights, recalled) for name in totals.extremes},
+        "flux": flux.state(),
     }
     return json.dumps(state, separators=(",", ":"))
 
 
 def _now(
-    name: str, progress: Mapping[str, Any], recalled: Mapping[str, list[float]]
+    name: str,
+    progress: Mapping[str, Any],
+    weights: list[float],
+    recalled: Mapping[str, list[float]],
 ) -> list[float]:
-    """Least, mean and most of a quantity in the last cycle; [] if it was not reported."""
+    """Least, weighted mean and most of a quantity in the last cycle; [] if it was not reported."""
     values = np.asarray(progress.get(name, ()), dtype=np.float64)
     if len(values):
-        return [float(f(values)) for f in (np.min, np.mean, np.max)]
+        # A quantity may be of something other than the walkers.
+        mean = np.average(values, weights=weights) if len(values) == len(weights) else math.nan
+        return [float(values.min()), float(mean), float(values.max())]
     return list(recalled.get(name, []))
 
 
