@@ -76,6 +76,13 @@ def test_version(wepy: Wepy) -> None:
         ("get snapshot x y z", "'z' is one word too many"),
         ("get snapshot x --output", "--output needs a value"),
         ("get snapshot x -O", "-O needs a value"),
+        (
+            "run orch --tag mine s.orch x 1 1",
+            "--tag of wepy 1.x is not there",
+        ),
+        ("run orch --monitor-http-port=9 s.orch x 1 1", "SimMonitor(port=…)"),
+        ("run snapshot --log INFO a b 1 1", "--log of wepy 1.x is not there"),
+        ("ls --tag", "no option '--tag'"),
         ("add config", "FILE is missing"),
         ("add", "config, snapshot"),
         ("get run a", "END is missing"),

@@ -13,13 +13,17 @@ from wepystore.store import Store
 PAGE = (REPOSITORY / "docs" / "from-wepy.md").read_text()
 
 
-def blocks(language: str) -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
     """All command lines of the page, one after the other in one shell, with wepy installed: each
-    ends with 0; the converted snapshot and its run are there, and every store is whole."""
+    ends with 0; the converted snapshot and its run are there, and every store is whole; wepy joins
+    the files of two jobs, one of which goes on from the other, to one trajectory."""
+    _, together = blocks("python")
+    assert together.startswith("# together.py\n")
+    (tmp_path / "together.py").write_text(together)
     (tmp_path / "fixtures").symlink_to(REPOSITORY / "fixtures")
     program = tmp_path / "bin" / "wepystore"
     program.parent.mkdir()
@@ -27,14 +31,22 @@ def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
         f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}:$PYTHONPATH" '
         f'exec "{wepy_python}" -W ignore -m wepystore "$@"\n'
     )
-    program.chmod(0o755)
+    python = program.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec "{wepy_python}" -W ignore "$@"\n')
+    for each in (program, python):
+        each.chmod(0o755)
     environment = {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "WEPY_TRUST": str(tmp_path / "trusted"),
         "OPENMM_CPU_THREADS": "1",
     }
     done = subprocess.run(
-        ["sh", "-eu", "-c", 'PYTHONPATH=""\n' + blocks("sh") + "\nwepystore fsck LJ.orch\n"],
+        [
+            "sh",
+            "-eu",
+            "-c",
+            'PYTHONPATH=""\n' + "\n".join(blocks("sh")) + "\nwepystore fsck LJ.orch\n",
+        ],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -42,15 +54,17 @@ def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Run start and end hashes: ") == 2
-    for job in ("again", "native"):
+    assert done.stdout.count("Run start and end hashes: ") == 3
+    assert "0 7 cycles, 0 warps" in done.stdout
+    assert "0 7 cycles, 0 warps" in PAGE
+    for job in ("again", "native", "further"):
         assert len(Store.open(tmp_path / job / "checkpoint.orch").list("runs")) == 1
 
 
 def test_the_script(in_wepy: InWepy, tmp_path: Path) -> None:
     """The page's Python makes a store that `wepystore run` takes."""
     script = tmp_path / "script.py"
-    script.write_text(f"import os\nos.chdir({str(tmp_path)!r})\n" + blocks("python"))
+    script.write_text(f"import os\nos.chdir({str(tmp_path)!r})\n" + blocks("python")[0])
     made = in_wepy(script)
     assert made.returncode == 0, made.stderr
     run = in_wepy(

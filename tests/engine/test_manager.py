@@ -486,6 +486,8 @@ def test_one_failing_cleanup_does_not_keep_the_others_from_theirs() -> None:
     class Monitor:
         def init(self) -> None: ...
 
+        def cycle_monitor(self, sim_manager: Any, walkers: Any) -> None: ...
+
         def cleanup(self) -> None:
             raise RuntimeError("no")
 

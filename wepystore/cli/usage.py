@@ -12,6 +12,19 @@ from typing import Any
 
 from wepystore.errors import UsageError
 
+#: Options of `wepy run` of wepy 1.x, and what there is in their place.
+_OF_WEPY = {
+    "--tag": (
+        "it names the metrics of wepy's monitor; give it in the script, SimMonitor(tag=…); a note "
+        "for the record of a run is --narration, and 'wepy tag' names a snapshot"
+    ),
+    "--monitor-http-port": "give it to the monitor in the script, SimMonitor(port=…)",
+    "--log": (
+        "a run tells what there is to tell on stderr; for what components log, call "
+        "logging.basicConfig(level=…) in the module that they are from"
+    ),
+}
+
 
 class WrongUsageError(UsageError):
     """{message}"""
@@ -96,6 +109,10 @@ def _check_options(doc: str, argv: list[str], lines: list[str]) -> tuple[list[st
         elif word.startswith("--"):
             name, equals, _ = word.partition("=")
             if name not in options:
+                if name in _OF_WEPY and argv[:1] == ["run"]:
+                    raise WrongUsageError(
+                        f"{name} of wepy 1.x is not there: {_OF_WEPY[name]}", lines
+                    )
                 near = suggestion(name, (o for o in options if o.startswith("--")))
                 raise WrongUsageError(
                     f"there is no option {name!r}{near or _known(options)}", lines

@@ -102,7 +102,7 @@ def releases(*components: Any) -> dict[str, str]:
 def prepare(*components: Any) -> None:
     """Make wepy usable (wepy_repairs) if any of the components is of its classes."""
     if any(is_wepy(component) for component in components):
-        prepare_wepy()
+        prepare_wepy(drawing=False)
 
 
 # ---- random numbers

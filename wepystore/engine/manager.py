@@ -21,6 +21,7 @@ import numpy as np
 from wepystore.engine import foreign, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, StepError, WeightError
+from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
@@ -100,6 +101,7 @@ class CycleManager:
     def __post_init__(self) -> None:
         self.interruptible = False
         self._opened: list[Any] = []
+        self._monitored = False
         # wepy's runners and walkers come in as ours; everything below is the same for both.
         self.runner = adapted_runner(self.runner)
         self.init_walkers = foreign.native_walkers(self.init_walkers)
@@ -112,13 +114,17 @@ class CycleManager:
         )
         foreign.prepare(self.boundary_conditions, self.resampler)
         self._decisions = decision_numbers(self.resampler)
+        self.n_init_walkers = len(self.init_walkers)
+        check_monitor(self.monitor)
         check_ensemble(self.init_walkers, 0, "the start snapshot")
         _check_periodicity(self)
 
     def init(self, num_workers: int | None = None, continue_run: Any = None) -> None:
         """Start the mapper's workers and open the reporters' files."""
         if self.monitor is not None:
-            self.monitor.init()
+            with of_monitor(self.monitor, 0):
+                self.monitor.init()
+            self._monitored = True
         if not self._whole:
             options: dict[str, Any] = {"segment_func": self._segment_func}
             if _accepts(self.work_mapper.init, "dumps"):
@@ -186,8 +192,9 @@ class CycleManager:
                 reporter.report(**report, **own)
         reported = time.perf_counter()
         if self.monitor is not None:
-            with named(self.monitor, cycle_idx):
-                self.monitor.cycle_monitor(self, resampled_walkers[:])
+            own = {"new_walkers": new_walkers[:], "resampled_walkers": resampled_walkers[:]}
+            with of_monitor(self.monitor, cycle_idx):
+                self.monitor.cycle_monitor(Monitored(self, {**report, **own}), resampled_walkers[:])
         counted = count_decisions(resampling_data, self._decisions)
         n_cloned, n_merged = counted or (None, None)
         return CycleResult(
@@ -321,8 +328,8 @@ class CycleManager:
                 )
             if not self._whole:
                 stack.callback(self.work_mapper.cleanup)
-            if self.monitor is not None:
-                stack.callback(self.monitor.cleanup)
+            if self._monitored:
+                stack.callback(ended, self.monitor)
 
 
 def _closed(reporter: Any, **parts: Any) -> None:

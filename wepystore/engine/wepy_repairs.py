@@ -10,8 +10,7 @@ changed; `prepare_wepy` adds to its modules, once they are loaded in this proces
 - the field ``image`` in ``WExploreResampler.RESAMPLER_FIELDS``, which its records have, so that
   wepy's HDF5 reporter fails at the first new region. For the class its shape and type are
   "any" and "none", of which HDF5 can make nothing, so each resampler says those of its own images;
-- ``matplotlib.cm.get_cmap``, where wepy's ResTree reporter is loaded: matplotlib took it away
-  in 3.9.
+- ``matplotlib.cm.get_cmap``, which wepy's ResTree reporter uses: matplotlib took it away in 3.9.
 
 What is there already is left alone, so that newer releases, or a user's own repairs, win.
 """
@@ -54,12 +53,18 @@ def installed(package: str) -> str | None:
         return None
 
 
-def prepare_wepy() -> list[str]:
+def prepare_wepy(drawing: bool = True) -> list[str]:
     """Make wepy 1.x usable in this process; the names of what was added this time.
 
     Call it before you build wepy's components in a script of your own. Snapshots
     that hold such components bring it with them: `wepy run` calls it by itself.
     It may be called any number of times.
+
+    Parameters
+    ----------
+    drawing : bool
+        Whether to load matplotlib for the sake of its repair, if nobody has: it takes half a
+        second. Without, it is repaired only if it is there.
 
     Raises
     ------
@@ -67,7 +72,11 @@ def prepare_wepy() -> list[str]:
     """
     if not have_wepy():
         raise WepyMissingError(what="this")
-    return [name for place, load, repair in _REPAIRS for name in _repaired(place, load, repair)]
+    return [
+        name
+        for place, load, repair in _REPAIRS
+        for name in _repaired(place, drawing if load is None else load, repair)
+    ]
 
 
 def _repaired(place: str, load: bool, repair: Callable[[ModuleType], str | None]) -> list[str]:
@@ -138,11 +147,10 @@ def _colours(module: ModuleType) -> str | None:
     return "matplotlib.cm.get_cmap"
 
 
-#: (module, whether it is imported for this, what is done to it)
-_REPAIRS: tuple[tuple[str, bool, Callable[[ModuleType], str | None]], ...] = (
+#: (module, whether it is imported for this or, None, only for drawing, what is done to it)
+_REPAIRS: tuple[tuple[str, bool | None, Callable[[ModuleType], str | None]], ...] = (
     ("networkx", True, _graph),
     ("wepy.runners.openmm", True, _runner),
     ("wepy.resampling.resamplers.wexplore", True, _wexplore),
-    # Drawing takes half a second to import: only where it is used.
-    ("wepy.reporter.restree", False, _colours),
+    ("matplotlib.cm", None, _colours),
 )

@@ -39,10 +39,15 @@ from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
 from wepystore.orchestrator import without_wepy
 from wepystore.orchestrator.trust import Asked, Trust, arguments
-from wepystore.orchestrator.wepy1 import configuration_of, parts_of
+from wepystore.orchestrator.wepy1 import configuration_of, native_configuration, parts_of
 from wepystore.records import wepy1
 from wepystore.records.configuration import Configuration
-from wepystore.records.library import load_snapshot, save_configuration, save_snapshot
+from wepystore.records.library import (
+    load_configuration,
+    load_snapshot,
+    save_configuration,
+    save_snapshot,
+)
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.store.names import ONE, Ref
 from wepystore.store.pickled import parts_in_store
@@ -117,7 +122,11 @@ def convert_entry(
         trust.require([Asked(where, arguments(store.path, md5), parts)])
         converted = convert_bytes(kind, data, where)
     elif kind == "configs":
-        raise NothingToConvertError(what=where)
+        trust.require([Asked(where, arguments(store.path, md5), parts_in_store(store, kind, md5))])
+        configuration, notes = native_configuration(load_configuration(store, md5))
+        if configuration is None:
+            raise NothingToConvertError(what=where)
+        converted = _needing(configuration, notes)
     else:
         trust.require([Asked(where, arguments(store.path, md5), parts_in_store(store, kind, md5))])
         snapshot = load_snapshot(store, md5)
@@ -139,7 +148,10 @@ def convert_bytes(kind: str, data: bytes, where: str) -> Converted:
     found = wepy1.load(kind, data, where)
     if kind == "snapshots":
         return convert_snapshot(wepy1.snapshot_of(found, where))
-    configuration, notes = configuration_of(found)
+    return _needing(*configuration_of(found))
+
+
+def _needing(configuration: Configuration, notes: list[str]) -> Converted:
     parts: dict[str, Any] = {
         f"reporters[{k}]": reporter for k, reporter in enumerate(configuration.reporters)
     }

@@ -7,6 +7,7 @@ mapper becomes ours. What has no counterpart (a user's own reporter) is called a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,6 +89,61 @@ def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
     )
 
 
+def native_configuration(found: Configuration) -> tuple[Configuration | None, list[str]]:
+    """A configuration of ours that holds wepy's components, without them; what to know of it.
+
+    None if it holds none of them. What has no counterpart stays the object that it is.
+    """
+    parts = (*found.reporters, found.work_mapper, found.monitor)
+    if not any(is_wepy(part) for part in parts):
+        return None, []
+    notes: list[str] = []
+    reporters: list[Any] = []
+    for reporter in found.reporters:
+        name = type(reporter).__name__
+        make = _REPORTERS.get(wepy_class(type(reporter)) or "") if is_wepy(reporter) else None
+        if make is not None:
+            made = make(reporter, notes)
+            notes.append(
+                f"reporter {name} of wepy is now "
+                f"{' and '.join(type(each).__name__ for each in made)}, with files named by the job"
+            )
+            reporters += made
+            continue
+        if is_wepy(reporter):
+            notes.append(
+                f"reporter {name} has no counterpart: it is kept, pickled, and writes into the "
+                "job's folder"
+            )
+        reporters.append(reporter)
+    mapper = found.work_mapper
+    if is_wepy(mapper):
+        n_workers = getattr(mapper, "num_workers", None)
+        known = is_wepy_own(mapper)
+        if not known:
+            notes.append(f"mapper {type(mapper).__name__} has no counterpart: it is kept, pickled")
+        elif type(mapper).__name__ == "Mapper":
+            mapper = SerialMapper()
+        else:
+            mapper = ProcessMapper(n_workers)
+        if known:
+            notes.append(f"mapper of wepy is now {type(mapper).__name__}")
+    return dataclasses.replace(found, reporters=_once(reporters), work_mapper=mapper), notes
+
+
+def _once(reporters: list[Any]) -> list[Any]:
+    """Without a second one that would write the same file."""
+    kinds: set[type] = set()
+    kept = []
+    for each in reporters:
+        if isinstance(each, _BY_KIND):
+            if type(each) in kinds:
+                continue
+            kinds.add(type(each))
+        kept.append(each)
+    return kept
+
+
 def _mapper(found: Any, notes: list[str]) -> Any:
     cls = found.work_mapper_class
     options: Mapping[str, Any] = found.work_mapper_partial_kwargs or {}
@@ -146,6 +202,11 @@ def is_wepy_own(thing: Any) -> bool:
     """Whether `thing` is of a class of wepy's itself."""
     return is_wepy(thing) and wepy_class(type(thing)) is not None
 
+
+_BY_KIND = (
+    *(HDF5Reporter, DashboardReporter, FamilyTreeReporter),
+    *(InitTopologyReporter, WalkerReporter),
+)
 
 _REPORTERS: dict[str, Callable[[Any, list[str]], list[Any]]] = {
     "wepy.reporter.hdf5.WepyHDF5Reporter": _hdf5,

@@ -33,7 +33,7 @@ def load(kind: str, data: bytes, where: str) -> Any:
     """
     if not have_wepy():
         raise WepyMissingError(what=where)
-    prepare_wepy()
+    prepare_wepy(drawing=False)
     try:
         pickled = zlib.decompress(base64.b64decode(data, validate=True))
     except (binascii.Error, zlib.error) as problem:
@@ -50,7 +50,7 @@ def load(kind: str, data: bytes, where: str) -> Any:
             + (hint if isinstance(problem, ModuleNotFoundError) else ""),
         ) from problem
     # Unpickling has loaded modules that were not there to be repaired before.
-    prepare_wepy()
+    prepare_wepy(drawing=False)
     lacking = [name for name in _MEMBERS[kind] if not hasattr(found, name)]
     if lacking:
         raise MalformedRecordError(

@@ -28,7 +28,7 @@ class _AsWepy(OthersReporter):
 
     def _meet(self, parts: Mapping[str, Any]) -> None:
         if have_wepy():
-            prepare_wepy()
+            prepare_wepy(drawing=False)
         self._theirs = _walkers_for(parts.get("runner"))
 
     def _ready(self, reporter: Any, given: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ WarpResult = tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]], di
 
 class BoundaryConditions(BoundaryRecords, Component):
     """Base: recognises walkers at a target and says what becomes of them."""
+
+    #: Which targets begin a new trajectory, for wepy's dashboard: all of them, or None.
+    DISCONTINUITY_TARGET_IDXS: ClassVar[Any] = Ellipsis
 
     _rng: np.random.Generator | None = None
 
@@ -56,6 +59,8 @@ class BoundaryConditions(BoundaryRecords, Component):
 
 class NoBC(BoundaryConditions):
     """No boundary conditions: every walker goes on as it is."""
+
+    DISCONTINUITY_TARGET_IDXS: ClassVar[Any] = None
 
     def __init__(self) -> None:
         """Takes no parameters."""

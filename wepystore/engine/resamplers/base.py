@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Component
 from wepystore.engine.record_fields import ResamplerRecords, Shape
 from wepystore.engine.resamplers.decision import Decision
+from wepystore.engine.wepy_repairs import have_wepy
 
 
 class Resampler(ResamplerRecords, Component):
@@ -29,6 +31,14 @@ class Resampler(ResamplerRecords, Component):
     RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
 
     _rng: np.random.Generator | None = None
+
+    @property
+    def decision(self) -> Any:
+        """The decisions as wepy's reporters want them: its own class, of the same numbers, if wepy
+        is here."""
+        if self.DECISION is Decision and have_wepy():
+            return import_module("wepy.resampling.decisions.clone_merge").MultiCloneMergeDecision
+        return self.DECISION
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw from `rng` from now on; the manager calls this before each use (R1)."""

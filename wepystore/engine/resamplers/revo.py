@@ -90,6 +90,16 @@ class REVOResampler(CloneMergeResampler):
             raise ValueError(f"merge_alg must be one of {MERGE_RULES}, got {merge_alg!r}")
         self._last: tuple[int, float, float] | None = None
 
+    @property
+    def lpmin(self) -> float:
+        """The logarithm that novelties of weights are counted from."""
+        return float(np.log(self.pmin / 100))
+
+    @property
+    def seed(self) -> None:
+        """None: wepy's dashboard shows it; a run's seed is the run's."""
+        return None
+
     def resample(
         self, walkers: Sequence[Any]
     ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:

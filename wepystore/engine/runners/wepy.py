@@ -29,7 +29,7 @@ def adapted_runner(runner: Any) -> Any:
     """A runner of wepy's behind a `WepyRunner`; any other as it is."""
     if isinstance(runner, Runner) or not is_wepy(runner):
         return runner
-    prepare_wepy()
+    prepare_wepy(drawing=False)
     return WepyRunner(runner)
 
 
