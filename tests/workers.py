@@ -103,6 +103,18 @@ class Spoiled(Adder):
         return Walker(walker.state + length, walker.weight)
 
 
+class Patient(Adder):
+    """A runner whose segments, where there is a `mark`, wait for a file of that name; another one,
+    with the process's id behind it, shows that they have begun."""
+
+    def run_segment(self, walker: Walker, length: int, *, mark: str = "", **kwargs: Any) -> Walker:
+        if mark:
+            Path(f"{mark}-{os.getpid()}").touch()
+            while not os.path.exists(mark):
+                time.sleep(0.02)
+        return super().run_segment(walker, length, **kwargs)
+
+
 class Teller(Adder):
     """A runner that says what platform properties its segments run with."""
 

@@ -28,6 +28,7 @@ from tests.systems import (
     plain_configuration,
     run_job,
 )
+from tests.waiting import PATIENCE_S, until
 from tests.workers import (
     Adder,
     Signing,
@@ -332,42 +333,56 @@ def test_programs_that_a_runner_started_go_too(tmp_path: Path) -> None:
 
 STOPPED_PARENT = """
 import sys
-from tests.workers import Adder, numbers
+from tests.workers import Patient, numbers
 from wepystore.api import ProcessMapper
-mapper = ProcessMapper(2, segment_timeout=2.0)
-mapper.init(Adder().run_segment)
+mapper = ProcessMapper(2, segment_timeout=3.0)
+mapper.init(Patient().run_segment)
 mapper.map(numbers(4), [1] * 4, delay=[0.1] * 4)
 print(*[worker.pid for worker in mapper._workers], flush=True)
-mapper.map(numbers(4), [1] * 4, delay=[0.7] * 4)
+mapper.map(numbers(2), [1] * 2, mark=[sys.argv[1]] * 2)
 print(mapper.n_replaced)
 mapper.cleanup()
 """
 
 
+@pytest.mark.waits
 def test_a_parent_that_was_stopped_gives_no_false_alarm(tmp_path: Path) -> None:
     """Stopped for longer than any limit, alone or with its workers (a suspended job), and then
     continued before them: no worker is taken for hung."""
     script = tmp_path / "parent.py"
     script.write_text(STOPPED_PARENT)
+    marks = [tmp_path / "first", tmp_path / "second"]
     parents = [
         subprocess.Popen(
-            [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
+            [sys.executable, str(script), str(mark)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
-        for _ in range(2)
+        for mark in marks
     ]
-    workers = [[int(word) for word in read(parent)] for parent in parents]
-    time.sleep(0.3)
-    stopped = [parents[0].pid, parents[1].pid, *workers[1]]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(3.0)
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
-        time.sleep(0.2)
-    assert [read(parent) for parent in parents] == [["0"], ["0"]]
-    for parent in parents:
-        with parent:
-            assert parent.wait(60) == 0
+    try:
+        workers = [[int(word) for word in read(parent)] for parent in parents]
+        for parent, mark, pids in zip(parents, marks, workers, strict=True):
+            begun = [Path(f"{mark}-{pid}") for pid in pids]
+            until(lambda begun=begun: all(file.exists() for file in begun), parent)
+            os.kill(parent.pid, signal.SIGSTOP)
+        for pid in workers[1]:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(4.0)  # Longer than the limit.
+        for pid in (parents[0].pid, parents[1].pid, *workers[1]):
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.2)
+        for mark in marks:
+            mark.touch()
+        assert [read(parent) for parent in parents] == [["0"], ["0"]]
+        for parent in parents:
+            with parent:
+                assert parent.wait(PATIENCE_S) == 0
+    finally:
+        for parent in parents:
+            parent.kill()
+            parent.wait()
     seconds_until_gone(workers[0] + workers[1])
 
 
