@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.cli.test_startup import modules_of
 from tests.remotes.conftest import Chain, Sshd, Wepy
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
 from tests.systems import REPOSITORY
+from tests.waiting import PATIENCE_S, until
 from wepystore.store import Store, canonical
 
 Make = Callable[..., Chain]
@@ -165,6 +166,13 @@ def test_a_connection_that_breaks_is_gone_on_with(
     check(new.path)
 
 
+def come_whole(root: Path, size: int) -> list[Path]:
+    """Objects of at least that size, wherever they wait to be looked at."""
+    named = [path for path in root.rglob("*") if re.fullmatch("[0-9a-f]{32}", path.name)]
+    return [path for path in named if path.is_file() and path.stat().st_size >= size]
+
+
+@pytest.mark.waits
 def test_killed_in_the_middle(
     wepy: Wepy, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +182,7 @@ def test_killed_in_the_middle(
     for label in "abc":
         large(there, 1_000_000, label)
     flag = tmp_path / "flag"
-    slow = breaking(sshd, tmp_path, 2_500_000, 30, "from")
+    slow = breaking(sshd, tmp_path, 2_500_000, PATIENCE_S, "from")
     address = f"127.0.0.1:{there.path}"
     command = [sys.executable, "-m", "wepystore", "reconcile", "orch", "new.orch", address]
     process = subprocess.Popen(
@@ -185,11 +193,9 @@ def test_killed_in_the_middle(
         stderr=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 30
-        while not flag.exists() and time.monotonic() < end and process.poll() is None:
-            time.sleep(0.02)
-        assert flag.exists()
-        time.sleep(0.3)
+        until(flag.exists, process)
+        # rsync may still be busy with what has come; a file has its name once it is whole.
+        until(lambda: come_whole(tmp_path / "new.orch", 1_000_000), process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
