@@ -28,6 +28,8 @@ from wepystore.api import (
     save_configuration,
 )
 
+pytestmark = pytest.mark.waits
+
 pytest.importorskip("distributed")
 
 N_CYCLES = 30

@@ -30,6 +30,8 @@ from wepystore.api import (
     prepare_store,
 )
 
+pytestmark = pytest.mark.waits
+
 __all__ = ["orch"]
 
 #: So that there is something to wait for.
