@@ -14,12 +14,13 @@ dill already pickles what lives in `__main__` by value. Two things are added:
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import site
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,31 @@ def _order(item: Any) -> tuple[str, str]:
     return kind, repr(item)
 
 
+#: What dill says of a code object; it disassembles it to a text and searches that.
+_nested_globals = dill.detect.nestedglobals
+
+
+@functools.lru_cache(4096)
+def _names_of_globals(code: types.CodeType) -> tuple[str, ...]:
+    """The names of globals that a code object uses.
+
+    Remembered by what the code is, not by which object: code never changes, and whoever gives a
+    function another one is told the names of that.
+    """
+    return tuple(_nested_globals(code))
+
+
+def _nested(func: Any, recurse: bool = True) -> Sequence[str]:
+    code = getattr(func, "__code__", func)
+    if recurse and type(code) is types.CodeType:
+        return _names_of_globals(code)
+    return list(_nested_globals(func, recurse))
+
+
 @contextlib.contextmanager
 def _ordered_globals() -> Iterator[None]:
-    """Within the block, dill finds the globals that a function uses in the order of their names.
+    """Within the block, dill finds the globals that a function uses in the order of their names,
+    and analyses no code twice.
 
     It collects them in a set, so otherwise their order follows the hash seed.
     """
@@ -162,10 +185,12 @@ def _ordered_globals() -> Iterator[None]:
         return {name: found[name] for name in sorted(found)}
 
     dill.detect.globalvars = ordered
+    dill.detect.nestedglobals = _nested
     try:
         yield
     finally:
         dill.detect.globalvars = original
+        dill.detect.nestedglobals = _nested_globals
 
 
 def _without_place(code: types.CodeType, first_line: int | None = None) -> types.CodeType:
@@ -220,21 +245,36 @@ class _as_if_in_main:
 
 def _user_modules() -> list[types.ModuleType]:
     """Imported modules that are neither Python's, nor installed, nor this package's."""
-    roots = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    roots += [*site.getsitepackages(), site.getusersitepackages(), *_base_prefix_paths()]
-    installed = tuple(str(Path(root).resolve()) + "/" for root in roots if root)
     found = []
     for name, module in list(sys.modules.items()):
-        if name == "__main__" or name.partition(".")[0] in ("wepystore", "__mp_main__"):
-            continue
         path = getattr(module, "__file__", None)
         if (
-            isinstance(module, types.ModuleType)
-            and path
-            and not str(Path(path).resolve()).startswith(installed)
+            isinstance(path, str)
+            and _is_users(path)
+            and isinstance(module, types.ModuleType)
+            and name != "__main__"
+            and name.partition(".")[0] not in ("wepystore", "__mp_main__")
         ):
             found.append(module)
     return found
+
+
+@functools.cache
+def _is_users(path: str) -> bool:
+    """Whether a module's file is neither Python's nor installed.
+
+    Remembered for good: a program imports some thousand modules, and to follow the links of all
+    their paths takes longer than all else that a checkpoint does.
+    """
+    return not str(Path(path).resolve()).startswith(_installed())
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """What the paths of Python's and of installed modules begin with."""
+    roots = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    roots += [*site.getsitepackages(), site.getusersitepackages(), *_base_prefix_paths()]
+    return tuple(str(Path(root).resolve()) + "/" for root in roots if root)
 
 
 def _base_prefix_paths() -> list[str]:
