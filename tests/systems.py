@@ -97,7 +97,9 @@ def pair_apparatus(**parts: Any) -> Apparatus:
 def pair_snapshot(n_walkers: int = 6, apparatus: Apparatus | None = None) -> Snapshot:
     """So many pairs in one state, of equal weight."""
     start = pair_state()
-    return Snapshot(
+    # Of fewer than four none can be merged below the apparatus's pmax, which nobody may build.
+    make = Snapshot if n_walkers > 3 else Snapshot.as_found
+    return make(
         [Walker(start, 1 / n_walkers) for _ in range(n_walkers)], apparatus or pair_apparatus()
     )
 

@@ -72,3 +72,7 @@ class StoppedError(WepystoreError):
     """{message}"""
 
     exit_status = 75
+
+
+class BuildWarning(UserWarning):
+    """What is built can run, and is seldom meant."""

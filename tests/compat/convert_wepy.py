@@ -87,7 +87,7 @@ def region_trees_agree() -> dict[str, object]:
             if name in ("unbinding", "rebinding")
             else OpenMMRunner(system(6), topology(6), integrator(), "Reference")
         )
-        converted = convert_snapshot(Snapshot(start, Apparatus(runner, None, theirs)))
+        converted = convert_snapshot(Snapshot.as_found(start, Apparatus(runner, None, theirs)))
         ours = converted.thing.apparatus.resampler
         states = [walker.state for walker in start]
         paths, _ = ours.tree.place(images_of(ours.distance, states))
@@ -197,7 +197,7 @@ def user_distances() -> dict[str, object]:
     for name, distance in distances.items():
         runner = OpenMMRunner(system(6), topology(6), integrator(), "Reference")
         ours = WExploreResampler(distance, (4, 4), (0.2, 0.1), pmax=0.5)
-        converted = convert_snapshot(Snapshot(start, Apparatus(runner, None, ours)))
+        converted = convert_snapshot(Snapshot.as_found(start, Apparatus(runner, None, ours)))
         new = converted.thing.apparatus.resampler
         states = [walker.state for walker in start]
         found[name] = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.engine.resampled import assert_kept, ensembles, make_walkers, where
 from wepystore.api import BinResampler, PositionCoordinate
-from wepystore.engine.distances.coordinate import CoordinateError
 from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.errors import CoordinateError
 from wepystore.engine.resamplers.bins import proportional_shares
 from wepystore.engine.resamplers.groups import (
     clone_heaviest,

@@ -129,7 +129,7 @@ def test_what_is_given_is_checked():
         coordinates_of(lambda state: [1.0] * (1 + (state is some[0])), some)
     with pytest.raises(ValueError, match="shape"):
         coordinates_of(lambda state: state["positions"], some)
-    with pytest.raises(CoordinateError, match=r"first_x of walker 1 is \[nan\]"):
+    with pytest.raises(CoordinateError, match=r"first_x of walker 1 is nan, as are its pos"):
         walker_coordinates(
             first_x, [Walker(WalkerState(positions=[[x]]), 0.5) for x in (0.0, math.nan)]
         )
@@ -149,13 +149,15 @@ def test_bins_over_a_folded_coordinate_need_a_periodic_system():
     from wepystore.engine.rng import Streams
 
     resampler = BinResampler(ImageCoordinate(PairDistance(0, 1)), (0.4,))
-    parts = pair_apparatus(resampler=resampler)
+    with pytest.raises(PeriodicityError, match="ImageCoordinate"):
+        pair_apparatus(resampler=resampler)
+    parts = pair_apparatus()
     with pytest.raises(PeriodicityError, match="ImageCoordinate"):
         CycleManager(
             [Walker(state, 0.2) for state in states(n_atoms=2)],
             parts.runner,
             parts.boundary_conditions,
-            parts.resampler,
+            resampler,
             SerialMapper(),
             Streams(1),
         )

@@ -8,7 +8,8 @@ import numpy as np
 import openmm
 import pytest
 
-from tests.systems import langevin, pair_state, pair_system, salt_system
+from tests.systems import bits, langevin, pair_state, pair_system, salt_system
+from wepystore.api import OpenMMRunner, Walker
 from wepystore.engine.runners.seeding import (
     CheckpointSeeder,
     NothingToSeed,
@@ -17,6 +18,7 @@ from wepystore.engine.runners.seeding import (
     choose_seeder,
     integrators_with_seeds,
     keeps_to_itself,
+    one_of_a_generator,
 )
 
 
@@ -139,3 +141,51 @@ def test_integrators_inside_a_compound_one_are_found() -> None:
     assert seeds[0] == 5
     assert len(set(seeds)) == 2
     assert np.all(np.array(seeds) > 0)
+
+
+def compound(*parts: openmm.Integrator) -> openmm.CompoundIntegrator:
+    made = openmm.CompoundIntegrator()
+    for part in parts:
+        made.addIntegrator(part)
+    return made
+
+
+def brownian() -> openmm.BrownianIntegrator:
+    return openmm.BrownianIntegrator(300.0, 1.0, 0.001)
+
+
+@pytest.mark.parametrize("platform", ["CPU", "Reference"])
+def test_two_stochastic_integrators_run_in_one(platform: str) -> None:
+    """R1: on the CPU platform they share a generator, which takes one seed; segments repeat."""
+    integrator = compound(langevin(), openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.002))
+    runner = OpenMMRunner(pair_system(), None, integrator, platform=platform)
+    here, there = Walker(pair_state(), 0.5), Walker(pair_state(0.4), 0.5)
+    first = [bits([runner.run_segment(w, 20, seed=s)]) for s in (5, 6) for w in (here, there)]
+    assert len(set(first)) == 4
+    other = OpenMMRunner(pair_system(), None, integrator, platform=platform)
+    again = [bits([other.run_segment(w, 20, seed=s)]) for s in (6, 5) for w in (there, here)]
+    assert again[::-1] == first
+
+
+def test_a_thermostat_of_a_force_keeps_its_own_seed_beside_them() -> None:
+    """Andersen's and a barostat's generators are their own on the CPU platform, too."""
+    system, state = salt_system(n_side=3)
+    system.addForce(openmm.AndersenThermostat(300.0, 1.0))
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0, 5))
+    runner = OpenMMRunner(system, None, compound(langevin(), langevin()), platform="CPU")
+    walker = Walker(state, 1.0)
+    assert bits([runner.run_segment(walker, 20, seed=5)]) == bits(
+        [runner.run_segment(walker, 20, seed=5)]
+    )
+
+
+def test_only_integrators_that_share_a_generator_share_a_seed() -> None:
+    """What ran before draws the numbers that it always drew: other integrators keep other seeds."""
+    parts = (brownian(), langevin(), brownian(), langevin())
+    for platform, n_seeds in (("Reference", 4), ("CPU", 3)):
+        assert len(set(one_of_a_generator(parts, platform))) == n_seeds
+    made = compound(*(brownian(), langevin()))
+    seeder = ReinitializingSeeder(context_of(made, platform="CPU"))
+    seeder(5)
+    seeds = [part.getRandomNumberSeed() for part in integrators_with_seeds(made)]
+    assert seeds == [5, (5 - 0x9E3779B1) % (2**31 - 1) + 1]

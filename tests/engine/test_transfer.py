@@ -411,7 +411,9 @@ def test_a_runner_gives_the_same_by_both_ways(name: str, monkeypatch: pytest.Mon
         runner = OpenMMRunner(system, None, langevin(), platform="Reference")
         after = [runner.run_segment(walker, 15, seed=9) for walker in walkers]
         for walker in after:
-            assert list(walker.state) == list(runner.state_fields)
+            # Three particles that are pulled have no box, and get none.
+            held = [f for f in runner.state_fields if f != "box_vectors" or name != "pulled"]
+            assert list(walker.state) == held
             for array in walker.state.values():
                 assert array.flags.aligned and array.flags.c_contiguous
                 assert not array.flags.writeable

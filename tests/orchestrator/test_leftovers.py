@@ -26,7 +26,7 @@ def walkers(seed: int) -> list[Walker]:
 def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_path: Path) -> None:
     """After the end, every object in the job's store is named by a manifest (0002)."""
     store = Store.create(tmp_path / "checkpoint.orch")
-    apparatus = Apparatus(None, None, NoResampler())
+    apparatus = Apparatus.as_found(None, None, NoResampler())
 
     def record(end: EntryRef, n_cycles: int) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
@@ -58,7 +58,7 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     def record(end: EntryRef, n_cycles: int) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
 
-    checkpointer = Checkpointer(store, Apparatus(None, None, resampler), record)
+    checkpointer = Checkpointer(store, Apparatus.as_found(None, None, resampler), record)
     for n, text in enumerate(("even", "odd", "none", "even", "odd"), start=1):
         vars(resampler)["state"] = partial(dict, text=Text(text * 1000))
         end = checkpointer.write(walkers(n), n)

@@ -46,7 +46,9 @@ def ensembles(draw: Any) -> Ensemble:
 @given(ensembles())
 def test_the_hash_is_that_of_the_list(ensemble: Ensemble) -> None:
     """I1: whether walkers are held as arrays or one by one leaves no trace in a store."""
-    assert hash_of(Snapshot(ensemble, APPARATUS)) == hash_of(Snapshot(list(ensemble), APPARATUS))
+    assert hash_of(Snapshot.as_found(ensemble, APPARATUS)) == hash_of(
+        Snapshot.as_found(list(ensemble), APPARATUS)
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,7 +76,9 @@ def test_rows_with_one_checksum_are_still_told_apart() -> None:
 def test_fields_of_no_numbers() -> None:
     """An empty field (no atoms) neither fails nor tells rows apart."""
     ensemble = Ensemble([0.5, 0.5], {"positions": np.zeros((2, 0, 3)), "time": [1.0, 1.0]})
-    assert hash_of(Snapshot(ensemble, APPARATUS)) == hash_of(Snapshot(list(ensemble), APPARATUS))
+    assert hash_of(Snapshot.as_found(ensemble, APPARATUS)) == hash_of(
+        Snapshot.as_found(list(ensemble), APPARATUS)
+    )
 
 
 def test_ten_thousand_walkers_come_back(tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_ten_thousand_walkers_come_back(tmp_path: Path) -> None:
         {"positions": draw.integers(0, 30, (10_000, 1, 2)), "time": np.full(10_000, 50.0)},
     )
     store = Store.create(tmp_path / "walk.orch")
-    name = save_snapshot(store, Snapshot(ensemble, APPARATUS))
+    name = save_snapshot(store, Snapshot.as_found(ensemble, APPARATUS))
     assert bits(load_snapshot(store, name).walkers) == bits(ensemble)
     assert len(store.list("objects")) == 2
 

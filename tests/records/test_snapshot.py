@@ -164,7 +164,7 @@ def test_weights_keep_their_bits(store: Store) -> None:
     """A weight is a float64 in JSON: the shortest text that reads back as the same bits."""
     weights = [0.1, 1e-300, 5e-324, 1 / 3, 0.1 + 0.2]
     walkers = [Walker(pair_state(), weight) for weight in weights]
-    made = Snapshot(walkers, Apparatus(None, None, NoResampler()))
+    made = Snapshot.as_found(walkers, Apparatus.as_found(None, None, NoResampler()))
     again = load_snapshot(store, save_snapshot(store, made))
     assert [walker.weight for walker in again.walkers] == weights
 
@@ -173,7 +173,8 @@ def test_no_walkers_cannot_be_kept(store: Store) -> None:
     """Nor walkers whose state is no collection of arrays; nothing is left in the store."""
     for walkers in ([], [Walker(42, 1.0)], [Walker({"x": "text"}, 1.0)]):
         with pytest.raises((CannotRecordError, ValueError), match=r"walkers|convert"):
-            save_snapshot(store, Snapshot(walkers, Apparatus(None, None, NoResampler())))
+            apparatus = Apparatus.as_found(None, None, NoResampler())
+            save_snapshot(store, Snapshot.as_found(walkers, apparatus))
     assert store.list("snapshots") == store.list("objects") == []
     assert list((store.path / "tmp").iterdir()) == []
 

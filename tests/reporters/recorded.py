@@ -67,10 +67,11 @@ class Witness(Reporter):
 
 
 def lj_pair() -> tuple[openmm.System, app.Topology, openmm.Integrator]:
-    """Two argon atoms that attract each other, in a box of 4 nm."""
+    """Two argon atoms that attract each other, in a periodic box of 4 nm."""
     system = openmm.System()
     force = openmm.NonbondedForce()
-    force.setNonbondedMethod(openmm.NonbondedForce.NoCutoff)
+    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    force.setCutoffDistance(1.9)
     topology = app.Topology()
     chain = topology.addChain()
     for _ in range(2):

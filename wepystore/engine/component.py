@@ -41,6 +41,8 @@ class Component:
     #: Those that `params` leaves out while they are at their defaults. An argument that is added
     #: to a class that stores know belongs here: it then changes no hash that exists.
     left_out: ClassVar[frozenset[str]] = frozenset()
+    #: Those of its parameters that name atoms, counted from 0.
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ()
 
     def params(self) -> dict[str, Any]:
         """Keyword arguments that build an equal component."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wepystore.errors import FailedError
 
 
@@ -63,3 +65,47 @@ class ComponentError(FailedError):
 class PeriodicityError(FailedError):
     """{component} folds distances into the periodic box, but the runner's system is not periodic;
     build it with periodic=False"""
+
+
+class WrongPartError(FailedError):
+    """{part} must be {wanted}, but is {got}; {way_out}"""
+
+
+class UnfitError(FailedError):
+    """{where}: {problem}; {way_out}"""
+
+
+class MeasureError(FailedError):
+    """{when}what a distance or a progress coordinate gives cannot be used"""
+
+    def __init__(self, message: str | None = None, /, **fields: Any) -> None:
+        fields.setdefault("when", "")
+        super().__init__(message, **fields)
+
+    def happened_in(self, cycle_idx: int) -> None:
+        """Say of which cycle it is, which only the cycle manager knows."""
+        self.fields["when"] = f"cycle {cycle_idx}: "
+
+
+# Positions that are no numbers end a segment, so what is measured on them is not to blame them.
+
+
+class CoordinateError(MeasureError):
+    """{when}the progress coordinate {coordinate} of {whose} is {value}, {cause}"""
+
+
+class NoPlaceError(MeasureError):
+    """{when}the distance {distance} of walker {walker_idx} to the first region is not a number;
+    its positions were looked at after the segment and are numbers, so look at what {distance} does
+    with that state"""
+
+
+class NegativeDistanceError(MeasureError):
+    """{when}{distance} puts walker {walker_idx} at {value} from a region: a distance is at
+    least 0"""
+
+
+class NotADistanceError(MeasureError):
+    """{when}the distance {distance} between walkers {walker_a} and {walker_b} is {value};
+    their positions were looked at after the segment and are numbers, so look at what {distance}
+    does with these states"""

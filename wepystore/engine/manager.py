@@ -20,7 +20,8 @@ import numpy as np
 
 from wepystore.engine import foreign, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
-from wepystore.engine.errors import ComponentError, PeriodicityError, StepError, WeightError
+from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
+from wepystore.engine.fit import check_periodicity, weights_problem
 from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.runners.wepy import adapted_runner
@@ -117,7 +118,7 @@ class CycleManager:
         self.n_init_walkers = len(self.init_walkers)
         check_monitor(self.monitor)
         check_ensemble(self.init_walkers, 0, "the start snapshot")
-        _check_periodicity(self)
+        check_periodicity(self.runner, self.boundary_conditions, self.resampler)
 
     def init(self, num_workers: int | None = None, continue_run: Any = None) -> None:
         """Start the mapper's workers and open the reporters' files."""
@@ -350,6 +351,9 @@ def named(component: Any, cycle_idx: int) -> Iterator[None]:
     """
     try:
         yield
+    except MeasureError as problem:
+        problem.happened_in(cycle_idx)
+        raise
     except (WepystoreError, OSError):
         raise  # These say what is wrong themselves.
     except (Exception, SystemExit) as problem:
@@ -393,20 +397,9 @@ def without_drift(walkers: Sequence[Any]) -> Sequence[Any]:
 
 
 def _check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
-    if len(weights) == 0:
-        raise WeightError(cycle_idx=cycle_idx, step=step, problem="there are no walkers")
-    if not weights.min() > 0:  # A NaN is neither, and the least of whatever it is among.
-        bad = int(np.argmin(weights > 0))
-        raise WeightError(
-            cycle_idx=cycle_idx,
-            step=step,
-            problem=f"walker {bad} has weight {float(weights[bad])!r}, not > 0",
-        )
-    total = float(weights.sum())
-    if not abs(total - 1.0) <= len(weights) * _EPS:
-        raise WeightError(
-            cycle_idx=cycle_idx, step=step, problem=f"the weights sum to {total!r}, not 1"
-        )
+    problem = weights_problem(weights)
+    if problem is not None:
+        raise WeightError(cycle_idx=cycle_idx, step=step, problem=problem)
 
 
 def _check_totals(before: Floats, after: Floats, cycle_idx: int, step: str) -> None:
@@ -446,19 +439,6 @@ def _accepts(function: Callable[..., Any], name: str) -> bool:
     return name in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )
-
-
-def _check_periodicity(manager: CycleManager) -> None:
-    """Refuse distances that would fold by a box that the runner's system does not have."""
-    if getattr(manager.runner, "periodic", True):
-        return
-    for component in (
-        manager.boundary_conditions,
-        getattr(manager.resampler, "distance", None),
-        getattr(manager.resampler, "coordinate", None),
-    ):
-        if getattr(component, "periodic", False):
-            raise PeriodicityError(component=type(component).__name__)
 
 
 __all__ = [

@@ -61,6 +61,9 @@ class WalkerState(Mapping[str, NDArray[np.float64]]):
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return self._fields[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
 
@@ -87,6 +90,16 @@ class WalkerState(Mapping[str, NDArray[np.float64]]):
             and array.tobytes() == other._fields[name].tobytes()
             for name, array in self._fields.items()
         )
+
+
+class UnaskedBox(WalkerState):
+    """A state whose box nobody asked for: OpenMM gives one to systems without a box, too."""
+
+    __slots__ = ()
+
+    def without_box(self) -> WalkerState:
+        """The state of a system that is not periodic."""
+        return WalkerState(**{name: self[name] for name in self if name != "box_vectors"})
 
 
 class Walker:

@@ -78,7 +78,7 @@ class Checkpointer:
         with self.store.batch() as batch:
             noting = _Noting(batch)
             sink = Remembering(noting, self._texts)
-            snapshot = Snapshot(walkers, self._apparatus)
+            snapshot = Snapshot.as_found(walkers, self._apparatus)
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
             record = self._record(end, n_cycles)
             run = encode_run(record, sink)

@@ -55,7 +55,7 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     Loads no pickle: states are arrays (S9).
     """
     sink = Hashing()
-    now = encode_snapshot(Snapshot(walkers, apparatus), sink)
+    now = encode_snapshot(Snapshot.as_found(walkers, apparatus), sink)
     old = store.manifest("snapshots", then.md5, then)
     new = json.loads(sink.manifests[now.md5])
     parts = [part for part in _PARTS if old["apparatus"].get(part) != new["apparatus"][part]]

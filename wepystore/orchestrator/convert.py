@@ -179,7 +179,8 @@ def convert_snapshot(snapshot: Snapshot) -> Converted:
         # Why it was kept says more than what in it needs wepy.
         part = where.rpartition(".")[2].replace("_", " ")
         needing[where] = reasons.get(part, needing[where])
-    return Converted(Snapshot(walkers, Apparatus(runner, bc, resampler)), notes, needing)
+    apparatus = Apparatus.as_found(runner, bc, resampler)
+    return Converted(Snapshot.as_found(walkers, apparatus), notes, needing)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.fit import doubts
 from wepystore.engine.foreign import draws_from_the_run, releases
 from wepystore.engine.manager import CycleManager, CycleResult, named
 from wepystore.engine.mappers.base import WorkMapper
@@ -197,6 +198,9 @@ class Execution:
                 os.makedirs(folder, exist_ok=True)
             self._open(job)
             self._manager.init_walkers = ()  # The reporters have seen them.
+            if not self.n_done:
+                for text in doubts(self._walkers, self._runner):
+                    watcher.remark(text)
             for reporter in self._reporters:
                 for text in getattr(reporter, "remarks", ()):
                     watcher.remark(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -183,7 +183,7 @@ class Start:
         Of a large system they are not to stay in memory for as long as a run takes.
         """
         walkers = self.snapshot.walkers
-        object.__setattr__(self, "snapshot", replace(self.snapshot, walkers=()))
+        object.__setattr__(self, "snapshot", Snapshot.as_found((), self.snapshot.apparatus))
         return walkers
 
 

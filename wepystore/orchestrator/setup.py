@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wepystore.engine.fit import check_type
 from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
@@ -57,7 +58,14 @@ def prepare_store(
 
     They become its defaults if it has none, or if `make_default` asks for it (S7). If others
     stay, a DefaultStaysWarning says so. Doing it twice changes nothing (I1).
+
+    Raises
+    ------
+    WrongPartError : one of the two is something else; nothing is made then.
     """
+    call = "prepare_store(path, snapshot, configuration)"
+    check_type(snapshot, Snapshot, call)
+    check_type(configuration, Configuration, call)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     store = Store.ensure(path)
     made = {

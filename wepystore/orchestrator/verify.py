@@ -284,7 +284,7 @@ class _Repetition:
             self._other_after = n_done
 
     def _hash(self, walkers: Sequence[Any]) -> Ref:
-        return encode_snapshot(Snapshot(walkers, self._apparatus), self._sink)
+        return encode_snapshot(Snapshot.as_found(walkers, self._apparatus), self._sink)
 
     def _progress(self, result: CycleResult, n_done: int, elapsed: float) -> Progress:
         n_cycles = self._record.n_cycles

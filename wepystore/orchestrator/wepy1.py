@@ -78,7 +78,7 @@ def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
     if options:
         notes.append(f"options of the runner that nothing here takes: {', '.join(sorted(options))}")
     return (
-        Configuration(
+        Configuration.as_found(
             work_mapper=mapper,
             reporters=reporters,
             monitor=found.monitor,

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wepystore.engine import fit
 from wepystore.engine.parameters import platform_properties
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.snapshot import FORMAT, check_type
+from wepystore.records.snapshot import FORMAT, check_type, unchecked
 from wepystore.records.values import MISSHAPEN, Fetch, Sink, decode, encode
 from wepystore.store import canonical
 from wepystore.store.names import Ref
@@ -30,6 +31,10 @@ class Configuration:
     platform : str or None
         OpenMM platform for every segment; None leaves the runner its own.
     platform_properties : mapping of str to str
+
+    Raises
+    ------
+    WrongPartError : a part is not what its place is for.
     """
 
     work_mapper: Any
@@ -37,6 +42,16 @@ class Configuration:
     monitor: Any = None
     platform: str | None = None
     platform_properties: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fit.check_configuration(
+            self.work_mapper, self.reporters, self.monitor, self.platform, self.platform_properties
+        )
+
+    @classmethod
+    def as_found(cls, **parts: Any) -> Configuration:
+        """One that is read from somewhere: all of its parts, whatever they are."""
+        return unchecked(cls, **parts)
 
     def __reduce__(self) -> Any:
         from wepystore.records import bundle
@@ -68,7 +83,7 @@ def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configurati
         if not all(isinstance(word, str) for item in properties.items() for word in item):
             raise TypeError("platform_properties are not words")
         platform_properties(properties)
-        return Configuration(**parts)
+        return Configuration.as_found(**parts)
     except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="configuration", problem=f"{type(problem).__name__}: {problem}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wepystore.engine.component import Text
+from wepystore.engine.fit import check_type
 from wepystore.records import own
 from wepystore.records.configuration import (
     Configuration,
@@ -23,12 +24,14 @@ from wepystore.store.store import Store
 
 def save_snapshot(store: Store, snapshot: Snapshot) -> str:
     """Put a snapshot into a store, durably; its hash."""
+    check_type(snapshot, Snapshot, "save_snapshot(store, snapshot)")
     with store.batch() as batch:
         return encode_snapshot(snapshot, Remembering(batch, {})).md5
 
 
 def save_configuration(store: Store, configuration: Configuration) -> str:
     """Put a configuration into a store, durably; its hash."""
+    check_type(configuration, Configuration, "save_configuration(store, configuration)")
     with store.batch() as batch:
         return encode_configuration(configuration, Remembering(batch, {})).md5
 
@@ -138,4 +141,6 @@ def encode(thing: Snapshot | Configuration, sink: Sink) -> tuple[str, Ref]:
 
 def hash_of(thing: Snapshot | Configuration) -> str:
     """The hash that `thing` has, or would have, in any store (I1)."""
+    if not isinstance(thing, Configuration):
+        check_type(thing, Snapshot, "hash_of(snapshot), or hash_of(configuration)")
     return encode(thing, Memory())[1].md5

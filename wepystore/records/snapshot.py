@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from wepystore.engine import fit
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.foreign import native_state
 from wepystore.engine.walker import Walker
+from wepystore.errors import BuildWarning
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
 from wepystore.records.values import (
     MISSHAPEN,
@@ -25,6 +28,16 @@ from wepystore.store.names import Ref
 
 FORMAT = 1
 
+_Made = TypeVar("_Made")
+
+
+def unchecked(cls: type[_Made], **fields: Any) -> _Made:
+    """An instance of a frozen dataclass without its `__post_init__`."""
+    made = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
+
 
 @dataclass(frozen=True)
 class Apparatus:
@@ -35,11 +48,25 @@ class Apparatus:
     runner, boundary_conditions, resampler
         Components (boundary_conditions may be None), or a user's objects with
         the same methods.
+
+    Raises
+    ------
+    WepystoreError : what cannot run is not built (wepystore.engine.fit).
     """
 
     runner: Any
     boundary_conditions: Any
     resampler: Any
+
+    def __post_init__(self) -> None:
+        fit.check_apparatus(self.runner, self.boundary_conditions, self.resampler)
+
+    @classmethod
+    def as_found(cls, runner: Any, boundary_conditions: Any, resampler: Any) -> Apparatus:
+        """One that is read from somewhere: whatever it is, it must stay readable."""
+        return unchecked(
+            cls, runner=runner, boundary_conditions=boundary_conditions, resampler=resampler
+        )
 
 
 @dataclass(frozen=True)
@@ -51,10 +78,27 @@ class Snapshot:
     walkers : sequence of Walker
         Weights > 0 that sum to 1 (W1, W2).
     apparatus : Apparatus
+
+    Raises
+    ------
+    WepystoreError : what cannot run is not built (wepystore.engine.fit).
     """
 
     walkers: Sequence[Walker]
     apparatus: Apparatus
+
+    def __post_init__(self) -> None:
+        walkers = fit.checked_walkers(self.walkers, self.apparatus)
+        if walkers is not self.walkers:
+            object.__setattr__(self, "walkers", walkers)
+        for text in fit.doubts(walkers, self.apparatus.runner):
+            # Said of the line that builds it: this, the constructor, the caller.
+            warnings.warn(text, BuildWarning, 3)
+
+    @classmethod
+    def as_found(cls, walkers: Sequence[Any], apparatus: Apparatus) -> Snapshot:
+        """One that is read from somewhere, or that a run has come to: not checked."""
+        return unchecked(cls, walkers=walkers, apparatus=apparatus)
 
     def __reduce__(self) -> Any:
         from wepystore.records import bundle
@@ -106,18 +150,19 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
     """The snapshot of a manifest. Loads its pickled parts, if it has any (S9)."""
     check_type(manifest, "snapshot", where)
     try:
-        walkers = manifest["walkers"]
+        held = manifest["walkers"]
         states = decode_states(
-            {"index": walkers["states"], "groups": walkers["groups"]}, fetch, f"{where}: walkers"
+            {"index": held["states"], "groups": held["groups"]}, fetch, f"{where}: walkers"
         )
-        pairs = list(zip(states, walkers["weights"], strict=True))
+        pairs = list(zip(states, held["weights"], strict=True))
         if not pairs or not all(type(weight) in (int, float) for _, weight in pairs):
             raise ValueError("there are no walkers, or a weight is not a number")
         parts = {
             part: decode(manifest["apparatus"][part], fetch, f"{where}: {part}")
             for part in ("runner", "boundary_conditions", "resampler")
         }
-        return Snapshot([Walker(state, float(w)) for state, w in pairs], Apparatus(**parts))
+        walkers = [Walker(state, float(w)) for state, w in pairs]
+        return Snapshot.as_found(walkers, Apparatus.as_found(**parts))
     except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="snapshot", problem=f"{type(problem).__name__}: {problem}"

@@ -73,6 +73,7 @@ def snapshot_of(found: Any, where: str) -> Snapshot:
         raise MalformedRecordError(
             where=where, what="apparatus of wepy 1.x", problem=problem
         ) from problem
-    return Snapshot(
-        list(native_walkers(found.walkers)), Apparatus(runner, boundary_conditions, resampler)
+    return Snapshot.as_found(
+        list(native_walkers(found.walkers)),
+        Apparatus.as_found(runner, boundary_conditions, resampler),
     )

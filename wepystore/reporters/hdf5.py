@@ -43,6 +43,12 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CYCLES = 512
 _MAX_AGE_S = 10.0
 
+#: Fields that mean something in a periodic system only.
+BOX_FIELDS = ("box_vectors", "box_volume")
+
+#: The box that OpenMM gives a system that has none, nm.
+_OPENMM_BOX = np.eye(3) * 2.0
+
 #: What one small array costs besides its numbers.
 _ARRAY_OVERHEAD = 200
 
@@ -64,7 +70,8 @@ class HDF5Reporter(Reporter):
     ----------
     save_fields : sequence of str
         State fields to save; those that no walker has after the first cycle are left
-        out. Fields of rank 0 (time, energies) become shape (n_cycles, 1).
+        out, and the box of a system that is not periodic: readers would fold
+        distances by it. Fields of rank 0 (time, energies) become shape (n_cycles, 1).
     main_rep_idxs : sequence of int, or None
         Save only these atoms of positions, velocities and forces; None for all.
     """
@@ -80,6 +87,7 @@ class HDF5Reporter(Reporter):
         self.main_rep_idxs = None if main_rep_idxs is None else [int(i) for i in main_rep_idxs]
         self._facts: dict[str, Any] = {}
         self._hdf5: JournaledHDF5 | None = None
+        self._has_box = True
         self._forget()
 
     def _forget(self) -> None:
@@ -122,6 +130,7 @@ class HDF5Reporter(Reporter):
         self._forget()
         self._started = False
         self._names: list[str] | None = None
+        self._has_box = bool(getattr(runner, "has_box", True))
         owners = {
             table: resampler if table.startswith("resampl") else boundary_conditions
             for table in TABLES
@@ -240,8 +249,12 @@ class HDF5Reporter(Reporter):
 
     def _selected(self, state: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
         """The fields of a state that are saved, with the atoms that are saved."""
-        names = [name for name in self.save_fields if name in state]
+        names = [name for name in self._wanted() if name in state]
         return {name: self._pick(name)(state[name]) for name in names}
+
+    def _wanted(self) -> list[str]:
+        """The fields to save, of the system that is run."""
+        return [name for name in self.save_fields if self._has_box or name not in BOX_FIELDS]
 
     def _pick(self, name: str) -> Callable[[Any], NDArray[np.float64]]:
         if self.main_rep_idxs is not None and name in ATOM_FIELDS:
@@ -260,7 +273,7 @@ class HDF5Reporter(Reporter):
             if self._names is None:
                 # Frames are told apart by their place alone: a field is in every one or in none.
                 held = {name for state in block[0] for name in state}
-                self._names = [name for name in self.save_fields if name in held]
+                self._names = [name for name in self._wanted() if name in held]
             fields = {
                 name: self._collected(name, block, self._first_cycle + start)
                 for name in self._names
@@ -274,6 +287,12 @@ class HDF5Reporter(Reporter):
     ) -> list[list[NDArray[np.float64]]]:
         """A field of every walker of a block: first by walker, then by cycle."""
         pick = self._pick(name)
+        if name == "box_vectors" and not self._has_box:
+            # A file that an older version began: it goes on as that would have gone on with it.
+            return [
+                [states[walker].get(name, _OPENMM_BOX) for states in block]
+                for walker in range(len(block[0]))
+            ]
         try:
             return [
                 [pick(states[walker][name]) for states in block] for walker in range(len(block[0]))

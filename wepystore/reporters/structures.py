@@ -35,7 +35,7 @@ class InitTopologyReporter(Reporter):
             # A resumed job begins at a checkpoint; the file shows the true beginning.
             return
         state = init_walkers[0].state
-        box = state.dict().get("box_vectors")
+        box = state.dict().get("box_vectors") if getattr(runner, "has_box", True) else None
         replace_file(self.path, pdb_text(topology, state["positions"], box).encode())
 
 
@@ -50,11 +50,13 @@ class WalkerReporter(Reporter):
 
     _writer: DCDWriter | None = None
     _walkers: Sequence[Any] | None = None
+    _has_box = True
 
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Parse the topology."""
         topology = getattr(runner, "topology", None)
         self._writer = DCDWriter(topology) if topology else None
+        self._has_box = bool(getattr(runner, "has_box", True))
         self._walkers = None
         self._next = time.monotonic() + _LEAST_S
 
@@ -71,7 +73,7 @@ class WalkerReporter(Reporter):
         began = time.monotonic()
         states = [walker.state.dict() for walker in self._walkers]
         boxes = None
-        if all("box_vectors" in state for state in states):
+        if self._has_box and all("box_vectors" in state for state in states):
             boxes = [state["box_vectors"] for state in states]
         draft = draft_name(self.path)
         with named_errors(self.path), replacing(self.path, draft) as file:

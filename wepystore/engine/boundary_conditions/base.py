@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
+from wepystore.engine.errors import CoordinateError
 from wepystore.engine.foreign import is_wepy, native_state
 from wepystore.engine.parameters import listed, real
 from wepystore.engine.record_fields import BoundaryRecords
@@ -118,7 +119,11 @@ class WarpBC(BoundaryConditions):
         A walker that is at the target again at once would be a flux out of
         nothing, so constructors refuse initial states that have arrived.
         """
-        return self.progress([_Bare(state) for state in self.initial_states])
+        try:
+            return self.progress([_Bare(state) for state in self.initial_states])
+        except CoordinateError as problem:
+            whose = str(problem.fields["whose"]).replace("walker", "initial state")
+            raise CoordinateError(**{**problem.fields, "whose": whose}) from None
 
     def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
         """Replace the states of walkers at the target.
@@ -169,7 +174,10 @@ class WarpBC(BoundaryConditions):
         """What is NaN, or has no truth, would never arrive, and nobody would notice."""
         unknown = np.argwhere(np.isnan(progress))
         if len(unknown):
-            raise ValueError(f"the progress of walker {unknown[0, 0]} is NaN")
+            raise ValueError(
+                f"the progress of walker {unknown[0, 0]} is NaN, though its positions are numbers: "
+                f"look at what {type(self).__name__}.progress does with that state"
+            )
         arrived = np.asarray(self.arrived(progress))
         if arrived.shape != progress.shape[:1]:
             raise ValueError(

@@ -41,6 +41,8 @@ class RebindingBC(WarpBC):
         Take nearest periodic images by the states' box vectors.
     """
 
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("ligand_idxs", "binding_site_idxs")
+
     BC_FIELDS: ClassVar[tuple[str, ...]] = ("native_rmsd_cutoff",)
     BC_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,),)
     BC_DTYPES: ClassVar[tuple[type, ...]] = (float,)

@@ -36,6 +36,8 @@ class UnbindingBC(WarpBC):
         Take nearest periodic images by the states' box vectors.
     """
 
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("ligand_idxs", "receptor_idxs")
+
     BC_FIELDS: ClassVar[tuple[str, ...]] = ("boundary_distance",)
     BC_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,),)
     BC_DTYPES: ClassVar[tuple[type, ...]] = (float,)

@@ -18,13 +18,8 @@ import numpy as np
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance, Floats, atom_indices
 from wepystore.engine.distances.pairwise import images_of
+from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import coordinate_like, distance_like, listed, positive
-from wepystore.errors import FailedError
-
-
-class CoordinateError(FailedError):
-    """The progress coordinate {coordinate} of walker {walker_idx} is {value}. Most often its
-    dynamics blew up: look at its positions, and try a shorter time step."""
 
 
 class ProgressCoordinate(Component):
@@ -98,12 +93,26 @@ def walker_coordinates(coordinate: Any, walkers: Sequence[Any]) -> Floats:
     values = coordinates_of(coordinate, states)
     wrong = np.flatnonzero(np.isnan(values).any(axis=1))
     if len(wrong):
+        first = int(wrong[0])
+        value = values[first].tolist()
         raise CoordinateError(
             coordinate=name_of(coordinate),
-            walker_idx=int(wrong[0]),
-            value=values[wrong[0]].tolist(),
+            whose=f"walker {first}",
+            value=value[0] if len(value) == 1 else value,
+            cause=_cause(walkers[first].state),
         )
     return values
+
+
+def _cause(state: Any) -> str:
+    """Who is to blame for a coordinate that is no number, and what to do."""
+    try:
+        fine = "positions" not in state or bool(np.isfinite(state["positions"]).all())
+    except (TypeError, ValueError):
+        fine = True
+    if fine:
+        return "and not for its positions, which are numbers; look at what it does with that state"
+    return "as are its positions; most often the dynamics blew up: try a shorter time step"
 
 
 def name_of(coordinate: Any) -> str:
@@ -124,6 +133,8 @@ class PositionCoordinate(ProgressCoordinate):
 
     The value is an array of len(atoms) * len(axes) numbers, atom by atom.
     """
+
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("atoms",)
 
     takes_ensembles = True
 

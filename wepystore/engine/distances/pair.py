@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class PairDistance(Distance):
     periodic : bool
         Take the nearest periodic image by the state's box vectors.
     """
+
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("i", "j")
 
     def __init__(self, i: int = 0, j: int = 1, periodic: bool = True) -> None:
         self.i, self.j = atom_indices((i, j), "the pair of atoms (i, j)")

@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.errors import FailedError
+from wepystore.engine.errors import NotADistanceError
 
 Floats = NDArray[np.float64]
-
-
-class NotADistanceError(FailedError):
-    """The distance between walkers {walker_a} and {walker_b} is {value}. Most often their dynamics
-    blew up: look at their positions, and try a shorter time step."""
 
 
 def is_numeric(image: Any) -> bool:
@@ -69,6 +64,9 @@ def all_distances(distance: Any, images: Any) -> Floats:
         wrong = ~((matrix >= 0) & (matrix < np.inf))
         walker_a, walker_b = (int(idx) for idx in np.argwhere(wrong)[0])
         raise NotADistanceError(
-            walker_a=walker_a, walker_b=walker_b, value=float(matrix[walker_a, walker_b])
+            distance=type(distance).__name__,
+            walker_a=walker_a,
+            walker_b=walker_b,
+            value=float(matrix[walker_a, walker_b]),
         )
     return matrix

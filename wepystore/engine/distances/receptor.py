@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class ReceptorLigandDistance(Distance):
     periodic : bool
         Whether positions are folded by the state's box vectors.
     """
+
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("ligand_idxs", "binding_site_idxs")
 
     def __init__(
         self,

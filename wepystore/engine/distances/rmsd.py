@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class RMSDDistance(Distance):
         False: no superposition, and align_idxs only say what to measure where
         measure_idxs is None.
     """
+
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("align_idxs", "measure_idxs")
 
     def __init__(
         self,

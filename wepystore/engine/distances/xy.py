@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class XYDistance(Distance):
         states' box vectors: the box of a membrane breathes in its plane.
         Molecules are taken to be whole.
     """
+
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("atoms",)
 
     def __init__(self, atoms: Iterable[int] = (0,), periodic: bool = False) -> None:
         self.atoms = atom_indices(atoms, "atoms")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,25 @@ class Runner(Component):
     periodic: bool = False
 
     @property
+    def has_box(self) -> bool:
+        """Whether the states' box is one: if not, files for other programs are written without."""
+        return True
+
+    @property
     def step_size(self) -> float | None:
         """Length of a step in ps, or None where a step has no length."""
         return None
+
+    def check(self) -> None:
+        """Raise a WepystoreError if this can never run; asked when an apparatus is built."""
+
+    def check_state(self, state: Mapping[str, Any], where: str) -> None:
+        """Raise a WepystoreError if no segment can begin from a state that `where` names."""
+
+    def doubts(self, states: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What is possible and seldom meant, in words: told when a snapshot of these states
+        is built, and when a run begins."""
+        return []
 
     def pre_cycle(self, **kwargs: Any) -> None:
         """Called before a cycle's segments with walkers=, n_segment_steps=, cycle_idx=."""

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import openmm
-from openmm import unit
 
 from wepystore.engine import parameters
 from wepystore.engine.component import Text
-from wepystore.engine.errors import ComponentError
+from wepystore.engine.errors import ComponentError, UnfitError, WrongPartError
 from wepystore.engine.runners.base import Runner
+from wepystore.engine.runners.doubts import first_energy, long_bonds
+from wepystore.engine.runners.facts import Facts, facts_of
 from wepystore.engine.runners.platforms import (
     device_name,
     fastest_platform,
     known_platforms,
     load_platform,
 )
-from wepystore.engine.runners.seeding import SEEDED_PLATFORMS, forces_with_seeds
+from wepystore.engine.runners.seeding import SEEDED_PLATFORMS
 from wepystore.engine.runners.simulation import GETSTATE_KEYWORDS, Simulation
-from wepystore.engine.runners.xml import check_xml, read_xml
-from wepystore.engine.topology import topology_json
-from wepystore.engine.walker import Walker, WalkerState
+from wepystore.engine.runners.states import as_walker_state
+from wepystore.engine.runners.xml import as_xml, read_xml
+from wepystore.engine.topology import n_atoms, topology_json
+from wepystore.engine.walker import Walker
 
 STATE_FIELDS = ("positions", "velocities", "box_vectors", "time")
+#: In a shorter part of its chains' time a Nose-Hoover thermostat is none (docs/components.md).
+_LEAST_OF_CHAIN = 0.01
 KNOWN_STATE_FIELDS = (*STATE_FIELDS, "box_volume", *list(GETSTATE_KEYWORDS)[2:])
 
 
@@ -78,8 +81,11 @@ class OpenMMRunner(Runner):
                     component="OpenMMRunner",
                     problem=f"state_fields must hold {needed!r}, or no run could go on",
                 )
-        self.system = _as_xml(system, "system")
-        self.integrator = _as_xml(integrator, "integrator")
+        _check_argument("system", system, openmm.System, "an openmm.System")
+        _check_argument("integrator", integrator, openmm.Integrator, "an openmm.Integrator")
+        topology = _openmm_topology(topology)
+        self.system = as_xml(system, "system")
+        self.integrator = as_xml(integrator, "integrator")
         self.topology = (
             None
             if topology is None
@@ -92,7 +98,9 @@ class OpenMMRunner(Runner):
         self.state_fields = tuple(state_fields)
         self.enforce_box = enforce_box
         self._live: _Live | None = None
-        self._facts: _Facts | None = None
+        self._facts: Facts | None = None
+        if not (isinstance(system, str) or isinstance(integrator, str)):
+            self._facts = facts_of(system, integrator)
 
     def __getstate__(self) -> dict[str, Any]:
         # Contexts stay in the process that made them.
@@ -102,27 +110,104 @@ class OpenMMRunner(Runner):
         """Forget the live context, which may have come to harm; the next segment makes one."""
         self._live = None
 
-    def _system_facts(self) -> _Facts:
+    @property
+    def facts(self) -> Facts:
+        """What system and integrator say; ComponentError where they cannot be read."""
         if self._facts is None:
-            system = read_xml(self.system, "system")
-            integrator = read_xml(self.integrator, "integrator")
-            barostats = [f for f in forces_with_seeds(system) if hasattr(f, "getFrequency")]
-            self._facts = _Facts(
-                periodic=system.usesPeriodicBoundaryConditions(),
-                step_ps=integrator.getStepSize().value_in_unit(unit.picosecond),
-                barostat_steps=max((force.getFrequency() for force in barostats), default=0),
+            self._facts = facts_of(
+                read_xml(self.system, "system"), read_xml(self.integrator, "integrator")
             )
         return self._facts
+
+    def check(self) -> None:
+        """Raise UnfitError or ComponentError unless system, topology and integrator fit."""
+        n_particles = self.facts.n_particles
+        if self.enforce_box and not self.facts.periodic:
+            raise UnfitError(
+                where="OpenMMRunner",
+                problem="enforce_box=True would move molecules by a box, but its system is not "
+                "periodic",
+                way_out="leave it out",
+            )
+        if self.topology is not None and (found := n_atoms(self.topology)) != n_particles:
+            raise UnfitError(
+                where="OpenMMRunner",
+                problem=f"its topology has {found} atoms, its system {n_particles} particles",
+                way_out="give the topology that the system was made from, or None",
+            )
+
+    def check_state(self, state: Mapping[str, Any], where: str) -> None:
+        """Raise UnfitError if no segment can begin from `state`."""
+        wanted = (self.facts.n_particles, 3)
+        hint = "as_walker_state(positions, box_vectors, velocities) makes one that fits"
+        for name in ("positions", "velocities"):
+            if name not in state:
+                raise UnfitError(where=where, problem=f"it has no {name}", way_out=hint)
+            if np.shape(state[name]) != wanted:
+                raise UnfitError(
+                    where=where,
+                    problem=f"its {name} have shape {np.shape(state[name])}, but the system has "
+                    f"{wanted[0]} particles",
+                    way_out=f"shape {wanted} is needed, of all of them and in the system's order",
+                )
+            if not np.isfinite(state[name]).all():
+                raise UnfitError(
+                    where=where,
+                    problem=f"of its {name} some are NaN or infinite",
+                    way_out="look at where they came from",
+                )
+        if not self.facts.periodic:
+            return
+        box = state.get("box_vectors", self.facts.default_box)
+        if np.shape(box) != (3, 3):
+            raise UnfitError(
+                where=where,
+                problem=f"its box_vectors have shape {np.shape(box)}",
+                way_out="three vectors are needed, shape (3, 3), nm",
+            )
+        if self.facts.too_small(box):
+            raise UnfitError(
+                where=where,
+                problem=f"the box is {np.diagonal(box).min():g} nm wide, less than twice the "
+                f"cutoff of the forces, {self.facts.cutoff:g} nm",
+                way_out="take a larger box (in nm), or a shorter cutoff",
+            )
+
+    def doubts(self, states: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Deterministic dynamics, variables that no state holds, positions that are not in nm."""
+        facts, found = self.facts, []
+        if facts.deterministic:
+            found.append(
+                f"{facts.integrator} draws no random numbers, nor does a force: clones of a "
+                "walker, and walkers that start alike, stay identical for ever; take a stochastic "
+                "integrator, such as LangevinMiddleIntegrator"
+            )
+        if facts.carried:
+            found.append(
+                f"{facts.integrator}: {', '.join(facts.carried)} begin anew in each segment, for "
+                "they are no part of a walker's state (docs/components.md)"
+            )
+        for state in states[:1]:
+            odd = long_bonds(self.topology, state["positions"]) if self.topology else None
+            found += [odd] if odd else []
+            system = read_xml(self.system, "system")
+            found += first_energy(system, state, "parameters" in self.state_fields)
+        return found
 
     @property
     def periodic(self) -> bool:  # type: ignore[override]
         """Whether the system uses periodic boundary conditions."""
-        return self._system_facts().periodic
+        return self.facts.periodic
+
+    @property
+    def has_box(self) -> bool:
+        """As `periodic`: OpenMM gives every system a box."""
+        return self.periodic
 
     @property
     def step_size(self) -> float:
         """The integrator's step, ps."""
-        return self._system_facts().step_ps
+        return self.facts.step_ps
 
     def pre_cycle(
         self,
@@ -136,15 +221,16 @@ class OpenMMRunner(Runner):
 
         Raises
         ------
-        ComponentError : the box would not be kept, or its barostat never act.
+        ComponentError : the box would not be kept, its barostat or its thermostat never act.
         """
-        facts = self._system_facts()
+        facts = self.facts
         if facts.periodic and "box_vectors" not in self.state_fields:
             raise ComponentError(
                 component="OpenMMRunner",
                 problem="state_fields must hold 'box_vectors', for the system is periodic: "
                 "each segment would begin in the system's own box",
             )
+        self._check_chains(n_segment_steps)
         # A context that is reinitialised counts the steps to the next move anew.
         if 0 < n_segment_steps < facts.barostat_steps:
             name, _ = self.resolve_platform(platform, platform_kwargs)
@@ -155,6 +241,19 @@ class OpenMMRunner(Runner):
                     f"and a segment has {n_segment_steps}: the box would never change; run longer "
                     "segments, or give the barostat a smaller frequency",
                 )
+
+    def _check_chains(self, n_steps: int) -> None:
+        """A Nose-Hoover chain starts each segment at rest, and acts in proportion to its length."""
+        facts = self.facts
+        length = n_steps * facts.step_ps
+        if facts.chain_time and 0 < length < _LEAST_OF_CHAIN * facts.chain_time:
+            raise ComponentError(
+                component="OpenMMRunner",
+                problem=f"the chains of {facts.integrator} begin each segment at rest, and in "
+                f"{length:g} ps do next to nothing: it would take "
+                f"{facts.chain_time**2 / length:.3g} ps until the temperature follows; run longer "
+                "segments, or take LangevinMiddleIntegrator",
+            )
 
     def run_segment(
         self,
@@ -260,18 +359,6 @@ class OpenMMRunner(Runner):
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What the XML of system and integrator says.
-
-    `barostat_steps` lie between two moves of the slowest barostat; 0 if there is none.
-    """
-
-    periodic: bool
-    step_ps: float
-    barostat_steps: int
-
-
-@dataclass(frozen=True)
 class _Live:
     """A simulation, the platform and properties it was asked for with, and those it got."""
 
@@ -280,47 +367,50 @@ class _Live:
     simulation: Simulation
 
 
-def _as_xml(thing: Any, what: str) -> Text:
-    if isinstance(thing, str):
-        check_xml(thing, what)
-        return Text(thing)
-    xml = openmm.XmlSerializer.serialize(thing)
-    # The version of the writer is no part of what is simulated: with it, the
-    # same system would get another hash from every OpenMM release (I1).
-    return Text(re.sub(r' openmmVersion="[^"]*"', "", xml, count=1))
+_ORDER = "the order is OpenMMRunner(system, topology, integrator)"
 
 
-def as_walker_state(
-    positions: Any,
-    box_vectors: Any = None,
-    velocities: Any = None,
-    time_ps: float = 0.0,
-) -> WalkerState:
-    """A state from OpenMM quantities or bare arrays in nm and nm/ps.
-
-    Parameters
-    ----------
-    positions : Quantity or array_like, shape (n_atoms, 3), nm
-    box_vectors : Quantity or array_like, shape (3, 3), nm
-    velocities : Quantity or array_like, shape (n_atoms, 3), nm/ps; zero if None
-    time_ps : float, ps
-    """
-
-    def bare(value: Any, in_unit: Any) -> np.ndarray:
-        if unit.is_quantity(value):
-            value = value.value_in_unit(in_unit)
-        return np.array(value, dtype=np.float64)
-
-    fields: dict[str, Any] = {"positions": bare(positions, unit.nanometer)}
-    fields["velocities"] = (
-        np.zeros_like(fields["positions"])
-        if velocities is None
-        else bare(velocities, unit.nanometer / unit.picosecond)
+def _check_argument(name: str, value: Any, wanted: type, words: str) -> None:
+    """Types only: a text is looked at by `check`, so that whatever is kept can be read."""
+    if isinstance(value, (str, wanted)):
+        return
+    if isinstance(value, type):
+        got, way_out = f"the class {value.__name__}", f"make one of it: {value.__name__}(...)"
+    else:
+        got, way_out = f"a {type(value).__name__}", _ORDER
+    raise WrongPartError(
+        part=f"the {name} of an OpenMMRunner",
+        wanted=f"{words}, or its XML",
+        got=got,
+        way_out=way_out,
     )
-    if box_vectors is not None:
-        fields["box_vectors"] = bare(box_vectors, unit.nanometer)
-    fields["time"] = np.array(time_ps)
-    return WalkerState(**fields)
+
+
+def _openmm_topology(topology: Any) -> Any:
+    """None, a text or an OpenMM topology as it is; one of mdtraj's as OpenMM's."""
+    if topology is None or isinstance(topology, str):
+        return topology
+    # It takes longer to import than all of OpenMM's rest, and workers need none of it.
+    from openmm import app
+
+    if isinstance(topology, app.Topology):
+        return topology
+    if not isinstance(topology, type) and callable(getattr(topology, "to_openmm", None)):
+        converted = topology.to_openmm()
+        if isinstance(converted, app.Topology):
+            return converted
+    holder = getattr(topology, "topology", None)
+    way_out = _ORDER
+    if holder is not None and not isinstance(topology, type):
+        way_out = "give its .topology"
+    raise WrongPartError(
+        part="the topology of an OpenMMRunner",
+        wanted="an openmm.app.Topology, one of mdtraj's, its JSON, or None",
+        got=f"the class {topology.__name__}"
+        if isinstance(topology, type)
+        else f"a {type(topology).__name__}",
+        way_out=way_out,
+    )
 
 
 __all__ = ["OpenMMRunner", "Walker", "as_walker_state", "fastest_platform", "known_platforms"]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +35,10 @@ MEMORYLESS_INTEGRATORS = (
 
 #: Platforms on which a seed can make a segment the same to the bit.
 SEEDED_PLATFORMS = ("Reference", "CPU")
+
+#: Those that draw from the one generator that a context of the CPU platform has. OpenMM refuses
+#: to give it two seeds; all others bring one of their own there.
+_CPU_GENERATOR = (openmm.LangevinIntegrator, openmm.LangevinMiddleIntegrator)
 
 _PROBE_SEEDS = (0x01020304, 0x51626374)
 #: How many steps from one state must agree before a fast way is trusted.
@@ -53,10 +57,11 @@ class ReinitializingSeeder:
     def __init__(self, context: openmm.Context) -> None:
         self._context = context
         self._integrators = integrators_with_seeds(context.getIntegrator())
+        self._shares = one_of_a_generator(self._integrators, context.getPlatform().getName())
         self._forces = forces_with_seeds(context.getSystem())
 
     def __call__(self, seed: int) -> None:
-        for k, integrator in enumerate(self._integrators):
+        for k, integrator in zip(self._shares, self._integrators, strict=True):
             integrator.setRandomNumberSeed(seed if k == 0 else _derived(seed, -k))
         # A barostat or thermostat draws from a generator of its own.
         for k, force in enumerate(self._forces, start=1):
@@ -143,6 +148,28 @@ def integrators_with_seeds(integrator: openmm.Integrator) -> list[Any]:
     if isinstance(integrator, openmm.CompoundIntegrator):
         parts = [integrator.getIntegrator(k) for k in range(integrator.getNumIntegrators())]
     return [part for part in parts if hasattr(part, "setRandomNumberSeed")]
+
+
+def one_of_a_generator(integrators: Sequence[Any], platform: str) -> list[int]:
+    """For each integrator the number of the one whose seed it takes: its own, as a rule.
+
+    Those of a compound integrator that share the CPU platform's generator take that of the first.
+    """
+    shares = list(range(len(integrators)))
+    if platform == "CPU":
+        together = [k for k in shares if type(integrators[k]) in _CPU_GENERATOR]
+        for k in together:
+            shares[k] = together[0]
+    return shares
+
+
+def allow_one_generator(integrator: openmm.Integrator, platform: str) -> None:
+    """Make seeds such that a context can be made at all; which they are does not matter yet."""
+    integrators = integrators_with_seeds(integrator)
+    for k, part in zip(one_of_a_generator(integrators, platform), integrators, strict=True):
+        if part is not integrators[k]:
+            part.setRandomNumberSeed(1)
+            integrators[k].setRandomNumberSeed(1)
 
 
 def forces_with_seeds(system: openmm.System) -> list[Any]:

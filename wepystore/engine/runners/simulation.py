@@ -14,7 +14,7 @@ import openmm
 from wepystore.engine import progress
 from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.engine.runners.platforms import known_platforms, load_platform
-from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS
+from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS, allow_one_generator
 from wepystore.engine.runners.transfer import CheckpointTransfer, choose_transfer
 from wepystore.engine.runners.xml import read_xml
 from wepystore.engine.walker import WalkerState
@@ -29,6 +29,9 @@ GETSTATE_KEYWORDS = {
     "parameters": "parameters",
     "parameter_derivatives": "parameterDerivatives",
 }
+
+#: What a state of a system without a box does not have.
+BOX_FIELDS = ("box_vectors", "box_volume")
 
 #: A signal is looked at between two pieces of a segment, so none may take much longer.
 _STEP_PIECE_S = 0.25
@@ -64,6 +67,8 @@ class Simulation:
         self._integrator_xml = integrator
         self._shape = (self._system.getNumParticles(), 3)
         self._fields = fields
+        self._periodic = self._system.usesPeriodicBoundaryConditions()
+        self._boxless = tuple(name for name in fields if name not in BOX_FIELDS)
         self._enforce_box = enforce_box
         self._platform = load_platform(platform, properties)
         self._properties = properties
@@ -88,6 +93,7 @@ class Simulation:
 
     def _new_context(self, state: Mapping[str, Any]) -> None:
         self._integrator = read_xml(self._integrator_xml, "integrator")
+        allow_one_generator(self._integrator, self._platform.getName())
         try:
             self._context = openmm.Context(
                 self._system, self._integrator, self._platform, self._properties
@@ -101,9 +107,10 @@ class Simulation:
         self._memoryless = type(self._integrator) in MEMORYLESS_INTEGRATORS
         self._transfer = choose_transfer(self._context, state)
         # A checkpoint holds positions as they are, not wrapped into the box.
-        self._get = None
+        self._get = self._get_boxless = None
         if isinstance(self._transfer, CheckpointTransfer) and not self._enforce_box:
             self._get = self._transfer.getter(self._fields)
+            self._get_boxless = self._transfer.getter(self._boxless, has_box=False)
 
     def run(
         self,
@@ -113,6 +120,8 @@ class Simulation:
         getstate_keywords: Mapping[str, Any] | None = None,
     ) -> WalkerState:
         """The state `n_steps` after `state`; nothing that was run before matters to it (R1).
+
+        Of a system that is not periodic it has a box if `state` has one.
 
         Raises
         ------
@@ -131,10 +140,14 @@ class Simulation:
             self._integrator.step(n_steps)
         else:
             self._step(n_steps)
-        if self._get is not None and not getstate_keywords:
-            after = self._get()
+        # OpenMM has a box for every context, 2 nm wide if nobody said anything.
+        has_box = self._periodic or "box_vectors" in state
+        get = self._get if has_box else self._get_boxless
+        if get is not None and not getstate_keywords:
+            after = get()
         else:
-            after = WalkerState.adopt(self._get_state(getstate_keywords or {}))
+            wanted = self._fields if has_box else self._boxless
+            after = WalkerState.adopt(self._get_state(wanted, getstate_keywords or {}))
         # A sum is a number only if all its terms are.
         if not math.isfinite(np.add.reduce(after["positions"], axis=None)):
             raise FloatingPointError("positions became NaN or infinite; try a smaller step")
@@ -153,8 +166,9 @@ class Simulation:
             if left or not self._steps_a_piece:
                 self._steps_a_piece = max(1, int(piece * _STEP_PIECE_S / max(taken, 1e-6)))
 
-    def _get_state(self, extra: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        wanted = self._fields
+    def _get_state(
+        self, wanted: tuple[str, ...], extra: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
         keywords = {GETSTATE_KEYWORDS[name]: True for name in wanted if name in GETSTATE_KEYWORDS}
         if self._enforce_box:
             keywords["enforcePeriodicBox"] = True

@@ -50,6 +50,8 @@ class DocumentedTransfer:
     def __init__(self, context: openmm.Context, seeder: Seeder) -> None:
         self._context = context
         self._seed = seeder
+        # A state without a box begins in that of a new context, whatever was there before.
+        self._box = context.getSystem().getDefaultPeriodicBoxVectors()
 
     def knows(self, state: State) -> bool:
         """Whether `state` was read by this very transfer."""
@@ -60,10 +62,8 @@ class DocumentedTransfer:
         context = self._context
         self._seed(seed)
         context.setStepCount(0)
-        if "box_vectors" in state:
-            context.setPeriodicBoxVectors(*state["box_vectors"])
-        if "time" in state:
-            context.setTime(float(np.asarray(state["time"]).reshape(-1)[0]))
+        context.setPeriodicBoxVectors(*state.get("box_vectors", self._box))
+        context.setTime(float(np.asarray(state.get("time", 0.0)).reshape(-1)[0]))
         context.setPositions(np.asarray(state["positions"]))
         context.setVelocities(np.asarray(state["velocities"]))
         _set_parameters(context, state)
@@ -100,7 +100,8 @@ class CheckpointState(WalkerState):
     data : bytes
         A checkpoint from `time` to `end`.
     layout : Layout
-    views : {field: (shape, offset in `data`)}, all of `_FIELDS`, in the order of the state's fields
+    views : {field: (shape, offset in `data`)}, all of `_FIELDS`, in the order of the state's
+        fields; without a box where it is that of every new context
     """
 
     __slots__ = ("_made", "_views", "data", "layout")
@@ -121,6 +122,9 @@ class CheckpointState(WalkerState):
         # Bytes cannot be written to, and so neither can the array.
         array = self._made[name] = np.ndarray(shape, _FLOAT, self.data, offset)
         return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
 
     def __getattr__(self, name: str) -> dict[str, np.ndarray]:
         # Called only for what is not set yet: all fields, which are seldom wanted.
@@ -200,8 +204,13 @@ class CheckpointTransfer:
         if parameters:
             _set_parameters(self._context, state)
 
-    def getter(self, names: tuple[str, ...]) -> Callable[[], WalkerState] | None:
-        """A function that reads the fields `names`; None if a checkpoint lacks one of them."""
+    def getter(
+        self, names: tuple[str, ...], has_box: bool = True
+    ) -> Callable[[], WalkerState] | None:
+        """A function that reads the fields `names`; None if a checkpoint lacks one of them.
+
+        Without a box what is read was begun, and goes on, in that of every new context.
+        """
         if not set(names) <= set(_FIELDS):
             return None
         context, layout = self._context, self._layout
@@ -211,7 +220,7 @@ class CheckpointTransfer:
             name: (shapes.get(name, self._shape), getattr(layout, name) - cut.start)
             for name in names
         }
-        whole = len(views) == len(_FIELDS)
+        whole = set(views) == set(_FIELDS) - (set() if has_box else {"box_vectors"})
 
         def get() -> WalkerState:
             # Cut out, which copies: a checkpoint's numbers are not aligned, and the generator's

@@ -73,6 +73,14 @@ class WepyRunner(Runner):
         return self._topology
 
     @property
+    def has_box(self) -> bool:
+        """Whether the system is periodic, where there is one: OpenMM gives all of them a box."""
+        if not self._has_openmm:
+            return True
+        periodic: bool = self.wepy_runner.system.usesPeriodicBoundaryConditions()
+        return periodic
+
+    @property
     def step_size(self) -> float | None:
         """The integrator's step, ps, if there is one."""
         if not self._has_openmm:

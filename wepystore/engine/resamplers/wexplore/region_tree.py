@@ -20,19 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import is_numeric
-from wepystore.errors import FailedError
+from wepystore.engine.errors import NegativeDistanceError, NoPlaceError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-class NoPlaceError(FailedError):
-    """The distance of walker {walker_idx} to the first region is not a number. Most often its
-    dynamics blew up: look at its positions, and try a shorter time step."""
-
-
-class NegativeDistanceError(FailedError):
-    """{distance} puts walker {walker_idx} at {value} from a region: a distance is at least 0."""
 
 
 class Images:
@@ -217,7 +208,7 @@ class RegionTree:
         distances[:, 0] = self.images.distances(0, images, everyone)
         unplaced = np.flatnonzero(np.isnan(distances[:, 0]))
         if unplaced.size:
-            raise NoPlaceError(walker_idx=int(unplaced[0]))
+            raise NoPlaceError(distance=self.images.distance_name, walker_idx=int(unplaced[0]))
         for level in range(self.n_levels):
             if level:
                 distances[:, level] = distances[:, level - 1]

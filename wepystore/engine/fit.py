@@ -1,0 +1,372 @@
+"""Whether the parts that a person puts together can run: asked when they are built.
+
+Only what is certainly wrong is refused. A part of somebody's own is taken as it
+is if it has the methods that the manager calls. Nothing here is asked when an
+entry of a store or an exported file is decoded: what is old or foreign stays
+readable, and a run of it says itself what is wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wepystore.engine.component import Component
+from wepystore.engine.ensemble import Ensemble, Floats, weights_of
+from wepystore.engine.errors import PeriodicityError, UnfitError, WrongPartError
+from wepystore.engine.foreign import is_ours, native_state
+from wepystore.engine.runners.base import Runner
+from wepystore.engine.walker import UnaskedBox
+
+_EPS = float(np.finfo(np.float64).eps)
+
+#: Part -> what it is called in words, and the methods of which the manager calls one.
+_ROLES = {
+    "runner": ("a runner", ("run_segment", "run_segments")),
+    "boundary_conditions": ("boundary conditions", ("warp_walkers",)),
+    "resampler": ("a resampler", ("resample",)),
+    "work_mapper": ("a work mapper", ("map",)),
+    "reporter": ("a reporter", ("report",)),
+    "monitor": ("a monitor", ("cycle_monitor",)),
+}
+
+_APPARATUS = "the order is Apparatus(runner, boundary_conditions, resampler)"
+_CONFIGURATION = "the order is Configuration(work_mapper, reporters, monitor, platform)"
+
+#: Parameters in which components keep other components that look at walkers.
+_PARTS = ("distance", "coordinate")
+
+
+# ---- parts
+
+
+def check_apparatus(runner: Any, boundary_conditions: Any, resampler: Any) -> None:
+    """Raise unless these can be an apparatus.
+
+    Raises
+    ------
+    WrongPartError : one is not what its place is for.
+    PeriodicityError : distances fold by a box that the system does not have.
+    WepystoreError : what the runner says of itself (`Runner.check`).
+    """
+    _check_role("runner", runner, _APPARATUS)
+    if boundary_conditions is not None:
+        _check_role("boundary_conditions", boundary_conditions, f"{_APPARATUS}; None for none")
+    _check_role("resampler", resampler, f"{_APPARATUS}; NoResampler() for none")
+    if isinstance(runner, Runner):
+        runner.check()
+    check_periodicity(runner, boundary_conditions, resampler)
+    initial = getattr(boundary_conditions, "initial_states", None)
+    if _has_no_box(runner) and isinstance(initial, list):
+        initial[:] = [_without_unasked_box(state) for state in initial]
+
+
+def check_configuration(
+    work_mapper: Any, reporters: Any, monitor: Any, platform: Any, properties: Any
+) -> None:
+    """Raise WrongPartError unless these can be a configuration."""
+    _check_role("work_mapper", work_mapper, f"{_CONFIGURATION}; SerialMapper() is the plainest")
+    if not isinstance(reporters, Sequence) or isinstance(reporters, (str, bytes)):
+        raise WrongPartError(
+            part="reporters",
+            wanted="a list of reporters",
+            got=_described(reporters),
+            way_out=f"put it into one, [reporter]; {_CONFIGURATION}",
+        )
+    for place, reporter in enumerate(reporters):
+        _check_role("reporter", reporter, _CONFIGURATION, f"reporters[{place}]")
+    if monitor is not None:
+        _check_role("monitor", monitor, f"{_CONFIGURATION}; None for none")
+    if platform is not None and not isinstance(platform, str):
+        raise WrongPartError(
+            part="platform",
+            wanted="the name of an OpenMM platform, or None",
+            got=_described(platform),
+            way_out='as in platform="CPU"',
+        )
+    if not isinstance(properties, Mapping) or not all(
+        isinstance(word, str) for item in properties.items() for word in item
+    ):
+        raise WrongPartError(
+            part="platform_properties",
+            wanted="a dict of texts to texts",
+            got=_described(properties),
+            way_out='as in {"Threads": "1"}, the number in quotes too',
+        )
+
+
+def check_type(thing: Any, wanted: type, call: str) -> None:
+    """Raise WrongPartError unless `thing` is a `wanted`; `call` shows how it should be given."""
+    if not isinstance(thing, wanted):
+        raise WrongPartError(
+            part=wanted.__name__.lower(),
+            wanted=f"a {wanted.__name__}",
+            got=_described(thing),
+            way_out=f"the order is {call}",
+        )
+
+
+def _check_role(role: str, thing: Any, way_out: str, part: str | None = None) -> None:
+    words, methods = _ROLES[role]
+    if _has_one(thing, methods):
+        return
+    if inspect.isclass(thing) and _has_one(thing, methods, of_class=True):
+        got = f"the class {thing.__name__}"
+        way_out = f"make one of it: {thing.__name__}(...)"
+    else:
+        got = _described(thing)
+    raise WrongPartError(
+        part=part or role,
+        wanted=f"{words}, with a method {methods[0]}",
+        got=got,
+        way_out=way_out,
+    )
+
+
+def _has_one(thing: Any, methods: Sequence[str], of_class: bool = False) -> bool:
+    """Whether `thing` has one of the methods, ready to be called."""
+    found = [name for name in methods if callable(getattr(thing, name, None))]
+    if not inspect.isclass(thing) or of_class:
+        return bool(found)
+    # Of a class, those that need no instance will do.
+    return any(
+        isinstance(inspect.getattr_static(thing, name, None), (staticmethod, classmethod))
+        for name in found
+    )
+
+
+def _described(thing: Any) -> str:
+    """What a part is, for a message: its class, and what that is for; or its value."""
+    if thing is None or isinstance(thing, (bool, int, float, str, bytes, list, tuple, dict)):
+        return reprlib.repr(thing)
+    if inspect.isclass(thing):
+        return f"the class {thing.__name__}"
+    name = type(thing).__name__
+    for words, methods in _ROLES.values():
+        if _has_one(thing, methods):
+            return f"{name}, which is {words}"
+    return f"an object of the class {name}"
+
+
+def check_periodicity(runner: Any, boundary_conditions: Any, resampler: Any) -> None:
+    """Refuse distances that would fold by a box that the runner's system does not have."""
+    if getattr(runner, "periodic", True):
+        return
+    for component in (
+        boundary_conditions,
+        getattr(resampler, "distance", None),
+        getattr(resampler, "coordinate", None),
+    ):
+        if getattr(component, "periodic", False):
+            raise PeriodicityError(component=type(component).__name__)
+
+
+# ---- walkers
+
+
+def checked_walkers(walkers: Any, apparatus: Any) -> Any:
+    """The walkers, if they can start in this apparatus.
+
+    Of a system that is not periodic they are left without boxes that nobody asked for.
+
+    Raises
+    ------
+    WrongPartError : walkers or apparatus are something else.
+    UnfitError : weights, states or atoms do not fit.
+    WepystoreError : what the resampler says of the weights (`check_start`).
+    """
+    order = "the order is Snapshot(walkers, apparatus)"
+    parts = ("runner", "boundary_conditions", "resampler")
+    if not all(hasattr(apparatus, part) for part in parts):
+        raise WrongPartError(
+            part="apparatus",
+            wanted="an Apparatus",
+            got=_described(apparatus),
+            way_out=f"{order}, and Apparatus(runner, boundary_conditions, resampler)",
+        )
+    if not isinstance(walkers, Sequence) or isinstance(walkers, (str, bytes)):
+        raise WrongPartError(
+            part="walkers", wanted="a list of walkers", got=_described(walkers), way_out=order
+        )
+    if not len(walkers):
+        raise UnfitError(
+            where="walkers", problem="there are none", way_out="a run needs at least one"
+        )
+    _check_each(walkers)
+    weights = _checked_weights(walkers)
+    runner, resampler = apparatus.runner, apparatus.resampler
+    _check_states(walkers, runner)
+    _check_atoms(walkers, runner, apparatus.boundary_conditions, resampler)
+    check_start = getattr(resampler, "check_start", None)
+    if callable(check_start):
+        check_start(weights)
+    if isinstance(walkers, Ensemble) or not _has_no_box(runner):
+        return walkers
+    if not any(isinstance(walker.state, UnaskedBox) for walker in walkers):
+        return walkers
+    # Those that share a state share one afterwards.
+    bare = {id(walker.state): _without_unasked_box(walker.state) for walker in walkers}
+    return [type(walker)(bare[id(walker.state)], walker.weight) for walker in walkers]
+
+
+def doubts(walkers: Sequence[Any], runner: Any) -> list[str]:
+    """What can run and is seldom meant, in words; [] for a runner that says nothing of it."""
+    if not isinstance(runner, Runner):
+        return []
+    return runner.doubts([state for _, state in distinct_states(walkers)])
+
+
+def _has_no_box(runner: Any) -> bool:
+    return isinstance(runner, Runner) and not runner.periodic
+
+
+def _without_unasked_box(state: Any) -> Any:
+    return state.without_box() if isinstance(state, UnaskedBox) else state
+
+
+def _check_each(walkers: Sequence[Any]) -> None:
+    if isinstance(walkers, Ensemble):
+        return
+    for index, walker in enumerate(walkers):
+        if not (hasattr(walker, "weight") and hasattr(walker, "state")):
+            raise WrongPartError(
+                part=f"walkers[{index}]",
+                wanted="a walker",
+                got=_described(walker),
+                way_out="make one of a state and a weight: Walker(state, weight)",
+            )
+        if not (isinstance(walker.state, Mapping) or hasattr(walker.state, "dict")):
+            raise WrongPartError(
+                part=f"the state of walkers[{index}]",
+                wanted="a WalkerState",
+                got=_described(walker.state),
+                way_out="as_walker_state(positions) makes one of OpenMM's quantities, arrays or "
+                "State",
+            )
+
+
+def _checked_weights(walkers: Sequence[Any]) -> Floats:
+    try:
+        weights = weights_of(walkers)
+    except (TypeError, ValueError):
+        weights = np.array([np.nan])
+    problem = weights_problem(weights)
+    if problem is not None:
+        raise UnfitError(
+            where="walkers",
+            problem=problem,
+            way_out="every weight is a probability, above 0, and all together are 1: divide each "
+            "by their sum",
+        )
+    return weights
+
+
+def weights_problem(weights: Floats) -> str | None:
+    """What is wrong with the weights of an ensemble, shape (n,) (W1, W2); None if nothing is."""
+    if len(weights) == 0:
+        return "there are no walkers"
+    if not weights.min() > 0:  # A NaN is neither, and the least of whatever it is among.
+        bad = int(np.argmin(weights > 0))
+        return f"walker {bad} has weight {float(weights[bad])!r}, not > 0"
+    total = float(weights.sum())
+    if not abs(total - 1.0) <= len(weights) * _EPS:
+        return f"the weights sum to {total!r}, not 1"
+    return None
+
+
+def distinct_states(walkers: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The first walker that has it, and the fields, of each state; shared ones come once.
+
+    Of an Ensemble all states have one form: the first stands for all.
+    """
+    if isinstance(walkers, Ensemble):
+        yield 0, walkers.state(0)
+        return
+    seen: set[int] = set()
+    for index, walker in enumerate(walkers):
+        if id(walker.state) not in seen:
+            seen.add(id(walker.state))
+            yield index, fields_of(walker.state)
+
+
+def fields_of(state: Any) -> Mapping[str, Any]:
+    """The fields of a state, ours or another's."""
+    return state if isinstance(state, Mapping) else native_state(state)
+
+
+def _check_states(walkers: Sequence[Any], runner: Any) -> None:
+    """Shapes and numbers, as far as the runner is known to need them so."""
+    known = isinstance(runner, Runner) and is_ours(runner)
+    for index, state in distinct_states(walkers):
+        if "positions" not in state:
+            continue
+        where = f"the state of walker {index}"
+        if known and not np.isfinite(state["positions"]).all():
+            raise UnfitError(
+                where=where,
+                problem="a position is NaN or infinite",
+                way_out="look at where the positions came from",
+            )
+        if isinstance(runner, Runner):
+            runner.check_state(state, where)
+
+
+# ---- atoms
+
+
+def _check_atoms(walkers: Sequence[Any], runner: Any, boundaries: Any, resampler: Any) -> None:
+    """That atoms which distances and boundary conditions name are there, and warps fit."""
+    _, state = next(distinct_states(walkers))
+    if "positions" not in state:
+        return
+    shape = np.shape(state["positions"])
+    n_atoms = int(np.prod(shape[:-1]))
+    for component in (boundaries, resampler):
+        for owner in _components(component):
+            _check_indices(owner, n_atoms)
+    if isinstance(boundaries, Component):
+        _check_initial_states(boundaries, shape, runner)
+
+
+def _components(thing: Any) -> Iterator[Component]:
+    """A built-in component, or one derived from it, and those that it is made of."""
+    if not isinstance(thing, Component):
+        return
+    yield thing
+    for name in _PARTS:
+        yield from _components(getattr(thing, name, None))
+
+
+def _check_indices(owner: Component, n_atoms: int) -> None:
+    for name in owner.ATOM_PARAMETERS:
+        value = getattr(owner, name, None)
+        if value is None:
+            continue
+        highest = max(np.ravel(value).tolist(), default=-1)
+        if highest >= n_atoms:
+            raise UnfitError(
+                where=f"{type(owner).__name__}, {name}",
+                problem=f"it names atom {highest}, but the walkers have {n_atoms} atoms",
+                way_out=f"atoms are counted from 0, so the last is {n_atoms - 1}",
+            )
+
+
+def _check_initial_states(owner: Any, shape: tuple[int, ...], runner: Any) -> None:
+    """States that walkers may take while the run goes on."""
+    for place, state in enumerate(getattr(owner, "initial_states", None) or ()):
+        where = f"{type(owner).__name__}, initial_states[{place}]"
+        if not isinstance(state, Mapping) or "positions" not in state:
+            continue
+        found = np.shape(state["positions"])
+        if found != shape:
+            raise UnfitError(
+                where=where,
+                problem=f"its positions have shape {found}, those of the walkers {shape}",
+                way_out="give states of the system that the walkers are of",
+            )
+        if isinstance(runner, Runner):
+            runner.check_state(state, where)

@@ -1,0 +1,95 @@
+"""What a system and an integrator of OpenMM's say of themselves, without a context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from wepystore.engine.runners.doubts import acting, carried_variables, is_deterministic
+from wepystore.engine.runners.seeding import forces_with_seeds
+
+#: OpenMM refuses a box that is smaller than so many cutoffs.
+_LEAST_BOX = 1.999999
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is asked again and again.
+
+    Attributes
+    ----------
+    n_particles : int
+    periodic : bool
+    step_ps : float
+    barostat_steps : int
+        Steps between two moves of the slowest barostat; 0 if there is none.
+    cutoff : float, nm
+        The longest of forces that look for nearest images; 0 if there is none.
+    default_box : ndarray, shape (3, 3), nm
+        In which a state without one begins.
+    integrator : str
+        The class of the one that makes the steps.
+    deterministic : bool
+        Nothing in a step is random.
+    carried : tuple of str
+        Variables of a custom integrator that go from one step into the next.
+    chain_time : float, ps
+        In which the chains of a NoseHooverIntegrator answer; 0 if it is none.
+    """
+
+    n_particles: int
+    periodic: bool
+    step_ps: float
+    barostat_steps: int
+    cutoff: float
+    default_box: np.ndarray
+    integrator: str
+    deterministic: bool
+    carried: tuple[str, ...]
+    chain_time: float
+
+    def too_small(self, box: Any) -> bool:
+        """Whether OpenMM would refuse box vectors of shape (3, 3), nm, for the cutoff."""
+        return bool(np.diagonal(np.asarray(box)).min() < _LEAST_BOX * self.cutoff)
+
+
+def facts_of(system: openmm.System, integrator: openmm.Integrator) -> Facts:
+    """The facts of the two."""
+    barostats = [force for force in forces_with_seeds(system) if hasattr(force, "getFrequency")]
+    box = system.getDefaultPeriodicBoxVectors()
+    return Facts(
+        n_particles=system.getNumParticles(),
+        periodic=system.usesPeriodicBoundaryConditions(),
+        step_ps=integrator.getStepSize().value_in_unit(unit.picosecond),
+        barostat_steps=max((force.getFrequency() for force in barostats), default=0),
+        cutoff=max((_cutoff(force) for force in system.getForces()), default=0.0),
+        default_box=np.array([edge.value_in_unit(unit.nanometer) for edge in box]),
+        integrator=type(acting(integrator)).__name__,
+        deterministic=is_deterministic(system, integrator),
+        carried=tuple(carried_variables(integrator)),
+        chain_time=_chain_time(acting(integrator)),
+    )
+
+
+def _chain_time(integrator: openmm.Integrator) -> float:
+    """The slowest of a Nose-Hoover integrator's chains, ps; 0 where there is none."""
+    if not isinstance(integrator, openmm.NoseHooverIntegrator):
+        return 0.0
+    frequencies = [
+        integrator.getCollisionFrequency(k).value_in_unit(unit.picosecond**-1)
+        for k in range(integrator.getNumThermostats())
+    ]
+    return max((1.0 / each for each in frequencies if each > 0), default=0.0)
+
+
+def _cutoff(force: openmm.Force) -> float:
+    """The cutoff of one force, nm; 0 where it has none or looks for no nearest images."""
+    if not isinstance(force, (openmm.NonbondedForce, openmm.CustomNonbondedForce)):
+        return 0.0
+    if not force.usesPeriodicBoundaryConditions():
+        return 0.0
+    return float(force.getCutoffDistance().value_in_unit(unit.nanometer))
