@@ -117,6 +117,14 @@ def test_what_the_run_left(found: dict[str, Any], name: str) -> None:
     (record,) = (store.manifest("runs", md5) for md5 in store.list("runs"))
     assert record["environment"]["wepy"] == "1.2"
     assert {"networkx", "geomm"} <= record["environment"].keys()
+    with h5py.File(folder / "job.wepy.h5") as file:
+        table = file["runs/0/resampling"]
+        decisions = table["decision_id"][:, 0]
+        cloned = sum(len(slots) - 1 for slots in table["target_idxs"][:][decisions == 2])
+        merged = int((decisions == 3).sum())
+    counted = record["execution"]
+    assert (counted["n_cloned"], counted["n_merged"]) == (cloned, merged)
+    assert f"- clones :: {cloned}\n- merges :: {merged}\n" in (folder / "job.dash.org").read_text()
 
 
 @pytest.fixture(scope="module")
