@@ -39,6 +39,7 @@ from wepystore.api import (
 )
 from wepystore.engine.component import Text
 from wepystore.engine.errors import ComponentError
+from wepystore.engine.fit import doubts
 from wepystore.errors import BuildWarning
 
 
@@ -149,6 +150,8 @@ def test_variables_that_segments_would_forget_are_named() -> None:
         NOISE, ("if", "fixed>1"), ("s", "1"), ("end", ""), ("x", "x+s*v"), s=1, fixed=0
     )
     assert "s begin anew" in said(pair_system(), sometimes, pair_state())
+    adaptive = custom(NOISE, VERLET, ("dt", "0.9*dt"))
+    assert "dt begin anew" in said(pair_system(), adaptive, pair_state())
     runner = OpenMMRunner(pair_system(), None, counter, platform="Reference")
     context = runner._simulation("Reference", None, pair_state())
     context.run(pair_state(), 7, 1)
@@ -198,6 +201,24 @@ def test_a_first_energy_that_is_no_number_is_told() -> None:
     """Two atoms on each other."""
     words = said(pair_system(), langevin(), as_walker_state(np.zeros((2, 3))))
     assert re.search("potential energy at the start is (nan|inf)", words)
+
+
+def test_what_was_read_raises_no_doubt_of_ours() -> None:
+    """A run begins with what nobody checked: states, topologies and texts of any form."""
+    runner, state = chain(10.0)
+    for topology in ("[]", "{", '{"bonds": [[0, 99]]}', '{"bonds": 5}', '{"bonds": [["a", {}]]}'):
+        runner.topology = Text(topology)
+        assert doubts([Walker(state, 1.0)], runner) == []
+    runner.topology = None
+    for odd in (
+        WalkerState(positions=[[0.0]]),
+        WalkerState(x=[1.0]),
+        WalkerState(**{**state.dict(), "positions": np.full((10, 3), np.nan)}),
+        WalkerState(**{**state.dict(), "box_vectors": np.zeros(2)}),
+    ):
+        assert doubts([Walker(odd, 1.0)], runner) == []
+    runner.system = runner.integrator
+    assert doubts([Walker(state, 1.0)], runner) == []
 
 
 def test_a_parameter_that_would_be_forgotten_is_told() -> None:

@@ -333,6 +333,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: prepare_store("never", pair_snapshot(), pair_snapshot()),  # type: ignore[arg-type]
         r"configuration must be a Configuration",
     ),
+    "a file of atoms that are not there": (
+        lambda: prepare_store(
+            "never",
+            pair_snapshot(),
+            plain_configuration(reporters=[HDF5Reporter(main_rep_idxs=[0, 5])]),
+        ),
+        r"HDF5Reporter, main_rep_idxs: it names atom 5, but the walkers have 2 atoms",
+    ),
     "the hash of something else": (lambda: hash_of(walkers()), r"hash_of"),  # type: ignore[arg-type]
 }
 

@@ -217,7 +217,12 @@ def doubts(walkers: Sequence[Any], runner: Any) -> list[str]:
     """What can run and is seldom meant, in words; [] for a runner that says nothing of it."""
     if not isinstance(runner, Runner):
         return []
-    return runner.doubts([state for _, state in distinct_states(walkers)])
+    try:
+        return runner.doubts([state for _, state in distinct_states(walkers)])
+    except Exception:
+        # A run begins with what was read, and not checked: whatever is wrong with it, the run
+        # says that itself.
+        return []
 
 
 def _has_no_box(runner: Any) -> bool:
@@ -316,6 +321,17 @@ def _check_states(walkers: Sequence[Any], runner: Any) -> None:
 
 
 # ---- atoms
+
+
+def check_together(walkers: Sequence[Any], reporters: Sequence[Any]) -> None:
+    """Raise UnfitError if a reporter names atoms that the walkers do not have."""
+    _, state = next(distinct_states(walkers))
+    if "positions" not in state:
+        return
+    n_atoms = int(np.prod(np.shape(state["positions"])[:-1]))
+    for reporter in reporters:
+        if isinstance(reporter, Component):
+            _check_indices(reporter, n_atoms)
 
 
 def _check_atoms(walkers: Sequence[Any], runner: Any, boundaries: Any, resampler: Any) -> None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wepystore.engine.fit import check_type
+from wepystore.engine.fit import check_together, check_type
 from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
@@ -61,11 +61,13 @@ def prepare_store(
 
     Raises
     ------
-    WrongPartError : one of the two is something else; nothing is made then.
+    WrongPartError, UnfitError : one of the two is something else, or a reporter is to save atoms
+        that are not there; nothing is made then.
     """
     call = "prepare_store(path, snapshot, configuration)"
     check_type(snapshot, Snapshot, call)
     check_type(configuration, Configuration, call)
+    check_together(snapshot.walkers, configuration.reporters)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     store = Store.ensure(path)
     made = {

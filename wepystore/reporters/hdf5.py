@@ -77,6 +77,7 @@ class HDF5Reporter(Reporter):
     """
 
     suffix: ClassVar[str] = ".wepy.h5"
+    ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ("main_rep_idxs",)
 
     def __init__(
         self,

@@ -21,8 +21,10 @@ from wepystore.engine.runners.transfer import PARAMETERS, DocumentedTransfer
 #: No bond is so long, nm; in angstroms every one is.
 _LONGEST_BOND = 0.5
 
-#: Beyond so many particles an energy on the Reference platform would take seconds.
+#: Beyond so many particles an energy on the Reference platform would take seconds: with a cutoff,
+#: and where every pair is looked at.
 _MOST_PARTICLES = 20_000
+_MOST_OF_ALL_PAIRS = 5_000
 
 _RANDOM = re.compile(r"\b(gaussian|uniform)\b")
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -87,6 +89,7 @@ def carried_variables(integrator: openmm.Integrator) -> list[str]:
     steps = list(_steps(part))
     own = {part.getGlobalVariableName(k) for k in range(part.getNumGlobalVariables())}
     own |= {part.getPerDofVariableName(k) for k in range(part.getNumPerDofVariables())}
+    own.add("dt")
     changed = own & {variable for kind, variable, _ in steps if kind in _WRITES}
     surely: set[str] = set()
     carried: list[str] = []
@@ -123,8 +126,11 @@ def first_energy(
 
     On the Reference platform, where it costs nothing but time; [] where that cannot tell.
     """
-    if system.getNumParticles() > _MOST_PARTICLES:
+    most = _MOST_PARTICLES if system.usesPeriodicBoundaryConditions() else _MOST_OF_ALL_PAIRS
+    if system.getNumParticles() > most:
         return []
+    if not all(np.isfinite(state[name]).all() for name in state):
+        return []  # OpenMM might do anything.
     found = []
     try:
         context = openmm.Context(
