@@ -103,3 +103,25 @@ def test_add_of_the_wrong_thing(wepy: Wepy, world: World) -> None:
         assert (result.status, result.out) == (status, ""), name
         assert word in result.err and name in result.err and result.err.count("\n") == 1
     assert wepy("ls snapshots empty.orch") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["x.pdb", "x.DCD", "x.xtc", "x.h5", "x.json", "x.txt", "x.npz", "dir/x.csv", "x.orch"]
+)
+def test_a_name_that_promises_another_format_is_refused(
+    wepy: Wepy, world: World, tmp_path: Path, name: str
+) -> None:
+    """Nobody gets a pickle that is called a PDB file; a name for what is written is told."""
+    for kind, md5, suffix in (
+        ("snapshot", world.start, ".snap.dill.pkl"),
+        ("config", world.config, ".config.dill.pkl"),
+    ):
+        result = wepy(f"get {kind} w.orch {md5} --output", name)
+        assert (result.status, result.out) == (2, "") and not (tmp_path / name).exists()
+        assert f"'wepy get {kind}' writes a pickle" in result.err
+        assert f"name it {name[: name.rindex('.')]}{suffix}" in result.err
+    if not name.endswith(".orch"):
+        result = wepy(f"get run w.orch {world.start} {world.end} -O", name)
+        assert result.status == 2 and "writes a directory, a store" in result.err
+    for name in ("x", "x.pkl", "x.zip", "x.v2"):
+        assert wepy(f"get snapshot w.orch {world.start} -O", name).lines == [name]

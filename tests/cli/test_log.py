@@ -33,7 +33,7 @@ def test_a_line_of_continuations() -> None:
 def test_branches_meet_where_they_began() -> None:
     """Each branch in a column of its own until the snapshot that both started from."""
     assert drawn([("a", "b"), ("a", "c"), ("c", "d")]) == [
-        *("● b", "│ a-b", "│ ● d", "│ │ c-d", "│ ● c", "│ │ a-c", "├─┘", "● a")
+        *("● d", "│ c-d", "● c", "│ a-c", "│ ● b", "│ │ a-b", "├─┘", "● a")
     ]
 
 
@@ -46,8 +46,21 @@ def test_runs_that_end_alike() -> None:
 
 def test_branches_cross() -> None:
     """A branch that only passes by is crossed, not joined."""
-    lines = drawn([("a", "d"), ("b", "e"), ("a", "f"), ("b", "f")])
-    assert any("┼" in line for line in lines)
+    assert drawn([("a", "c"), ("a", "d"), ("b", "c")]) == [
+        *("● c", "│ a-c", "│ b-c", "├─┐", "│ │ ● d", "│ │ │ a-d", "├─┼─┘", "● │ a", "  ● b")
+    ]
+
+
+def test_many_branches_need_few_columns() -> None:
+    """Thousands of runs from one start, or a long line with branches everywhere, are drawn in
+    three columns: what a line takes does not grow with the history."""
+    star = [Run(f"r{k}", "s", f"e{k:04}", "c", 1) for k in range(3000)]
+    line = [Run(f"r{k}", f"s{k:04}", f"s{k + 1:04}", "c", 1) for k in range(1000)]
+    line += [Run(f"b{k}", f"s{k:04}", f"t{k:04}", "c", 1) for k in range(1000)]
+    for runs in (star, line):
+        rows = list(drawing(graph_of([], runs)))
+        assert max(len(row.strokes) for row in rows) <= 3
+        assert sum(row.run is not None for row in rows) == len(runs)
 
 
 def test_several_runs_alone_and_in_circles() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +188,19 @@ def date_text(iso: str) -> str:
         return f"{iso[:10]} {iso[11:16]} UTC"
     shown = " ".join(iso.split())
     return shown if len(shown) <= 25 else shown[:24] + "…"
+
+
+@contextlib.contextmanager
+def no_circles() -> Iterator[None]:
+    """While a listing reads thousands of records, which hold no circles, Python does not look for
+    any: that takes a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def names_of(store: Store, console: Console) -> dict[str, list[str]]:

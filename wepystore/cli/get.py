@@ -14,7 +14,7 @@ Prints the file's name. Without --output it is HASH.snap.dill.pkl or HASH.config
 8 digits of each); 'get run-cycles' prints how many cycles it has.
 
 Options:
-  -O FILE --output=FILE  Where to write it.
+  -O FILE --output=FILE  Where to write it; not a name that ends as that of another format.
   -f --force             Replace the file if it is there (not for runs).
 """
 
@@ -28,9 +28,17 @@ from typing import Any
 
 from wepystore.cli.common import find_runs, store_of
 from wepystore.cli.console import Console
-from wepystore.errors import DamagedError, FailedError
+from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Store
+from wepystore.store.names import ONE
 
+# What the name of a file promises that is something else.
+_OTHERS = (
+    *(".orch", ".pdb", ".cif", ".mmcif", ".gro", ".xyz", ".psf", ".prmtop", ".parm7", ".inpcrd"),
+    *(".rst7", ".crd", ".top", ".mol2", ".sdf", ".dcd", ".xtc", ".trr", ".nc", ".h5", ".hdf5"),
+    *(".json", ".txt", ".csv", ".tsv", ".xml", ".npy", ".npz", ".gexf", ".org", ".sqlite", ".db"),
+    *(".toml", ".yaml", ".yml", ".html", ".md", ".log", ".py"),
+)
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
 
 
@@ -40,6 +48,10 @@ class FileExistsAlreadyError(FailedError):
 
 class DirectoryExistsAlreadyError(FailedError):
     """{file} is there already: name another directory with --output"""
+
+
+class OtherFormatError(UsageError):
+    """{file} would not be what its name says: 'wepy get {what}' writes {written}; name it {name}"""
 
 
 class NoSuchDirectoryError(FailedError):
@@ -67,6 +79,15 @@ def main(args: dict[str, Any], console: Console) -> int:
 def _get_file(store: Store, kind: str, text: str, output: str | None, force: bool) -> str:
     from wepystore.store import bundle
 
+    if output is not None and output.lower().endswith(_OTHERS):
+        what = SUFFIXES[kind].split(".")[1]
+        word = {"snap": "snapshot"}.get(what, what)
+        raise OtherFormatError(
+            file=output,
+            what=word,
+            written=f"a pickle that is a ZIP archive too, with all of the {ONE[kind]}",
+            name=f"{os.path.splitext(output)[0]}{SUFFIXES[kind]}",
+        )
     _, md5 = store.resolve(text, (kind,))
     file = output or md5 + SUFFIXES[kind]
     _check_directory(file)
@@ -80,6 +101,9 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
 def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
     from wepystore.store import publish, reconcile
 
+    if output is not None and output.lower().rstrip("/").endswith((*_OTHERS[1:], ".pkl")):
+        name = f"{os.path.splitext(output.rstrip('/'))[0]}.orch"
+        raise OtherFormatError(file=output, what="run", written="a directory, a store", name=name)
     runs = find_runs(store, start, end)
     target = output or f"{runs[0].start[:8]}-{runs[0].end[:8]}.orch"
     _check_directory(target)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from wepystore.cli.common import date_text, names_of, open_store, time_text
+from wepystore.cli.common import date_text, names_of, no_circles, open_store, time_text
 from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
@@ -25,6 +25,7 @@ from wepystore.store.runs import Run, run_of
 INCOMPLETE = 3
 
 
+@no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
     """Print the history."""
     store = open_store(args["ORCH"])
@@ -35,7 +36,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     for run, _ in runs:
         ends.setdefault(run.end, []).append(run)
     records = {run.md5: record for run, record in runs}
-    history = order(here, [run for run, _ in runs])
+    if not args["--graph"] or args["--json"]:
+        history = order(here, [run for run, _ in runs])
     if args["--graph"] and args["--json"]:
         console.json(
             {

@@ -19,6 +19,7 @@ from typing import Any
 from wepystore.cli.common import (
     date_text,
     names_of,
+    no_circles,
     open_store,
     size_text,
     table,
@@ -39,6 +40,7 @@ INCOMPLETE = 3
 MANY = 10_000
 
 
+@no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
     """List one kind."""
     store = open_store(args["ORCH"])

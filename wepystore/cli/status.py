@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, size_text
+from wepystore.cli.common import no_circles, open_store, size_text
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import KINDS, ONE
@@ -28,6 +28,7 @@ INCOMPLETE = 3
 _SHOWN = 10
 
 
+@no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
     """Look and tell."""
     from wepystore.store import status

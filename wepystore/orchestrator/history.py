@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-
-import networkx as nx
+from typing import NamedTuple
 
 from wepystore.store.runs import Run
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the drawing.
 
     Attributes
@@ -27,53 +24,128 @@ class Row:
         How many different snapshots runs lead to from this one.
     """
 
-    strokes: list[tuple[str, int]] = field(default_factory=list)
+    strokes: list[tuple[str, int]]
     snapshot: str | None = None
     run: Run | None = None
     n_branches: int = 0
 
 
-def graph_of(snapshots: Iterable[str], runs: Iterable[Run]) -> nx.MultiDiGraph:
-    """All snapshots, those included that only a run names; one edge for each run, by its hash."""
-    graph = nx.MultiDiGraph()
-    graph.add_nodes_from(sorted(snapshots))
-    for run in runs:
-        graph.add_edge(run.start, run.end, key=run.md5, run=run)
-    return graph
+class Graph(NamedTuple):
+    """All snapshots, those included that only a run names. Runs to themselves, and those within
+    circles, which only made-up records make, are told of, and not followed.
 
-
-def latest_first(graph: nx.MultiDiGraph) -> list[str]:
-    """Every snapshot after all its descendants, a line of continuations in one piece.
-
-    Only made-up records can go round in a circle; such runs are not followed.
+    Attributes
+    ----------
+    parents, children : dict of str to list of str
+        For each snapshot those that runs led from and to, sorted.
+    runs : dict of str to list of Run
+        For each snapshot that a run ended in, all that did.
+    n_branches : dict of str to int
+        To how many other snapshots runs lead, for those from which some do.
     """
-    lines = _without_circles(graph)
-    waiting = {node: lines.out_degree(node) for node in lines}
-    ready = sorted((node for node, n in waiting.items() if n == 0), reverse=True)
-    done = []
+
+    parents: dict[str, list[str]]
+    children: dict[str, list[str]]
+    runs: dict[str, list[Run]]
+    n_branches: dict[str, int]
+
+
+def graph_of(snapshots: Iterable[str], runs: Iterable[Run]) -> Graph:
+    """The graph of these runs, and of snapshots that may have none."""
+    led_to: dict[str, list[Run]] = {}
+    after: dict[str, set[str]] = {}
+    everything = set(snapshots)
+    for run in runs:
+        led_to.setdefault(run.end, []).append(run)
+        everything.update((run.start, run.end))
+        if run.start != run.end:
+            after.setdefault(run.start, set()).add(run.end)
+    for same in led_to.values():
+        same.sort(key=lambda run: run[1:])
+    n_branches = {md5: len(ends) for md5, ends in after.items()}
+    if _has_circles(everything, after):
+        after = _without_circles(after)
+    children: dict[str, list[str]] = {md5: sorted(after.get(md5, ())) for md5 in sorted(everything)}
+    parents: dict[str, list[str]] = {md5: [] for md5 in children}
+    for md5, ends in children.items():
+        for end in ends:
+            parents[end].append(md5)
+    return Graph(parents, children, led_to, n_branches)
+
+
+def _has_circles(everything: set[str], after: dict[str, set[str]]) -> bool:
+    waiting = dict.fromkeys(everything, 0)
+    for ends in after.values():
+        for end in ends:
+            waiting[end] += 1
+    ready = [md5 for md5, n in waiting.items() if n == 0]
+    done = 0
     while ready:
-        node = ready.pop()
-        done.append(node)
-        for parent in sorted(lines.predecessors(node), reverse=True):
-            waiting[parent] -= 1
-            if waiting[parent] == 0:
-                # Last in, first out: what led to this snapshot comes right below it.
-                ready.append(parent)
+        done += 1
+        for end in after.get(ready.pop(), ()):
+            waiting[end] -= 1
+            if waiting[end] == 0:
+                ready.append(end)
+    return done < len(everything)
+
+
+def _without_circles(after: dict[str, set[str]]) -> dict[str, set[str]]:
+    # Imported only here: it takes longer than drawing thousands of runs.
+    import networkx as nx
+
+    graph = nx.DiGraph([(start, end) for start, ends in after.items() for end in ends])
+    member = {
+        md5: number
+        for number, members in enumerate(nx.strongly_connected_components(graph))
+        for md5 in members
+    }
+    return {
+        start: {end for end in ends if member[end] != member[start]}
+        for start, ends in after.items()
+    }
+
+
+def latest_first(graph: Graph) -> list[str]:
+    """Every snapshot after all its descendants, a line of continuations in one piece: of several
+    branches the longest is the line, and the others stand right above where they left it."""
+    lengths = _lengths(graph)
+
+    def in_turn(md5s: Iterable[str]) -> list[str]:
+        # What is last here is first to be taken from a stack.
+        return sorted(md5s, key=lambda md5: (-lengths[md5], md5), reverse=True)
+
+    done: list[str] = []
+    begun: set[str] = set()
+    stack = in_turn(md5 for md5, before in graph.parents.items() if not before)
+    while stack:
+        md5 = stack[-1]
+        if md5 in begun:
+            stack.pop()
+            if lengths.pop(md5, None) is not None:
+                done.append(md5)
+            continue
+        begun.add(md5)
+        stack += in_turn(end for end in graph.children[md5] if end not in begun)
     return done
 
 
-def _without_circles(graph: nx.MultiDiGraph) -> nx.DiGraph:
-    lines = nx.DiGraph(graph)
-    lines.remove_edges_from(list(nx.selfloop_edges(lines)))
-    if not nx.is_directed_acyclic_graph(lines):
-        for members in list(nx.strongly_connected_components(lines)):
-            lines.remove_edges_from([(a, b) for a in members for b in members if a != b])
-    return lines
+def _lengths(graph: Graph) -> dict[str, int]:
+    """How many runs follow each snapshot, one after the other, at most."""
+    waiting = {md5: len(ends) for md5, ends in graph.children.items()}
+    lengths = dict.fromkeys(waiting, 0)
+    ready = [md5 for md5, n in waiting.items() if n == 0]
+    while ready:
+        md5 = ready.pop()
+        for before in graph.parents[md5]:
+            lengths[before] = max(lengths[before], lengths[md5] + 1)
+            waiting[before] -= 1
+            if waiting[before] == 0:
+                ready.append(before)
+    return lengths
 
 
-def drawing(graph: nx.MultiDiGraph) -> Iterator[Row]:
+def drawing(graph: Graph) -> Iterator[Row]:
     """The graph line by line, latest snapshots first, with a column for each open branch."""
-    lines = _without_circles(graph)
     columns: list[str | None] = []
     branches: list[int] = []
     n_branches = 0
@@ -94,11 +166,11 @@ def drawing(graph: nx.MultiDiGraph) -> Iterator[Row]:
         yield Row(
             _upright(columns, branches, place),
             snapshot=node,
-            n_branches=len(set(graph.successors(node)) - {node}),
+            n_branches=graph.n_branches.get(node, 0),
         )
-        parents = sorted(lines.predecessors(node))
+        parents = graph.parents[node]
         columns[place] = parents[0] if parents else None
-        for run in _runs_to(graph, node):
+        for run in graph.runs.get(node, ()):
             yield Row(_upright(columns, branches), run=run)
         opened = []
         for parent in parents[1:]:
@@ -111,12 +183,13 @@ def drawing(graph: nx.MultiDiGraph) -> Iterator[Row]:
         if opened:
             first, *others = sorted([place, *opened])
             yield Row(_connection(columns, branches, first, others, "┐", "┬"))
+        elif parents and columns.count(parents[0]) > 1:
+            # Joined at once: of thousands of runs from one start each had a column otherwise.
+            first, *others = (k for k, wanted in enumerate(columns) if wanted == parents[0])
+            yield Row(_connection(columns, branches, first, others, "┘", "┴"))
+            for k in others:
+                columns[k] = None
         _trim(columns, branches)
-
-
-def _runs_to(graph: nx.MultiDiGraph, node: str) -> Sequence[Run]:
-    runs: list[Run] = [data["run"] for _, _, data in graph.in_edges(node, data=True)]
-    return sorted(runs, key=lambda run: run[1:])
 
 
 def _trim(columns: list[str | None], branches: list[int]) -> None:

@@ -25,6 +25,7 @@ _HEX = "0123456789abcdef"
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
 _KEYS = frozenset(("md5", "sha256", "size"))
 _ENTRY_KEYS = _KEYS | {"kind"}
+_NESTED = (dict, list)
 
 
 class Ref(NamedTuple):
@@ -43,13 +44,14 @@ class Ref(NamedTuple):
         if not isinstance(value, dict) or not value.keys() >= _KEYS:
             raise BadJSONError(what=what, why="a reference lacks md5, sha256 or size")
         md5, sha256, size = value["md5"], value["sha256"], value["size"]
+        # type(), not isinstance: True is an int.
+        if type(size) is int and size >= 0 and is_hash(md5) and _is_sha256(sha256):
+            return Ref(md5, sha256, size)
         if not is_hash(md5):
             raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
-        if not (isinstance(sha256, str) and len(sha256) == 64 and not sha256.strip(_HEX)):
+        if not _is_sha256(sha256):
             raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
-        return Ref(md5, sha256, size)
+        raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
 
 
 class EntryRef(NamedTuple):
@@ -85,28 +87,34 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
     stack = [manifest]
     while stack:
         value = stack.pop()
-        if isinstance(value, dict):
-            keys = value.keys()
-            if keys == _KEYS:
-                found = ("objects", Ref.from_json(value, what))
-            elif keys == _ENTRY_KEYS:
-                entry = EntryRef.from_json(value, what)
-                found = (entry.kind, entry.ref)
-            else:
-                inner = [key for key in keys if isinstance(value[key], dict | list)]
-                inner.sort(reverse=True)
-                stack.extend([value[key] for key in inner])
-                continue
-            if found not in seen:
-                seen.add(found)
-                yield found
-        elif isinstance(value, list):
-            stack.extend(item for item in reversed(value) if isinstance(item, dict | list))
+        if isinstance(value, list):
+            stack += [item for item in reversed(value) if isinstance(item, _NESTED)]
+            continue
+        if not isinstance(value, dict):
+            continue
+        # By their number first: of thousands of manifests most objects are no references.
+        if len(value) == 3 and value.keys() == _KEYS:
+            found = ("objects", Ref.from_json(value, what))
+        elif len(value) == 4 and value.keys() == _ENTRY_KEYS:
+            entry = EntryRef.from_json(value, what)
+            found = (entry.kind, entry.ref)
+        else:
+            inner = [key for key, item in value.items() if isinstance(item, _NESTED)]
+            inner.sort(reverse=True)
+            stack += [value[key] for key in inner]
+            continue
+        if found not in seen:
+            seen.add(found)
+            yield found
 
 
 def is_hash(text: Any) -> bool:
     """Whether this is the name of an entry: 32 lower-case hex digits."""
     return isinstance(text, str) and len(text) == 32 and not text.strip(_HEX)
+
+
+def _is_sha256(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == 64 and not text.strip(_HEX)
 
 
 def is_hex(text: str) -> bool:

@@ -94,9 +94,10 @@ def _sizes(store: Store, kind: str) -> dict[str, int]:
     sizes = {}
     suffix = ".json" if kind == "runs" else ""
     top = os.path.join(store.path, kind)
+    stat = os.stat
     for md5 in store.list(kind):
         try:
-            sizes[md5] = os.stat(f"{top}/{md5[:2]}/{md5}{suffix}").st_size
+            sizes[md5] = stat(f"{top}/{md5[:2]}/{md5}{suffix}").st_size
         except OSError:
             # A link of git-annex to what is not here.
             continue
