@@ -125,6 +125,7 @@ class Execution:
                 options.platform, configuration.platform, self._runner
             ),
         )
+        self._n_workers = useful_workers(self._n_workers, self._n_walkers, self._mapper)
         self._placed = placed(
             configuration.reporters,
             configuration.monitor,

@@ -35,6 +35,7 @@ from wepystore.orchestrator.errors import (
 from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.trust import arguments
 from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
+from wepystore.records.run import MOST_CYCLES
 from wepystore.reporters import files
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
@@ -47,8 +48,10 @@ _DRAFT = f".{SPEC}.tmp"
 # How often a folder that somebody takes away again is made before that is an error.
 _TRIES = 20
 _FORMAT = 2
-#: The reporters' files hold numbers of 64 bits.
-_MOST = 2**63
+#: The reporters' files hold numbers of 64 bits,
+_MOST = 2**63 - 1
+#: and nobody runs so many of these.
+_COUNTED = frozenset(("n_steps", "n_cycles", "checkpoint_freq", "n_workers"))
 #: Bytes; a narration may be long.
 _LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
@@ -124,7 +127,8 @@ class JobSpec:
                 if type(fields[name]) not in kinds:
                     raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
             for name, least in _LEAST.items():
-                if fields[name] is not None and not least <= fields[name] < _MOST:
+                most = MOST_CYCLES if name in _COUNTED else _MOST
+                if fields[name] is not None and not least <= fields[name] <= most:
                     raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
             check_job_name(fields["name"])
             for name, kind in (("start", "snapshots"), ("config", "configs")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wepystore.engine.mappers.base import WorkMapper
 from wepystore.engine.mappers.dask import DaskMapper, check_dask
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
@@ -55,9 +56,14 @@ def _plain(mapper: ProcessMapper) -> bool:
     return mapper.worker_properties is None and mapper.segment_timeout is None
 
 
-def useful_workers(asked: int | None, n_walkers: int) -> int | None:
-    """As many workers as were asked for, if each can have a walker: others would stand by,
-    each with a system of its own in memory."""
+def useful_workers(asked: int | None, n_walkers: int, mapper: Any = None) -> int | None:
+    """As many workers as were asked for, or else as the mapper would start, if each can have a
+    walker: others would stand by, each with a system of its own in memory.
+
+    None leaves it to the mapper: to one of a cluster, which starts none, or to a user's own.
+    """
+    if asked is None and isinstance(mapper, WorkMapper):
+        asked = mapper.would_start()
     return None if asked is None else min(asked, n_walkers)
 
 

@@ -220,7 +220,9 @@ class _Repetition:
 
     def verdict(self, watcher: Watcher) -> Verdict:
         try:
-            self._manager.init(num_workers=self._workers)
+            self._manager.init(
+                num_workers=useful_workers(self._workers, self._n_walkers, self._mapper)
+            )
             watcher.begun(self._record, self._n_walkers)
             walkers = self._cycles(watcher)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,6 +52,8 @@ class RunRecord:
         return circumstances_of(self.execution)
 
 
+#: More cycles, or steps of a segment, than anybody has run, and as many as `wepy run` takes.
+MOST_CYCLES = 10**12
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {
     "n_cycles": (int,),
@@ -60,6 +63,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "environment": (dict,),
     "execution": (dict,),
 }
+
+
+_MOST = {"n_cycles": MOST_CYCLES, "n_steps": MOST_CYCLES, "seed": 2**63 - 1}
 
 
 def encode_run(record: RunRecord, sink: Sink) -> Ref:
@@ -83,9 +89,9 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
             # type(), not isinstance: True is an int.
             if type(manifest[name]) not in kinds:
                 raise TypeError(f"{name} is {manifest[name]!r}")
-        for name in ("n_cycles", "n_steps", "seed"):
-            if manifest[name] is not None and manifest[name] < 0:
-                raise ValueError(f"{name} is {manifest[name]}")
+        for name, most in _MOST.items():
+            if manifest[name] is not None and not 0 <= manifest[name] <= most:
+                raise ValueError(f"{name} is {reprlib.repr(manifest[name])}")
         _check_platform(manifest["environment"])
         return RunRecord(
             start=EntryRef.from_json(manifest["start"], where),

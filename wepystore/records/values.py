@@ -367,12 +367,20 @@ def _decode_pickle(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
 def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[WalkerState]:
     """The states that `encode_states` wrote; equal ones are one object again."""
     uniques: list[WalkerState] = []
+    index = value["index"]
     for group in value["groups"]:
         stacks = {
             name: npy.load(fetch(Ref.from_json(ref, where)), f"{where}.{name}")
             for name, ref in group["fields"].items()
         }
         n_states = group["n_states"]
+        # Each is some walker's: rows of no numbers cost a stack nothing, and may be any number.
+        if type(n_states) is not int or not 0 < n_states <= len(index) - len(uniques):
+            raise MalformedRecordError(
+                where=where,
+                what="group of states",
+                problem=f"{reprlib.repr(n_states)} states, and too few walkers for them",
+            )
         if not stacks:
             raise MalformedRecordError(where=where, what="group of states", problem="has no fields")
         for name, stack in stacks.items():
@@ -387,7 +395,6 @@ def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[Wa
             uniques.append(
                 WalkerState.adopt({name: np.asarray(stack[k]) for name, stack in stacks.items()})
             )
-    index = value["index"]
     if not all(type(k) is int and 0 <= k < len(uniques) for k in index):
         raise MalformedRecordError(
             where=where, what="index of states", problem=f"it goes beyond {len(uniques)} states"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -220,6 +221,7 @@ class DashboardReporter(Reporter):
         for line in read_lines(self._state_path, self.path):
             try:
                 state = json.loads(line)
+                _check_state(state)
                 totals = _Totals(**{**dict.fromkeys(_COUNTS), **state["totals"]})
                 warps = [tuple(warp) for warp in state["warps"]]
                 since = int(state["since"])
@@ -375,6 +377,20 @@ def _state_line(
         "flux": flux.state(),
     }
     return json.dumps(state, separators=(",", ":"))
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a line read back holds figures where `_state_line` writes some: it
+    stands in a file that anybody may have changed."""
+    totals = {**asdict(_Totals()), **state["totals"]}
+    numbers = [state["since"], state["n_steps"], *itertools.chain(*state["warps"])]
+    pairs = [*totals.pop("workers").values(), *totals.pop("extremes").values()]
+    numbers += [*itertools.chain(*pairs), *totals.pop("parts_s").values()]
+    numbers += [n for name, n in totals.items() if n is not None or name not in _COUNTS]
+    good = all(type(n) in (int, float) and not abs(n) >= 2**63 for n in numbers)
+    lengths = {len(pair) for pair in pairs} <= {2} and {len(w) for w in state["warps"]} <= {4}
+    if not good or not lengths or not {len(n) for n in state["now"].values()} <= {0, 3}:
+        raise ValueError("these are no figures")
 
 
 def _now(

@@ -134,32 +134,36 @@ def read(file: IO[bytes]) -> tuple[list[str], NDArray[Any]]:
     ValueError
         The file is not one that `write` wrote.
     """
+    try:
+        return _read(file)
+    except (ElementTree.ParseError, KeyError, ValueError, OverflowError, IndexError) as error:
+        raise ValueError(f"not a family tree: {error}") from error
+
+
+def _read(file: IO[bytes]) -> tuple[list[str], NDArray[Any]]:
     titles: list[str] = []
     found: dict[tuple[int, int], dict[str, Any]] = {}
     parents: dict[tuple[int, int], int] = {}
     onwards: list[int] = []
-    try:
-        for _, element in ElementTree.iterparse(file):
-            kind = element.tag.rpartition("}")[2]
-            if kind == "description":
-                onwards = [int(word) for word in (element.text or "").split()[1:]]
-            elif kind == "attribute":
-                titles.append(element.attrib["title"])
-            elif kind == "node":
-                cycle, _, walker = element.attrib["id"].partition("-")
-                found[int(cycle), int(walker)] = {
-                    value.attrib["for"]: value.attrib["value"]
-                    for value in element.iter()
-                    if value.attrib.get("for")
-                }
-                element.clear()
-            elif kind == "edge":
-                cycle, _, walker = element.attrib["target"].partition("-")
-                parent = element.attrib["source"].partition("-")[2]
-                parents[int(cycle) - 1, int(walker)] = int(parent)
-                element.clear()
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
-        raise ValueError(f"not a family tree: {error}") from error
+    for _, element in ElementTree.iterparse(file):
+        kind = element.tag.rpartition("}")[2]
+        if kind == "description":
+            onwards = [int(word) for word in (element.text or "").split()[1:]]
+        elif kind == "attribute":
+            titles.append(element.attrib["title"])
+        elif kind == "node":
+            cycle, _, walker = element.attrib["id"].partition("-")
+            found[int(cycle), int(walker)] = {
+                value.attrib["for"]: value.attrib["value"]
+                for value in element.iter()
+                if value.attrib.get("for")
+            }
+            element.clear()
+        elif kind == "edge":
+            cycle, _, walker = element.attrib["target"].partition("-")
+            parent = element.attrib["source"].partition("-")[2]
+            parents[int(cycle) - 1, int(walker)] = int(parent)
+            element.clear()
     if titles[: len(_FIXED)] != [title for title, _ in _FIXED]:
         raise ValueError("not a family tree of this program: the attributes are others")
     last = max((cycle for cycle, _ in found), default=-1)

@@ -43,6 +43,10 @@ class WorkMapper(Component):
         """
         raise NotImplementedError
 
+    def would_start(self) -> int | None:
+        """How many workers `init` starts if it is not told; None if it starts none."""
+        return None
+
     def map(
         self, walkers: Sequence[Any], lengths: Iterable[int], **kwargs: Iterable[Any]
     ) -> list[Any]:

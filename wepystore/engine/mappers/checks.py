@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 
 from wepystore.engine.errors import ComponentError
 
+#: No machine has so many cores, and each worker is a process.
+MOST_WORKERS = 10_000
+
 
 def checked_number(component: str, n_workers: int | None) -> int | None:
-    """`n_workers`, or ComponentError if it is less than one."""
+    """`n_workers`, or ComponentError if it is less than one, or more than any machine can have."""
     if n_workers is None:
         return None
-    if isinstance(n_workers, bool) or not isinstance(n_workers, numbers.Integral) or n_workers < 1:
+    whole = isinstance(n_workers, numbers.Integral) and not isinstance(n_workers, bool)
+    if not whole or not 1 <= n_workers <= MOST_WORKERS:
+        bound = f"most {MOST_WORKERS:,}" if whole and n_workers > 1 else "least 1"
         raise ComponentError(
             component=component,
-            problem=f"n_workers must be a whole number, at least 1, not {n_workers!r}",
+            problem=f"n_workers must be a whole number, at {bound}, not {reprlib.repr(n_workers)}",
         )
     return int(n_workers)
 

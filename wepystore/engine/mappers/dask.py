@@ -156,11 +156,17 @@ class DaskMapper(WorkMapper):
         self._quiet()
         self._limit = num_workers or self.n_workers
         if self.scheduler is None:
-            self._start_cluster(self._limit or len(os.sched_getaffinity(0)))
+            self._start_cluster(num_workers or self.would_start() or 1)
         else:
             self._connect(self.scheduler)
         self._token = secrets.token_hex(8)
         self._client.register_plugin(SegmentPlugin(self._token, payload))
+
+    def would_start(self) -> int | None:
+        """As many as were asked for, or one a core; None where a cluster has its own."""
+        if self.scheduler is not None:
+            return None
+        return self.n_workers or len(os.sched_getaffinity(0))
 
     def _quiet(self) -> None:
         # Workers that come and go are this mapper's business, not the user's.

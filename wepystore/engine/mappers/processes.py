@@ -147,6 +147,8 @@ class ProcessMapper(WorkMapper):
                 for k, each in enumerate(worker_properties)
             ]
         )
+        if self.worker_properties is not None:
+            checked_number(type(self).__name__, len(self.worker_properties) or None)
         if self.worker_properties == []:
             raise ComponentError(
                 component=type(self).__name__,
@@ -175,13 +177,17 @@ class ProcessMapper(WorkMapper):
         num_workers: int | None = None,
         dumps: Callable[[Any], bytes] | None = None,
     ) -> None:
-        number = num_workers or self.n_workers or len(self.worker_properties or ())
         self._payload = portable(segment_func, dumps)
         self._remarked = False
         self._pace = Pace()
         self._clock = AwakeClock()
-        for k in range(number or len(os.sched_getaffinity(0))):
+        for k in range(num_workers or self.would_start()):
             self._crew.change(partial(self._hire, k))
+
+    def would_start(self) -> int:
+        """As many as were asked for, one for each of `worker_properties`, or for every core."""
+        number = self.n_workers or len(self.worker_properties or ())
+        return number or len(os.sched_getaffinity(0))
 
     def _hire(self, number: int) -> None:
         self._workers.append(self._start(number))
