@@ -227,3 +227,19 @@ def test_all_of_it_in_a_namespace() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+@pytest.mark.parametrize("room", [0, 300_000])
+def test_get_names_the_file_that_the_disk_has_no_room_for(
+    tmp_path: Path, disk: Path, room: int
+) -> None:
+    """A large write gives up in the kernel, which knows no name; nothing is left behind."""
+    store = Store.create(tmp_path / "x.orch")
+    md5 = add_snapshots(store)[0]
+    leave(disk, room)
+    before = sorted(os.listdir(disk))
+    file = disk / "o.pkl"
+    status, out, err = call("-m", "wepystore", "get", "snapshot", store.path, md5, "-O", file)
+    assert (status, out) == (1, "")
+    assert f"{file}: No space left on device" in err
+    assert sorted(os.listdir(disk)) == before

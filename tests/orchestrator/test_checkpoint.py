@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -404,3 +405,43 @@ def test_a_killed_job_leaves_its_last_checkpoint(pair_store: Prepared, tmp_path:
             )
             assert whole.end == last.end.md5
             run_job(store, last.end.md5, tmp_path / "on", n_cycles=1)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_store_that_is_removed_under_a_run_is_not_said_to_be_kept(
+    pair_store: Prepared, tmp_path: Path, at: int
+) -> None:
+    """`rm -rf checkpoint.orch` between two checkpoints: the run ends, and says what is gone."""
+    job = tmp_path / "job"
+    watcher = removing(job / "checkpoint.orch", at)
+    options = {"n_cycles": 8, "checkpoint_freq": 1}
+    with pytest.raises(CheckpointFailedError) as caught:
+        run_job(pair_store.store, pair_store.snapshot_hash, job, watcher, **options)
+    text = str(caught.value)
+    assert ": kept" not in text
+    assert ("no cycle is kept" if at == 1 else f"{at - 1} cycles up to the last") in text
+    assert at == 1 or f"are gone from {job / 'checkpoint.orch'}" in text
+
+
+@pytest.mark.parametrize("what", ["snapshots", "runs", "objects"])
+def test_what_is_removed_under_a_run_is_written_again(
+    pair_store: Prepared, tmp_path: Path, what: str
+) -> None:
+    """A part of the job's store goes: the end is whole, with the system and all it names."""
+    job = tmp_path / "job"
+    watcher = removing(job / "checkpoint.orch" / what, 3)
+    options = {"n_cycles": 5, "checkpoint_freq": 1}
+    outcome = run_job(pair_store.store, pair_store.snapshot_hash, job, watcher, **options)
+    store = Store.open(job / "checkpoint.orch")
+    assert store.missing("snapshots", outcome.end) == []
+    assert load_run(store, store.list("runs")[-1]).end.md5 == outcome.end
+
+
+def removing(folder: Path, at: int) -> Recorder:
+    """A watcher that removes a folder after so many cycles."""
+
+    def remove(progress: Any) -> None:
+        if progress.n_cycles_done == at:
+            shutil.rmtree(folder)
+
+    return Recorder(on_cycle=remove)

@@ -128,7 +128,13 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    publish.sync_directory(Path(parent or "."))
+    try:
+        publish.sync_directory(Path(parent or "."))
+    except OSError as error:
+        # As for a file: what is said to have failed is not to be there.
+        shutil.rmtree(target, ignore_errors=True)
+        error.filename = target
+        raise
     return target
 
 

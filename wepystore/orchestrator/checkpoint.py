@@ -75,6 +75,10 @@ class Checkpointer:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
         # Before the batch: it must not count on an object that is just going.
         self.finish_removing()
+        # What somebody has removed meanwhile is put again.
+        self._texts = {
+            t: ref for t, ref in self._texts.items() if self.store.has("objects", ref.md5)
+        }
         with self.store.batch() as batch:
             noting = _Noting(batch)
             sink = Remembering(noting, self._texts)
@@ -97,6 +101,14 @@ class Checkpointer:
             self.finish_removing()
             self._settle(complete=record.circumstances.complete is True)
         return end
+
+    def is_there(self) -> bool:
+        """Whether the last checkpoint is in the store as it was written, by its files."""
+        try:
+            end = load_run(self.store, self.run or "").end.md5
+            return not self.store.missing("snapshots", end)
+        except (DamagedError, OSError):
+            return False
 
     def _supersede(self, kept: int) -> None:
         """Take away all but the last `kept` checkpoints."""

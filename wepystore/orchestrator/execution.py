@@ -317,11 +317,7 @@ class Execution:
             # A full disk, most often.
             raise CheckpointFailedError(
                 problem=_in_words(problem),
-                kept=(
-                    f"{_cycles_text(self._n_kept)} up to the last checkpoint: kept"
-                    if self._n_kept
-                    else "it was to be the first checkpoint, so no cycle is kept"
-                ),
+                kept=self._kept_text(checkpointer),
                 job_dir=arguments(self._options.job_dir),
             ) from problem
         self._n_kept = self.n_done
@@ -331,6 +327,16 @@ class Execution:
         budget.slowest_checkpoint = max(budget.slowest_checkpoint, seconds)
         watcher.checkpoint_written(end.md5, self.n_done, seconds)
         return end
+
+    def _kept_text(self, checkpointer: Checkpointer) -> str:
+        """What there is to go on from where a checkpoint could not be written."""
+        if not self._n_kept:
+            return "it was to be the first checkpoint, so no cycle is kept"
+        cycles = f"{_cycles_text(self._n_kept)} up to the last checkpoint"
+        if checkpointer.is_there():
+            return f"{cycles}: kept"
+        # Somebody has removed the store, or what was in it, under the run.
+        return f"{cycles} are gone from {arguments(checkpointer.store.path)}, and must come back"
 
     def _note_checkpoint(self) -> None:
         if self._checkpoints and self._checkpoints[-1][0] == self.n_done:

@@ -60,19 +60,27 @@ def write(
     # One of wepy 1.x is in the form that wepy 1.x exports, and goes out as it came in (I3).
     members = [] if legacy.is_legacy(own) else _members(store, kind, md5, own)
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with publish.naming(path):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(descriptor, "w+b") as stream:
+                if members:
+                    _write_archive(stream, store, _head(kind, md5), members)
+                else:
+                    stream.write(own)
+                stream.flush()
+                os.fsync(stream.fileno())
+            publish.move(part, path, replace)
+        finally:
+            part.unlink(missing_ok=True)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            if members:
-                _write_archive(stream, store, _head(kind, md5), members)
-            else:
-                stream.write(own)
-            stream.flush()
-            os.fsync(stream.fileno())
-        publish.move(part, path, replace)
-    finally:
-        part.unlink(missing_ok=True)
-    publish.sync_directory(path.parent)
+        publish.sync_directory(path.parent)
+    except OSError as error:
+        # Whole, but perhaps gone after a crash: what is said to have failed is not to be there.
+        if not replace:
+            path.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
 
 
 def _write_archive(

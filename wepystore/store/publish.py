@@ -18,7 +18,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +255,18 @@ def name(error: OSError, path: str | os.PathLike[str]) -> None:
     """Say where an error of the disk has happened, if it does not: write and fsync only know a
     number of an open file."""
     if error.filename is None and error.errno is not None:
-        error.filename = os.fspath(path)
+        # The current directory as such is no name that tells anybody where.
+        error.filename = os.path.abspath(path) if os.fspath(path) in (".", "") else os.fspath(path)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the disk within the block is one with this file, unless it names another."""
+    try:
+        yield
+    except OSError as error:
+        name(error, path)
+        raise
 
 
 def start_writing(descriptor: int) -> None:
