@@ -196,6 +196,12 @@ def test_all_in_one_place_is_said() -> None:
     bins = seeded(MAKERS["bins"]())
     assert acts(bins, walkers) == (0, 0)
     assert "in bin 0" in (bins.why_still(walkers) or "")
+    # As many places as walkers: nobody has a partner.
+    alone = make_walkers([0.55 * k for k in range(4)])
+    for kind in ("wexplore", "bins"):
+        resampler = seeded(MAKERS[kind]())
+        assert acts(resampler, alone) == (0, 0)
+        assert "is alone in its" in (resampler.why_still(alone) or "")
     far = make_walkers([0.0, 1.0, 2.5, 5.0, 9.0, 15.0])
     revo = seeded(REVOResampler(LINE, merge_dist=0.5, char_dist=1.0))
     assert acts(revo, far) == (0, 0)

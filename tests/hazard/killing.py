@@ -270,7 +270,8 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
         assert getattr(record, name) == getattr(twin, name), name
     assert record.execution["complete"] is True
-    assert record.execution["n_warped"] == twin.execution["n_warped"]
+    for name in ("n_warped", "n_cloned", "n_merged"):
+        assert record.execution[name] == twin.execution[name], name
     assert store.ref("default-snapshot") == other.ref("default-snapshot")
     assert wepy_main(["fsck", str(job / "checkpoint.orch")]) == 0
 

@@ -195,10 +195,18 @@ class BinResampler(CloneMergeResampler):
         return bool(groups or clones)
 
     def why_still(self, walkers: Sequence[Any]) -> str | None:
-        """Besides, whether all walkers are in one bin."""
+        """Besides, whether all walkers are in one bin, or each in one of its own."""
         why = super().why_still(walkers)
-        if why is None and len(occupied := np.unique(self.bins(walkers))) == 1:
-            why = (
+        if why is not None:
+            return why
+        occupied = np.unique(self.bins(walkers))
+        if len(occupied) == len(walkers) > 1:
+            return (
+                "every walker is alone in its bin, and only walkers of one bin are merged; take "
+                "more walkers or fewer bins"
+            )
+        if len(occupied) == 1:
+            return (
                 f"all walkers are in bin {int(occupied[0])}; if they do not leave it, its edges "
                 "may be too far apart for how far walkers get in a cycle"
             )

@@ -170,9 +170,17 @@ class WExploreResampler(CloneMergeResampler):
         return bool(groups or clones)
 
     def why_still(self, walkers: Sequence[Any]) -> str | None:
-        """Besides, whether all walkers are in one region."""
+        """Besides, whether all walkers are in one region, or each in one of its own."""
         why = super().why_still(walkers)
-        if why is None and self._tree is not None and len(set(self._leaves(walkers))) == 1:
+        if why is not None or self._tree is None:
+            return why
+        n_occupied = len(set(self._leaves(walkers)))
+        if n_occupied == len(walkers) > 1:
+            return (
+                f"every walker is alone in its region of {type(self).__name__}, and only walkers "
+                "of one region are merged; take more walkers or larger max_region_sizes"
+            )
+        if n_occupied == 1:
             sizes = ", ".join(f"{size:g}" for size in self.max_region_sizes)
             why = (
                 f"all walkers are in one region of {type(self).__name__}; if they do not leave it, "
