@@ -80,7 +80,7 @@ def add_manifests(store: Store, refs: list[Ref], parts: int = PARTS) -> None:
     with store.batch() as batch:
         for first in range(0, len(refs), parts):
             named = [ref.to_json() for ref in refs[first : first + parts]]
-            manifest = {"type": "snapshot", "format": 1, "parts": named}
+            manifest = {"type": "snapshot", "format": 1, "apparatus": named}
             batch.put("snapshots", canonical.dumps(manifest))
 
 
@@ -209,7 +209,7 @@ def small_snapshots(folder: Path) -> Store:
     one = store.put("objects", b"the apparatus").to_json()
     with store.batch() as batch:
         for number in range(100_000):
-            manifest = {"type": "snapshot", "format": 1, "number": number, "part": one}
+            manifest = {"type": "snapshot", "format": 1, "walkers": number, "apparatus": one}
             batch.put("snapshots", canonical.dumps(manifest))
     return store
 

@@ -36,7 +36,7 @@ def ten_snapshots(path: Path) -> str:
     with store.batch() as batch:
         for number in range(10):
             parts = [batch.put("objects", f"{number} {part}".encode()) for part in range(5)]
-            manifest = {"type": "snapshot", "format": 1, "parts": [p.to_json() for p in parts]}
+            manifest = {"type": "snapshot", "format": 1, "apparatus": [p.to_json() for p in parts]}
             batch.put("snapshots", canonical.dumps(manifest))
     return str(path)
 

@@ -39,7 +39,7 @@ def make(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
     Store.create(path)
     refs = [_put(path, "objects", os.urandom(size)) for count, size in sizes for _ in range(count)]
     for first in range(0, len(refs), 50):
-        manifest = {"type": "snapshot", "format": 1, "parts": refs[first : first + 50]}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": refs[first : first + 50]}
         _put(path, "snapshots", canonical.dumps(manifest))
 
 

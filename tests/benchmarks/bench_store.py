@@ -49,7 +49,7 @@ def checkpoint(store: Store, arrays: list[np.ndarray], number: int) -> float:
         parts += [f"part {index} of checkpoint {number}".encode() * 50 for index in range(6)]
         refs = batch.put_many("objects", parts)
         fields = [ref.to_json() for ref in refs]
-        manifest = canonical.dumps({"type": "snapshot", "format": 1, "fields": fields})
+        manifest = canonical.dumps({"type": "snapshot", "format": 1, "apparatus": fields})
         end = {"kind": "snapshots", **batch.put("snapshots", manifest).to_json()}
         batch.put("runs", canonical.dumps({"type": "run", "format": 1, "end": end}))
     return time.perf_counter() - start

@@ -52,7 +52,7 @@ def add_large(store: Store, label: str, size: int = 12 << 20) -> str:
     """A configuration with one large object, which is copied long after the manifest."""
     with store.batch() as batch:
         part = batch.put("objects", label.encode() * (size // len(label)))
-        manifest = {"type": "configuration", "format": 1, "mapper": part.to_json()}
+        manifest = {"type": "configuration", "format": 1, "monitor": part.to_json()}
         return batch.put("configs", canonical.dumps(manifest)).md5
 
 

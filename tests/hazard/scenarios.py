@@ -41,7 +41,7 @@ def add_large_snapshot(store: Store, label: str) -> str:
     """Small parts, and one that is large."""
     with store.batch() as batch:
         refs = batch.put_many("objects", [LARGE + label.encode(), label.encode() * 9, b"shared"])
-        manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json() for ref in refs]}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": [ref.to_json() for ref in refs]}
         return batch.put("snapshots", canonical.dumps(manifest)).md5
 
 

@@ -33,7 +33,7 @@ def _side(folder: Path, name: str, content: bytes) -> Side:
     with store.batch() as batch:
         ref = batch.put("objects", content)
         other = batch.put("objects", name.encode())
-        manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json(), other.to_json()]}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": [ref.to_json(), other.to_json()]}
         snapshot = batch.put("snapshots", canonical.dumps(manifest)).md5
     file = folder / f"{name}.snap"
     bundle.write(store, "snapshots", snapshot, file)
@@ -78,7 +78,7 @@ def test_reconcile_refuses_the_second(wepy: Wepy, sides: tuple[Side, Side], tmp_
     shutil.copytree(first.store.path, target)
     with second.store.batch() as batch:
         part = batch.put("objects", b"harmless")
-        manifest = {"type": "configuration", "format": 1, "part": part.to_json()}
+        manifest = {"type": "configuration", "format": 1, "monitor": part.to_json()}
         config = batch.put("configs", canonical.dumps(manifest)).md5
     for _ in range(2):
         done = wepy("reconcile orch", target, second.store.path)

@@ -68,7 +68,11 @@ def add_snapshots(store: Store) -> list[str]:
         with store.batch() as batch:
             parts = [LARGE[: 600_000 + number], *(b"%d/%d" % (number, i) * 2000 for i in range(9))]
             refs = batch.put_many("objects", parts)
-            manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json() for ref in refs]}
+            manifest = {
+                "type": "snapshot",
+                "format": 1,
+                "apparatus": [ref.to_json() for ref in refs],
+            }
             made.append(batch.put("snapshots", canonical.dumps(manifest)).md5)
     return made
 
@@ -193,7 +197,7 @@ def test_many_small_files(disk: Path, tmp_path: Path) -> None:
     source = Store.create(tmp_path / "s.orch")
     with source.batch() as batch:
         refs = batch.put_many("objects", [b"%d" % i for i in range(400)])
-        manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json() for ref in refs]}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": [ref.to_json() for ref in refs]}
         md5 = batch.put("snapshots", canonical.dumps(manifest)).md5
     target = Store.create(disk / "t.orch")
     add_config(target, "before")

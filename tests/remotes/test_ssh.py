@@ -37,7 +37,7 @@ def large(store: Store, size: int, label: str = "large") -> str:
     """A snapshot with one object of so many bytes that do not compress."""
     with store.batch() as batch:
         part = batch.put("objects", os.urandom(size))
-        manifest = {"type": "snapshot", "format": 1, "label": label, "x": part.to_json()}
+        manifest = {"type": "snapshot", "format": 1, "walkers": label, "apparatus": part.to_json()}
         return batch.put("snapshots", canonical.dumps(manifest)).md5
 
 

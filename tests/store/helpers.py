@@ -28,7 +28,7 @@ def add_config(store: Store, label: str) -> str:
     """A configuration of one object."""
     with store.batch() as batch:
         part = batch.put("objects", f"config {label}".encode())
-        manifest = {"type": "configuration", "format": 1, "mapper": part.to_json()}
+        manifest = {"type": "configuration", "format": 1, "monitor": part.to_json()}
         return batch.put("configs", canonical.dumps(manifest)).md5
 
 

@@ -67,7 +67,7 @@ def test_large_files_are_read_too(filled: Store) -> None:
     md5s = []
     with filled.batch() as batch:
         refs = batch.put_many("objects", [os.urandom(size) for size in (131_072, 131_073, 3 << 20)])
-        manifest = {"type": "snapshot", "format": 1, "parts": [ref.to_json() for ref in refs]}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": [ref.to_json() for ref in refs]}
         batch.put("snapshots", canonical.dumps(manifest))
     for ref in refs:
         md5s.append(ref.md5)
@@ -221,7 +221,9 @@ def test_a_manifest_that_gives_another_size_or_sha256(filled: Store) -> None:
     is touched, since nobody knows which of the two is right."""
     ref = filled.put("objects", b"content")
     by_size = {"md5": ref.md5, "sha256": ref.sha256, "size": 9}
-    filled.put("snapshots", canonical.dumps({"type": "snapshot", "format": 1, "x": by_size}))
+    filled.put(
+        "snapshots", canonical.dumps({"type": "snapshot", "format": 1, "apparatus": by_size})
+    )
     result = fsck.check(filled)
     assert found(result) == [(report.CONTRADICTED, path_of(filled, "objects", ref.md5))]
     assert "size" in result.problems[0].why
@@ -231,14 +233,14 @@ def test_a_manifest_that_gives_another_size_or_sha256(filled: Store) -> None:
     other = filled.put("objects", b"other content")
     by_sha = {"md5": other.md5, "sha256": "0" * 64, "size": other.size}
     md5 = filled.put(
-        "configs", canonical.dumps({"type": "configuration", "format": 1, "x": by_sha})
+        "configs", canonical.dumps({"type": "configuration", "format": 1, "monitor": by_sha})
     )
     assert len(fsck.check(filled).problems) == 1
     result = fsck.check(filled, sha256=True)
     assert len(result.problems) == 2
     assert any("SHA-256" in p.why and md5.md5 in p.why for p in result.problems)
     # As soon as two manifests differ it is found without being asked for.
-    good = {"type": "snapshot", "format": 1, "x": other.to_json()}
+    good = {"type": "snapshot", "format": 1, "apparatus": other.to_json()}
     filled.put("snapshots", canonical.dumps(good))
     assert len(fsck.check(filled).problems) == 2
 

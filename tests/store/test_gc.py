@@ -244,7 +244,7 @@ def publish_snapshot(store: Store) -> bool:
     """A writer that needs the orphan again."""
     with store.batch() as batch:
         ref = batch.put("objects", TEXT)
-        manifest = {"type": "snapshot", "format": 1, "part": ref.to_json()}
+        manifest = {"type": "snapshot", "format": 1, "apparatus": ref.to_json()}
         batch.put("snapshots", canonical.dumps(manifest))
     return True
 
@@ -279,7 +279,7 @@ def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> N
                     publish_snapshot(store)
                     return
                 with batch:
-                    manifest = {"type": "snapshot", "format": 1, "part": ref.to_json()}
+                    manifest = {"type": "snapshot", "format": 1, "apparatus": ref.to_json()}
                     batch.put("snapshots", canonical.dumps(manifest))
 
             at_event(number, act)
@@ -306,7 +306,7 @@ def test_a_writer_that_trusts_what_is_there(tmp_path: Path) -> None:
     for number in range(1, 100):
         store, _ = build(tmp_path / f"{number}.orch")
         ref = publish.hash_of([memoryview(TEXT)])
-        manifest = canonical.dumps({"type": "snapshot", "format": 1, "part": ref.to_json()})
+        manifest = canonical.dumps({"type": "snapshot", "format": 1, "apparatus": ref.to_json()})
 
         def work(store: Store = store, number: int = number, manifest: bytes = manifest) -> bool:
             acted = []
@@ -348,7 +348,12 @@ def _write_until(root: Path, end: float, seed: int) -> None:
             refs = [batch.put("objects", text) for text in texts]
             time.sleep(numbers.random() * 0.02)
             parts = [ref.to_json() for ref in refs]
-            manifest = {"type": "snapshot", "format": 1, "of": [seed, count], "parts": parts}
+            manifest = {
+                "type": "snapshot",
+                "format": 1,
+                "walkers": [seed, count],
+                "apparatus": parts,
+            }
             batch.put("snapshots", canonical.dumps(manifest))
         count += 1
     os._exit(0 if count else 7)

@@ -240,7 +240,7 @@ def test_a_collision_made_on_purpose_is_seen(store: Store, other: Store) -> None
 
     one, two = wang_pair()
     ref = other.put("objects", one)
-    manifest = canonical.dumps({"type": "snapshot", "format": 1, "x": ref.to_json()})
+    manifest = canonical.dumps({"type": "snapshot", "format": 1, "apparatus": ref.to_json()})
     md5 = other.put("snapshots", manifest).md5
     file = other.file("objects", ref.md5)
     file.unlink()

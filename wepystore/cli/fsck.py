@@ -77,7 +77,7 @@ def _open_damaged(path: str | None) -> Store:
         if isinstance(error, PermissionError):
             root = Path(error.filename).parent
         else:
-            root = Path(error.fields.get("path") or Path(str(error.fields["what"])).parent)
+            root = Path(str(error.fields["path"]))
         if any((root / kind).is_dir() for kind in KINDS):
             return Store(root)
         raise

@@ -22,11 +22,14 @@ from wepystore.records.values import (
     encode,
     encode_rows,
     encode_states,
+    only,
 )
-from wepystore.store import canonical, legacy
+from wepystore.store import canonical, graph, legacy
+from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
 
 FORMAT = 1
+_KINDS = {"snapshot": "snapshots", "configuration": "configs", "run": "runs"}
 
 _Made = TypeVar("_Made")
 
@@ -151,6 +154,8 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
     check_type(manifest, "snapshot", where)
     try:
         held = manifest["walkers"]
+        only(held, "weights", "states", "groups")
+        only(manifest["apparatus"], "runner", "boundary_conditions", "resampler")
         states = decode_states(
             {"index": held["states"], "groups": held["groups"]}, fetch, f"{where}: walkers"
         )
@@ -183,3 +188,7 @@ def check_type(manifest: Any, wanted: str, where: str) -> None:
             what=wanted,
             problem=f"format {version!r}; this wepystore reads format {FORMAT}",
         )
+    try:
+        graph.check_keys(_KINDS[wanted], manifest, where)
+    except BadJSONError as error:
+        raise MalformedRecordError(where=where, what=wanted, problem=error.fields["why"]) from None

@@ -364,11 +364,20 @@ def _decode_pickle(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
         ) from problem
 
 
+def only(value: Mapping[str, Any], *keys: str) -> None:
+    """Raise ValueError, by name, if a value has other keys than these."""
+    more = sorted(value.keys() - set(keys))
+    if more:
+        raise ValueError(f"no such key as {', '.join(repr(key[:40]) for key in more[:4])} is known")
+
+
 def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[WalkerState]:
     """The states that `encode_states` wrote; equal ones are one object again."""
     uniques: list[WalkerState] = []
+    only(value, "index", "groups")
     index = value["index"]
     for group in value["groups"]:
+        only(group, "fields", "n_states")
         stacks = {
             name: npy.load(fetch(Ref.from_json(ref, where)), f"{where}.{name}")
             for name, ref in group["fields"].items()

@@ -24,8 +24,9 @@ from wepystore.remotes.connect import transport
 from wepystore.remotes.errors import CannotWriteThereError
 from wepystore.remotes.incoming import fault
 from wepystore.remotes.mirror import Listing, Mirror, Progress, path_of
-from wepystore.store import Store, publish, reconcile
+from wepystore.store import Store, files, publish, reconcile
 from wepystore.store.batch import STAGES
+from wepystore.store.errors import DamagedEntryError
 from wepystore.store.names import MARK
 from wepystore.store.reconcile import Copy, Left, Name, Outcome, Plan
 
@@ -150,9 +151,11 @@ class Outgoing:
             )
         file = self._store.file(*copy.name)
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = files.open_plain(file)
         except FileNotFoundError:
             return f"{file} has gone"
+        except DamagedEntryError as error:
+            return f"{file} is damaged: {error.fields['why']}"
         try:
             found = publish.hash_descriptor(descriptor)
         finally:

@@ -18,12 +18,14 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from wepystore.store import canonical, carriers, legacy, publish
+from wepystore.store import canonical, carriers, files, legacy, publish
 from wepystore.store.errors import (
     DamagedBundleError,
+    DamagedEntryError,
     NotABundleError,
     WrongKindError,
 )
@@ -42,6 +44,9 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 # A ZIP archive ends with this record of 22 bytes and the comment it announces.
 _END = b"PK\x05\x06"
 _END_SIZE = 22 + len(TAIL)
+# What comes before a member, without its name.
+_LOCAL_SIZE = 30
+_ENCRYPTED = 1
 
 
 def write(
@@ -132,8 +137,19 @@ def read(
     WrongKindError when `kind` is given and it is the other one.
     """
     path = str(file)
-    with open(file, "rb") as stream:
-        return parse(stream.read(), path, kind)
+    try:
+        descriptor = files.open_plain(file)
+    except DamagedEntryError:
+        raise NotABundleError(path=path, why="it is not a file") from None
+    with open(descriptor, "rb") as stream:
+        size = os.fstat(descriptor).st_size
+        # Of a file of any size nothing more is read unless it begins as one of them.
+        head = stream.read(len(HEAD) + _LENGTH.size)
+        if not head.startswith(legacy.HEADS):
+            _check_size(head, path, size)
+        elif size > files.MAX_MANIFEST:
+            raise NotABundleError(path=path, why=f"it has {size} bytes, far too many")
+        return parse(head + stream.read(), path, kind)
 
 
 def parse(
@@ -206,22 +222,28 @@ def _legacy(
 
 def _check_frame(data: bytes, path: str, start: int) -> None:
     """The pickle around the archive is ours to the byte, and all of it is there."""
-    if not data:
-        raise NotABundleError(path=path, why="it is empty")
-    if not data.startswith(HEAD[: len(data)]):
-        raise NotABundleError(path=path, why=_guess(data))
-    if len(data) < start + _END_SIZE:
-        raise NotABundleError(path=path, why=f"it is truncated after {len(data)} bytes")
-    (length,) = _LENGTH.unpack_from(data, len(HEAD))
-    expected = start + length + len(TAIL)
-    if len(data) < expected:
-        why = f"it is truncated: it has {len(data)} bytes of {expected}"
-        raise NotABundleError(path=path, why=why)
-    if len(data) > expected:
-        why = f"{len(data) - expected} bytes follow its end"
-        raise DamagedBundleError(path=path, why=why)
+    _check_size(data[:start], path, len(data))
     if not data.endswith(TAIL):
         raise DamagedBundleError(path=path, why="its last bytes are wrong")
+
+
+def _check_size(head: bytes, path: str, size: int) -> None:
+    """The first bytes are ours, and there are as many behind them as they say."""
+    if not head:
+        raise NotABundleError(path=path, why="it is empty")
+    if not head.startswith(HEAD[: len(head)]):
+        raise NotABundleError(path=path, why=_guess(head))
+    start = len(HEAD) + _LENGTH.size
+    if size < start + _END_SIZE:
+        raise NotABundleError(path=path, why=f"it is truncated after {size} bytes")
+    (length,) = _LENGTH.unpack_from(head, len(HEAD))
+    expected = start + length + len(TAIL)
+    if size < expected:
+        why = f"it is truncated: it has {size} bytes of {expected}"
+        raise NotABundleError(path=path, why=why)
+    if size > expected:
+        why = f"{size - expected} bytes follow its end"
+        raise DamagedBundleError(path=path, why=why)
 
 
 def _guess(data: bytes) -> str:
@@ -243,14 +265,9 @@ def _read_zip(data: bytes, path: str) -> dict[str, bytes]:
         if not data[-_END_SIZE:].startswith(_END):
             raise zipfile.BadZipFile("its directory is not at its end")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members: dict[str, bytes] = {}
-            for info in archive.infolist():
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
-                    raise zipfile.BadZipFile(f"{info.filename!r} is compressed")
-                if info.filename in members:
-                    raise zipfile.BadZipFile(f"{info.filename!r} occurs twice")
-                members[info.filename] = archive.read(info)
-            return members
+            infos = archive.infolist()
+            _check_layout(infos, archive.start_dir)
+            return {info.filename: archive.read(info) for info in infos}
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
@@ -265,6 +282,25 @@ def _read_zip(data: bytes, path: str) -> dict[str, bytes]:
     ) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise DamagedBundleError(path=path, why=why) from None
+
+
+def _check_layout(infos: Sequence[zipfile.ZipInfo], end: int) -> None:
+    """Before anything is read: the members are stored, each has a name of its own, and they lie one
+    behind the other, so that together they are no larger than the file."""
+    names: set[str] = set()
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise zipfile.BadZipFile(f"{info.filename[:80]!r} is compressed")
+        if info.flag_bits & _ENCRYPTED:
+            raise zipfile.BadZipFile(f"{info.filename[:80]!r} is encrypted")
+        if info.filename in names:
+            raise zipfile.BadZipFile(f"{info.filename[:80]!r} occurs twice")
+        names.add(info.filename)
+    for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
+        least = _LOCAL_SIZE + len(info.orig_filename.encode()) + info.file_size
+        if info.header_offset < 0 or info.header_offset + least > end:
+            raise zipfile.BadZipFile(f"{info.filename[:80]!r} overlaps with what comes after it")
+        end = info.header_offset
 
 
 def _take(members: dict[str, bytes], name: str, path: str) -> bytes:

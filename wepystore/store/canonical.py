@@ -10,9 +10,14 @@ import json
 from typing import Any
 
 from wepystore.store.errors import BadJSONError, NotCanonicalError
+from wepystore.store.files import MAX_JSON
 
 # Deeper than any manifest, far from the interpreter's recursion limit.
 MAX_DEPTH = 100
+# A million walkers take 27 MB. Read, JSON takes some ten times its size, and one empty object in it
+# 24 times its own.
+MAX_CONTAINERS = 500_000
+MAX_STRINGS = 2_000_000
 
 
 def dumps(value: Any, what: str = "the value") -> bytes:
@@ -34,8 +39,12 @@ def loads(data: bytes, what: str) -> Any:
     """The value of JSON bytes that may come from anywhere; BadJSONError (exit 3) names `what`.
 
     Refused beyond bad syntax: two equal keys in one object, NaN, infinity, numbers out of range,
-    unpaired surrogates, nesting deeper than MAX_DEPTH.
+    unpaired surrogates, nesting deeper than MAX_DEPTH; and, before it is parsed, more than any
+    manifest has.
     """
+    too_much = _too_much(data)
+    if too_much:
+        raise BadJSONError(what=what, why=too_much)
     try:
         value = _DECODER.decode(data.decode("utf-8"))
         # What has fewer brackets cannot be nested deeper.
@@ -51,6 +60,21 @@ def loads(data: bytes, what: str) -> Any:
         why = "it is empty" if not data.strip() else _one_line(error)
         raise BadJSONError(what=what, why=why) from None
     return value
+
+
+def _too_much(data: bytes) -> str:
+    """Of what there is more than any manifest has, in words; else empty."""
+    if len(data) <= MAX_CONTAINERS:
+        return ""
+    if len(data) > MAX_JSON:
+        return f"it has {len(data)} bytes, and none of its kind has more than {MAX_JSON}"
+    containers = data.count(b"{") + data.count(b"[")
+    if containers > MAX_CONTAINERS:
+        return f"it has {containers} lists and objects, and none of its kind has so many"
+    strings = data.count(b'"') // 2
+    if strings > MAX_STRINGS:
+        return f"it has {strings} texts, and none of its kind has so many"
+    return ""
 
 
 def load_object(data: bytes, what: str) -> dict[str, Any]:

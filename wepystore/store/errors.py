@@ -70,6 +70,11 @@ class DamagedEntryError(DamagedError):
     """{file} is damaged: {why}; bring a whole copy from another store with 'wepy reconcile orch'"""
 
 
+class DamagedMarkError(BadJSONError):
+    """{what} is damaged: {why}; 'wepy fsck --repair --from OTHER {path}' brings it from another
+    store, and it is the same in all"""
+
+
 class LinkedDirectoryError(DamagedError):
     """{path} is a symbolic link, and a store has none in place of its directories: nothing is
     written through it; replace it by a real directory"""

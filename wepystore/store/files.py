@@ -13,8 +13,10 @@ import stat
 
 from wepystore.store.errors import DamagedEntryError, LinkedDirectoryError
 
-# No manifest, record or ref is larger, in bytes; a snapshot of wepy 1.x may have some 100 MB.
+# No manifest, record or ref is larger, in bytes; a snapshot of wepy 1.x may have some 100 MB, and
+# none in JSON has.
 MAX_MANIFEST = 1 << 30
+MAX_JSON = 32 << 20
 MAX_REF = 1 << 12
 # Read in one call, usually.
 _SMALL = 1 << 20
@@ -33,10 +35,13 @@ def open_plain(path: str | os.PathLike[str], links: bool = True) -> int:
 
 
 def read_plain(
-    path: str | os.PathLike[str], limit: int | None = None, size: int | None = None
+    path: str | os.PathLike[str],
+    limit: int | None = None,
+    size: int | None = None,
+    manifest: bool = False,
 ) -> bytes:
     """The bytes of a plain file. DamagedEntryError before it is read, if it has more than `limit`
-    bytes, or not `size` bytes."""
+    bytes, or not `size` bytes, or if it is to be a `manifest` and is too large for one."""
     descriptor = open_plain(path)
     try:
         found = os.fstat(descriptor).st_size
@@ -44,6 +49,9 @@ def read_plain(
             raise DamagedEntryError(file=path, why=f"it has {found} bytes and should have {size}")
         if limit is not None and found > limit:
             raise DamagedEntryError(file=path, why=f"it has {found} bytes, far too many")
+        why = manifest_fault(descriptor, found) if manifest else ""
+        if why:
+            raise DamagedEntryError(file=path, why=why)
         # Of thousands of small files, a file object for each takes longer than reading it.
         data = os.read(descriptor, found + 1) if found < _SMALL else b""
         if len(data) == found < _SMALL:
@@ -52,6 +60,14 @@ def read_plain(
             return data + file.read()
     finally:
         os.close(descriptor)
+
+
+def manifest_fault(descriptor: int, size: int) -> str:
+    """Why an open file of this size can be no manifest, by its size and first byte; else empty."""
+    # Of wepy 1.x: base64 of zlib (see legacy.py).
+    if size <= MAX_JSON or os.pread(descriptor, 1, 0) == b"e":
+        return ""
+    return f"it has {size} bytes, and no manifest has more than {MAX_JSON}"
 
 
 def check_real(*directories: str | os.PathLike[str]) -> None:

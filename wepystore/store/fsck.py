@@ -246,9 +246,9 @@ class _Checker:
         from wepystore.store.publish import hash_descriptor
 
         try:
-            with open(self.store.file(kind, md5), "rb") as file:
+            with open(files.open_plain(self.store.file(kind, md5)), "rb") as file:
                 return hash_descriptor(file.fileno()).sha256
-        except OSError:
+        except (DamagedEntryError, OSError):
             return None
 
     def _missing(self, kind: str, ref: Ref, by: Name) -> None:
@@ -370,10 +370,10 @@ def mark_fault(store: Store) -> str | None:
         value = canonical.load_object(data, MARK)
     except BadJSONError as error:
         return str(error.fields["why"])
-    if value == {"format": FORMAT, "type": "store"}:
+    if value == {"format": FORMAT, "type": "store"} and type(value["format"]) is int:
         return None
     number = value.get("format")
-    if isinstance(number, int) and not isinstance(number, bool) and number > FORMAT:
+    if type(number) is int and FORMAT < number < 10**6:
         raise NewerFormatError(path=store.path, found=number, known=FORMAT)
     return "it is not what was written when the store was made"
 

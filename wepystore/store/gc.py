@@ -65,6 +65,11 @@ class UnreadableManifestsError(DamagedError):
     need: heal them with 'wepy fsck --repair --from OTHER' before 'wepy gc'"""
 
 
+class NewerEntriesError(FailedError):
+    """{path} holds what this program does not know ({what}), and so not what that needs: upgrade it
+    before 'wepy gc'"""
+
+
 class Item(NamedTuple):
     """One file to remove."""
 
@@ -126,7 +131,7 @@ def plan(
     unnamed : whether snapshots and configurations that no run, tag or default needs may go.
     recovered : what an interrupted gc had taken away; that its name was changed does not count.
 
-    Raises UnreadableManifestsError.
+    Raises UnreadableManifestsError, NewerEntriesError.
     """
     now = time.time() if now is None else now
     before = now - grace_s
@@ -136,6 +141,13 @@ def plan(
     if bad:
         first = "/".join(min(bad))
         raise UnreadableManifestsError(path=store.path, count=len(bad), first=first)
+    unknown = [
+        *(f"{kind}/{md5} of format {number}" for (kind, md5), number in found.newer.items()),
+        *(f"the directory {name}" for name in graph.unknown_kinds(store)),
+    ]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise NewerEntriesError(path=store.path, what=unknown[0] + more)
     items: list[Item] = []
     young = 0
     going: list[Name] = []
@@ -319,7 +331,7 @@ def _is_alive(pid: int) -> bool:
 def _is_taken(folder: Path) -> bool:
     """Whether somebody holds the lock of a folder in tmp/ for what comes from elsewhere."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -426,7 +438,8 @@ def _needed_since(store: Store, plan: Plan) -> set[Name]:
 def _parts_aside(store: Store, kind: str, md5: str) -> set[Name]:
     """What a manifest names that is under tmp/ now."""
     for moved in (store.path / "tmp").glob(f"{_ASIDE}{kind}-{md5}-*"):
-        parts, _ = graph.parse(kind, md5, moved.read_bytes(), str(moved))
+        data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
+        parts, _ = graph.parse(kind, md5, data, str(moved))
         return {(part, ref.md5) for part, ref in parts}
     return set()
 
@@ -465,11 +478,11 @@ def _lock(store: Store) -> Iterator[None]:
 
 def _take_over(store: Store, lock: Path) -> None:
     try:
-        owner: Any = json.loads(lock.read_text())
+        owner: Any = json.loads(files.read_plain(lock, files.MAX_REF))
         host, pid = str(owner["host"]), int(owner["pid"])
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, DamagedError):
         raise LockedError(path=store.path, owner="unknown", lock=lock) from None
     if host != _host() or _is_alive(pid):
         raise LockedError(path=store.path, owner=f"process {pid} on {host}", lock=lock)

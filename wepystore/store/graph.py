@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from wepystore.errors import DamagedError
 from wepystore.store import canonical, legacy
+from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Ref, references
+from wepystore.store.names import Ref, is_hex, references
 from wepystore.store.runs import run_of
-from wepystore.store.store import DEFAULTS, FORMAT, Store
+from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
 Name = tuple[str, str]  # (kind, md5)
 Parts = Sequence[tuple[str, Ref]]
@@ -21,6 +23,18 @@ Parts = Sequence[tuple[str, Ref]]
 NAMING = ("runs", "snapshots", "configs")
 
 _TYPES = {"runs": "run", "snapshots": "snapshot", "configs": "configuration"}
+_KEYS = {
+    "snapshots": frozenset(("walkers", "apparatus")),
+    "configs": frozenset(
+        ("monitor", "platform", "platform_properties", "reporters", "work_mapper")
+    ),
+    "runs": frozenset(
+        (
+            *("start", "end", "config", "n_cycles", "n_steps", "seed"),
+            *("reproducible", "environment", "execution"),
+        )
+    ),
+}
 
 
 def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
@@ -37,9 +51,19 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
         return parts, number
     if manifest.get("type") != _TYPES[kind]:
         raise BadJSONError(what=what, why=f'its type is not "{_TYPES[kind]}"')
+    check_keys(kind, manifest, what)
     if kind == "runs":
         run_of(manifest, md5, what)
     return parts, FORMAT
+
+
+def check_keys(kind: str, manifest: Mapping[str, Any], what: str) -> None:
+    """Raise BadJSONError if a manifest or record of the format that is known here has a key that is
+    not: what that means nobody knows, and so not what it needs."""
+    more = manifest.keys() - _KEYS[kind] - {"type", "format"}
+    if more:
+        names = ", ".join(repr(name[:40]) for name in sorted(more)[:4])
+        raise BadJSONError(what=what, why=f"no {_TYPES[kind]} of format {FORMAT} has {names}")
 
 
 @dataclass
@@ -52,6 +76,8 @@ class Graph:
     refs: dict[str, str] = field(default_factory=dict)
     bad_refs: dict[str, str] = field(default_factory=dict)
     objects: list[str] = field(default_factory=list)
+    newer: dict[Name, int] = field(default_factory=dict)
+    """Manifests and records of formats that are not known here."""
 
     def roots(self) -> set[Name]:
         """What the user means to keep by itself: runs, and what tags and defaults name."""
@@ -90,7 +116,10 @@ def load(store: Store, objects: bool = True) -> Graph:
         for md5 in store.list(kind):
             what = store.locate(kind, md5)
             try:
-                graph.parts[kind, md5] = parse(kind, md5, store.read(kind, md5), what)[0]
+                parts, number = parse(kind, md5, store.read(kind, md5), what)
+                graph.parts[kind, md5] = parts
+                if number > FORMAT:
+                    graph.newer[kind, md5] = number
             except (DamagedError, OSError) as error:
                 if os.path.lexists(what):
                     graph.faults[kind, md5] = str(error)
@@ -105,6 +134,19 @@ def load(store: Store, objects: bool = True) -> Graph:
     if objects:
         graph.objects = store.list("objects")
     return graph
+
+
+def unknown_kinds(store: Store) -> list[str]:
+    """Directories of the store that look like those of entries, and are of no kind known here."""
+    found = []
+    with os.scandir(store.path) as entries:
+        for entry in entries:
+            if entry.name in (*DIRECTORIES, *FILES) or not entry.is_dir(follow_symlinks=False):
+                continue
+            with os.scandir(entry.path) as inside:
+                if any(len(each.name) == 2 and is_hex(each.name) for each in inside):
+                    found.append(entry.name)
+    return sorted(found)
 
 
 def ref_names(store: Store) -> list[str]:

@@ -18,8 +18,8 @@ from wepystore.store.names import ONE
 #: "type" of what stands in for the manifest of such an entry.
 TYPE = "wepy 1.x"
 
-# How base64 of a zlib header begins, for the four levels of compression that it tells apart.
-_HEADS = (b"eA", b"eF", b"eJ", b"eN")
+#: How base64 of a zlib header begins, for the four levels of compression that it tells apart.
+HEADS = (b"eA", b"eF", b"eJ", b"eN")
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _CHUNK = 1 << 20
 # The class that a pickle makes is named within its first bytes.
@@ -33,7 +33,7 @@ class LegacyEntryError(FailedError):
 
 def is_legacy(data: bytes) -> bool:
     """Whether these bytes are what wepy 1.x makes of a snapshot or a configuration."""
-    if len(data) % 4 or not data.startswith(_HEADS):
+    if len(data) % 4 or not data.startswith(HEADS):
         return False
     padding = 2 if data.endswith(b"==") else 1 if data.endswith(b"=") else 0
     return not data[: len(data) - padding].translate(None, _ALPHABET)

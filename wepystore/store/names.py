@@ -26,6 +26,8 @@ _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 _KEYS = frozenset(("md5", "sha256", "size"))
 _ENTRY_KEYS = _KEYS | {"kind"}
 _NESTED = (dict, list)
+# Bytes; no file system has larger files.
+_LARGEST = 1 << 63
 
 
 class Ref(NamedTuple):
@@ -43,9 +45,11 @@ class Ref(NamedTuple):
         """The Ref in a JSON value read from `what`; BadJSONError when it is not one."""
         if not isinstance(value, dict) or not value.keys() >= _KEYS:
             raise BadJSONError(what=what, why="a reference lacks md5, sha256 or size")
+        if value.keys() != _KEYS:
+            raise _with_more(value, what)
         md5, sha256, size = value["md5"], value["sha256"], value["size"]
         # type(), not isinstance: True is an int.
-        if type(size) is int and size >= 0 and is_hash(md5) and _is_sha256(sha256):
+        if type(size) is int and 0 <= size < _LARGEST and is_hash(md5) and _is_sha256(sha256):
             return Ref(md5, sha256, size)
         if not is_hash(md5):
             raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
@@ -70,18 +74,27 @@ class EntryRef(NamedTuple):
     @staticmethod
     def from_json(value: Any, what: str) -> EntryRef:
         """The EntryRef in a JSON value read from `what`; BadJSONError when it is not one."""
-        ref = Ref.from_json(value, what)
-        kind = value.get("kind")
+        if not isinstance(value, dict) or "kind" not in value:
+            raise BadJSONError(what=what, why="a reference lacks its kind")
+        kind = value["kind"]
+        ref = Ref.from_json({key: value[key] for key in value if key != "kind"}, what)
         if kind not in KINDS:
             raise BadJSONError(what=what, why=f"{_short(kind)} is no kind of entry")
         return EntryRef(kind, ref)
+
+
+def _with_more(value: dict[str, Any], what: str) -> BadJSONError:
+    more = ", ".join(map(_short, sorted(value.keys() - _ENTRY_KEYS)[:4])) or "'kind'"
+    why = f"a reference has keys that none has: {more}"
+    return BadJSONError(what=what, why=why)
 
 
 def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, Ref]]:
     """Every (kind, Ref) that a manifest or record names, in the order of its keys, once each.
 
     An object with exactly the keys md5, sha256 and size names an object; with `kind` as well, an
-    entry of that kind. BadJSONError, naming `what`, when one of them is malformed.
+    entry of that kind. BadJSONError, naming `what`, when one of them is malformed, or has more
+    keys: what one reader takes for a reference no other may overlook.
     """
     seen: set[tuple[str, Ref]] = set()
     stack = [manifest]
@@ -98,6 +111,8 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
         elif len(value) == 4 and value.keys() == _ENTRY_KEYS:
             entry = EntryRef.from_json(value, what)
             found = (entry.kind, entry.ref)
+        elif "sha256" in value and value.keys() >= _KEYS:
+            raise _with_more(value, what)
         else:
             inner = [key for key, item in value.items() if isinstance(item, _NESTED)]
             inner.sort(reverse=True)

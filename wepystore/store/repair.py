@@ -17,6 +17,7 @@ from pathlib import Path
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import bringing, files, graph, publish, report
 from wepystore.store.batch import Batch
+from wepystore.store.errors import DamagedEntryError
 from wepystore.store.names import KINDS, MARK, Ref
 from wepystore.store.publish import MODE
 from wepystore.store.reconcile import Copy
@@ -143,7 +144,8 @@ class _Repair:
         file = self.store.path / MARK
         if os.path.lexists(file):
             self._quarantine(MARK, MARK)
-        _write_file(self.store.path, file, (self.sources[0].path / MARK).read_bytes())
+        mark = files.read_plain(self.sources[0].path / MARK, files.MAX_REF)
+        _write_file(self.store.path, file, mark)
 
     # ---- what stands in the way
 
@@ -382,8 +384,8 @@ def _is_complete(store: Store, kind: str, md5: str) -> bool:
 def _is_whole(store: Store, kind: str, md5: str, ref: Ref | None = None) -> bool:
     """Whether the file is there and holds what its name says, read in chunks."""
     try:
-        descriptor = os.open(store.file(kind, md5), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+        descriptor = files.open_plain(store.file(kind, md5))
+    except (DamagedEntryError, OSError):
         return False
     try:
         found = publish.hash_descriptor(descriptor)

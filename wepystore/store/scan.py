@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from wepystore.store import carriers, report
-from wepystore.store.files import MAX_MANIFEST
+from wepystore.store.files import MAX_MANIFEST, manifest_fault, open_plain
 from wepystore.store.listing import Listing, leaves
 
 # From so many files on a second process pays.
@@ -311,6 +311,11 @@ class _Scanner:
             why = f"it has {size} bytes and should have {should}"
             self.result.faults[md5] = Fault(report.DAMAGED, why)
             return
+        if self.keep is not None:
+            why = _manifest_fault(path, size)
+            if why:
+                self.result.faults[md5] = Fault(report.DAMAGED, why)
+                return
         self.waiting.append((md5, self.pool.submit(_hash_file, path, self.sha256)))
 
     def link(self, md5: str, path: str) -> None:
@@ -351,7 +356,8 @@ class _Scanner:
             if sha256:
                 self.result.sha256[md5] = sha256
             if self.keep is not None:
-                with open(os.path.join(self.root, self.listing.path(md5)), "rb") as file:
+                path = os.path.join(self.root, self.listing.path(md5))
+                with open(open_plain(path), "rb") as file:
                     self.keep(md5, file.read())
         elif pointer:
             path = os.path.join(self.root, self.listing.path(md5))
@@ -375,6 +381,15 @@ class _Scanner:
 _MODE = "its mode bits do not let it be read"
 
 
+def _manifest_fault(path: str, size: int) -> str:
+    try:
+        with _opened(path) as descriptor:
+            return manifest_fault(descriptor, size)
+    except OSError:
+        # It is told when it is read.
+        return ""
+
+
 def _absent(target: str, path: str) -> str:
     keeper = carriers.keeper_of_link(target)
     if keeper is None:
@@ -393,6 +408,8 @@ def _opened(path: str) -> Iterator[int]:
 
 def _hash_file(path: str, sha256: bool) -> tuple[int, str, str]:
     with _opened(path) as descriptor:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return _hash_descriptor(descriptor, sha256)

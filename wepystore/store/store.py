@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from wepystore.store import canonical, carriers, files, legacy, names
 from wepystore.store.errors import (
     BadJSONError,
     DamagedEntryError,
+    DamagedMarkError,
     MissingError,
     NewerFormatError,
     NoSuchStoreError,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from wepystore.store.publish import Data
 
 FORMAT = 1
+# Versions do not go so far: a larger number is damage.
+_NO_FORMAT = 10**6
 DIRECTORIES = (*KINDS, "refs", "tmp", "quarantine")
 _HEX_DIGITS = b"0123456789abcdef"
 DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
@@ -102,7 +106,7 @@ class Store:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
         """The store at a path. Raises NoSuchStoreError, NotAStoreError, NewerFormatError, and
-        BadJSONError when its wepystore.json is damaged."""
+        DamagedMarkError when its wepystore.json is damaged."""
         root = Path(path)
         mark = root / MARK
         try:
@@ -114,18 +118,30 @@ class Store:
                 raise NoSuchStoreError(path=root) from None
             if carriers.keeper_of(mark):
                 raise carriers.missing(mark, path=root) from None
+            if os.path.lexists(mark):
+                raise DamagedMarkError(what=mark, why="a link to nothing", path=root) from None
             why = f"it has no {MARK}"
             if any((root / kind).is_dir() for kind in KINDS):
                 why += ", but parts of one: copy the rest of it"
             elif (root / CHECKPOINT).is_symlink():
                 why += f", and its {CHECKPOINT} is a link: name what it leads to, if you trust it"
             raise NotAStoreError(path=root, why=why) from None
+        except DamagedEntryError as error:
+            raise DamagedMarkError(what=mark, why=error.fields["why"], path=root) from None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise DamagedMarkError(what=mark, why="a link to itself", path=root) from None
         if data.startswith(carriers.POINTER):
             raise carriers.missing(mark, path=root)
-        value = canonical.load_object(data, str(mark))
+        try:
+            value = canonical.load_object(data, str(mark))
+        except BadJSONError as error:
+            raise DamagedMarkError(what=mark, why=error.fields["why"], path=root) from None
         found = value.get("format")
-        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-            raise BadJSONError(what=mark, why="it gives no format version")
+        if type(found) is not int or not 1 <= found < _NO_FORMAT:
+            why = "it gives no format version"
+            raise DamagedMarkError(what=mark, why=why, path=root)
         if found > FORMAT:
             raise NewerFormatError(path=root, found=found, known=FORMAT)
         return cls(root)
@@ -201,7 +217,7 @@ class Store:
         limit = None if kind == "objects" else files.MAX_MANIFEST
         import hashlib  # OpenSSL: what only lists names does not wait for it.
 
-        data = files.read_plain(file, limit, None if ref is None else ref.size)
+        data = files.read_plain(file, limit, None if ref is None else ref.size, kind != "objects")
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
             raise DamagedEntryError(file=file, why="its bytes do not have the MD5 it is named by")
         if ref is not None and hashlib.sha256(data).hexdigest() != ref.sha256:
