@@ -18,7 +18,7 @@ import numpy as np
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import PeriodicityError, UnfitError, WrongPartError
-from wepystore.engine.foreign import is_ours, native_state
+from wepystore.engine.foreign import is_ours, is_wepy, native_state
 from wepystore.engine.runners.base import Runner
 from wepystore.engine.walker import UnaskedBox
 
@@ -318,6 +318,20 @@ def _check_states(walkers: Sequence[Any], runner: Any) -> None:
             )
         if isinstance(runner, Runner):
             runner.check_state(state, where)
+        elif is_wepy(runner):
+            _check_against_wepy(state, runner, where)
+
+
+def _check_against_wepy(state: Mapping[str, Any], runner: Any, where: str) -> None:
+    """That wepy's OpenMMRunner, which holds a system, finds a position for each particle."""
+    count = getattr(getattr(runner, "system", None), "getNumParticles", None)
+    if callable(count) and np.shape(state["positions"]) != (count(), 3):
+        raise UnfitError(
+            where=where,
+            problem=f"its positions have shape {np.shape(state['positions'])}, but the system has "
+            f"{count()} particles",
+            way_out=f"shape {(count(), 3)} is needed",
+        )
 
 
 # ---- atoms
