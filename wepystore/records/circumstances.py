@@ -86,25 +86,24 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "checkpoints": (list,),
     "resumed_from": (list,),
 }
-_ITEMS = tuple(_TYPES.items())
+_ITEMS = tuple((name, kinds, int in kinds) for name, kinds in _TYPES.items())
 
 
 def circumstances_of(execution: Any) -> Circumstances:
     """What a record's `execution` tells, whoever wrote it."""
     if not isinstance(execution, dict):
         return Circumstances()
-    found = Circumstances(*[_sound(execution.get(name), kinds) for name, kinds in _ITEMS])
+    get: Any = execution.get
+    found = Circumstances(
+        *[
+            value
+            if type(value := get(name)) in kinds and (not is_number or 0 <= value < _MOST)
+            else None
+            for name, kinds, is_number in _ITEMS
+        ]
+    )
     if not found.checkpoints and not found.resumed_from:
         return found
     pairs = [p for p in found.checkpoints or () if isinstance(p, list) and len(p) == 2]
     resumed = [each for each in found.resumed_from or () if isinstance(each, dict)]
     return found._replace(checkpoints=pairs, resumed_from=resumed)
-
-
-def _sound(value: Any, kinds: tuple[type, ...]) -> Any:
-    kind = type(value)
-    if kind not in kinds:
-        return None
-    if kind is int or kind is float:
-        return value if 0 <= value < _MOST else None
-    return value

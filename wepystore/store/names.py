@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTagError
 
@@ -126,6 +126,19 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
 def is_hash(text: Any) -> bool:
     """Whether this is the name of an entry: 32 lower-case hex digits."""
     return isinstance(text, str) and len(text) == 32 and not text.strip(_HEX)
+
+
+def is_entry(value: Any, kind: str) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON value is what a run record says of an entry of this kind (see EntryRef)."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == _ENTRY_KEYS
+        and value["kind"] == kind
+        and type(value["size"]) is int
+        and value["size"] >= 0
+        and is_hash(value["md5"])
+        and _is_sha256(value["sha256"])
+    )
 
 
 def _is_sha256(text: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import EntryRef
+from wepystore.store.names import EntryRef, is_entry
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -24,16 +24,23 @@ class Run(NamedTuple):
 
 def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
     """The Run in a run record; BadJSONError, naming `what`, when it is none."""
-    parts = {}
+    start, end, config = map(record.get, ("start", "end", "config"))
+    n_cycles = record.get("n_cycles")
+    # type(), not isinstance: True is an int.
+    if (
+        type(n_cycles) is int
+        and n_cycles >= 0
+        and is_entry(start, "snapshots")
+        and is_entry(end, "snapshots")
+        and is_entry(config, "configs")
+    ):
+        # What is as it should be, which thousands are, is not taken apart any further.
+        return Run(md5, start["md5"], end["md5"], config["md5"], n_cycles)
     for key, kind in (("start", "snapshots"), ("end", "snapshots"), ("config", "configs")):
         entry = EntryRef.from_json(record.get(key), what)
         if entry.kind != kind:
             raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
-        parts[key] = entry.md5
-    n_cycles = record.get("n_cycles")
-    if not isinstance(n_cycles, int) or isinstance(n_cycles, bool) or n_cycles < 0:
-        raise BadJSONError(what=what, why="its n_cycles is not a number of cycles")
-    return Run(md5, parts["start"], parts["end"], parts["config"], n_cycles)
+    raise BadJSONError(what=what, why="its n_cycles is not a number of cycles")
 
 
 def read_run(store: Store, md5: str) -> Run:
