@@ -78,7 +78,7 @@ def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWep
             [wepy_python, "-W", "ignore", *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             env={**environment, **more},
         )
 

@@ -68,7 +68,8 @@ def test_both_kinds_of_reporters_saw_the_same(found: dict[str, Any]) -> None:
             h5py.File(job / "job.wepy.h5") as our,
         ):
             for walker in range(N_WALKERS):
-                for field in ("positions", "velocities", "box_vectors", "weights"):
+                # Ours writes no box of a system that has none.
+                for field in ("positions", "velocities", "weights"):
                     name = f"runs/0/trajectories/{walker}/{field}"
                     assert len(our[name]) == N_CYCLES
                     np.testing.assert_array_equal(theirs[name][:], our[name][:])

@@ -124,6 +124,20 @@ def test_a_killed_job_goes_on_with_the_same_files(prepared: Prepared, elsewhere:
     assert "lines.txt" not in os.listdir()
 
 
+def test_links_in_a_reporters_folder_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    """A job folder that somebody else had his hands on: what a file in a reporter's directory is a
+    link to stays as it is, and the link is named."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    with pytest.raises(Killed):
+        run(prepared, "job", killed_after(3))
+    os.symlink(victim, "job/job.Pieces/3.txt.new")
+    with pytest.raises(OSError, match="symbolic link") as caught:
+        resume(Path("job"), ResumeOptions(), Recorder())
+    assert caught.value.filename == "job/job.Pieces/3.txt.new"
+    assert victim.read_text() == "mine"
+
+
 def test_a_job_that_fails_at_once_leaves_nothing(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:

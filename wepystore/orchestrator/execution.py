@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import os
 from typing import Any
 
 from wepystore.engine.ensemble import weights_of
@@ -54,6 +53,7 @@ from wepystore.records.circumstances import Circumstances
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.reporters import files
 from wepystore.reporters.placing import placed
 from wepystore.store.names import EntryRef
 
@@ -196,7 +196,7 @@ class Execution:
             watcher.remark(still)
         try:
             for folder in self._placed.folders:
-                os.makedirs(folder, exist_ok=True)
+                files.make_own_folder(folder)
             self._open(job)
             self._manager.init_walkers = ()  # The reporters have seen them.
             if not self.n_done:

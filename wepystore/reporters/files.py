@@ -69,6 +69,24 @@ def check_own_folder(path: str | os.PathLike[str]) -> None:
         raise OSError(errno.EINVAL, why, os.fspath(path))
 
 
+def make_own_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder in a job folder, if it is not there.
+
+    Raises
+    ------
+    OSError
+        It is a link, or holds anything but folders and plain files of its own: whoever writes
+        into it opens them by the name.
+    """
+    check_own_folder(path)
+    os.makedirs(path, exist_ok=True)
+    for where, folders, names in os.walk(path):
+        for name in folders:
+            check_own_folder(os.path.join(where, name))
+        for name in names:
+            check_own(os.path.join(where, name), writing=True)
+
+
 def _check(status: os.stat_result, path: str | os.PathLike[str], writing: bool) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
