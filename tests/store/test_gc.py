@@ -162,6 +162,20 @@ def test_one_gc_at_a_time(lived_in: Store) -> None:
     assert gc.apply(plan).removed and not lock.exists()
 
 
+def test_a_process_that_ended_writes_no_more(lived_in: Store) -> None:
+    """The file of a process that was killed, and that its parent has not asked after, is a
+    leftover: such a process keeps its number."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    mine = lived_in.path / "tmp" / f"{HOST}-{pid}-0123456789abcdef"
+    mine.write_bytes(b"")
+    gc.apply(gc.plan(lived_in, now=later()))
+    assert not mine.exists()
+    os.waitpid(pid, 0)
+
+
 # ---- at every point
 
 

@@ -18,6 +18,7 @@ from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
 from wepystore.records.values import Bytes
 from wepystore.store.names import EntryRef, Ref
 from wepystore.store.store import Store
+from wepystore.store.system import is_alive
 
 #: A checkpoint that the next one supersedes stays until the one after that, so that
 #: whoever is just copying it has a whole interval to finish.
@@ -247,13 +248,7 @@ def _may_live(writer: str) -> bool:
     pid = int(writer.rpartition("-")[2])
     if pid == os.getpid():
         return False  # And has written nothing yet.
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_alive(pid)
 
 
 class _Noting:

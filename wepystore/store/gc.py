@@ -42,6 +42,7 @@ from wepystore.store import files, graph, publish
 from wepystore.store.names import KINDS, is_hash
 from wepystore.store.renewal import FOLDER, Renewals
 from wepystore.store.store import Store
+from wepystore.store.system import is_alive
 
 Name = graph.Name
 
@@ -311,21 +312,11 @@ def _writer(name: str) -> _Writer:
     if not rest.isdecimal():
         return _Writer("", None, False)
     pid = int(rest)
-    return _Writer(host, pid, host == _host() and pid != os.getpid() and _is_alive(pid))
+    return _Writer(host, pid, host == _host() and pid != os.getpid() and is_alive(pid))
 
 
 def _host() -> str:
     return publish.unfinished_path(Path()).name.rsplit("-", 2)[0]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _is_taken(folder: Path) -> bool:
@@ -484,7 +475,7 @@ def _take_over(store: Store, lock: Path) -> None:
         return
     except (ValueError, KeyError, TypeError, RecursionError, DamagedError):
         raise LockedError(path=store.path, owner="unknown", lock=lock) from None
-    if host != _host() or _is_alive(pid):
+    if host != _host() or is_alive(pid):
         raise LockedError(path=store.path, owner=f"process {pid} on {host}", lock=lock)
     # Two may find the same dead owner; only one of them can rename its file away. The other may
     # then rename the new one, and gives it back. (Two gcs at once would do no harm: a file can be

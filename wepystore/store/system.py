@@ -1,7 +1,8 @@
-"""Two system calls that Python's standard library lacks, and where they can be relied on.
+"""Two system calls that Python's standard library lacks, and where they can be relied on; and
+whether a process lives.
 
-Both only save time: where they are not to be had, a batch does with `fsync`, `link` and `unlink`
-what it does with these.
+Both calls only save time: where they are not to be had, a batch does with `fsync`, `link` and
+`unlink` what it does with these.
 """
 
 from __future__ import annotations
@@ -71,6 +72,21 @@ class WholeSync:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this host, and it has not ended: one that was killed keeps
+    its number until its parent asks after it."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    with suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        # "(NAME) STATE", and a name may hold anything.
+        return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return True
 
 
 def rename_to_new() -> Callable[[str, str], None] | None:
