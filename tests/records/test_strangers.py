@@ -179,6 +179,8 @@ def test_platform_properties_name_no_place_and_no_crowd(properties: dict[str, st
         api.ProcessMapper(1, [properties])
     with pytest.raises(PlatformError):
         load_platform("CPU", properties)
+    with pytest.raises(ComponentError, match=r"properties|Threads"):
+        api.Configuration(api.SerialMapper(), platform="CPU", platform_properties=properties)
     serial, memory = recorded(api.SerialMapper())
     manifest = {
         "type": "configuration",

@@ -17,8 +17,9 @@ import numpy as np
 
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
-from wepystore.engine.errors import PeriodicityError, UnfitError, WrongPartError
+from wepystore.engine.errors import ComponentError, PeriodicityError, UnfitError, WrongPartError
 from wepystore.engine.foreign import is_ours, is_wepy, native_state
+from wepystore.engine.parameters import platform_properties
 from wepystore.engine.runners.base import Runner
 from wepystore.engine.walker import UnaskedBox
 
@@ -68,7 +69,7 @@ def check_apparatus(runner: Any, boundary_conditions: Any, resampler: Any) -> No
 def check_configuration(
     work_mapper: Any, reporters: Any, monitor: Any, platform: Any, properties: Any
 ) -> None:
-    """Raise WrongPartError unless these can be a configuration."""
+    """Raise WrongPartError or ComponentError unless these can be a configuration."""
     _check_role("work_mapper", work_mapper, f"{_CONFIGURATION}; SerialMapper() is the plainest")
     if not isinstance(reporters, Sequence) or isinstance(reporters, (str, bytes)):
         raise WrongPartError(
@@ -97,6 +98,10 @@ def check_configuration(
             got=_described(properties),
             way_out='as in {"Threads": "1"}, the number in quotes too',
         )
+    try:
+        platform_properties(properties)
+    except ValueError as problem:
+        raise ComponentError(component="Configuration", problem=problem) from None
 
 
 def check_type(thing: Any, wanted: type, call: str) -> None:
