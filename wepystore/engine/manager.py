@@ -307,7 +307,8 @@ class CycleManager:
     ) -> contextlib.AbstractContextManager[None]:
         """Give a component its stream, now; or, to enter, the block in which it draws from it."""
         if hasattr(component, "set_rng"):
-            component.set_rng(self.streams.generator(purpose, cycle_idx))
+            with named(component, cycle_idx):
+                component.set_rng(self.streams.generator(purpose, cycle_idx))
         elif not foreign.is_ours(component):
             return foreign.seeded_globals(self.streams.generator(purpose, cycle_idx))
         return contextlib.nullcontext()

@@ -133,11 +133,13 @@ class Execution:
             [str(options.job_dir / name) for name in RESERVED],
         )
         self._reporters = self._placed.reporters
-        if hasattr(self._runner, "check_platform"):
-            platform, chosen = self._platform_choice()
-            for each in properties_of_workers(self._mapper, chosen):
-                self._runner.check_platform(platform, each)
-        self._environment = environment_of(self._runner, *self._platform_choice()) | releases(
+        with named(self._runner, self.n_done):
+            if hasattr(self._runner, "check_platform"):
+                platform, chosen = self._platform_choice()
+                for each in properties_of_workers(self._mapper, chosen):
+                    self._runner.check_platform(platform, each)
+            environment = environment_of(self._runner, *self._platform_choice())
+        self._environment = environment | releases(
             apparatus.runner, apparatus.boundary_conditions, apparatus.resampler
         )
         self._resumed_from = list(past.resumed_from)
@@ -168,10 +170,11 @@ class Execution:
     ) -> EntryRef | None:
         """Run cycles until something ends them; the end, or None if there is no cycle yet."""
         for reporter in self._reporters:
-            if hasattr(reporter, "bind"):
-                reporter.bind(job.prefix)
-            if hasattr(reporter, "keep_with"):
-                reporter.keep_with(Keeper(self._start.trust))
+            with named(reporter, self.n_done):
+                if hasattr(reporter, "bind"):
+                    reporter.bind(job.prefix)
+                if hasattr(reporter, "keep_with"):
+                    reporter.keep_with(Keeper(self._start.trust))
         self._annotate(
             start_snapshot_hash=self._start.snapshot_ref.md5,
             config_hash=self._start.config_ref.md5,
@@ -186,7 +189,8 @@ class Execution:
             checkpointer.adopt(self._start.snapshot_ref, self._past.end, self._past.record)
             for reporter in self._reporters:
                 if hasattr(reporter, "resume"):
-                    reporter.resume(self.n_done)
+                    with named(reporter, self.n_done):
+                        reporter.resume(self.n_done)
         watcher.begun(job, self._options, self._seed, len(self._walkers))
         if isinstance(self._mapper, WorkMapper):
             self._mapper.remark = watcher.remark
@@ -203,7 +207,9 @@ class Execution:
                 for text in doubts(self._walkers, self._runner):
                     watcher.remark(text)
             for reporter in self._reporters:
-                for text in getattr(reporter, "remarks", ()):
+                with named(reporter, self.n_done):
+                    remarks = [str(text) for text in getattr(reporter, "remarks", ())]
+                for text in remarks:
                     watcher.remark(text)
             end = self._cycles(job, checkpointer, budget, signals, watcher)
             if end is not None:
@@ -407,10 +413,13 @@ class Execution:
         apparatus = self._start.snapshot.apparatus
         check = getattr(self._runner, "reproducible", None)
         platform, chosen = self._platform_choice()
+        with named(self._runner, self.n_done):
+            says = check is not None and all(
+                check(platform, each) for each in properties_of_workers(self._mapper, chosen)
+            )
         mixed = any(field.partition(".")[0].startswith(_BEARS_ON_BITS) for field in self.changes)
         return (
-            check is not None
-            and all(check(platform, each) for each in properties_of_workers(self._mapper, chosen))
+            says
             and draws_from_the_run(apparatus.resampler)
             and draws_from_the_run(apparatus.boundary_conditions)
             and self._past.reproducible
@@ -420,7 +429,8 @@ class Execution:
     def _annotate(self, **facts: Any) -> None:
         for reporter in self._reporters:
             if hasattr(reporter, "annotate"):
-                reporter.annotate(**facts)
+                with named(reporter, self.n_done):
+                    reporter.annotate(**facts)
 
 
 def _cycles_text(n_cycles: int) -> str:

@@ -1,0 +1,89 @@
+"""What a user's own component raises outside of its cycle's work is told with its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.systems import Recorder, pair_apparatus, plain_configuration, run_job
+from wepystore.api import (
+    NoResampler,
+    Runner,
+    Snapshot,
+    Walker,
+    WalkerState,
+    prepare_store,
+)
+from wepystore.engine.errors import StepError
+from wepystore.orchestrator.resume import ResumeOptions, resume
+
+
+class Mistaken(KeyError):
+    """What no code of this package expects."""
+
+
+def mistake(*args: Any, **kwargs: Any) -> Any:
+    raise Mistaken("on request")
+
+
+class Adds(Runner):
+    """Adds one."""
+
+    def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
+        return Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight)
+
+
+class Reporter:
+    """Writes nothing."""
+
+    def init(self, **kwargs: Any) -> None: ...
+
+    def report(self, **kwargs: Any) -> None: ...
+
+    def cleanup(self, **kwargs: Any) -> None: ...
+
+
+def run_with(home: Path, **parts: Any) -> None:
+    """A job of four walkers; parts of the apparatus, or a reporter."""
+    reporters = [parts.pop("reporter")] if "reporter" in parts else []
+    parts = {"runner": Adds(), "resampler": NoResampler(), "boundary_conditions": None, **parts}
+    start = Snapshot(
+        [Walker(WalkerState(x=[float(k)]), 0.25) for k in range(4)], pair_apparatus(**parts)
+    )
+    made = prepare_store(home / "x.orch", start, plain_configuration(None, reporters))
+    run_job(made.store, made.snapshot_hash, home / "job")
+
+
+@pytest.mark.parametrize("what", ["check_platform", "environment", "reproducible"])
+def test_a_runner_s(tmp_path: Path, what: str) -> None:
+    """Where it is asked for its platform, and whether equal seeds give equal bits."""
+    cls = type("Wrong", (Adds,), {what: mistake})
+    with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
+        run_with(tmp_path, runner=cls())
+
+
+def test_a_resampler_s(tmp_path: Path) -> None:
+    """Where it is given its random numbers."""
+    cls = type("Wrong", (NoResampler,), {"set_rng": mistake})
+    with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
+        run_with(tmp_path, resampler=cls())
+
+
+@pytest.mark.parametrize("what", ["bind", "annotate", "flush", "remarks"])
+def test_a_reporter_s(tmp_path: Path, what: str) -> None:
+    """In all that is called only where a reporter has it."""
+    wrong = property(mistake) if what == "remarks" else mistake
+    cls = type("Wrong", (Reporter,), {what: wrong})
+    with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
+        run_with(tmp_path, reporter=cls())
+
+
+def test_a_reporter_s_when_a_job_is_resumed(tmp_path: Path) -> None:
+    """The job stays as it was."""
+    cls = type("Wrong", (Reporter,), {"resume": mistake})
+    run_with(tmp_path, reporter=cls())
+    for _ in range(2):
+        with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
+            resume(tmp_path / "job", ResumeOptions(n_cycles=5), Recorder())
