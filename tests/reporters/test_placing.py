@@ -11,6 +11,7 @@ import pytest
 
 from wepystore.api import HDF5Reporter, Reporter
 from wepystore.reporters.placing import placed
+from wepystore.reporters.wepy import WepyReporter
 
 
 class Lines:
@@ -188,3 +189,19 @@ def test_folders_and_monitors(tmp_path: Path) -> None:
     assert found.folders == ["job/A.w", "job/A.there"]
     assert found.monitor.out_path == "job/A.m.prom"
     assert found.remarks[-1].startswith("monitor Lines writes job/A.m.prom, and not m.prom")
+
+
+def test_options_of_a_reporter_that_wepys_configuration_names() -> None:
+    """A configuration of wepy's says a class and its options: a path among these is placed too; its
+    own files have their names by the class, and the configuration's object stays as it was."""
+
+    class Logging(Lines):
+        SUGGESTED_EXTENSIONS = ("txt",)
+
+    mine = WepyReporter(Logging, {"log_path": "/logs/a.log", "unit": "nm/ps"})
+    found = placed([mine], None, "job/A")
+    assert found.reporters[0].options == {"log_path": "job/A.a.log", "unit": "nm/ps"}
+    assert mine.options["log_path"] == "/logs/a.log"
+    found.reporters[0].bind("job/A")  # As a run does.
+    assert found.reporters[0].files() == ["job/A.txt"]
+    assert found.remarks[0].startswith("reporter Logging writes job/A.a.log, and not /logs/a.log")

@@ -91,6 +91,9 @@ class _Placing:
             }
 
     def reporter(self, reporter: Any) -> Any:
+        if isinstance(reporter, WepyReporter):
+            # Its files are named by the job; what else its options say is looked at as well.
+            return self.moved(reporter, "reporter")[0]
         if not _is_anothers(reporter):
             return GivenWepyReporter(reporter) if is_wepy(reporter) else reporter
         new, files, folders = self.moved(reporter, "reporter")
@@ -103,7 +106,8 @@ class _Placing:
     def moved(self, thing: Any, kind: str) -> tuple[Any, list[str], list[str]]:
         """A copy that writes into the job's folder; its files and its folders there."""
         own = self._declared.get(id(thing), {})
-        name = type(thing).__name__
+        made_later = isinstance(thing, WepyReporter)
+        name = (thing.reporter_class if made_later else type(thing)).__name__
         files = list(own.values())
         folders: list[str] = []
         moved = dict(own)
