@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_add_of_the_wrong_thing(wepy: Wepy, world: World) -> None:
     Path("rot").write_bytes(good[:400] + bytes([good[400] ^ 1]) + good[401:])
     for name, status, word in [
         ("none", 1, "No such file"),
-        ("w.orch", 1, "directory"),
+        ("w.orch", 1, "not a file"),
         ("empty", 1, "is empty"),
         ("text", 1, "not a file of 'wepy get'"),
         ("cut", 1, "truncated"),
@@ -125,3 +126,24 @@ def test_a_name_that_promises_another_format_is_refused(
         assert result.status == 2 and "writes a directory, a store" in result.err
     for name in ("x", "x.pkl", "x.zip", "x.v2"):
         assert wepy(f"get snapshot w.orch {world.start} -O", name).lines == [name]
+
+
+def test_what_is_no_file_is_never_replaced(wepy: Wepy, world: World, tmp_path: Path) -> None:
+    """--force replaces files: a directory, a pipe, a link to either, and (as root) a device stay
+    what they are. An export to /dev/null as root once took /dev/null away."""
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    names = ["directory", "pipe", "link"]
+    if os.geteuid() == 0:
+        os.mknod(tmp_path / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        names.append("device")
+    for name in names:
+        before = os.lstat(tmp_path / name)
+        for force in ("", " --force"):
+            result = wepy(f"get snapshot{force} w.orch {world.start} --output", name)
+            assert (result.status, result.out) == (1, "")
+            assert f"{name} is there and is no file" in result.err
+        after = os.lstat(tmp_path / name)
+        assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list(tmp_path.glob(".*.part"))

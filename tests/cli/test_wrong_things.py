@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def file(path: str, data: bytes) -> str:
     return path
 
 
+def device(path: str) -> str:
+    """One that takes and gives nothing; where only root may make one, a pipe."""
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        os.mkfifo(path)
+    return path
+
+
 def store(name: str, inside: str, odd: str) -> str:
     """A copy of w.orch with something odd in the place of one of its files or directories."""
     shutil.copytree("w.orch", name)
@@ -53,7 +63,8 @@ WRONG = {
     "an empty directory": lambda: os.mkdir("directory") or "directory",  # type: ignore[func-returns-value]
     "a link to nowhere": lambda: os.symlink("nowhere", "dangling") or "dangling",  # type: ignore[func-returns-value]
     "a link to itself": lambda: os.symlink("loop", "loop") or "loop",  # type: ignore[func-returns-value]
-    "a device": lambda: "/dev/null",
+    # Not one of the system's: root's commands could take it away.
+    "a device": lambda: device("device"),
     "an empty word": lambda: "''",
     "too long a name": lambda: "x" * 5000,
     "no letters": lambda: "'\n\t'",

@@ -27,6 +27,7 @@ from wepystore.store.errors import (
     DamagedBundleError,
     DamagedEntryError,
     NotABundleError,
+    NotAFileError,
     WrongKindError,
 )
 from wepystore.store.names import MARK, ONE, Ref, is_hash, references
@@ -54,11 +55,15 @@ def write(
 ) -> None:
     """Write an entry and all it names to a file, whole or not at all; the same bytes every time.
 
-    Raises MissingError, DamagedError, IncompleteError, and FileExistsError unless it may replace.
+    Raises MissingError, DamagedError, IncompleteError, FileExistsError unless it may replace, and
+    NotAFileError where there is something that is no file.
     """
     if kind not in KINDS:
         raise ValueError(f"a {kind!r} cannot be put in one file")
     path = Path(file)
+    if os.path.exists(path) and not os.path.isfile(path):
+        # To give a file the name of a device takes the device away: /dev/null, if root does it.
+        raise NotAFileError(path=path)
     if not replace and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     own = store.read(kind, md5)

@@ -62,6 +62,10 @@ class NotABundleError(FailedError):
     """{path} is not a file of 'wepy get': {why}"""
 
 
+class NotAFileError(FailedError):
+    """{path} is there and is no file: it stays, and nothing is written; name a file"""
+
+
 class BadJSONError(DamagedError):
     """{what} is damaged: {why}"""
 
