@@ -23,7 +23,7 @@ from typing import Any
 _FILES = ("path", "file", "filename", "fname")
 _FOLDERS = ("dir", "directory", "folder")
 #: Of these only what looks like the name of a file.
-_PERHAPS = ("output", "out", "log", "target", "destination", "dest", "name")
+_PERHAPS = ("output", "out", "log", "target", "destination", "dest")
 #: What an attribute says is only read.
 _READ = frozenset(
     {"input", "inputs", "in", "read", "load", "source", "src", "topology", "top", "template"}
@@ -55,7 +55,8 @@ def is_path(name: str, value: Any) -> bool:
     last = words[-1].removesuffix("s") if words else ""
     if last.endswith((*_FILES, *_FOLDERS)) and last not in _NO_PATH:
         return True
-    return last in _PERHAPS and ("/" in text or _NAME.fullmatch(text) is not None)
+    # Not a unit, kJ/mol: the last part has to look like the name of a file.
+    return last in _PERHAPS and _NAME.fullmatch(text.rpartition("/")[2]) is not None
 
 
 def is_folder(name: str, value: Any) -> bool:
