@@ -28,6 +28,31 @@ settings.load_profile("unhurried")
 os.environ["WEPY_TRUST"] = os.path.join(tempfile.mkdtemp(prefix="wepystore-test-"), "trusted")
 
 
+#: Files all of whose tests start programs and wait for what they do. (Not a mark in the files: it
+#: would be pickled with the runners that some of them define.)
+WAITING = (
+    "carriers/test_rsync.py",
+    "cli/test_resume_dask.py",
+    "cli/test_terminal.py",
+    "docs/test_dask.py",
+    "docs/test_slurm.py",
+    "engine/test_dask_mapper.py",
+    "engine/test_worker_faults.py",
+    "hazard/test_kill_runs.py",
+    "hazard/test_workers.py",
+    "orchestrator/test_signals.py",
+    "store/test_kill.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of these files."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and str(item.path.relative_to(here)) in WAITING:
+            item.add_marker(pytest.mark.waits)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was left out for want of a program that nobody has allowed to install."""
     skipped = terminalreporter.stats.get("skipped", [])

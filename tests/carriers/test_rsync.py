@@ -17,8 +17,6 @@ from tests.waiting import PATIENCE_S, until
 from wepystore.api import Prepared
 from wepystore.store import Store
 
-pytestmark = pytest.mark.waits
-
 UNION = ("-a", "--ignore-existing", "--exclude=/tmp/", "--exclude=/quarantine/")
 
 Verified = Callable[[Path], None]

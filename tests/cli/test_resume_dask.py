@@ -28,8 +28,6 @@ from wepystore.api import (
     save_configuration,
 )
 
-pytestmark = pytest.mark.waits
-
 pytest.importorskip("distributed")
 
 N_CYCLES = 30

@@ -30,8 +30,6 @@ from wepystore.api import (
     prepare_store,
 )
 
-pytestmark = pytest.mark.waits
-
 __all__ = ["orch"]
 
 #: So that there is something to wait for.

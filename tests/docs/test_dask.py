@@ -17,8 +17,6 @@ from tests.waiting import until
 from tests.workers import alive, children_of, seconds_until_gone, stat_of
 from wepystore.api import Prepared
 
-pytestmark = pytest.mark.waits
-
 N_CYCLES = 30
 N_STEPS = 3000
 PAGE = [block.text for block in blocks((DOCS / "dask.md").read_text())]

@@ -24,8 +24,6 @@ from tests.systems import REPOSITORY, pair_snapshot, plain_configuration
 from tests.waiting import PATIENCE_S, until
 from wepystore.api import HDF5Reporter, Prepared, Store, prepare_store
 
-pytestmark = pytest.mark.waits
-
 SCRIPTS = REPOSITORY / "docs" / "slurm"
 
 SBATCH = """#!/bin/sh

@@ -61,8 +61,6 @@ from wepystore.engine.mappers.segment import Task
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.mapping import choose_mapper
 
-pytestmark = pytest.mark.waits
-
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[DaskMapper]:

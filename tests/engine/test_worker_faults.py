@@ -66,8 +66,6 @@ from wepystore.engine.mappers.patience import (
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import CycleFailedError
 
-pytestmark = pytest.mark.waits
-
 FAULTS = ["raise", "interrupt", "leave", "kill", "exit", "crash", "stop", "hang"]
 #: Of these the worker gives an account, and lives on.
 RAISED = ("raise", "interrupt", "leave")

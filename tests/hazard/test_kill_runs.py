@@ -20,8 +20,6 @@ from wepystore.api import (
     prepare_store,
 )
 
-pytestmark = pytest.mark.waits
-
 #: Those that take microseconds to milliseconds are aimed at, the rest is met by chance.
 AIMS = (
     None,

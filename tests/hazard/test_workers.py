@@ -27,8 +27,6 @@ from tests.systems import environment, run_job
 from tests.workers import alive, children_of, seconds_until_gone
 from wepystore.api import Prepared, Store
 
-pytestmark = pytest.mark.waits
-
 RUN = """
 import sys
 from pathlib import Path

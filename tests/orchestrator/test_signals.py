@@ -33,8 +33,6 @@ from wepystore.api import (
     prepare_store,
 )
 
-pytestmark = pytest.mark.waits
-
 
 @pytest.fixture(scope="module", params=["serial", "workers"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Prepared:

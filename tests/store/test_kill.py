@@ -10,13 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from wepystore.store import Store, reconcile
 from wepystore.store.names import KINDS
-
-pytestmark = pytest.mark.waits
 
 
 def _write_for_ever(root: Path) -> None:
