@@ -176,12 +176,20 @@ def _ordered_globals() -> Iterator[None]:
     """Within the block, dill finds the globals that a function uses in the order of their names,
     and analyses no code twice.
 
-    It collects them in a set, so otherwise their order follows the hash seed.
+    It collects them in a set, so otherwise their order follows the hash seed. And it knows
+    functions that call themselves, but goes round for ever where two call each other.
     """
     original = dill.detect.globalvars
+    looked_at: set[int] = set()
 
-    def ordered(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        found = original(*args, **kwargs)
+    def ordered(func: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if id(func) in looked_at:
+            return {}  # The call that looks at it adds what it uses.
+        looked_at.add(id(func))
+        try:
+            found = original(func, *args, **kwargs)
+        finally:
+            looked_at.discard(id(func))
         return {name: found[name] for name in sorted(found)}
 
     dill.detect.globalvars = ordered
