@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeGuard
 
@@ -47,15 +48,29 @@ class Ref(NamedTuple):
             raise BadJSONError(what=what, why="a reference lacks md5, sha256 or size")
         if value.keys() != _KEYS:
             raise _with_more(value, what)
+        return Ref._of(value, what)
+
+    @staticmethod
+    def _of(value: dict[str, Any], what: str) -> Ref:
+        """The same of an object that has the keys of one, and perhaps a kind."""
         md5, sha256, size = value["md5"], value["sha256"], value["size"]
         # type(), not isinstance: True is an int.
-        if type(size) is int and 0 <= size < _LARGEST and is_hash(md5) and _is_sha256(sha256):
-            return Ref(md5, sha256, size)
+        if type(size) is int and type(md5) is str and type(sha256) is str:
+            found = _ref(md5, sha256, size)
+            if found is not None:
+                return found
         if not is_hash(md5):
             raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
         if not _is_sha256(sha256):
             raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
         raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _ref(md5: str, sha256: str, size: int) -> Ref | None:
+    """A Ref if these can be one. Thousands of runs name a few snapshots and configurations."""
+    fits = 0 <= size < _LARGEST and is_hash(md5) and _is_sha256(sha256)
+    return Ref(md5, sha256, size) if fits else None
 
 
 class EntryRef(NamedTuple):
@@ -77,7 +92,10 @@ class EntryRef(NamedTuple):
         if not isinstance(value, dict) or "kind" not in value:
             raise BadJSONError(what=what, why="a reference lacks its kind")
         kind = value["kind"]
-        ref = Ref.from_json({key: value[key] for key in value if key != "kind"}, what)
+        if value.keys() == _ENTRY_KEYS:
+            ref = Ref._of(value, what)
+        else:
+            ref = Ref.from_json({key: value[key] for key in value if key != "kind"}, what)
         if kind not in KINDS:
             raise BadJSONError(what=what, why=f"{_short(kind)} is no kind of entry")
         return EntryRef(kind, ref)
@@ -135,9 +153,9 @@ def is_entry(value: Any, kind: str) -> TypeGuard[dict[str, Any]]:
         and value.keys() == _ENTRY_KEYS
         and value["kind"] == kind
         and type(value["size"]) is int
-        and value["size"] >= 0
-        and is_hash(value["md5"])
-        and _is_sha256(value["sha256"])
+        and type(value["md5"]) is str
+        and type(value["sha256"]) is str
+        and _ref(value["md5"], value["sha256"], value["size"]) is not None
     )
 
 
