@@ -15,10 +15,10 @@ def test_two_configurations(wepy: Wepy, world: World) -> None:
     result = wepy(f"diff w.orch {world.config} {other}")
     assert result.status == 0 and result.err == ""
     (line,) = result.lines
-    assert line.startswith("mapper: array, object ") and " -> " in line
+    assert line.startswith("monitor: array, object ") and " -> " in line
     assert wepy(f"diff --exit-code w.orch {world.config} {other}").status == 1
     (told,) = json.loads(wepy(f"diff --json w.orch {world.config} {other}").out)
-    assert told["path"] == "mapper"
+    assert told["path"] == "monitor"
     same = wepy(f"diff -e w.orch {world.config} {world.config}")
     assert (same.status, same.out) == (0, "")
 

@@ -25,6 +25,7 @@ from wepystore.errors import UntrustedError
 from wepystore.orchestrator.start import start_from_files, start_from_store
 from wepystore.orchestrator.trust import Trust, TrustFileError, location, note_own_pickles
 from wepystore.records import bundle, own
+from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
 from wepystore.store.pickled import Pickled, code_parts, parts_in_store
 
@@ -245,13 +246,14 @@ def test_looking_for_parts_changes_nothing(trust: Trust, tmp_path: Path) -> None
 
 
 def test_parts_are_found_wherever_they_are() -> None:
-    """In lists, dictionaries, states and beside other keys; inline XML counts as the manifest."""
+    """In lists, dictionaries, states and beside other keys; inline XML counts as the manifest. What
+    has more keys than a reference has is none, and nothing is found beside it."""
     ref = {"md5": "a" * 32, "sha256": A, "size": 1}
     mine = Ref("b" * 32, B, 2)
     manifest = {
         "x": [{"dict": {"y": {"pickle": ref, "of": "Y"}}}],
         "component": {
-            "params": {"z": {"text": {**ref, "more": 1}, "pickle": {**ref, "md5": "c" * 32}}}
+            "params": {"z": {"text": {**ref}, "pickle": {**ref, "md5": "c" * 32}}}
         },
         "s": ["plain", '<Force type="PythonForce"/>'],
         "pickle": 3,
@@ -264,3 +266,6 @@ def test_parts_are_found_wherever_they_are() -> None:
         ("s[1]", "OpenMM XML", "b"),
     }
     assert len(code_parts(manifest, mine, lambda ref: b"<System/>")) == 3
+    manifest["component"]["params"]["z"]["text"]["more"] = 1
+    with pytest.raises(BadJSONError, match="'more'"):
+        code_parts(manifest, mine, lambda ref: b"<!DOCTYPE")

@@ -43,13 +43,13 @@ def main(args: dict[str, Any], console: Console) -> int:
     converted, new = convert_entry(store, kind, md5, trust, write=not args["--dry-run"])
     for note in converted.notes:
         console.note(note)
-    if converted.needing:
-        parts = "; ".join(f"{where}: {why}" for where, why in converted.needing.items())
-        console.note(f"wepy must be installed wherever this is used, for the sake of {parts}")
     if new is not None and new != md5 and store.ref(DEFAULTS[kind]) == md5:
         word = DEFAULTS[kind].removeprefix("default-")
         command = f"wepy default {word} {store.path} {new}"
         console.note(f"the default {ONE[kind]} stays {md5}: '{command}' moves it")
+    if converted.needing:
+        parts = "; ".join(f"{where}: {why}" for where, why in converted.needing.items())
+        console.note(f"wepy must be installed wherever this is used, for the sake of {parts}")
     if args["--json"]:
         console.json(
             {
