@@ -252,9 +252,7 @@ def test_parts_are_found_wherever_they_are() -> None:
     mine = Ref("b" * 32, B, 2)
     manifest = {
         "x": [{"dict": {"y": {"pickle": ref, "of": "Y"}}}],
-        "component": {
-            "params": {"z": {"text": {**ref}, "pickle": {**ref, "md5": "c" * 32}}}
-        },
+        "component": {"params": {"z": {"text": {**ref}, "pickle": {**ref, "md5": "c" * 32}}}},
         "s": ["plain", '<Force type="PythonForce"/>'],
         "pickle": 3,
     }
