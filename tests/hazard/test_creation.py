@@ -23,6 +23,7 @@ from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.job import Job
 from wepystore.store import Store, fsck, reconcile, report
+from wepystore.store.errors import NoSuchStoreError, NotAStoreError
 
 EVENTS = ("os.mkdir", "os.link", "os.rename", "os.listdir", "os.scandir", "open")
 
@@ -108,6 +109,27 @@ def test_eight_reconciles_make_one_store(folder: Path) -> None:
         store = check(target, *sources)
         assert sorted(store.tags()) == ["a-tag", "b-tag", "c-tag"]
         assert store.ref("default-snapshot") in {s.ref("default-snapshot") for s in sources}
+
+
+def test_who_looks_while_a_store_is_made_sees_none_or_a_whole_one(folder: Path) -> None:
+    """A reader that asks without a pause meets no damage: a mark that comes between two looks at it
+    was once told as "a link to nothing"."""
+    names = [folder / f"t{number}.orch" for number in range(300)]
+
+    def make() -> None:
+        for name in names:
+            Store.create(name)
+
+    def look() -> None:
+        for name in names:
+            while True:
+                try:
+                    Store.open(name)
+                    break
+                except (NoSuchStoreError, NotAStoreError):
+                    continue
+
+    at_once(folder, [make, look])
 
 
 def test_a_ref_is_not_moved_by_the_second_of_two(folder: Path) -> None:

@@ -118,8 +118,11 @@ class Store:
                 raise NoSuchStoreError(path=root) from None
             if carriers.keeper_of(mark):
                 raise carriers.missing(mark, path=root) from None
-            if os.path.lexists(mark):
+            if os.path.islink(mark):
                 raise DamagedMarkError(what=mark, why="a link to nothing", path=root) from None
+            if os.path.exists(mark):
+                # Somebody has made the store since we looked.
+                return cls.open(root)
             why = f"it has no {MARK}"
             if any((root / kind).is_dir() for kind in KINDS):
                 why += ", but parts of one: copy the rest of it"
