@@ -94,7 +94,9 @@ class Child:
                 # What came until now was blocked (below), and is dropped.
                 "import signal as s\n"
                 f"n = [getattr(s, each) for each in {_IGNORED}]\n"
-                "for each in n: s.signal(each, s.SIG_IGN)\n"
+                # By a handler: what is ignored stays ignored in programs that a runner starts, and
+                # nobody could end these by SIGTERM, as multiprocessing's Pool does.
+                "for each in n: s.signal(each, lambda *a: None)\n"
                 "s.pthread_sigmask(s.SIG_UNBLOCK, n)\n"
                 f"import sys; sys.path.insert(0, {_PACKAGE_PARENT!r})\n"
                 # Imports take seconds on a busy machine, and a parent may die meanwhile.
