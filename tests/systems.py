@@ -29,8 +29,8 @@ from wepystore.api import (
     WExploreResampler,
     as_walker_state,
 )
-from wepystore.orchestrator.run import RunOptions, RunOutcome, run
-from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.run.run import RunOptions, RunOutcome, run
+from wepystore.orchestrator.run.start import start_from_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGMA_NM = 0.335

@@ -34,7 +34,8 @@ from pathlib import Path
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Lacking, Misused, Row
-from wepystore.store import Store, canonical, reconcile
+from wepystore.store import Store, canonical
+from wepystore.store.merge import reconcile
 from wepystore.store.names import Ref
 
 LEFT_OUT = {

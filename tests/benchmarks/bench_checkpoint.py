@@ -44,9 +44,9 @@ from wepystore.api import (
     WalkerState,
     save_snapshot,
 )
-from wepystore.orchestrator import environment
-from wepystore.orchestrator.checkpoint import Checkpointer
-from wepystore.orchestrator.written import Written
+from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.run import environment
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef, Ref
 

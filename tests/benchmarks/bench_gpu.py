@@ -41,7 +41,7 @@ from wepystore.api import (
 )
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
-from wepystore.engine.runners.platforms import fastest_platform, load_platform
+from wepystore.engine.runners.openmm.platforms import fastest_platform, load_platform
 
 DEFAULTS = {
     "--platform": "",

@@ -53,8 +53,8 @@ from wepystore.api import (
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
-from wepystore.orchestrator.verify import VerifyOptions
-from wepystore.orchestrator.verify import verify as verify_run
+from wepystore.orchestrator.verify.verify import VerifyOptions
+from wepystore.orchestrator.verify.verify import verify as verify_run
 from wepystore.records.library import save_run
 
 N_PARTICLES = 50_000

@@ -36,8 +36,8 @@ from wepystore.api import (
     WExploreResampler,
     save_snapshot,
 )
-from wepystore.orchestrator.checkpoint import Checkpointer
-from wepystore.orchestrator.written import Written
+from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef, Ref
 

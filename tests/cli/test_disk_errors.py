@@ -49,9 +49,9 @@ COMMANDS = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A store with a run of two cycles, a job folder, and a file of wepy get."""
     from tests.systems import Recorder
-    from wepystore.orchestrator.options import RunOptions
-    from wepystore.orchestrator.run import run
-    from wepystore.orchestrator.start import start_from_store
+    from wepystore.orchestrator.run.request import RunOptions
+    from wepystore.orchestrator.run.run import run
+    from wepystore.orchestrator.run.start import start_from_store
     from wepystore.store import bundle
 
     home = tmp_path_factory.mktemp("disk")

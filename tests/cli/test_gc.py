@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_snapshot
-from wepystore.store import gc
+from wepystore.store.care import gc
 
 
 def test_a_dry_run_by_default(wepy: Wepy, world: World) -> None:

@@ -47,9 +47,9 @@ from wepystore.api import (
     WalkerReporter,
     prepare_store,
 )
-from wepystore.orchestrator.resume import ResumeOptions, resume
-from wepystore.orchestrator.run import RunOptions, RunOutcome, run
-from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.run import RunOptions, RunOutcome, run
+from wepystore.orchestrator.run.start import start_from_store
 
 from wepy.boundary_conditions.boundary import NoBC as WepyNoBC  # isort: skip
 from wepy.hdf5 import WepyHDF5  # isort: skip

@@ -47,9 +47,9 @@ from wepystore.api import (
 from wepystore.api import UnbindingBC as OurUnbindingBC
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
-from wepystore.orchestrator.run import RunOptions, run
-from wepystore.orchestrator.start import start_from_store
-from wepystore.orchestrator.verify import VerifyOptions, verify
+from wepystore.orchestrator.run.run import RunOptions, run
+from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.verify.verify import VerifyOptions, verify
 from wepystore.records.run import RunRecord
 from wepystore.reporters.records import parents
 from wepystore.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.docs.markdown import DOCS
 from tests.docs.test_format import Shell, matches, script_blocks
 from tests.systems import pair_runner
-from wepystore.orchestrator.environment import environment_of
+from wepystore.orchestrator.run.environment import environment_of
 
 PAGE = DOCS / "reproducibility.md"
 

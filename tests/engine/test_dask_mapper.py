@@ -59,7 +59,7 @@ from wepystore.engine.errors import (
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.segment import Task
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.mapping import choose_mapper
+from wepystore.orchestrator.run.mapping import choose_mapper
 
 
 @pytest.fixture(scope="module")

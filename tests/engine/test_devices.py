@@ -29,7 +29,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.errors import ComponentError, PlatformError
-from wepystore.orchestrator.mapping import choose_mapper, properties_of_workers
+from wepystore.orchestrator.run.mapping import choose_mapper, properties_of_workers
 
 
 def told(mapper: ProcessMapper, **keywords: Any) -> list[dict[str, str]]:

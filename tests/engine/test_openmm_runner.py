@@ -26,7 +26,7 @@ from tests.systems import (
 from wepystore.api import OpenMMRunner, Walker, WalkerState
 from wepystore.engine.errors import ComponentError, PlatformError
 from wepystore.engine.runners import openmm as module
-from wepystore.engine.runners import simulation
+from wepystore.engine.runners.openmm import simulation
 
 
 def segment(runner: OpenMMRunner, state: Any, n_steps: int, seed: int, **options: Any) -> str:

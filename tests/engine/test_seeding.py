@@ -10,7 +10,7 @@ import pytest
 
 from tests.systems import bits, langevin, pair_state, pair_system, salt_system
 from wepystore.api import OpenMMRunner, Walker
-from wepystore.engine.runners.seeding import (
+from wepystore.engine.runners.openmm.seeding import (
     CheckpointSeeder,
     NothingToSeed,
     OnceSeeder,

@@ -17,13 +17,13 @@ from wepystore.api import OpenMMRunner, Walker, WalkerState, as_walker_state
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.mappers.pack import pack_answers, unpack_answers
 from wepystore.engine.mappers.segment import Done
-from wepystore.engine.runners import simulation
-from wepystore.engine.runners.seeding import (
+from wepystore.engine.runners.openmm import simulation
+from wepystore.engine.runners.openmm.seeding import (
     CheckpointSeeder,
     ReinitializingSeeder,
     choose_seeder,
 )
-from wepystore.engine.runners.transfer import (
+from wepystore.engine.runners.openmm.transfer import (
     CheckpointState,
     CheckpointTransfer,
     DocumentedTransfer,

@@ -22,7 +22,7 @@ from tests.systems import environment
 from tests.waiting import until
 from wepystore.api import Store, load_run
 from wepystore.cli.main import main as wepy_main
-from wepystore.reporters.journal import JournaledHDF5, journal_name
+from wepystore.reporters.hdf5.journal import JournaledHDF5, journal_name
 
 ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
 

@@ -94,9 +94,9 @@ def main() -> None:
     noted = Noted(sys.argv.pop(1))
     from wepystore.cli.main import entry_point
     from wepystore.engine.manager import CycleManager
-    from wepystore.orchestrator.checkpoint import Checkpointer
-    from wepystore.orchestrator.execution import Execution
-    from wepystore.orchestrator.job import Job
+    from wepystore.orchestrator.job.job import Job
+    from wepystore.orchestrator.run.checkpoint import Checkpointer
+    from wepystore.orchestrator.run.session import Execution
     from wepystore.reporters import dashboard, family_tree, hdf5, structures
 
     during(noted, "preparing", Job, "__init__")

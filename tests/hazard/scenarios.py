@@ -157,7 +157,7 @@ def checkpoints(path: str) -> None:
     """Four checkpoints of one run, the last of them its end; each is told when it is written."""
     from tests.systems import pair_snapshot, pair_state
     from wepystore.api import Walker
-    from wepystore.orchestrator.checkpoint import Checkpointer
+    from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
     from wepystore.store.publish import hash_of
@@ -257,12 +257,12 @@ MODULES = [
     "wepystore.cli.usage",
     "wepystore.store.batch",
     "wepystore.store.bundle",
-    "wepystore.store.fsck",
-    "wepystore.store.gc",
-    "wepystore.store.reconcile",
-    "wepystore.store.repair",
+    "wepystore.store.care.fsck",
+    "wepystore.store.care.gc",
+    "wepystore.store.merge.reconcile",
+    "wepystore.store.care.repair",
     "wepystore.remotes.incoming",
     "wepystore.remotes.address",
-    "wepystore.orchestrator.checkpoint",
+    "wepystore.orchestrator.run.checkpoint",
     "tests.systems",
 ]

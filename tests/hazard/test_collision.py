@@ -12,7 +12,8 @@ import pytest
 from tests.cli.conftest import Wepy, wepy
 from tests.store.test_publish import wang_pair
 from wepystore.errors import WepystoreError
-from wepystore.store import Store, bundle, canonical, fsck
+from wepystore.store import Store, bundle, canonical
+from wepystore.store.care import fsck
 from wepystore.store.names import Ref
 
 __all__ = ["wepy"]

@@ -16,7 +16,8 @@ import pytest
 
 from tests.hazard.inject import Injector, Outcome, Point
 from tests.hazard.scenarios import NAMES, Scenario, scenarios
-from wepystore.store import KINDS, Store, fsck, report
+from wepystore.store import KINDS, Store
+from wepystore.store.care import fsck, report
 
 # What a crash may leave: files in tmp/, and entries that nothing names yet.
 _HARMLESS = {report.LEFTOVER, report.ORPHAN, report.UNNAMED, report.QUARANTINED}

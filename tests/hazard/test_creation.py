@@ -21,9 +21,11 @@ from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import prepare_store
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.job import Job
-from wepystore.store import Store, fsck, reconcile, report
+from wepystore.orchestrator.job.job import Job
+from wepystore.store import Store
+from wepystore.store.care import fsck, report
 from wepystore.store.errors import NoSuchStoreError, NotAStoreError
+from wepystore.store.merge import reconcile
 
 EVENTS = ("os.mkdir", "os.link", "os.rename", "os.listdir", "os.scandir", "open")
 

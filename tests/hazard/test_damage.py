@@ -15,9 +15,11 @@ from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.start import start_from_store
-from wepystore.store import KINDS, Store, carriers, fsck, graph, reconcile, report
+from wepystore.orchestrator.run.start import start_from_store
+from wepystore.store import KINDS, Store, carriers, graph
+from wepystore.store.care import fsck, report
 from wepystore.store.errors import NewerFormatError
+from wepystore.store.merge import reconcile
 from wepystore.store.names import MARK
 
 Name = graph.Name

@@ -17,7 +17,8 @@ from tests.hazard.inject import Injector
 from tests.hazard.scenarios import LARGE
 from tests.store.helpers import add_config, add_snapshot, contents
 from tests.systems import REPOSITORY
-from wepystore.store import Store, bundle, canonical, fsck, report
+from wepystore.store import Store, bundle, canonical
+from wepystore.store.care import fsck, report
 
 DISK_BYTES = 6 << 20
 # Free bytes at the beginning, from nothing to nearly enough.

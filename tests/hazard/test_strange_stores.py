@@ -21,8 +21,10 @@ from wepystore.api import load_snapshot
 from wepystore.cli.main import main
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.setup import Prepared
-from wepystore.store import Store, bundle, canonical, fsck, gc, reconcile, report
+from wepystore.store import Store, bundle, canonical
+from wepystore.store.care import fsck, gc, report
 from wepystore.store.errors import BadJSONError, DamagedBundleError, NotABundleError
+from wepystore.store.merge import reconcile
 from wepystore.store.names import EntryRef, Ref, references
 
 __all__ = ["wepy", "world"]

@@ -18,7 +18,9 @@ from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.writers import LABELS
 from tests.store.helpers import add_config, add_run, add_snapshot, check, memory
 from tests.systems import REPOSITORY
-from wepystore.store import Store, fsck, reconcile, report
+from wepystore.store import Store
+from wepystore.store.care import fsck, report
+from wepystore.store.merge import reconcile
 
 WRITERS, READERS = 8, 2
 

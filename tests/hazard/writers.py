@@ -17,7 +17,8 @@ from typing import Any
 
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.cli.main import main
-from wepystore.store import Store, reconcile
+from wepystore.store import Store
+from wepystore.store.merge import reconcile
 
 # So few that most of what is added is there already, or is just being added by somebody else.
 LABELS = 60

@@ -14,8 +14,8 @@ from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, prepare_store
 from wepystore.engine.errors import ComponentError
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.errors import MalformedJobError
-from wepystore.orchestrator.job import SPEC, JobSpec
-from wepystore.orchestrator.mapping import useful_workers
+from wepystore.orchestrator.job.job import SPEC, JobSpec
+from wepystore.orchestrator.run.mapping import useful_workers
 from wepystore.records import npy
 from wepystore.records.library import Memory, load_run
 from wepystore.records.values import decode_states

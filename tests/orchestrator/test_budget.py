@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from wepystore.orchestrator.budget import Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.options import N_CYCLES, SECONDS, UNTIL
+from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.run.request import N_CYCLES, SECONDS, UNTIL
 
 
 def used(budget: Budget, seconds: float) -> Budget:

@@ -27,8 +27,8 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.orchestrator.errors import CycleFailedError
-from wepystore.orchestrator.job import SPEC, JobSpec
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.job.job import SPEC, JobSpec
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 from wepystore.records.library import save_run
 from wepystore.records.run import RunRecord
 

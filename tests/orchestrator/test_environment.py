@@ -16,14 +16,14 @@ import openmm
 import pytest
 
 from tests.systems import pair_runner, python
-from wepystore.engine.runners.platforms import known_platforms
-from wepystore.orchestrator import environment as room
-from wepystore.orchestrator.environment import Difference, differences, environment_of
+from wepystore.engine.runners.openmm.platforms import known_platforms
+from wepystore.orchestrator.run.environment import Difference, differences, environment_of
+from wepystore.orchestrator.run.run import environment as room
 from wepystore.store import canonical
 
 #: Prints this environment's digest of libm's answers.
 _LIBM = """
-from wepystore.orchestrator.environment import environment_of
+from wepystore.orchestrator.run.environment import environment_of
 print(environment_of(None, None, None)["libm"])
 """
 

@@ -30,8 +30,8 @@ from wepystore.orchestrator.errors import (
     MalformedJobError,
     NewerJobError,
 )
-from wepystore.orchestrator.job import CHECKPOINT, SPEC, Job, JobSpec, check_job_name
-from wepystore.orchestrator.lock import JobLock
+from wepystore.orchestrator.job.job import CHECKPOINT, SPEC, Job, JobSpec, check_job_name
+from wepystore.orchestrator.job.lock import JobLock
 from wepystore.store.names import EntryRef
 
 
@@ -171,7 +171,7 @@ import os, sys
 from pathlib import Path
 from tests.systems import run_job
 from wepystore.api import Store
-from wepystore.orchestrator.job import Job
+from wepystore.orchestrator.job.job import Job
 where = sys.argv[4]
 if where == "store":
     Job.publish = lambda self, spec: os._exit(9)

@@ -11,7 +11,7 @@ import pytest
 from tests.systems import Recorder, pair_snapshot, plain_configuration, run_job
 from wepystore.api import Prepared, prepare_store
 from wepystore.engine.errors import StepError
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 
 
 class Lines:

@@ -9,7 +9,7 @@ import numpy as np
 
 from wepystore.api import Apparatus, NoResampler, Store, Walker, WalkerState
 from wepystore.engine.component import Text
-from wepystore.orchestrator.checkpoint import Checkpointer
+from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef
 

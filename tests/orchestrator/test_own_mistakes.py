@@ -17,7 +17,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.errors import StepError
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 
 
 class Mistaken(KeyError):

@@ -21,9 +21,9 @@ from wepystore.api import (
     WalkerReporter,
     prepare_store,
 )
-from wepystore.orchestrator.job import SPEC, JobSpec
-from wepystore.orchestrator.pace import Pace
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.job.job import SPEC, JobSpec
+from wepystore.orchestrator.run.pace import Pace
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 
 #: So often that one is due after every cycle.
 ALWAYS = 1e-9

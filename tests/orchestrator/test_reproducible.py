@@ -36,10 +36,10 @@ from wepystore.api import (
     prepare_store,
     save_configuration,
 )
-from wepystore.engine.runners import simulation
-from wepystore.engine.runners.seeding import ReinitializingSeeder
-from wepystore.engine.runners.transfer import DocumentedTransfer
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.engine.runners.openmm import simulation
+from wepystore.engine.runners.openmm.seeding import ReinitializingSeeder
+from wepystore.engine.runners.openmm.transfer import DocumentedTransfer
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,11 @@ from wepystore.orchestrator.errors import (
     NoJobStoreError,
     NotContinuedError,
 )
-from wepystore.orchestrator.resume import ResumeOptions, resume
-from wepystore.orchestrator.written import LISTED, Written
+from wepystore.orchestrator.job.written import LISTED, Written
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 from wepystore.records.library import save_run, save_snapshot
 from wepystore.records.snapshot import Apparatus
-from wepystore.store.reconcile import apply, plan
+from wepystore.store.merge.reconcile import apply, plan
 
 STOPS = """
 import os, sys
@@ -51,8 +51,8 @@ from pathlib import Path
 from tests.systems import Recorder, run_job
 from wepystore.api import Store
 from wepystore.store.store import Store as Opened
-from wepystore.orchestrator.checkpoint import Checkpointer
-from wepystore.orchestrator.written import Written
+from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.job.written import Written
 from wepystore.store import publish
 calls = 0
 def dying(owner, name, nth):
@@ -304,7 +304,7 @@ def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:
 
 def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> None:
     """A record lists at most some 1000 checkpoints, the first and the last among the ends."""
-    from wepystore.orchestrator import execution
+    from wepystore.orchestrator.run.run import session as execution
 
     most = execution._MOST_CHECKPOINTS
     try:

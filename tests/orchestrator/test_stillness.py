@@ -29,7 +29,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.resamplers.decision import Decision
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 from wepystore.records.snapshot import Apparatus
 
 PAIR = PairDistance(0, 1, periodic=False)

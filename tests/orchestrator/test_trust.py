@@ -22,12 +22,12 @@ from tests.systems import (
 )
 from wepystore.api import Distance, Store, WExploreResampler, load_snapshot, prepare_store
 from wepystore.errors import UntrustedError
-from wepystore.orchestrator.start import start_from_files, start_from_store
+from wepystore.orchestrator.run.start import start_from_files, start_from_store
 from wepystore.orchestrator.trust import Trust, TrustFileError, location, note_own_pickles
 from wepystore.records import bundle, own
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
-from wepystore.store.pickled import Pickled, code_parts, parts_in_store
+from wepystore.store.pickles.pickled import Pickled, code_parts, parts_in_store
 
 A, B, C = (hashlib.sha256(text).hexdigest() for text in (b"a", b"b", b"c"))
 

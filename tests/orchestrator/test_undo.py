@@ -21,7 +21,7 @@ from wepystore.api import (
 )
 from wepystore.engine.undo import undoing
 from wepystore.orchestrator.errors import CycleFailedError
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 
 
 class CountingBC(NoBC):

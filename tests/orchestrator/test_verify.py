@@ -39,9 +39,9 @@ from wepystore.api import (
 )
 from wepystore.engine.errors import PlatformError
 from wepystore.errors import DamagedError, UntrustedError
-from wepystore.orchestrator.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import ResumeOptions, resume
 from wepystore.orchestrator.trust import Trust
-from wepystore.orchestrator.verify import (
+from wepystore.orchestrator.verify.verify import (
     NotRepeatableError,
     RecordedPlatformError,
     Verdict,
@@ -51,7 +51,7 @@ from wepystore.orchestrator.verify import (
 )
 from wepystore.records.library import save_run
 from wepystore.records.run import RunRecord
-from wepystore.store.pickled import parts_in_store
+from wepystore.store.pickles.pickled import parts_in_store
 
 
 def job_store(made: Prepared, job: Path, **options: Any) -> tuple[Store, str]:

@@ -35,8 +35,8 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.cli.main import main
-from wepystore.engine.runners import simulation
-from wepystore.engine.runners.transfer import DocumentedTransfer, choose_seeder
+from wepystore.engine.runners.openmm import simulation
+from wepystore.engine.runners.openmm.transfer import DocumentedTransfer, choose_seeder
 
 FAR = pair_state(1.9)
 FIELDS = ["positions", "time", "velocities"]

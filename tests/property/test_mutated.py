@@ -19,7 +19,8 @@ from tests.hazard.hostile import plant
 from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli.main import main
-from wepystore.store import KINDS, Store, reconcile
+from wepystore.store import KINDS, Store
+from wepystore.store.merge import reconcile
 from wepystore.store.names import MARK
 
 STATUSES = {0, 1, 2, 3, 4, 5}

@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.store.helpers import add_config, add_run, add_snapshot, memory
 from wepystore.errors import DamagedError
-from wepystore.store import KINDS, Store, fsck, graph, reconcile, report
+from wepystore.store import KINDS, Store, graph
+from wepystore.store.care import fsck, report
 from wepystore.store.errors import MissingError
+from wepystore.store.merge import reconcile
 
 Name = tuple[str, str]
 STORES = 3

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from wepystore.orchestrator.keeping import Keeper
+from wepystore.orchestrator.run.keeping import Keeper
 from wepystore.orchestrator.trust import Trust
 from wepystore.records import reporter_state
 from wepystore.reporters.others import flush_what_is_open

@@ -16,8 +16,8 @@ from tests.systems import langevin, pair_runner, pair_state, pair_system
 from wepystore import api
 from wepystore.engine.component import Component, Text
 from wepystore.engine.errors import ComponentError, PlatformError
-from wepystore.engine.runners.platforms import load_platform
-from wepystore.engine.runners.xml import MOST_LEVELS
+from wepystore.engine.runners.openmm.platforms import load_platform
+from wepystore.engine.runners.openmm.xml import MOST_LEVELS
 from wepystore.engine.topology import TopologyError, openmm_topology
 from wepystore.errors import DamagedError
 from wepystore.records import registry
@@ -25,7 +25,7 @@ from wepystore.records.configuration import decode_configuration
 from wepystore.records.library import Memory
 from wepystore.records.values import decode, encode
 from wepystore.store.names import Ref
-from wepystore.store.pickled import may_run_code
+from wepystore.store.pickles.pickled import may_run_code
 
 Made = Callable[[], Component]
 

@@ -21,7 +21,7 @@ from tests.reporters.recorded import Recording, open_reporter, replay
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.reporters import HDF5Reporter
 from wepystore.reporters.hdf5 import FieldError
-from wepystore.reporters.wepy_hdf5 import GapError
+from wepystore.reporters.hdf5.layout import GapError
 
 #: What a file that wepy 1.x wrote holds: {path: (rank, kind, is the first length unlimited)}.
 #: "run" stands for runs/0; kinds: i int64, f float64, s text, vi and vf ragged rows of these.

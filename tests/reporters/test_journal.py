@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wepystore.reporters.journal import JournaledFile, JournaledHDF5, journal_name
+from wepystore.reporters.hdf5.journal import JournaledFile, JournaledHDF5, journal_name
 
 EDITS = st.lists(
     st.tuples(st.integers(0, 20_000), st.binary(min_size=1, max_size=9000)), max_size=8

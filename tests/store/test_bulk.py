@@ -10,11 +10,12 @@ import pytest
 
 from tests.store.helpers import add_snapshot, check, contents
 from tests.store.test_publish import wang_pair
-from wepystore.store import Store, reconcile, system
+from wepystore.store import Store, system
 from wepystore.store import batch as batch_module
 from wepystore.store import publish as publish_module
 from wepystore.store.batch import FEW
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
+from wepystore.store.merge import reconcile
 
 MANY = [b"%d" % number * 50 for number in range(4 * FEW)]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot
-from wepystore.store import Store, reconcile
+from wepystore.store import Store
+from wepystore.store.merge import reconcile
 from wepystore.store.runs import Run, origin_of
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from wepystore.store import Store, canonical
 from wepystore.store.arrays import read_array
-from wepystore.store.diff import Difference, Side, differences
+from wepystore.store.merge.diff import Difference, Side, differences
 
 
 def npy(values: list[float], shape: tuple[int, ...] | None = None) -> bytes:

@@ -14,10 +14,11 @@ import pytest
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.store.test_gc import at_event, in_child
 from tests.systems import tree_of
-from wepystore.store import KINDS, Store, canonical, fsck, listing, publish, report, scan
+from wepystore.store import KINDS, Store, canonical, publish
+from wepystore.store.care import fsck, listing, report, scan
+from wepystore.store.care.fsck import Need
+from wepystore.store.care.report import Report
 from wepystore.store.errors import NewerFormatError
-from wepystore.store.fsck import Need
-from wepystore.store.report import Report
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.systems import tree_of
-from wepystore.store import Store, canonical, fsck, gc, publish, renewal
+from wepystore.store import Store, canonical, publish, renewal
+from wepystore.store.care import fsck, gc
 from wepystore.store.names import KINDS
 
 DAY_S = 86400.0

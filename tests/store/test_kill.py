@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
-from wepystore.store import Store, reconcile
+from wepystore.store import Store
+from wepystore.store.merge import reconcile
 from wepystore.store.names import KINDS
 
 

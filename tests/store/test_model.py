@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.store.helpers import add_snapshot, check, memory
 from wepystore.errors import DamagedError
-from wepystore.store import Store, bundle, reconcile
+from wepystore.store import Store, bundle
 from wepystore.store.errors import IncompleteError
+from wepystore.store.merge import reconcile
 
 labels = st.sampled_from("abcd")
 which = st.integers(0, 1)

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT
-from wepystore.store import machine, opcodes
-from wepystore.store.opcodes import read
-from wepystore.store.reading import Name
+from wepystore.store.pickles import machine, opcodes
+from wepystore.store.pickles.opcodes import read
+from wepystore.store.pickles.reading import Name
 
 
 class Calls:
@@ -272,7 +272,7 @@ def test_nothing_is_imported(tmp_path: Path) -> None:
     data = pickle.dumps([Calls(os.mkdir, str(marker)), collections.OrderedDict()], 2)
     data = data.replace(b"collections\n", b"wave\n")
     script = (
-        "import sys\nfrom wepystore.store.opcodes import read\n"
+        "import sys\nfrom wepystore.store.pickles.opcodes import read\n"
         f"print(read({data!r}).names)\n"
         "assert not {'pickle', '_pickle', 'pickletools', 'dill', 'wave'} & set(sys.modules)\n"
     )

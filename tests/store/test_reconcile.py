@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents, entry, memory
-from wepystore.store import Store, canonical, reconcile
+from wepystore.store import Store, canonical
 from wepystore.store import publish as publish_module
 from wepystore.store.errors import NotAStoreError
-from wepystore.store.reconcile import Outcome
+from wepystore.store.merge import reconcile
+from wepystore.store.merge.reconcile import Outcome
 
 
 def merge(target: Store | Path, *sources: Store) -> Outcome:

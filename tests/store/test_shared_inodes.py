@@ -16,8 +16,10 @@ from tests.store.helpers import add_config, add_run, add_snapshot, check, conten
 from tests.store.test_gc import in_child, later
 from tests.systems import tree_of
 from wepystore.cli.main import main
-from wepystore.store import Store, canonical, fsck, gc, reconcile, renewal
+from wepystore.store import Store, canonical, renewal
+from wepystore.store.care import fsck, gc
 from wepystore.store.errors import DamagedEntryError
+from wepystore.store.merge import reconcile
 from wepystore.store.names import KINDS, Ref
 
 OLD = (1e9, 1e9)

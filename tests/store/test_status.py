@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.store.helpers import add_config, add_run, add_snapshot
 from tests.systems import tree_of
-from wepystore.store import KINDS, Store, status
+from wepystore.store import KINDS, Store
+from wepystore.store.care import status
 
 
 def test_an_empty_store(store: Store) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 from wepystore.cli.common import store_of
 from wepystore.cli.console import Console
 from wepystore.store import Store, bundle, legacy
-from wepystore.store.diff import Side, differences
 from wepystore.store.errors import WrongKindError
+from wepystore.store.merge.diff import Side, differences
 from wepystore.store.names import ONE
-from wepystore.store.pickled import fetch_from_entries
+from wepystore.store.pickles.pickled import fetch_from_entries
 
 DIFFERENT = 1
 _WIDTH = 60

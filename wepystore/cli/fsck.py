@@ -31,7 +31,7 @@ from wepystore.store.errors import NotAStoreError
 from wepystore.store.names import KINDS, ONE
 
 if TYPE_CHECKING:
-    from wepystore.store.fsck import Need, Note, Problem, Repaired, Report
+    from wepystore.store.care.fsck import Need, Note, Problem, Repaired, Report
 
 DAMAGED = 3
 # Of each kind of remark, and of what needs a damaged file, so many are shown; --json has all.
@@ -41,7 +41,7 @@ _SHOWN_NEEDS = 4
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Check, repair if asked to, tell."""
-    from wepystore.store import fsck
+    from wepystore.store.care import fsck
 
     subset = None if args["--subset"] is None else _subset(args["--subset"])
     if subset is not None and args["--fast"]:
@@ -90,7 +90,8 @@ def _repair(store: Store, report: Report, others: list[str]) -> Repaired:
     from wepystore.cli import merging
     from wepystore.remotes import Incoming
     from wepystore.remotes.address import parse
-    from wepystore.store import fsck, reconcile
+    from wepystore.store.care import fsck
+    from wepystore.store.merge import reconcile
     from wepystore.store.places import root_of
 
     if all(parse(other).kind == "store" for other in others):

@@ -26,14 +26,14 @@ from wepystore.cli.console import Console
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
-    from wepystore.store.gc import Item
+    from wepystore.store.care.gc import Item
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Plan; apply if asked to; tell."""
-    from wepystore.store import gc
+    from wepystore.store.care import gc
 
     grace_s = _seconds(args["--grace"])
     apply = args["--apply"] or args["--yes"]

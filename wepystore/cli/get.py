@@ -99,7 +99,8 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
 
 
 def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
-    from wepystore.store import publish, reconcile
+    from wepystore.store import publish
+    from wepystore.store.merge import reconcile
 
     if output is not None and output.lower().rstrip("/").endswith((*_OTHERS[1:], ".pkl")):
         name = f"{os.path.splitext(output.rstrip('/'))[0]}.orch"

@@ -13,7 +13,7 @@ from wepystore.cli.console import Console
 from wepystore.store.names import ONE
 
 if TYPE_CHECKING:
-    from wepystore.store.reconcile import Copy, Entry, Outcome, Plan
+    from wepystore.store.merge.reconcile import Copy, Entry, Outcome, Plan
 
 INCOMPLETE, CONFLICT = 3, 4
 # Less than this is done before a bar could be looked at.

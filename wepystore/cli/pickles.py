@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 
 from wepystore.cli.common import find_runs, size_text, store_of
 from wepystore.errors import DamagedError
-from wepystore.store import Ref, Store, bundle, legacy, opcodes
+from wepystore.store import Ref, Store, bundle, legacy
 from wepystore.store.names import ONE
-from wepystore.store.pickled import XML, Pickled, code_parts, fetch_from_entries, parts_in_store
-from wepystore.store.reading import Reading
+from wepystore.store.pickles import opcodes
+from wepystore.store.pickles.pickled import (
+    XML,
+    Pickled,
+    code_parts,
+    fetch_from_entries,
+    parts_in_store,
+)
+from wepystore.store.pickles.reading import Reading
 from wepystore.store.runs import read_run
 
 NO_PROOF = (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.job import Job
-    from wepystore.orchestrator.run import Progress, RunOptions
+    from wepystore.orchestrator.job.job import Job
+    from wepystore.orchestrator.run.run import Progress, RunOptions
 
 #: On a terminal: often enough to look alive, too seldom to cost anything.
 _REDRAW_S = 0.2

@@ -26,7 +26,7 @@ from wepystore.store.places import is_place, root_of
 
 if TYPE_CHECKING:
     from wepystore.store import Store
-    from wepystore.store.reconcile import Outcome, Plan
+    from wepystore.store.merge.reconcile import Outcome, Plan
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -50,7 +50,7 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _push_here(store: Store, path: str, args: dict[str, Any], console: Console) -> int:
     from wepystore.cli import merging
-    from wepystore.store import reconcile
+    from wepystore.store.merge import reconcile
 
     plan = reconcile.plan(root_of(path), [store])
     outcome = None

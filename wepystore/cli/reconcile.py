@@ -28,7 +28,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Reach the sources, plan, fetch, apply, tell."""
     from wepystore.cli import merging
     from wepystore.remotes import Incoming
-    from wepystore.store import reconcile
+    from wepystore.store.merge import reconcile
     from wepystore.store.places import root_of
 
     dry = args["--dry-run"]

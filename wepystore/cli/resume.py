@@ -63,7 +63,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.resume import ResumeOptions, resume
+    from wepystore.orchestrator.run.resume import ResumeOptions, resume
     from wepystore.orchestrator.trust import note_own_pickles
 
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.

@@ -62,7 +62,7 @@ from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run import Start
+    from wepystore.orchestrator.run.run import Start
 
 _START_HASH = "the start's hash"
 
@@ -87,8 +87,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     job_dir = None if given in (None, _START_HASH) else folder_of(given, "--job-dir")
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.job import check_job_name
-    from wepystore.orchestrator.run import RunOptions, run
+    from wepystore.orchestrator.job.job import check_job_name
+    from wepystore.orchestrator.run.run import RunOptions, run
     from wepystore.orchestrator.trust import note_own_pickles
 
     if args["--job-name"] not in (None, _START_HASH):
@@ -148,7 +148,7 @@ def _is_number(word: str) -> bool:
 
 
 def _start(args: dict[str, Any]) -> Start:
-    from wepystore.orchestrator.start import start_from_files, start_from_store
+    from wepystore.orchestrator.run.start import start_from_files, start_from_store
 
     trust = user_trust()
     if args["snapshot"]:

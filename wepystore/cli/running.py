@@ -18,7 +18,7 @@ from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run import RunOutcome
+    from wepystore.orchestrator.run.run import RunOutcome
 
 #: Set by SLURM 23.02 and later in every job: seconds since the epoch.
 END_TIME = "SLURM_JOB_END_TIME"
@@ -181,7 +181,7 @@ def _cycles(number: int | None) -> str:
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     """Say how a run ended and how to go on; the exit status. Raises StoppedEarlyError."""
     from wepystore.orchestrator.errors import StoppedEarlyError
-    from wepystore.orchestrator.options import UNTIL
+    from wepystore.orchestrator.run.request import UNTIL
     from wepystore.orchestrator.trust import arguments
 
     job = arguments(outcome.job_dir)

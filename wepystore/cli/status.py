@@ -22,7 +22,7 @@ from wepystore.store import Store, carriers
 from wepystore.store.names import KINDS, ONE
 
 if TYPE_CHECKING:
-    from wepystore.store.status import Incomplete, Status
+    from wepystore.store.care.status import Incomplete, Status
 
 INCOMPLETE = 3
 _SHOWN = 10
@@ -31,7 +31,7 @@ _SHOWN = 10
 @no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
     """Look and tell."""
-    from wepystore.store import status
+    from wepystore.store.care import status
 
     found = status.look(open_store(args["ORCH"]))
     if args["--json"]:

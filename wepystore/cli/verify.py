@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from wepystore.cli.console import Console
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.comparison import Comparison
-    from wepystore.orchestrator.verify import Verdict
+    from wepystore.orchestrator.verify.comparison import Comparison
+    from wepystore.orchestrator.verify.verify import Verdict
     from wepystore.records.run import RunRecord
     from wepystore.store import Store
 
@@ -76,7 +76,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     runs = _find(store, text)
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.verify import VerifyOptions, distinct, verify
+    from wepystore.orchestrator.verify.verify import VerifyOptions, distinct, verify
 
     options = VerifyOptions(n_workers=n_workers, platform=platform, scheduler=scheduler)
     verdicts = []

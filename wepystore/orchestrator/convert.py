@@ -50,7 +50,7 @@ from wepystore.records.library import (
 )
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.store.names import ONE, Ref
-from wepystore.store.pickled import parts_in_store
+from wepystore.store.pickles.pickled import parts_in_store
 from wepystore.store.store import Store
 
 #: Fields that wepy keeps as arrays of one number, and this package as numbers.

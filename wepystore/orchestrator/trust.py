@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from wepystore.errors import FailedError, UntrustedError
 from wepystore.records import own
-from wepystore.store.pickled import Pickled
+from wepystore.store.pickles.pickled import Pickled
 
 _HEX = frozenset("0123456789abcdef")
 #: So many parts are named in a message.

@@ -24,7 +24,7 @@ from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 from wepystore.reporters.wepy import WepyReporter
 from wepystore.store import legacy
 from wepystore.store.names import Ref
-from wepystore.store.pickled import Pickled
+from wepystore.store.pickles.pickled import Pickled
 
 #: What wepy's HDF5 reporter saves if it is not told which fields.
 _ALL_FIELDS = (

@@ -24,9 +24,9 @@ from wepystore.engine.walker import WalkerState
 from wepystore.records import pickles
 from wepystore.records.library import Memory
 from wepystore.records.values import encode
-from wepystore.store import opcodes
 from wepystore.store.names import Ref
-from wepystore.store.pickled import XML, code_parts
+from wepystore.store.pickles import opcodes
+from wepystore.store.pickles.pickled import XML, code_parts
 
 _WEPY = "wepy"
 _BASE = "wepy.resampling.distances.distance.Distance"

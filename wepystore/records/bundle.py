@@ -16,7 +16,7 @@ from wepystore.records.library import Remembering, encode
 from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.store import bundle as files
 from wepystore.store import legacy
-from wepystore.store.pickled import fetch_from_entries
+from wepystore.store.pickles.pickled import fetch_from_entries
 from wepystore.store.store import Store
 
 Entries = dict[tuple[str, str], bytes]

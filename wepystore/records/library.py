@@ -18,7 +18,7 @@ from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from wepystore.records.values import Bytes, Sink
 from wepystore.store.names import Ref
-from wepystore.store.pickled import Pickled, may_run_code, parts_in_store
+from wepystore.store.pickles.pickled import Pickled, may_run_code, parts_in_store
 from wepystore.store.store import Store
 
 

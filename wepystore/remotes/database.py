@@ -20,8 +20,8 @@ from wepystore.remotes.mirror import Listing, Mirror, Progress
 from wepystore.remotes.opening import Opened
 from wepystore.store import canonical, legacy
 from wepystore.store.errors import MissingError
+from wepystore.store.merge.reconcile import Left
 from wepystore.store.names import ONE, EntryRef, Ref, is_hash
-from wepystore.store.reconcile import Left
 from wepystore.store.store import DEFAULTS
 
 _TABLES = {

@@ -27,10 +27,11 @@ from wepystore.remotes.database import Database
 from wepystore.remotes.errors import BrokenOffError, NoRoomError, NotAStoreThereError
 from wepystore.remotes.mirror import Listing, Mirror, Progress, Transport, path_of
 from wepystore.remotes.staging import Staging
-from wepystore.store import Store, reconcile
+from wepystore.store import Store
+from wepystore.store.merge import reconcile
+from wepystore.store.merge.reconcile import Left, Name, Plan
 from wepystore.store.names import MARK
 from wepystore.store.places import root_of
-from wepystore.store.reconcile import Left, Name, Plan
 
 _RECORDS = ("configs", "snapshots", "runs")
 # A manifest is read as a whole. Those of wepy 1.x are the largest, some hundred MB.

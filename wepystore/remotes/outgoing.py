@@ -24,11 +24,12 @@ from wepystore.remotes.connect import transport
 from wepystore.remotes.errors import CannotWriteThereError
 from wepystore.remotes.incoming import fault
 from wepystore.remotes.mirror import Listing, Mirror, Progress, path_of
-from wepystore.store import Store, files, publish, reconcile
+from wepystore.store import Store, files, publish
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError
+from wepystore.store.merge import reconcile
+from wepystore.store.merge.reconcile import Copy, Left, Name, Outcome, Plan
 from wepystore.store.names import MARK
-from wepystore.store.reconcile import Copy, Left, Name, Outcome, Plan
 
 
 class Outgoing:

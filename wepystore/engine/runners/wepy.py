@@ -150,7 +150,7 @@ class WepyRunner(Runner):
         if not self._has_openmm:
             yield
             return
-        from wepystore.engine.runners.seeding import forces_with_seeds
+        from wepystore.engine.runners.openmm.seeding import forces_with_seeds
 
         runner = self.wepy_runner
         integrator = runner.integrator
@@ -213,7 +213,7 @@ class WepyRunner(Runner):
         """Raise PlatformError unless OpenMM has the platform."""
         name, _ = self.resolve_platform(platform)
         if self._has_openmm and name is not None:
-            from wepystore.engine.runners.platforms import load_platform
+            from wepystore.engine.runners.openmm.platforms import load_platform
 
             # Properties it has not are only warned of by wepy.
             load_platform(name, {})

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import openmm
 
-from wepystore.engine.runners.seeding import (
+from wepystore.engine.runners.openmm.seeding import (
     NothingToSeed,
     forces_with_seeds,
     integrators_with_seeds,
 )
-from wepystore.engine.runners.transfer import PARAMETERS, DocumentedTransfer
+from wepystore.engine.runners.openmm.transfer import PARAMETERS, DocumentedTransfer
 
 #: No bond is so long, nm; in angstroms every one is.
 _LONGEST_BOND = 0.5

@@ -32,9 +32,9 @@ from wepystore.orchestrator.errors import (
     NoJobError,
     NoJobStoreError,
 )
-from wepystore.orchestrator.lock import LOCK, JobLock, has_lock
+from wepystore.orchestrator.job.lock import LOCK, JobLock, has_lock
+from wepystore.orchestrator.job.written import LISTED, LISTED_DRAFT, Written
 from wepystore.orchestrator.trust import arguments
-from wepystore.orchestrator.written import LISTED, LISTED_DRAFT, Written
 from wepystore.records.run import MOST_CYCLES
 from wepystore.reporters import files
 from wepystore.store import canonical, publish

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical, carriers, files, graph, listing, report, scan
+from wepystore.store import canonical, carriers, files, graph
+from wepystore.store.care import listing, report, scan
+from wepystore.store.care.listing import Listing
+from wepystore.store.care.repair import Repaired, repair
+from wepystore.store.care.report import Need, Note, Problem, Report
+from wepystore.store.care.scan import Scan, Work
 from wepystore.store.errors import BadJSONError, DamagedEntryError, NewerFormatError
-from wepystore.store.listing import Listing
 from wepystore.store.names import KINDS, MARK, ONE, Ref, is_tag
 from wepystore.store.renewal import FOLDER
-from wepystore.store.repair import Repaired, repair
-from wepystore.store.report import Need, Note, Problem, Report
-from wepystore.store.scan import Scan, Work
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
 __all__ = ["Need", "Note", "Problem", "Repaired", "Report", "check", "repair"]

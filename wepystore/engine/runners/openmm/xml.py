@@ -21,7 +21,7 @@ from wepystore.engine.errors import ComponentError
 MOST_LEVELS = 200
 
 _KINDS = {"system": openmm.System, "integrator": openmm.Integrator}
-#: Without one of these a text names no PythonForce (wepystore.store.pickled).
+#: Without one of these a text names no PythonForce (wepystore.store.pickles.pickled).
 _SIGNS_OF_PYTHON = ("PythonForce", "&#", "<!")
 _COMMENT = re.compile(rb"<!--[^<>]*-->")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.options import was_told
-from wepystore.orchestrator.written import Entry, Written
+from wepystore.orchestrator.job.written import Entry, Written
+from wepystore.orchestrator.run.request import was_told
 from wepystore.records.library import Remembering, load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot

@@ -9,7 +9,7 @@ import openmm
 from openmm import unit
 
 from wepystore.engine.errors import UnfitError, WrongPartError
-from wepystore.engine.runners.transfer import PARAMETERS
+from wepystore.engine.runners.openmm.transfer import PARAMETERS
 from wepystore.engine.walker import UnaskedBox, WalkerState
 
 _SPEED = unit.nanometer / unit.picosecond

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import openmm
 
-from wepystore.engine.runners.seeding import (
+from wepystore.engine.runners.openmm.seeding import (
     MEMORYLESS_INTEGRATORS,
     PROBE_STEPS,
     ReinitializingSeeder,

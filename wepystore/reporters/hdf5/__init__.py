@@ -18,14 +18,14 @@ from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
-from wepystore.reporters.journal import JournaledHDF5
+from wepystore.reporters.hdf5.journal import JournaledHDF5
+from wepystore.reporters.hdf5.layout import ATOM_FIELDS, RunWriter
 from wepystore.reporters.records import (
     TABLES,
     column,
     table_fields,
     table_record_names,
 )
-from wepystore.reporters.wepy_hdf5 import ATOM_FIELDS, RunWriter
 
 #: The report key of each record table.
 _REPORT_KEYS = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import secrets
 
-from wepystore.orchestrator.budget import Budget, StopSignals
-from wepystore.orchestrator.execution import Execution, now_text
-from wepystore.orchestrator.job import Job, JobSpec, limit_or_none
-from wepystore.orchestrator.options import (
+from wepystore.orchestrator.job.job import Job, JobSpec, limit_or_none
+from wepystore.orchestrator.run.budget import Budget, StopSignals
+from wepystore.orchestrator.run.request import (
     Past,
     Progress,
     RunOptions,
@@ -16,6 +15,7 @@ from wepystore.orchestrator.options import (
     Start,
     Watcher,
 )
+from wepystore.orchestrator.run.session import Execution, now_text
 
 
 def run(start: Start, options: RunOptions, watcher: Watcher) -> RunOutcome:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
-from wepystore.store.machine import (
+from wepystore.store.pickles.machine import (
     MARK,
     MAX_ITEMS,
     MAX_TEXT,
@@ -26,7 +26,7 @@ from wepystore.store.machine import (
     StopReading,
     short,
 )
-from wepystore.store.reading import Reading
+from wepystore.store.pickles.reading import Reading
 
 # Bounds on what hostile input may make this do; people's own classes take a few thousand steps.
 MAX_STEPS = 2_000_000

@@ -20,9 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from wepystore.store import carriers, report
+from wepystore.store import carriers
+from wepystore.store.care import report
+from wepystore.store.care.listing import Listing, leaves
 from wepystore.store.files import MAX_MANIFEST, manifest_fault, open_plain
-from wepystore.store.listing import Listing, leaves
 
 # From so many files on a second process pays.
 _MANY = 20_000

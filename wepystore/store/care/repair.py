@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import bringing, files, graph, publish, report
+from wepystore.store import bringing, files, graph, publish
 from wepystore.store.batch import Batch
+from wepystore.store.care import report
+from wepystore.store.care.report import Problem, Report
 from wepystore.store.errors import DamagedEntryError
+from wepystore.store.merge.reconcile import Copy
 from wepystore.store.names import KINDS, MARK, Ref
 from wepystore.store.publish import MODE
-from wepystore.store.reconcile import Copy
-from wepystore.store.report import Problem, Report
 from wepystore.store.store import Store
 
 Name = graph.Name
@@ -345,7 +346,7 @@ class _Repair:
 
     def _is_healed(self, p: Problem) -> bool:
         if p.kind == "store":
-            from wepystore.store.fsck import mark_fault
+            from wepystore.store.care.fsck import mark_fault
 
             return p.name == MARK and mark_fault(self.store) is None
         if p.what == report.BAD_REF:

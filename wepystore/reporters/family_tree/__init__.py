@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.walker import Walker
-from wepystore.reporters import gexf
 from wepystore.reporters.base import Reporter, draft_name, named_errors
+from wepystore.reporters.family_tree import gexf
 from wepystore.reporters.files import check_own, create_own, open_own, replacing
 from wepystore.reporters.records import parents, table_record_names
 

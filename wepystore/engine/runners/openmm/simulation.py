@@ -13,10 +13,10 @@ import openmm
 
 from wepystore.engine import progress
 from wepystore.engine.errors import ComponentError, PlatformError
-from wepystore.engine.runners.platforms import known_platforms, load_platform
-from wepystore.engine.runners.seeding import MEMORYLESS_INTEGRATORS, allow_one_generator
-from wepystore.engine.runners.transfer import CheckpointTransfer, choose_transfer
-from wepystore.engine.runners.xml import read_xml
+from wepystore.engine.runners.openmm.platforms import known_platforms, load_platform
+from wepystore.engine.runners.openmm.seeding import MEMORYLESS_INTEGRATORS, allow_one_generator
+from wepystore.engine.runners.openmm.transfer import CheckpointTransfer, choose_transfer
+from wepystore.engine.runners.openmm.xml import read_xml
 from wepystore.engine.walker import WalkerState
 
 #: State field -> the keyword of Context.getState that brings it. Box and time always come.

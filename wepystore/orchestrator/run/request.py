@@ -14,7 +14,7 @@ from wepystore.store.names import EntryRef
 from wepystore.store.store import Store
 
 if TYPE_CHECKING:
-    from wepystore.orchestrator.job import Job
+    from wepystore.orchestrator.job.job import Job
     from wepystore.orchestrator.trust import Trust
 
 #: SLURM's default KillWait: so long after its SIGTERM comes its SIGKILL.

@@ -1,7 +1,7 @@
 """The stack machine that a pickle is a program for, as far as it can be followed unrun.
 
-See wepystore.store.opcodes, which has its instructions. Its stack holds, of each value, what is
-known of it: a str, a tuple, a Name, a Blob of raw bytes, a Call, or UNKNOWN.
+See wepystore.store.pickles.opcodes, which has its instructions. Its stack holds, of each value,
+what is known of it: a str, a tuple, a Name, a Blob of raw bytes, a Call, or UNKNOWN.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from wepystore.store.reading import NAMES, THE_MODULE, Function, Name
+from wepystore.store.pickles.reading import NAMES, THE_MODULE, Function, Name
 
 # Bounds on what hostile input may make this do; people's own classes take a few thousand steps.
 MAX_TEXT = 500

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.budget import Budget, StopSignals
 from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
-from wepystore.orchestrator.execution import Execution
-from wepystore.orchestrator.job import SPEC, Job, JobSpec, limit_or_none
-from wepystore.orchestrator.options import (
+from wepystore.orchestrator.job.job import SPEC, Job, JobSpec, limit_or_none
+from wepystore.orchestrator.run.budget import Budget, StopSignals
+from wepystore.orchestrator.run.request import (
     GRACE_S,
     N_CYCLES,
     SECONDS,
@@ -23,8 +22,9 @@ from wepystore.orchestrator.options import (
     Start,
     Watcher,
 )
-from wepystore.orchestrator.run import carry_out
-from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.run.run import carry_out
+from wepystore.orchestrator.run.session import Execution
+from wepystore.orchestrator.run.start import start_from_store
 from wepystore.orchestrator.trust import Trust, arguments
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord

@@ -15,24 +15,25 @@ from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.engine.undo import undoing
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.budget import Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.checkpoint import Checkpointer
-from wepystore.orchestrator.environment import differences, environment_of, step_size_ps
 from wepystore.orchestrator.errors import (
     CheckpointFailedError,
     CycleFailedError,
     NotContinuedError,
 )
-from wepystore.orchestrator.job import RESERVED, Job
-from wepystore.orchestrator.keeping import Keeper
-from wepystore.orchestrator.mapping import (
+from wepystore.orchestrator.job.job import RESERVED, Job
+from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.environment import differences, environment_of, step_size_ps
+from wepystore.orchestrator.run.keeping import Keeper
+from wepystore.orchestrator.run.mapping import (
     choose_mapper,
     is_other_platform,
     properties_of_workers,
     useful_workers,
     workers_of,
 )
-from wepystore.orchestrator.options import (
+from wepystore.orchestrator.run.pace import Pace
+from wepystore.orchestrator.run.request import (
     ERROR,
     N_CYCLES,
     SECONDS,
@@ -45,8 +46,7 @@ from wepystore.orchestrator.options import (
     added,
     stopper,
 )
-from wepystore.orchestrator.pace import Pace
-from wepystore.orchestrator.stillness import Stillness
+from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
 from wepystore.records.circumstances import Circumstances

@@ -9,8 +9,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from wepystore.engine.runners.doubts import acting, carried_variables, is_deterministic
-from wepystore.engine.runners.seeding import forces_with_seeds
+from wepystore.engine.runners.openmm.doubts import acting, carried_variables, is_deterministic
+from wepystore.engine.runners.openmm.seeding import forces_with_seeds
 
 #: OpenMM refuses a box that is smaller than so many cutoffs.
 _LEAST_BOX = 1.999999

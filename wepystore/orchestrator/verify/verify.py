@@ -15,22 +15,22 @@ from wepystore.engine.manager import CycleManager, CycleResult
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import FailedError
-from wepystore.orchestrator.comparison import Comparison, Hashing, compare
-from wepystore.orchestrator.environment import (
+from wepystore.orchestrator.run.environment import (
     Difference,
     differences,
     environment_of,
     step_size_ps,
 )
-from wepystore.orchestrator.mapping import (
+from wepystore.orchestrator.run.mapping import (
     choose_mapper,
     is_other_platform,
     properties_of_workers,
     useful_workers,
 )
-from wepystore.orchestrator.options import Progress, Start, added
-from wepystore.orchestrator.start import start_from_store
+from wepystore.orchestrator.run.request import Progress, Start, added
+from wepystore.orchestrator.run.start import start_from_store
 from wepystore.orchestrator.trust import Trust
+from wepystore.orchestrator.verify.comparison import Comparison, Hashing, compare
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run

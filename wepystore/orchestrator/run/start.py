@@ -9,7 +9,7 @@ from typing import Any
 
 from wepystore.orchestrator import wepy1
 from wepystore.orchestrator.errors import NoConfigurationError
-from wepystore.orchestrator.options import Start
+from wepystore.orchestrator.run.request import Start
 from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records import bundle as objects
 from wepystore.records.configuration import decode_configuration
@@ -17,7 +17,7 @@ from wepystore.records.library import fetch_from
 from wepystore.records.snapshot import decode_snapshot
 from wepystore.store import bundle, carriers, legacy
 from wepystore.store.names import ONE, EntryRef, Ref
-from wepystore.store.pickled import code_parts, fetch_from_entries
+from wepystore.store.pickles.pickled import code_parts, fetch_from_entries
 from wepystore.store.store import Store
 
 

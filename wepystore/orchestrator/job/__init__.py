@@ -1,0 +1,1 @@
+"""A job folder, its lock, and what the job itself has written there."""

@@ -1,0 +1,1 @@
+"""Looking after a store: checking, healing, counting, removing what nothing needs."""

@@ -1,0 +1,1 @@
+"""Bringing stores together: what is missing where, and how two entries differ."""
