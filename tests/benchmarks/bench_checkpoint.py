@@ -45,8 +45,8 @@ from wepystore.api import (
     save_snapshot,
 )
 from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.run import environment
 from wepystore.orchestrator.run.checkpoint import Checkpointer
-from wepystore.orchestrator.run.run import environment
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef, Ref
 

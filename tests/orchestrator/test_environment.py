@@ -17,8 +17,8 @@ import pytest
 
 from tests.systems import pair_runner, python
 from wepystore.engine.runners.openmm.platforms import known_platforms
+from wepystore.orchestrator.run import environment as room
 from wepystore.orchestrator.run.environment import Difference, differences, environment_of
-from wepystore.orchestrator.run.run import environment as room
 from wepystore.store import canonical
 
 #: Prints this environment's digest of libm's answers.

@@ -304,7 +304,7 @@ def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:
 
 def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> None:
     """A record lists at most some 1000 checkpoints, the first and the last among the ends."""
-    from wepystore.orchestrator.run.run import session as execution
+    from wepystore.orchestrator.run import session as execution
 
     most = execution._MOST_CHECKPOINTS
     try:
