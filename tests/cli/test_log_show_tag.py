@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_run, add_snapshot
 from wepystore.cli.describe import npy_header
-from wepystore.cli.log import order
+from wepystore.orchestrator.history import ancestors_first
 from wepystore.store import canonical
 from wepystore.store.runs import Run
 
@@ -43,7 +43,7 @@ def test_log_of_what_is_not_there(wepy: Wepy, world: World) -> None:
 def test_order_survives_circles() -> None:
     """Made-up records that go round in a circle are listed and do not hang."""
     runs = [Run("1", "a", "b", "c", 1), Run("2", "b", "a", "c", 1), Run("3", "x", "x", "c", 0)]
-    assert order({"q"}, runs) == ["q", "x", "a", "b"]
+    assert ancestors_first({"q"}, runs) == ["q", "x", "a", "b"]
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from wepystore.orchestrator.trust import Trust
     from wepystore.store.runs import Run
 
+#: The exit status where something is damaged, incomplete or left out.
+INCOMPLETE = 3
+
 #: No count that a person means is larger.
 MOST = 10**12
 
@@ -68,30 +71,34 @@ def store_of(args: dict[str, Any], *names: str) -> Store:
     """
     orch = args["ORCH"]
     words = [args[name] for name in names if args[name] is not None]
-    if orch is not None:
-        if len(words) == 1 and not os.path.isdir(orch) and is_place(words[0]):
-            args["ORCH"], args[names[0]] = words[0], orch
-        elif not os.path.exists(orch) and any(map(is_place, words)):
-            raise MisplacedStoreError(
-                problem="ORCH comes first", word=next(filter(is_place, words))
-            )
-        return open_store(args["ORCH"])
-    store = None
+    places = list(filter(is_place, words))
+    if orch is None:
+        return _store_from_here(words, places, names)
+    if len(words) == 1 and places and not os.path.isdir(orch):
+        args["ORCH"], args[names[0]] = words[0], orch
+    elif places and not os.path.exists(orch):
+        raise MisplacedStoreError(problem="ORCH comes first", word=places[0])
+    return open_store(args["ORCH"])
+
+
+def _store_from_here(words: list[str], places: list[str], names: tuple[str, ...]) -> Store:
+    """The store that no word names; those of `words` that are stores, `places`, are slips."""
     try:
         store = open_store(None)
     except NoStoreHereError:
         for word in words:
-            if not is_place(word) and looks_like_a_path(word):
+            if word not in places and looks_like_a_path(word):
                 return open_store(word)
-        if not any(map(is_place, words)):
+        if not places:
             raise
-    for place, word in enumerate(words):
+    else:
         # A tag may well be called as a directory is.
-        if is_place(word) and not (store and is_tag(word) and store.ref(f"tags/{word}")):
-            problem = f"{names[len(words) - 1]} is missing" if place == 0 else "ORCH comes first"
-            raise MisplacedStoreError(problem=problem, word=word)
-    assert store is not None
-    return store
+        places = [word for word in places if not (is_tag(word) and store.ref(f"tags/{word}"))]
+        if not places:
+            return store
+    first = places[0] == words[0]
+    problem = f"{names[len(words) - 1]} is missing" if first else "ORCH comes first"
+    raise MisplacedStoreError(problem=problem, word=places[0])
 
 
 def looks_like_a_path(word: str) -> bool:
@@ -186,8 +193,18 @@ def date_text(iso: str) -> str:
     """A moment in UTC as people read it; a text that is no moment as it is, cut."""
     if _MOMENT.fullmatch(iso):
         return f"{iso[:10]} {iso[11:16]} UTC"
-    shown = " ".join(iso.split())
-    return shown if len(shown) <= 25 else shown[:24] + "…"
+    return cut(iso, 25)
+
+
+def cut(text: str, width: int) -> str:
+    """A text in one line of at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def count(number: int, what: str) -> str:
+    """ "1 cycle", "2 cycles"."""
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 @contextlib.contextmanager

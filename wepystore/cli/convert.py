@@ -20,13 +20,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import store_of, user_trust
+from wepystore.cli.common import INCOMPLETE, store_of, user_trust
 from wepystore.cli.console import Console
 from wepystore.store.names import ONE
 from wepystore.store.store import DEFAULTS
-
-#: Done, but not all of it could be converted.
-STILL_NEEDED = 3
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -62,4 +59,4 @@ def main(args: dict[str, Any], console: Console) -> int:
         )
     elif new is not None:
         console.out(new)
-    return STILL_NEEDED if converted.needing else 0
+    return INCOMPLETE if converted.needing else 0

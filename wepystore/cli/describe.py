@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wepystore.cli.common import size_text, total_size
+from wepystore.cli.common import cut, size_text, total_size
 from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, legacy
 from wepystore.store.arrays import npy_header
@@ -176,9 +176,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else _plain(value)
-    text = " ".join(text.split())
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return cut(value if isinstance(value, str) else _plain(value), _WIDTH)
 
 
 def _plain(value: Any) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from wepystore.cli.common import store_of
+from wepystore.cli.common import cut, store_of
 from wepystore.cli.console import Console
 from wepystore.store import Store, bundle, legacy
 from wepystore.store.errors import WrongKindError
@@ -44,7 +44,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     else:
         for each in found:
             how = f" ({each.how})" if each.how else ""
-            console.out(f"{each.path}: {_cut(each.a)} -> {_cut(each.b)}{how}")
+            then, now = (cut("nothing" if t is None else t, _WIDTH) for t in (each.a, each.b))
+            console.out(f"{each.path}: {then} -> {now}{how}")
     return DIFFERENT if found and args["--exit-code"] else 0
 
 
@@ -55,10 +56,3 @@ def _side(store: Store | None, text: str, kinds: tuple[str, ...]) -> tuple[str, 
         return kind, Side(manifest, fetch_from_entries(manifest, entries, text))
     kind, md5 = store.resolve(text, tuple(dict.fromkeys(kinds)))
     return kind, Side(store.manifest(kind, md5), lambda ref: store.read("objects", ref.md5, ref))
-
-
-def _cut(text: str | None) -> str:
-    if text is None:
-        return "nothing"
-    text = " ".join(text.split())
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, size_text
-from wepystore.cli.console import Console
+from wepystore.cli.common import INCOMPLETE, open_store, size_text
+from wepystore.cli.console import Console, printable
 from wepystore.errors import DamagedError, UsageError
 from wepystore.store import Store
 from wepystore.store.errors import NotAStoreError
@@ -33,7 +33,6 @@ from wepystore.store.names import KINDS, ONE
 if TYPE_CHECKING:
     from wepystore.store.care.fsck import Need, Note, Problem, Repaired, Report
 
-DAMAGED = 3
 # Of each kind of remark, and of what needs a damaged file, so many are shown; --json has all.
 _SHOWN_NOTES = 10
 _SHOWN_NEEDS = 4
@@ -115,7 +114,7 @@ def _subset(text: str) -> tuple[int, int]:
 
 def _line(problem: Problem) -> str:
     needs = f"; needed by {_needs(problem.needed_by)}" if problem.needed_by else ""
-    return _shown(f"{problem.what}: {problem.path}: {problem.why}{needs}")
+    return f"{problem.what}: {problem.path}: {problem.why}{needs}"
 
 
 def _needs(needs: tuple[Need, ...]) -> str:
@@ -140,7 +139,7 @@ def _notes(notes: tuple[Note, ...], console: Console) -> None:
         by_what.setdefault(note.what, []).append(note)
     for what, found in by_what.items():
         for note in found[:_SHOWN_NOTES]:
-            console.note(_shown(f"{what}: {note.path}: {note.why}"))
+            console.note(f"{what}: {note.path}: {note.why}")
         if len(found) > _SHOWN_NOTES:
             console.note(f"{what}: {len(found) - _SHOWN_NOTES} more; --json lists all")
 
@@ -157,32 +156,27 @@ def _conclude(report: Report, repaired: Repaired | None, console: Console) -> in
             f"{n} damaged or missing in {report.path}: "
             "'wepy fsck --repair --from OTHER' heals it from another store"
         )
-        return DAMAGED
+        return INCOMPLETE
     for path, aside in repaired.quarantined:
-        console.note(_shown(f" * [set aside] {path} -> {aside}"))
+        console.note(f" * [set aside] {path} -> {aside}")
     for kind, md5 in repaired.brought:
         console.note(f" * [brought] {ONE[kind]} {md5}")
     for problem in repaired.unhealed:
-        console.note(_shown(f" ! [not healed] {_line(problem)}"))
+        console.note(f" ! [not healed] {_line(problem)}")
     console.note(
         f"{len(repaired.healed)} of {n} healed, {len(repaired.brought)} files brought "
         f"({size_text(repaired.size)}), {len(repaired.quarantined)} set aside"
     )
-    return DAMAGED if repaired.unhealed else 0
-
-
-def _shown(text: str) -> str:
-    """One line, whatever is in a hostile file name."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return INCOMPLETE if repaired.unhealed else 0
 
 
 def _json(report: Report, repaired: Repaired | None) -> dict[str, Any]:
     value: dict[str, Any] = {
-        "store": _shown(report.path),
+        "store": printable(report.path),
         "healthy": report.healthy,
         "problems": [_problem(problem) for problem in report.problems],
         "notes": [
-            {"what": note.what, "path": _shown(note.path), "why": _shown(note.why)}
+            {"what": note.what, "path": printable(note.path), "why": printable(note.why)}
             for note in report.notes
         ],
         "entries": report.entries,
@@ -193,7 +187,9 @@ def _json(report: Report, repaired: Repaired | None) -> dict[str, Any]:
         value["repaired"] = {
             "healed": [_problem(problem) for problem in repaired.healed],
             "unhealed": [_problem(problem) for problem in repaired.unhealed],
-            "quarantined": [{"from": _shown(a), "to": _shown(b)} for a, b in repaired.quarantined],
+            "quarantined": [
+                {"from": printable(a), "to": printable(b)} for a, b in repaired.quarantined
+            ],
             "brought": [{"kind": kind, "hash": md5} for kind, md5 in repaired.brought],
             "bytes": repaired.size,
         }
@@ -204,9 +200,9 @@ def _problem(problem: Problem) -> dict[str, Any]:
     return {
         "what": problem.what,
         "kind": problem.kind,
-        "name": _shown(problem.name),
-        "path": _shown(problem.path),
-        "why": _shown(problem.why),
+        "name": printable(problem.name),
+        "path": printable(problem.path),
+        "why": printable(problem.why),
         "needed_by": [need._asdict() for need in problem.needed_by],
     }
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, size_text
+from wepystore.cli.common import count, open_store, size_text
 from wepystore.cli.console import Console
 from wepystore.errors import UsageError
 
@@ -62,10 +62,10 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 
 def _conclude(
-    console: Console, apply: bool, count: int, size: int, young: int, returned: int
+    console: Console, apply: bool, n_files: int, size: int, young: int, returned: int
 ) -> None:
-    files = f"{count} file" + "s" * (count != 1)
-    if not count:
+    files = count(n_files, "file")
+    if not n_files:
         console.note("Nothing to remove.")
     elif apply:
         console.note(f"Removed {files}, {size_text(size)}.")

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli.common import (
+    INCOMPLETE,
     date_text,
     names_of,
     no_circles,
@@ -35,7 +36,6 @@ from wepystore.store.errors import ElsewhereError
 from wepystore.store.names import ONE
 from wepystore.store.runs import Run, run_of
 
-INCOMPLETE = 3
 # Reading so many manifests takes about a second.
 MANY = 10_000
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import size_text
+from wepystore.cli.common import INCOMPLETE, count, size_text
 from wepystore.cli.console import Console
 from wepystore.store.names import ONE
 
 if TYPE_CHECKING:
     from wepystore.store.merge.reconcile import Copy, Entry, Outcome, Plan
 
-INCOMPLETE, CONFLICT = 3, 4
+CONFLICT = 4
 # Less than this is done before a bar could be looked at.
 _LONG_BYTES = 8_000_000
 _LONG_FILES = 200
@@ -108,7 +108,7 @@ def _line(entry: Entry) -> str:
     if entry.run is None:
         return f"[{word} {what}] {entry.md5[:8]}…"
     run = entry.run
-    cycles = f"{run.n_cycles} cycle" + "s" * (run.n_cycles != 1)
+    cycles = count(run.n_cycles, "cycle")
     return f"[{word} {what}] {run.start[:7]}..{run.end[:7]} ({cycles})"
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from wepystore.cli.common import count
+
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
     from wepystore.orchestrator.job.job import Job
@@ -41,9 +43,8 @@ class RunProgress:
             f"{n_walkers} walkers, {options.n_steps} steps a cycle, seed {seed}, job {job.path}"
         )
         if job.n_resumed is not None:
-            cycles = "1 cycle" if job.n_resumed == 1 else f"{job.n_resumed} cycles"
             limit = "" if math.isfinite(options.seconds) else ", without a time limit"
-            self._console.note(f"going on after {cycles}{limit}")
+            self._console.note(f"going on after {count(job.n_resumed, 'cycle')}{limit}")
         if job.changes:
             self._console.warn(
                 f"not as it was before: {', '.join(job.changes)}; the end may differ in its bits"

@@ -18,12 +18,10 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import find_runs, names_of, store_of, user_trust
+from wepystore.cli.common import INCOMPLETE, find_runs, names_of, store_of, user_trust
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import ONE
-
-INCOMPLETE = 3
 
 
 def main(args: dict[str, Any], console: Console) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import no_circles, open_store, size_text
+from wepystore.cli.common import INCOMPLETE, no_circles, open_store, size_text
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import KINDS, ONE
@@ -24,7 +24,6 @@ from wepystore.store.names import KINDS, ONE
 if TYPE_CHECKING:
     from wepystore.store.care.status import Incomplete, Status
 
-INCOMPLETE = 3
 _SHOWN = 10
 
 
@@ -38,7 +37,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         console.json(_json(found))
     else:
         for line in _lines(found):
-            console.out("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+            console.out(line)
     return 0 if found.whole else INCOMPLETE
 
 

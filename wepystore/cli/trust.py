@@ -23,11 +23,9 @@ import os
 from typing import Any
 
 from wepystore.cli import pickles
-from wepystore.cli.common import open_store, user_trust
+from wepystore.cli.common import INCOMPLETE, count, open_store, user_trust
 from wepystore.cli.console import Console
 from wepystore.orchestrator.trust import Trust, is_sha256
-
-INCOMPLETE = 3
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -86,5 +84,5 @@ def _done(
     if not n_found:
         console.note("there are no pickled parts: nothing to trust")
     else:
-        console.note(f"{what} {len(changed)} pickled part{'s' * (len(changed) != 1)}{before}")
+        console.note(f"{what} {count(len(changed), 'pickled part')}{before}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,51 +43,75 @@ class Graph(NamedTuple):
         For each snapshot that a run ended in, all that did.
     n_branches : dict of str to int
         To how many other snapshots runs lead, for those from which some do.
+    in_order : list of str
+        Every snapshot after all that it descends from.
     """
 
     parents: dict[str, list[str]]
     children: dict[str, list[str]]
     runs: dict[str, list[Run]]
     n_branches: dict[str, int]
+    in_order: list[str]
 
 
 def graph_of(snapshots: Iterable[str], runs: Iterable[Run]) -> Graph:
     """The graph of these runs, and of snapshots that may have none."""
     led_to: dict[str, list[Run]] = {}
-    after: dict[str, set[str]] = {}
-    everything = set(snapshots)
     for run in runs:
         led_to.setdefault(run.end, []).append(run)
-        everything.update((run.start, run.end))
-        if run.start != run.end:
-            after.setdefault(run.start, set()).add(run.end)
     for same in led_to.values():
         same.sort(key=lambda run: run[1:])
+    everything, after = _ends(snapshots, runs)
     n_branches = {md5: len(ends) for md5, ends in after.items()}
-    if _has_circles(everything, after):
+    in_order = _in_order(everything, after)
+    if len(in_order) < len(everything):
         after = _without_circles(after)
+        in_order = _in_order(everything, after)
     children: dict[str, list[str]] = {md5: sorted(after.get(md5, ())) for md5 in sorted(everything)}
     parents: dict[str, list[str]] = {md5: [] for md5 in children}
     for md5, ends in children.items():
         for end in ends:
             parents[end].append(md5)
-    return Graph(parents, children, led_to, n_branches)
+    return Graph(parents, children, led_to, n_branches, in_order)
 
 
-def _has_circles(everything: set[str], after: dict[str, set[str]]) -> bool:
+def ancestors_first(snapshots: Iterable[str], runs: Iterable[Run]) -> list[str]:
+    """All snapshots, each after all that it descends from; ties in order of hash."""
+    everything, after = _ends(snapshots, runs)
+    in_order = _in_order(everything, after)
+    # Only made-up records can go round in a circle; they are shown all the same.
+    return in_order + sorted(everything.difference(in_order))
+
+
+def _ends(snapshots: Iterable[str], runs: Iterable[Run]) -> tuple[set[str], dict[str, set[str]]]:
+    """All snapshots, and those that runs led to from each of them, itself left out."""
+    everything = set(snapshots)
+    after: dict[str, set[str]] = {}
+    for run in runs:
+        everything.update((run.start, run.end))
+        if run.start != run.end:
+            after.setdefault(run.start, set()).add(run.end)
+    return everything, after
+
+
+def _in_order(everything: set[str], after: dict[str, set[str]]) -> list[str]:
+    """Every snapshot after all that lead to it, ties in order of hash. Those in a circle, and
+    what comes after one, are left out."""
     waiting = dict.fromkeys(everything, 0)
     for ends in after.values():
         for end in ends:
             waiting[end] += 1
     ready = [md5 for md5, n in waiting.items() if n == 0]
-    done = 0
+    heapq.heapify(ready)
+    done: list[str] = []
     while ready:
-        done += 1
-        for end in after.get(ready.pop(), ()):
+        md5 = heapq.heappop(ready)
+        done.append(md5)
+        for end in after.get(md5, ()):
             waiting[end] -= 1
             if waiting[end] == 0:
-                ready.append(end)
-    return done < len(everything)
+                heapq.heappush(ready, end)
+    return done
 
 
 def _without_circles(after: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -131,16 +156,9 @@ def latest_first(graph: Graph) -> list[str]:
 
 def _lengths(graph: Graph) -> dict[str, int]:
     """How many runs follow each snapshot, one after the other, at most."""
-    waiting = {md5: len(ends) for md5, ends in graph.children.items()}
-    lengths = dict.fromkeys(waiting, 0)
-    ready = [md5 for md5, n in waiting.items() if n == 0]
-    while ready:
-        md5 = ready.pop()
-        for before in graph.parents[md5]:
-            lengths[before] = max(lengths[before], lengths[md5] + 1)
-            waiting[before] -= 1
-            if waiting[before] == 0:
-                ready.append(before)
+    lengths: dict[str, int] = {}
+    for md5 in reversed(graph.in_order):
+        lengths[md5] = max((lengths[end] + 1 for end in graph.children[md5]), default=0)
     return lengths
 
 
