@@ -20,6 +20,12 @@ from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, UnfitError, WrongPartError
 from wepystore.engine.foreign import is_ours, is_wepy, native_state
 from wepystore.engine.parameters import platform_properties
+from wepystore.engine.protocols import (
+    MeasuringCapabilities,
+    PeriodicCapabilities,
+    StartCapabilities,
+    WarpCapabilities,
+)
 from wepystore.engine.runners.base import Runner
 from wepystore.engine.walker import UnaskedBox
 
@@ -37,9 +43,6 @@ _ROLES = {
 
 _APPARATUS = "the order is Apparatus(runner, boundary_conditions, resampler)"
 _CONFIGURATION = "the order is Configuration(work_mapper, reporters, monitor, platform)"
-
-#: Parameters in which components keep other components that look at walkers.
-_PARTS = ("distance", "coordinate")
 
 
 # ---- parts
@@ -61,7 +64,7 @@ def check_apparatus(runner: Any, boundary_conditions: Any, resampler: Any) -> No
     if isinstance(runner, Runner):
         runner.check()
     check_periodicity(runner, boundary_conditions, resampler)
-    initial = getattr(boundary_conditions, "initial_states", None)
+    initial = WarpCapabilities(boundary_conditions).initial_states
     if _has_no_box(runner) and isinstance(initial, list):
         initial[:] = [_without_unasked_box(state) for state in initial]
 
@@ -159,14 +162,12 @@ def _described(thing: Any) -> str:
 
 def check_periodicity(runner: Any, boundary_conditions: Any, resampler: Any) -> None:
     """Refuse distances that would fold by a box that the runner's system does not have."""
-    if getattr(runner, "periodic", True):
+    folds = PeriodicCapabilities(runner).periodic
+    if folds is None or folds:
         return
-    for component in (
-        boundary_conditions,
-        getattr(resampler, "distance", None),
-        getattr(resampler, "coordinate", None),
-    ):
-        if getattr(component, "periodic", False):
+    looking = MeasuringCapabilities(resampler)
+    for component in (boundary_conditions, looking.distance, looking.coordinate):
+        if PeriodicCapabilities(component).periodic:
             raise PeriodicityError(component=type(component).__name__)
 
 
@@ -206,9 +207,7 @@ def checked_walkers(walkers: Any, apparatus: Any) -> Any:
     runner, resampler = apparatus.runner, apparatus.resampler
     _check_states(walkers, runner)
     _check_atoms(walkers, runner, apparatus.boundary_conditions, resampler)
-    check_start = getattr(resampler, "check_start", None)
-    if callable(check_start):
-        check_start(weights)
+    StartCapabilities(resampler).check_start(weights)
     if isinstance(walkers, Ensemble) or not _has_no_box(runner):
         return walkers
     if not any(isinstance(walker.state, UnaskedBox) for walker in walkers):
@@ -372,8 +371,9 @@ def _components(thing: Any) -> Iterator[Component]:
     if not isinstance(thing, Component):
         return
     yield thing
-    for name in _PARTS:
-        yield from _components(getattr(thing, name, None))
+    inside = MeasuringCapabilities(thing)
+    for part in (inside.distance, inside.coordinate):
+        yield from _components(part)
 
 
 def _check_indices(owner: Component, n_atoms: int) -> None:
@@ -392,7 +392,7 @@ def _check_indices(owner: Component, n_atoms: int) -> None:
 
 def _check_initial_states(owner: Any, shape: tuple[int, ...], runner: Any) -> None:
     """States that walkers may take while the run goes on."""
-    for place, state in enumerate(getattr(owner, "initial_states", None) or ()):
+    for place, state in enumerate(WarpCapabilities(owner).initial_states or ()):
         where = f"{type(owner).__name__}, initial_states[{place}]"
         if not isinstance(state, Mapping) or "positions" not in state:
             continue

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import ComponentError
+from wepystore.engine.protocols import DrawingCapabilities
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.engine.wepy_repairs import KNOWN_RELEASE, installed, prepare_wepy
 
@@ -86,7 +87,7 @@ def draws_from_the_run(component: Any) -> bool:
     """
     if component is None or type(component).__module__.startswith(f"{_OURS}."):
         return True
-    if hasattr(component, "set_rng"):
+    if DrawingCapabilities(component).set_rng is not None:
         return True
     return wepy_class(type(component)) in _REPEATABLE and is_known_release()
 

@@ -23,6 +23,7 @@ from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
 from wepystore.engine.fit import check_periodicity, weights_problem
 from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
+from wepystore.engine.protocols import DrawingCapabilities, RunnerCapabilities
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
@@ -107,7 +108,11 @@ class CycleManager:
         self.runner = adapted_runner(self.runner)
         self.init_walkers = foreign.native_walkers(self.init_walkers)
         # A runner of whole ensembles needs no workers: its arrays are the batch.
-        self._whole = callable(getattr(self.runner, "run_segments", None))
+        self._whole = callable(RunnerCapabilities(self.runner).run_segments)
+        self._takers = {
+            id(part): DrawingCapabilities(part).set_rng
+            for part in (self.boundary_conditions, self.resampler)
+        }
         # A mapper that knows no seeds runs the segments as the runner alone would.
         self._seeded = _accepts(self.work_mapper.map, "seed")
         self._segment_func = (
@@ -306,9 +311,10 @@ class CycleManager:
         self, component: Any, purpose: int, cycle_idx: int
     ) -> contextlib.AbstractContextManager[None]:
         """Give a component its stream, now; or, to enter, the block in which it draws from it."""
-        if hasattr(component, "set_rng"):
+        take = self._takers[id(component)]
+        if take is not None:
             with named(component, cycle_idx):
-                component.set_rng(self.streams.generator(purpose, cycle_idx))
+                take(self.streams.generator(purpose, cycle_idx))
         elif not foreign.is_ours(component):
             return foreign.seeded_globals(self.streams.generator(purpose, cycle_idx))
         return contextlib.nullcontext()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.structures import DCDWriter, pdb_text
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors, replace_file
@@ -30,13 +31,13 @@ class InitTopologyReporter(Reporter):
 
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Write the file; nothing is added to it later."""
-        topology = getattr(runner, "topology", None)
-        if not topology or (self._resume_at is not None and os.path.exists(self.path)):
+        system = StructureCapabilities(runner)
+        if not system.topology or (self._resume_at is not None and os.path.exists(self.path)):
             # A resumed job begins at a checkpoint; the file shows the true beginning.
             return
         state = init_walkers[0].state
-        box = state.dict().get("box_vectors") if getattr(runner, "has_box", True) else None
-        replace_file(self.path, pdb_text(topology, state["positions"], box).encode())
+        box = state.dict().get("box_vectors") if system.has_box else None
+        replace_file(self.path, pdb_text(system.topology, state["positions"], box).encode())
 
 
 class WalkerReporter(Reporter):
@@ -54,9 +55,9 @@ class WalkerReporter(Reporter):
 
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Parse the topology."""
-        topology = getattr(runner, "topology", None)
-        self._writer = DCDWriter(topology) if topology else None
-        self._has_box = bool(getattr(runner, "has_box", True))
+        system = StructureCapabilities(runner)
+        self._writer = DCDWriter(system.topology) if system.topology else None
+        self._has_box = bool(system.has_box)
         self._walkers = None
         self._next = time.monotonic() + _LEAST_S
 

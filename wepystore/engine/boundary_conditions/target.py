@@ -12,6 +12,7 @@ from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, stacked
 from wepystore.engine.parameters import coordinate_like, whole
+from wepystore.engine.protocols import PeriodicCapabilities
 from wepystore.engine.record_fields import Shape
 
 #: Direction -> what a message calls it. The first two compare, the others bound.
@@ -89,7 +90,7 @@ class TargetBC(WarpBC):
     @property
     def periodic(self) -> bool:
         """Whether the coordinate folds positions by the box vectors."""
-        return bool(getattr(self.coordinate, "periodic", False))
+        return bool(PeriodicCapabilities(self.coordinate).periodic)
 
     def progress(self, walkers: Sequence[Any]) -> Floats:
         """The progress coordinate of each walker, shape (n,), or (n, d) if it has d > 1 numbers."""

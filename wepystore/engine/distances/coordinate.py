@@ -20,6 +20,11 @@ from wepystore.engine.distances.base import Distance, Floats, atom_indices
 from wepystore.engine.distances.pairwise import images_of
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import coordinate_like, distance_like, listed, positive
+from wepystore.engine.protocols import (
+    CoordinateCapabilities,
+    DistanceCapabilities,
+    PeriodicCapabilities,
+)
 
 
 class ProgressCoordinate(Component):
@@ -58,10 +63,8 @@ def coordinates_of(coordinate: Any, states: Sequence[Any]) -> Floats:
     ValueError : the coordinate does not give one number, or one 1-D array of
         equal length, for each state.
     """
-    if hasattr(coordinate, "many"):
-        values = coordinate.many(states)
-    else:
-        values = [coordinate(state) for state in states]
+    many = CoordinateCapabilities(coordinate).many
+    values = [coordinate(state) for state in states] if many is None else many(states)
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -88,7 +91,7 @@ def walker_coordinates(coordinate: Any, walkers: Sequence[Any]) -> Floats:
     CoordinateError : one of them is not a number.
     ValueError : as `coordinates_of`.
     """
-    whole = hasattr(walkers, "fields") and getattr(coordinate, "takes_ensembles", False)
+    whole = hasattr(walkers, "fields") and CoordinateCapabilities(coordinate).takes_ensembles
     states = walkers if whole else [walker.state for walker in walkers]
     values = coordinates_of(coordinate, states)
     wrong = np.flatnonzero(np.isnan(values).any(axis=1))
@@ -176,7 +179,7 @@ class ImageCoordinate(ProgressCoordinate):
     @property
     def periodic(self) -> bool:
         """Whether the distance folds positions by the box vectors."""
-        return bool(getattr(self.distance, "periodic", False))
+        return bool(PeriodicCapabilities(self.distance).periodic)
 
     def many(self, states: Sequence[Any]) -> Floats:
         """The images, shape (n, size of an image)."""
@@ -201,13 +204,14 @@ class ReferenceCoordinate(ProgressCoordinate):
     @property
     def periodic(self) -> bool:
         """Whether the distance folds positions by the box vectors."""
-        return bool(getattr(self.distance, "periodic", False))
+        return bool(PeriodicCapabilities(self.distance).periodic)
 
     def many(self, states: Sequence[Any]) -> Floats:
         """The distances, shape (n,)."""
         images = images_of(self.distance, states)
-        if hasattr(self.distance, "image_distances"):
-            distances: Floats = self.distance.image_distances(self._reference, images)
+        many = DistanceCapabilities(self.distance).image_distances
+        if many is not None:
+            distances: Floats = many(self._reference, images)
             return distances
         return np.array([self.distance.image_distance(self._reference, i) for i in images])
 
@@ -236,7 +240,7 @@ class CoordinateDistance(Distance):
     @property
     def periodic(self) -> bool:
         """Whether the coordinate folds positions by the box vectors."""
-        return bool(getattr(self.coordinate, "periodic", False))
+        return bool(PeriodicCapabilities(self.coordinate).periodic)
 
     def image(self, state: Any) -> Floats:
         """The coordinate, scaled, shape (d,)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.errors import NotADistanceError
+from wepystore.engine.protocols import DistanceCapabilities
 
 Floats = NDArray[np.float64]
 
@@ -22,8 +23,9 @@ def is_numeric(image: Any) -> bool:
 
 def images_of(distance: Any, states: Sequence[Any]) -> Any:
     """The images of `states`, stacked on axis 0 if they are arrays of one shape, else a list."""
-    if hasattr(distance, "images"):
-        return distance.images(states)
+    many = DistanceCapabilities(distance).images
+    if many is not None:
+        return many(states)
     images = [distance.image(state) for state in states]
     if all(is_numeric(image) for image in images) and len({np.shape(i) for i in images}) == 1:
         return np.array(images, dtype=np.float64)
@@ -42,20 +44,21 @@ def all_distances(distance: Any, images: Any) -> Floats:
     NotADistanceError : a distance is negative, infinite or not a number.
     """
     n_images = len(images)
-    if hasattr(distance, "pairwise") and isinstance(images, np.ndarray):
-        matrix = np.asarray(distance.pairwise(images), dtype=np.float64)
+    faster = DistanceCapabilities(distance)
+    if faster.pairwise is not None and isinstance(images, np.ndarray):
+        matrix = np.asarray(faster.pairwise(images), dtype=np.float64)
         if matrix.diagonal().any():
             # |a|^2 + |b|^2 - 2 a.b, say, is rounded where a is b.
             matrix = matrix.copy()
             np.fill_diagonal(matrix, 0.0)
     else:
         matrix = np.zeros((n_images, n_images))
-        many = hasattr(distance, "image_distances")
+        many = faster.image_distances
         for row in range(n_images - 1):
             others = images[row + 1 :]
             matrix[row, row + 1 :] = (
-                distance.image_distances(images[row], others)
-                if many
+                many(images[row], others)
+                if many is not None
                 else [distance.image_distance(images[row], other) for other in others]
             )
         matrix += matrix.T

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.protocols import WarpCapabilities
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors
@@ -264,7 +265,7 @@ class FamilyTreeReporter(Reporter):
         self, cycle: int, warp_data: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[int, bool]]:
         """The walkers warped in a cycle, and whether their trajectory ended there."""
-        judge = getattr(self._bc, "warping_discontinuity", None)
+        judge = WarpCapabilities(self._bc).warping_discontinuity
         for warp in warp_data:
             values = [_one(warp.get(name)) for name in self._warp_names]
             ends = True if judge is None else bool(judge(self._warp_record(cycle, *values)))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.topology import wepy_topology_json
 from wepystore.engine.walker import Walker, WalkerState
@@ -131,7 +132,8 @@ class HDF5Reporter(Reporter):
         self._forget()
         self._started = False
         self._names: list[str] | None = None
-        self._has_box = bool(getattr(runner, "has_box", True))
+        system = StructureCapabilities(runner)
+        self._has_box = bool(system.has_box)
         owners = {
             table: resampler if table.startswith("resampl") else boundary_conditions
             for table in TABLES
@@ -147,7 +149,8 @@ class HDF5Reporter(Reporter):
                     self._started = True
                 else:
                     self._open(create=True)
-                    self._create(states, runner, decision_numbers(resampler), tables, owners)
+                    decisions = decision_numbers(resampler)
+                    self._create(states, system.topology, decisions, tables, owners)
                     weights = weights_of(init_walkers).tolist()
                     self._writer.write_init_walkers(states, weights)
                 self._writer.annotate(self._facts)
@@ -172,7 +175,7 @@ class HDF5Reporter(Reporter):
     def _create(
         self,
         states: Sequence[Mapping[str, Any]],
-        runner: Any,
+        topology: str | None,
         decisions: Mapping[str, int],
         tables: Mapping[str, Any],
         owners: Mapping[str, Any],
@@ -180,7 +183,7 @@ class HDF5Reporter(Reporter):
         positions = np.atleast_2d(states[0].get("positions", np.zeros((1, 3))))
         n_atoms, n_dims = positions.shape
         self._writer.create(
-            topology=_topology(runner, n_atoms),
+            topology=_topology(topology, n_atoms),
             n_atoms=n_atoms,
             n_dims=n_dims,
             main_rep_idxs=self.main_rep_idxs,
@@ -323,9 +326,8 @@ class HDF5Reporter(Reporter):
                 self._writer.append_records(table, cycles, values)
 
 
-def _topology(runner: Any, n_atoms: int) -> str:
+def _topology(text: str | None, n_atoms: int) -> str:
     """The runner's topology as readers want it; bare particles where it has none."""
-    text = getattr(runner, "topology", None)
     if text:
         return wepy_topology_json(text)
     residue = {

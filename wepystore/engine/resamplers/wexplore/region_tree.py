@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import is_numeric
 from wepystore.engine.errors import NegativeDistanceError, NoPlaceError
+from wepystore.engine.protocols import DistanceCapabilities
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,8 +81,9 @@ class Images:
     def distances(self, number: int, images: Any, rows: Ints) -> Floats:
         """Distances (len(rows),) of image `number` to those of `images` that `rows` picks."""
         if self._array is not None and isinstance(images, np.ndarray):
-            if hasattr(self._distance, "image_distances"):
-                return np.asarray(self._distance.image_distances(self._array[number], images[rows]))
+            many = DistanceCapabilities(self._distance).image_distances
+            if many is not None:
+                return np.asarray(many(self._array[number], images[rows]))
             one: Any = self._array[number]
         else:
             one = self[number]
