@@ -15,7 +15,7 @@ from wepystore.api import WalkerState, as_walker_state
 from wepystore.engine.component import Component
 from wepystore.records import registry
 from wepystore.records.errors import UnknownComponentError
-from wepystore.records.library import Memory
+from wepystore.records.sinks import Memory
 from wepystore.records.values import decode, encode
 
 #: Names that stand in stores out there. A name may be added, none may ever go.

@@ -17,7 +17,8 @@ from wepystore.orchestrator.errors import MalformedJobError
 from wepystore.orchestrator.job.job import SPEC, JobSpec
 from wepystore.orchestrator.run.mapping import useful_workers
 from wepystore.records import npy
-from wepystore.records.library import Memory, load_run
+from wepystore.records.library import load_run
+from wepystore.records.sinks import Memory
 from wepystore.records.values import decode_states
 from wepystore.reporters import DashboardReporter, FamilyTreeReporter
 from wepystore.reporters.dashboard_state import read_lines, state_path

@@ -24,10 +24,10 @@ from wepystore.api import Distance, Store, WExploreResampler, load_snapshot, pre
 from wepystore.errors import UntrustedError
 from wepystore.orchestrator.run.start import start_from_files, start_from_store
 from wepystore.orchestrator.trust import Trust, TrustFileError, location, note_own_pickles
-from wepystore.records import bundle, own
+from wepystore.records import bundle, made_here
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
-from wepystore.store.pickles.pickled import Pickled, code_parts, parts_in_store
+from wepystore.store.pickles.pickled import Pickled, code_parts, parts_in
 
 A, B, C = (hashlib.sha256(text).hexdigest() for text in (b"a", b"b", b"c"))
 
@@ -50,10 +50,10 @@ def trust(tmp_path: Path) -> Iterator[Trust]:
     """An empty list, in which this process notes what it pickles."""
     mine = Trust(tmp_path / "state" / "trusted")
     problems: list[str] = []
-    before = own.tell(None)
+    before = made_here.tell(None)
     note_own_pickles(lambda: mine, problems.append)
     yield mine
-    own.tell(before)
+    made_here.tell(before)
     assert not problems
 
 
@@ -70,7 +70,7 @@ def test_what_this_user_pickles_is_trusted(trust: Trust, tmp_path: Path) -> None
     """prepare_store notes the SHA-256 of what it pickles, and that alone; a run of it may start
     where nothing else is trusted, and is refused by a list that does not know it."""
     store, md5 = with_own_class(tmp_path / "s.orch")
-    (part,) = parts_in_store(store, "snapshots", md5)
+    (part,) = parts_in(store.read_manifest("snapshots", md5))
     assert part.where == "resampler.distance" and part.of == "Mine"
     assert trust.trusted() == {part.ref.sha256}
     start_from_store(store, md5, None, trust=trust)
@@ -156,11 +156,11 @@ def test_without_a_place_to_note_it_work_goes_on(tmp_path: Path) -> None:
     """A list that cannot be written costs a warning, once, not the simulation."""
     (tmp_path / "file").write_text("")
     told: list[str] = []
-    before = own.tell(None)
+    before = made_here.tell(None)
     note_own_pickles(lambda: Trust(tmp_path / "file" / "trusted"), told.append)
-    own.made(A)
-    own.made(B)
-    own.tell(before)
+    made_here.made(A.encode())
+    made_here.made(B.encode())
+    made_here.tell(before)
     assert len(told) == 1 and "cannot be written" in told[0]
 
 

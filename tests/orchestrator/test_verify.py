@@ -51,7 +51,7 @@ from wepystore.orchestrator.verify.verify import (
 )
 from wepystore.records.library import save_run
 from wepystore.records.run import RunRecord
-from wepystore.store.pickles.pickled import parts_in_store
+from wepystore.store.pickles.pickled import parts_in
 
 
 def job_store(made: Prepared, job: Path, **options: Any) -> tuple[Store, str]:
@@ -412,7 +412,7 @@ def test_untrusted_pickles_are_not_loaded(tmp_path: Path) -> None:
         verify(store, run, VerifyOptions(), trust=stranger)
     assert refused.value.exit_status == 5
     start = load_run(store, run).start.md5
-    stranger.add([part.ref.sha256 for part in parts_in_store(store, "snapshots", start)])
+    stranger.add([part.ref.sha256 for part in parts_in(store.read_manifest("snapshots", start))])
     before = stranger.trusted()
     assert verify(store, run, VerifyOptions(), trust=stranger).reproduced
     assert stranger.trusted() == before

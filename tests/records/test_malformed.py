@@ -19,10 +19,11 @@ import pytest
 from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import Configuration, HDF5Reporter, ProcessMapper, Snapshot
 from wepystore.errors import DamagedError, WepystoreError
+from wepystore.records.bundle import encode
 from wepystore.records.configuration import decode_configuration
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.library import Memory, encode
 from wepystore.records.run import RunRecord, decode_run, encode_run
+from wepystore.records.sinks import Memory
 from wepystore.records.snapshot import decode_snapshot
 from wepystore.store.names import EntryRef, Ref
 

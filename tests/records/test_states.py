@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wepystore.api import Walker, WalkerState
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.library import Memory
+from wepystore.records.sinks import Memory
 from wepystore.records.values import decode_states, encode_states, unique_states
 
 

@@ -22,7 +22,7 @@ from wepystore.engine.topology import TopologyError, openmm_topology
 from wepystore.errors import DamagedError
 from wepystore.records import registry
 from wepystore.records.configuration import decode_configuration
-from wepystore.records.library import Memory
+from wepystore.records.sinks import Memory
 from wepystore.records.values import decode, encode
 from wepystore.store.names import Ref
 from wepystore.store.pickles.pickled import may_run_code

@@ -16,7 +16,7 @@ from tests.systems import pair_state
 from wepystore.api import PairDistance, SerialMapper, UnbindingBC, WalkerState
 from wepystore.engine.component import Text
 from wepystore.records.errors import CannotRecordError, PickleLoadError
-from wepystore.records.library import Memory
+from wepystore.records.sinks import Memory
 from wepystore.records.values import decode, encode
 from wepystore.store import canonical
 

@@ -9,7 +9,8 @@ import pytest
 
 from wepystore.store import Store, canonical
 from wepystore.store.arrays import read_array
-from wepystore.store.merge.diff import Difference, Side, differences
+from wepystore.store.manifests import Manifest
+from wepystore.store.merge.diff import Difference, differences
 
 
 def npy(values: list[float], shape: tuple[int, ...] | None = None) -> bytes:
@@ -23,8 +24,8 @@ def npy(values: list[float], shape: tuple[int, ...] | None = None) -> bytes:
     )
 
 
-def side(store: Store, **manifest: Any) -> Side:
-    """A manifest whose bytes values are objects: arrays, or (with b"<") texts."""
+def side(store: Store, **manifest: Any) -> Manifest:
+    """One whose bytes values are objects: arrays, or (with b"<") texts."""
 
     def stored(value: Any) -> Any:
         if isinstance(value, bytes):
@@ -34,15 +35,14 @@ def side(store: Store, **manifest: Any) -> Side:
             return {key: stored(item) for key, item in value.items()}
         return value
 
-    data = canonical.loads(canonical.dumps(stored(manifest)), "it")
-    return Side(data, lambda ref: store.read("objects", ref.md5, ref))
+    return Manifest.of("snapshots", canonical.dumps(stored(manifest)), store.object, "it")
 
 
 def component(name: str, **params: Any) -> dict[str, Any]:
     return {"component": {"class": name, "version": 1, "params": params}}
 
 
-def one(a: Side, b: Side) -> Difference:
+def one(a: Manifest, b: Manifest) -> Difference:
     (found,) = differences(a, b)
     return found
 
@@ -97,7 +97,7 @@ def test_texts_and_pickles(store: Store) -> None:
     assert str(found.a).startswith("pickled Mine, object ") and found.how == ""
 
 
-def walkers(store: Store, weights: list[float], index: list[int], stack: list[float]) -> Side:
+def walkers(store: Store, weights: list[float], index: list[int], stack: list[float]) -> Manifest:
     ref = store.put("objects", npy(stack, (len(stack) // 2, 2))).to_json()
     group = {"n_states": len(stack) // 2, "fields": {"positions": ref}}
     return side(store, walkers={"weights": weights, "states": index, "groups": [group]})

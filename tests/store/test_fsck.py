@@ -14,7 +14,7 @@ import pytest
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.store.test_gc import at_event, in_child
 from tests.systems import tree_of
-from wepystore.store import KINDS, Store, canonical, publish
+from wepystore.store import KINDS, Ref, Store, canonical
 from wepystore.store.care import fsck, listing, report, scan
 from wepystore.store.care.fsck import Need
 from wepystore.store.care.report import Report
@@ -448,4 +448,4 @@ def test_hidden_files_as_an_ordinary_user(tmp_path: Path) -> None:
     assert not fsck.repair(store, result).unhealed
     assert fsck.check(store).healthy
     assert store.file("objects", md5).stat().st_mode & 0o400
-    assert publish.hash_of([memoryview(store.read("objects", md5))]).md5 == md5
+    assert Ref.of(store.read("objects", md5)).md5 == md5

@@ -19,7 +19,7 @@ import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.systems import tree_of
-from wepystore.store import Store, canonical, publish, renewal
+from wepystore.store import Ref, Store, canonical, publish, renewal
 from wepystore.store.care import fsck, gc
 from wepystore.store.names import KINDS
 
@@ -266,7 +266,7 @@ def publish_snapshot(store: Store) -> bool:
 
 def has_all(store: Store) -> bool:
     report = fsck.check(store)
-    md5 = publish.hash_of([memoryview(TEXT)]).md5
+    md5 = Ref.of(TEXT).md5
     return report.healthy and store.read("objects", md5) == TEXT
 
 
@@ -320,7 +320,7 @@ def test_a_writer_that_trusts_what_is_there(tmp_path: Path) -> None:
     healthy = 0
     for number in range(1, 100):
         store, _ = build(tmp_path / f"{number}.orch")
-        ref = publish.hash_of([memoryview(TEXT)])
+        ref = Ref.of(TEXT)
         manifest = canonical.dumps({"type": "snapshot", "format": 1, "apparatus": ref.to_json()})
 
         def work(store: Store = store, number: int = number, manifest: bytes = manifest) -> bool:

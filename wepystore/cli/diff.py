@@ -20,11 +20,11 @@ from typing import Any
 
 from wepystore.cli.common import cut, store_of
 from wepystore.cli.console import Console
-from wepystore.store import Store, bundle, legacy
+from wepystore.store import Store, bundle
 from wepystore.store.errors import WrongKindError
-from wepystore.store.merge.diff import Side, differences
+from wepystore.store.manifests import Manifest
+from wepystore.store.merge.diff import differences
 from wepystore.store.names import ONE
-from wepystore.store.pickles.pickled import fetch_from_entries
 
 DIFFERENT = 1
 _WIDTH = 60
@@ -34,10 +34,10 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Compare."""
     hashes = [name for name in ("A", "B") if not os.path.isfile(args[name])]
     store = store_of(args, *hashes) if hashes else None
-    kind, a = _side(store, args["A"], ("snapshots", "configs", "runs"))
-    other, b = _side(store, args["B"], (kind, "snapshots", "configs", "runs"))
-    if other != kind:
-        raise WrongKindError(text=args["B"], found=ONE[other], expected=ONE[kind])
+    a = _manifest(store, args["A"], ("snapshots", "configs", "runs"))
+    b = _manifest(store, args["B"], (a.kind, "snapshots", "configs", "runs"))
+    if b.kind != a.kind:
+        raise WrongKindError(text=args["B"], found=ONE[b.kind], expected=ONE[a.kind])
     found = differences(a, b)
     if args["--json"]:
         console.json([vars(difference) for difference in found])
@@ -49,10 +49,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     return DIFFERENT if found and args["--exit-code"] else 0
 
 
-def _side(store: Store | None, text: str, kinds: tuple[str, ...]) -> tuple[str, Side]:
+def _manifest(store: Store | None, text: str, kinds: tuple[str, ...]) -> Manifest:
     if store is None or os.path.isfile(text):
         kind, md5, entries = bundle.read(text)
-        manifest = legacy.manifest_of(kind, entries[kind, md5], text)
-        return kind, Side(manifest, fetch_from_entries(manifest, entries, text))
-    kind, md5 = store.resolve(text, tuple(dict.fromkeys(kinds)))
-    return kind, Side(store.manifest(kind, md5), lambda ref: store.read("objects", ref.md5, ref))
+        return Manifest.among(entries, kind, md5, text)
+    return store.read_manifest(*store.resolve(text, tuple(dict.fromkeys(kinds))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import hashlib
 import os
 import re
 import zlib
@@ -13,15 +12,10 @@ from typing import Any, NamedTuple
 from wepystore.cli.common import find_runs, size_text, store_of
 from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, bundle, legacy
+from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE
 from wepystore.store.pickles import opcodes
-from wepystore.store.pickles.pickled import (
-    XML,
-    Pickled,
-    code_parts,
-    fetch_from_entries,
-    parts_in_store,
-)
+from wepystore.store.pickles.pickled import XML, Pickled, parts_in
 from wepystore.store.pickles.reading import Reading
 from wepystore.store.runs import read_run
 
@@ -80,12 +74,8 @@ def _entry(store: Store, kind: str, md5: str) -> Subject:
 
     title = f"{ONE[kind]} {md5}"
     if kind == "objects":
-        data = store.read(kind, md5)
-        return Subject(title, [Pickled("it", "?", _ref(md5, data))], fetch)
-    data = store.read(kind, md5)
-    if legacy.is_legacy(data):
-        return Subject(title, [Pickled("it", legacy.TYPE, _ref(md5, data))], fetch)
-    return Subject(title, parts_in_store(store, kind, md5), fetch)
+        return Subject(title, [Pickled("it", "?", Ref.of(store.read(kind, md5)))], fetch)
+    return Subject(title, _parts(store.read_manifest(kind, md5)), fetch)
 
 
 def _run(store: Store, md5: str) -> list[Subject]:
@@ -96,18 +86,15 @@ def _run(store: Store, md5: str) -> list[Subject]:
 
 def _file(path: str) -> Subject:
     kind, md5, entries = bundle.read(path)
-    data = entries[kind, md5]
-    own = _ref(md5, data)
-    manifest = legacy.manifest_of(kind, data, path)
-    fetch = fetch_from_entries(manifest, entries, path)
-    parts = code_parts(manifest, own, fetch, path)
-    if legacy.is_legacy(data):
-        parts = [Pickled("it", legacy.TYPE, own)]
-    return Subject(f"{path}: {ONE[kind]} {md5}", parts, lambda r: data if r == own else fetch(r))
+    found = Manifest.among(entries, kind, md5, path)
+    title = f"{path}: {ONE[kind]} {md5}"
+    return Subject(title, _parts(found), lambda r: found.data if r == found.ref else found.fetch(r))
 
 
-def _ref(md5: str, data: bytes) -> Ref:
-    return Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
+def _parts(found: Manifest) -> list[Pickled]:
+    if legacy.is_stand_in(found.value):
+        return [Pickled("it", legacy.TYPE, found.ref)]
+    return parts_in(found)
 
 
 def readings(part: Pickled, data: bytes) -> list[Reading]:

@@ -8,7 +8,6 @@ note says so. docs/from-wepy.md lists what becomes what.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,8 +48,8 @@ from wepystore.records.library import (
     save_snapshot,
 )
 from wepystore.records.snapshot import Apparatus, Snapshot
-from wepystore.store.names import ONE, Ref
-from wepystore.store.pickles.pickled import parts_in_store
+from wepystore.store.names import ONE
+from wepystore.store.pickles.pickled import parts_in
 from wepystore.store.store import Store
 
 #: Fields that wepy keeps as arrays of one number, and this package as numbers.
@@ -115,20 +114,18 @@ def convert_entry(
     ------
     NothingToConvertError : nothing in it is of wepy's.
     """
-    data = store.read(kind, md5)
+    found = store.read_manifest(kind, md5)
     where = f"{ONE[kind]} {md5}"
-    parts = parts_of(data, Ref(md5, hashlib.sha256(data).hexdigest(), len(data)))
-    if parts:
-        trust.require([Asked(where, arguments(store.path, md5), parts)])
-        converted = convert_bytes(kind, data, where)
+    old = parts_of(found.data, found.ref)
+    trust.require([Asked(where, arguments(store.path, md5), old or parts_in(found))])
+    if old:
+        converted = convert_bytes(kind, found.data, where)
     elif kind == "configs":
-        trust.require([Asked(where, arguments(store.path, md5), parts_in_store(store, kind, md5))])
         configuration, notes = native_configuration(load_configuration(store, md5))
         if configuration is None:
             raise NothingToConvertError(what=where)
         converted = _needing(configuration, notes)
     else:
-        trust.require([Asked(where, arguments(store.path, md5), parts_in_store(store, kind, md5))])
         snapshot = load_snapshot(store, md5)
         apparatus = snapshot.apparatus
         distance = getattr(apparatus.resampler, "distance", None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.errors import FailedError, UntrustedError
-from wepystore.records import own
+from wepystore.records import made_here
 from wepystore.store.pickles.pickled import Pickled
 
 _HEX = frozenset("0123456789abcdef")
@@ -206,7 +206,7 @@ def note_own_pickles(trust: Callable[[], Trust], failed: Callable[[str], None]) 
                 told = True
                 failed(str(problem))
 
-    own.tell(listener)
+    made_here.tell(listener)
 
 
 def is_sha256(text: str) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from wepystore.engine.distances.base import Distance
 from wepystore.engine.walker import WalkerState
 from wepystore.records import pickles
-from wepystore.records.library import Memory
+from wepystore.records.sinks import Memory
 from wepystore.records.values import encode
 from wepystore.store.names import Ref
 from wepystore.store.pickles import opcodes

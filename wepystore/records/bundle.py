@@ -6,18 +6,21 @@ and written there without any pickle. Here the objects come out of it.
 
 from __future__ import annotations
 
+import copyreg
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from wepystore.records.configuration import Configuration, decode_configuration
-from wepystore.records.library import Remembering, encode
-from wepystore.records.snapshot import Snapshot, decode_snapshot
+from wepystore.records.configuration import (
+    Configuration,
+    decode_configuration,
+    encode_configuration,
+)
+from wepystore.records.sinks import Memory, Remembering
+from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from wepystore.records.values import Sink
 from wepystore.store import bundle as files
-from wepystore.store import legacy
-from wepystore.store.pickles.pickled import fetch_from_entries
-from wepystore.store.store import Store
+from wepystore.store.manifests import Manifest
+from wepystore.store.names import ONE, Ref
 
 Entries = dict[tuple[str, str], bytes]
 
@@ -30,29 +33,36 @@ def load(archive: bytes) -> Snapshot | Configuration:
 
 def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
     """The object of entries that `wepystore.store.bundle.read` gave."""
+    found = Manifest.among(entries, kind, md5, md5)
+    decode = decode_snapshot if kind == "snapshots" else decode_configuration
+    return decode(found.value, found.fetch, f"{ONE[kind]} {md5}")
 
-    manifest = legacy.manifest_of(kind, entries[kind, md5], md5)
-    fetch = fetch_from_entries(manifest, entries, md5)
-    if kind == "snapshots":
-        return decode_snapshot(manifest, fetch, f"snapshot {md5}")
-    return decode_configuration(manifest, fetch, f"configuration {md5}")
+
+def encode(thing: Snapshot | Configuration, sink: Sink) -> tuple[str, Ref]:
+    """Put a snapshot or configuration into `sink`; its kind and Ref."""
+    if isinstance(thing, Snapshot):
+        return "snapshots", encode_snapshot(thing, sink)
+    return "configs", encode_configuration(thing, sink)
 
 
 def save(thing: Snapshot | Configuration, path: str | os.PathLike[str]) -> str:
     """Write one self-contained file, as `wepy get` does; returns the hash. Replaces a file."""
-    with tempfile.TemporaryDirectory(prefix="wepystore-") as scratch:
-        store = Store.create(Path(scratch) / "one.orch")
-        with store.batch() as batch:
-            kind, ref = encode(thing, Remembering(batch, {}))
-        files.write(store, kind, ref.md5, path)
-    return ref.md5
+    found = _encoded(thing)
+    files.write_manifest(found, path)
+    return found.ref.md5
 
 
 def reduce(thing: Snapshot | Configuration) -> tuple[Any, tuple[bytes]]:
     """How a snapshot or configuration is pickled: as its own exported file's archive."""
-    with tempfile.TemporaryDirectory(prefix="wepystore-") as scratch:
-        path = Path(scratch) / "one"
-        save(thing, path)
-        data = path.read_bytes()
-    start = len(files.HEAD) + 8
-    return load, (data[start : -len(files.TAIL)],)
+    return load, (files.archive(_encoded(thing)),)
+
+
+def _encoded(thing: Snapshot | Configuration) -> Manifest:
+    memory = Memory()
+    kind, ref = encode(thing, Remembering(memory, {}))
+    return Manifest.among(memory.entries, kind, ref.md5, ref.md5)
+
+
+# By every pickler of this process. Not as a method of theirs: they would have to know this module.
+copyreg.pickle(Snapshot, reduce)
+copyreg.pickle(Configuration, reduce)

@@ -53,11 +53,6 @@ class Configuration:
         """One that is read from somewhere: all of its parts, whatever they are."""
         return unchecked(cls, **parts)
 
-    def __reduce__(self) -> Any:
-        from wepystore.records import bundle
-
-        return bundle.reduce(self)
-
 
 def encode_configuration(configuration: Configuration, sink: Sink) -> Ref:
     """Put a configuration's objects and then its manifest into `sink`; the manifest's Ref."""

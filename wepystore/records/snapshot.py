@@ -103,11 +103,6 @@ class Snapshot:
         """One that is read from somewhere, or that a run has come to: not checked."""
         return unchecked(cls, walkers=walkers, apparatus=apparatus)
 
-    def __reduce__(self) -> Any:
-        from wepystore.records import bundle
-
-        return bundle.reduce(self)
-
 
 def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:
     """Put a snapshot's objects and then its manifest into `sink`; the manifest's Ref."""

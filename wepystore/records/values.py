@@ -14,7 +14,6 @@ one telling key:
 
 from __future__ import annotations
 
-import hashlib
 import math
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Component, Text
 from wepystore.engine.walker import WalkerState
 from wepystore.errors import WepystoreError
-from wepystore.records import npy, own, pickles, registry
+from wepystore.records import made_here, npy, pickles, registry
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
 from wepystore.store.names import Ref
 
@@ -134,7 +133,7 @@ def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
             f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
         ) from problem
     # Told before it is put: a crash must not leave one that its maker would be asked about.
-    own.made(hashlib.sha256(data).hexdigest())
+    made_here.made(data)
     return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
 
 

@@ -8,7 +8,6 @@ a run record, always the same for the same row.
 from __future__ import annotations
 
 import builtins
-import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -125,15 +124,14 @@ class Database(Mirror):
             except (sqlite3.Error, TypeError) as error:
                 self._leave(kind, name, f"it cannot be read: {error}")
                 continue
-            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            if name != found:
+            ref = Ref.of(data)
+            if name != ref.md5:
                 self._leave(kind, name, "its bytes do not have the MD5 it is named by")
             elif not legacy.is_legacy(data):
                 self._leave(kind, name, "it is not what wepy 1.x writes")
             elif legacy.kind_of(data) not in (kind, None):
                 self._leave(kind, name, f"it is a {ONE[str(legacy.kind_of(data))]}")
             else:
-                ref = Ref(name, hashlib.sha256(data).hexdigest(), len(data))
                 self._rows[kind, name] = (ref, row)
 
     def _scan_runs(self) -> None:
@@ -153,7 +151,7 @@ class Database(Mirror):
                 self._leave("runs", name, f"its last cycle is {_word(last)}")
             else:
                 record = self._record(parts, last + 1)
-                self._runs[hashlib.md5(record, usedforsecurity=False).hexdigest()] = record
+                self._runs[Ref.of(record).md5] = record
 
     def _record(self, parts: dict[str, tuple[str, str]], n_cycles: int) -> bytes:
         # Nothing here may change: the record's hash, and so whether a second reconcile brings it

@@ -24,12 +24,12 @@ from wepystore.remotes.connect import transport
 from wepystore.remotes.errors import CannotWriteThereError
 from wepystore.remotes.incoming import fault
 from wepystore.remotes.mirror import Listing, Mirror, Progress, path_of
-from wepystore.store import Store, files, publish
+from wepystore.store import Store, files
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.merge import reconcile
 from wepystore.store.merge.reconcile import Copy, Left, Name, Outcome, Plan
-from wepystore.store.names import MARK
+from wepystore.store.names import MARK, difference
 
 
 class Outgoing:
@@ -158,12 +158,12 @@ class Outgoing:
         except DamagedEntryError as error:
             return f"{file} is damaged: {error.fields['why']}"
         try:
-            found = publish.hash_descriptor(descriptor)
+            found = files.hash_descriptor(descriptor)
         finally:
             os.close(descriptor)
         if found == copy.ref:
             return None
-        return f"{file} is damaged: {publish.difference(found, copy.ref, copy.ref.md5)}"
+        return f"{file} is damaged: {difference(found, copy.ref, copy.ref.md5)}"
 
     def _send_refs(self, refs: Iterable[tuple[str, str]]) -> None:
         folder = self._folder / "sent"

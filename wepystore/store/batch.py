@@ -122,7 +122,7 @@ class Batch:
     def _put_small(self, kind: str, views: list[memoryview]) -> Ref:
         """Hashing it before writing costs little, and most small parts of a checkpoint are the
         apparatus, which is there."""
-        ref = publish.hash_of(views)
+        ref = Ref.of(*views)
         known = self._unfinished.get((kind, ref.md5))
         if known is not None and known.ref == ref:
             return ref

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -10,16 +9,8 @@ from typing import NamedTuple
 
 from wepystore.store import files
 from wepystore.store.errors import DamagedEntryError
-from wepystore.store.names import Ref
-from wepystore.store.publish import (
-    CHUNK,
-    MODE,
-    NEW,
-    NO_LINK,
-    difference,
-    hash_descriptor,
-    write_all,
-)
+from wepystore.store.names import Digest, Ref, difference
+from wepystore.store.publish import MODE, NEW, NO_LINK, write_all
 
 # Set-ID bits, and the right to write of anybody but the owner.
 _UNSAFE = 0o7022
@@ -72,7 +63,7 @@ def bring(
     linked = descriptor is not None
     try:
         if descriptor is not None:
-            found = hash_descriptor(descriptor)
+            found = files.hash_descriptor(descriptor)
         else:
             found, descriptor, _ = copy(source, path)
         if found.md5 != md5 or (ref is not None and found != ref):
@@ -116,23 +107,19 @@ def _link(path: str, source: str, readers: Readers) -> int | None:
 
 def copy(source: str, path: str) -> tuple[Ref, int, bool]:
     """A new file under tmp/ with the bytes of another; returns the same as `bring`."""
-    md5 = hashlib.md5(usedforsecurity=False)
-    sha256 = hashlib.sha256(usedforsecurity=False)
-    size = 0
+    digest = Digest()
     reader = files.open_plain(source)
     try:
-        room = memoryview(bytearray(min(CHUNK, os.fstat(reader).st_size + 1)))
+        room = memoryview(bytearray(min(files.CHUNK, os.fstat(reader).st_size + 1)))
         descriptor = os.open(path, NEW, MODE)
         try:
             while count := os.readv(reader, [room]):
                 write_all(descriptor, [room[:count]])
-                md5.update(room[:count])
-                sha256.update(room[:count])
-                size += count
+                digest.update(room[:count])
         except BaseException:
             os.close(descriptor)
             os.unlink(path)
             raise
     finally:
         os.close(reader)
-    return Ref(md5.hexdigest(), sha256.hexdigest(), size), descriptor, False
+    return digest.ref(), descriptor, False

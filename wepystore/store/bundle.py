@@ -13,7 +13,6 @@ stored, not compressed, with a fixed date and in a fixed order: one entry, one f
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import struct
@@ -30,6 +29,7 @@ from wepystore.store.errors import (
     NotAFileError,
     WrongKindError,
 )
+from wepystore.store.manifests import Manifest
 from wepystore.store.names import MARK, ONE, Ref, is_hash, references
 
 if TYPE_CHECKING:
@@ -60,24 +60,31 @@ def write(
     """
     if kind not in KINDS:
         raise ValueError(f"a {kind!r} cannot be put in one file")
+    found = store.read_manifest(kind, md5)
+    missing = store.lacking(found.parts())
+    if missing:
+        raise carriers.incomplete(store, kind, md5, missing)
+    write_manifest(found, file, replace)
+
+
+def write_manifest(found: Manifest, file: str | os.PathLike[str], replace: bool = True) -> None:
+    """As `write`, of an entry that was read; whatever it fetches is taken as it is."""
     path = Path(file)
     if os.path.exists(path) and not os.path.isfile(path):
         # To give a file the name of a device takes the device away: /dev/null, if root does it.
         raise NotAFileError(path=path)
     if not replace and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    own = store.read(kind, md5)
-    # One of wepy 1.x is in the form that wepy 1.x exports, and goes out as it came in (I3).
-    members = [] if legacy.is_legacy(own) else _members(store, kind, md5, own)
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     with publish.naming(path):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "w+b") as stream:
-                if members:
-                    _write_archive(stream, store, _head(kind, md5), members)
+                if legacy.is_stand_in(found.value):
+                    # It is in the form that wepy 1.x exports, and goes out as it came in (I3).
+                    stream.write(found.data)
                 else:
-                    stream.write(own)
+                    _write(stream, found)
                 stream.flush()
                 os.fsync(stream.fileno())
             publish.move(part, path, replace)
@@ -93,44 +100,34 @@ def write(
         raise
 
 
-def _write_archive(
-    stream: BinaryIO, store: Store, head: bytes, members: list[tuple[str, str, Ref | None]]
-) -> None:
+def archive(found: Manifest) -> bytes:
+    """What the file of an entry hands to `load`: as `unpack` takes it."""
+    stream = io.BytesIO()
+    _write(stream, found)
+    return stream.getvalue()[len(HEAD) + _LENGTH.size : -len(TAIL)]
+
+
+def _write(stream: BinaryIO, found: Manifest) -> None:
+    """The whole file: the mark, the manifest, the objects in the order of their names."""
+    kind, md5 = found.kind, found.ref.md5
+    head = canonical.dumps({"format": FORMAT, "kind": kind, "md5": md5})
+    parts = sorted((_member(part, ref.md5), ref) for part, ref in found.parts())
     stream.write(HEAD + _LENGTH.pack(0))
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-        for name, member_kind, ref in members:
-            data = head
-            if ref is not None:
-                data = store.read(member_kind, ref.md5, ref)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as members:
+        for name, ref in [(MARK, None), (_member(kind, md5), None), *parts]:
+            data = found.fetch(ref) if ref else head if name == MARK else found.data
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system = 3
             info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
-        archive.comment = TAIL
+            members.writestr(info, data)
+        members.comment = TAIL
     size = stream.seek(0, os.SEEK_END)
     stream.seek(len(HEAD))
     stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
 
 
-def _members(store: Store, kind: str, md5: str, data: bytes) -> list[tuple[str, str, Ref | None]]:
-    """(member name, kind, Ref) in the order of the file: the mark, the manifest, the objects."""
-    manifest = canonical.load_object(data, str(store.file(kind, md5)))
-    parts = list(references(manifest, str(store.file(kind, md5))))
-    missing = store.missing(kind, md5)
-    if missing:
-        raise carriers.incomplete(store, kind, md5, missing)
-    own = Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
-    members = [(_member(part, ref.md5), part, ref) for part, ref in parts]
-    members.sort()
-    return [(MARK, "", None), (_member(kind, md5), kind, own), *members]
-
-
 def _member(kind: str, md5: str) -> str:
     return f"{kind}/{md5[:2]}/{md5}"
-
-
-def _head(kind: str, md5: str) -> bytes:
-    return canonical.dumps({"format": FORMAT, "kind": kind, "md5": md5})
 
 
 def read(
@@ -194,13 +191,13 @@ def unpack(
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
     own = _take(members, _member(found, md5), path)
-    if hashlib.md5(own, usedforsecurity=False).hexdigest() != md5:
+    if Ref.of(own).md5 != md5:
         raise DamagedBundleError(path=path, why=f"the {ONE[found]} in it is not {md5}")
     what = f"{path}: {_member(found, md5)}"
     entries = {(found, md5): own}
     for part, ref in references(canonical.load_object(own, what), what):
         content = _take(members, _member(part, ref.md5), path)
-        if publish.hash_of([memoryview(content)]) != ref:
+        if Ref.of(content) != ref:
             raise DamagedBundleError(path=path, why=f"{part}/{ref.md5} in it has wrong bytes")
         entries[part, ref.md5] = content
     if members:
@@ -221,7 +218,7 @@ def _legacy(
         raise NotABundleError(path=path, why=why)
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    md5 = Ref.of(data).md5
     return found, md5, {(found, md5): data}
 
 

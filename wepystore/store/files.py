@@ -12,14 +12,15 @@ import os
 import stat
 
 from wepystore.store.errors import DamagedEntryError, LinkedDirectoryError
+from wepystore.store.names import Digest, Ref
 
 # No manifest, record or ref is larger, in bytes; a snapshot of wepy 1.x may have some 100 MB, and
 # none in JSON has.
 MAX_MANIFEST = 1 << 30
 MAX_JSON = 32 << 20
 MAX_REF = 1 << 12
-# Read in one call, usually.
-_SMALL = 1 << 20
+# Read in one call, usually; what is larger in so many bytes at a time.
+CHUNK = 1 << 20
 
 
 def open_plain(path: str | os.PathLike[str], links: bool = True) -> int:
@@ -53,13 +54,26 @@ def read_plain(
         if why:
             raise DamagedEntryError(file=path, why=why)
         # Of thousands of small files, a file object for each takes longer than reading it.
-        data = os.read(descriptor, found + 1) if found < _SMALL else b""
-        if len(data) == found < _SMALL:
+        data = os.read(descriptor, found + 1) if found < CHUNK else b""
+        if len(data) == found < CHUNK:
             return data
         with open(descriptor, "rb", closefd=False) as file:
             return data + file.read()
     finally:
         os.close(descriptor)
+
+
+def hash_descriptor(descriptor: int, proof: bool = True) -> Ref:
+    """What an open file holds, read in chunks from its beginning; `proof` as for Digest."""
+    digest = Digest(proof)
+    place = 0
+    # Room for a megabyte would cost more than all the rest of reading a small file; and new room
+    # for each megabyte of a large one as much as hashing it.
+    room = memoryview(bytearray(min(CHUNK, os.fstat(descriptor).st_size + 1)))
+    while count := os.preadv(descriptor, [room], place):
+        digest.update(room[:count])
+        place += count
+    return digest.ref()
 
 
 def manifest_fault(descriptor: int, size: int) -> str:

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple, TypeGuard
 
 from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTagError
 
+# What has the buffer protocol: bytes, bytearray, memoryview, mmap, an array of numpy's. It has no
+# type before Python 3.12.
+Buffer = Any
+
 # In the order of S4: what is named comes before what names it.
 KINDS = ("objects", "configs", "snapshots", "runs")
 
@@ -38,6 +42,14 @@ class Ref(NamedTuple):
     sha256: str
     size: int
 
+    @staticmethod
+    def of(*pieces: Buffer) -> Ref:
+        """Of bytes, or of the concatenation of several."""
+        digest = Digest()
+        for piece in pieces:
+            digest.update(piece)
+        return digest.ref()
+
     def to_json(self) -> dict[str, Any]:
         return {"md5": self.md5, "sha256": self.sha256, "size": self.size}
 
@@ -64,6 +76,47 @@ class Ref(NamedTuple):
         if not _is_sha256(sha256):
             raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
         raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
+
+
+class Digest:
+    """The Ref of bytes that come piece by piece.
+
+    Parameters
+    ----------
+    proof : bool
+        Whether the SHA-256 is wanted too; without it the Ref has an empty one.
+    """
+
+    __slots__ = ("_md5", "_sha256", "_size")
+
+    def __init__(self, proof: bool = True) -> None:
+        import hashlib  # OpenSSL: what only lists names does not wait for it.
+
+        # Not for security: FIPS builds of OpenSSL refuse MD5 otherwise.
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256() if proof else None
+        self._size = 0
+
+    def update(self, piece: Buffer) -> None:
+        """Take the next bytes: of anything that has the buffer protocol."""
+        self._md5.update(piece)
+        if self._sha256 is not None:
+            self._sha256.update(piece)
+        self._size += memoryview(piece).nbytes
+
+    def ref(self) -> Ref:
+        """Of all bytes so far."""
+        sha256 = self._sha256.hexdigest() if self._sha256 is not None else ""
+        return Ref(self._md5.hexdigest(), sha256, self._size)
+
+
+def difference(found: Ref, ref: Ref | None, md5: str) -> str:
+    """What is wrong with a content that is not as its name or its Ref says, in words."""
+    if ref is not None and found.size != ref.size:
+        return f"it has {found.size} bytes and should have {ref.size}"
+    if found.md5 != md5:
+        return "its bytes do not have the MD5 it is named by"
+    return "its MD5 is right but its SHA-256 is not: somebody has made a collision"
 
 
 @functools.lru_cache(maxsize=1 << 12)

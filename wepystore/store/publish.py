@@ -27,15 +27,13 @@ from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
 from wepystore.store.renewal import renew
 
-# Bytes-like (bytes, bytearray, memoryview, mmap, a numpy array), or a list or tuple of such to be
-# concatenated. The buffer protocol has no type before Python 3.12.
+# A Buffer (see names), or a list or tuple of such to be concatenated.
 Data = Any
 # Gives a file a name that is new, or raises FileExistsError.
 Rename = Callable[[str, str], None]
 
 # From here on it pays to hash in two threads while a third one writes.
 LARGE = 1 << 20
-CHUNK = 1 << 20
 # Fits into a processor's own cache, so that a second reader finds it there.
 _CACHED = 1 << 18
 # writev takes at most this many buffers (IOV_MAX on Linux).
@@ -91,11 +89,6 @@ def buffers_of(data: Data) -> list[memoryview]:
 def size_of(views: Sequence[memoryview]) -> int:
     """The number of bytes."""
     return sum(view.nbytes for view in views)
-
-
-def hash_of(views: Sequence[memoryview]) -> Ref:
-    """MD5, SHA-256 and size of the concatenated views."""
-    return Ref(_hash(hashlib.md5, views), _hash(hashlib.sha256, views), size_of(views))
 
 
 def _hash(algorithm: Any, views: Sequence[memoryview]) -> str:
@@ -197,13 +190,8 @@ class Writing:
 
     def _write_and_hash(self, views: Sequence[memoryview]) -> tuple[str, str]:
         self._write(views)
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256(usedforsecurity=False)
-        for view in views:
-            for first in range(0, view.nbytes, _CACHED):
-                part = view[first : first + _CACHED]
-                md5.update(part)
-                sha256.update(part)
-        return md5.hexdigest(), sha256.hexdigest()
+        pieces = (v[k : k + _CACHED] for v in views for k in range(0, v.nbytes, _CACHED))
+        return Ref.of(*pieces)[:2]
 
     def _write(self, views: Sequence[memoryview]) -> None:
         descriptor = os.open(self.path, NEW, MODE)
@@ -403,7 +391,7 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
         try:
             stat = os.fstat(there)
             same = _is(stat, tmp)
-            found = ref if same else hash_descriptor(there)
+            found = ref if same else files.hash_descriptor(there)
             if found == ref:
                 if not same:
                     os.fsync(there)
@@ -449,21 +437,6 @@ def _is(stat: os.stat_result, path: Path) -> bool:
     return (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino)
 
 
-def hash_descriptor(descriptor: int) -> Ref:
-    """MD5, SHA-256 and size of an open file, read in chunks."""
-    md5 = hashlib.md5(usedforsecurity=False)
-    sha256 = hashlib.sha256(usedforsecurity=False)
-    size = 0
-    # Room for a megabyte would cost more than all the rest of reading a small file; and new room
-    # for each megabyte of a large one as much as hashing it.
-    room = memoryview(bytearray(min(CHUNK, os.fstat(descriptor).st_size + 1)))
-    while count := os.preadv(descriptor, [room], size):
-        md5.update(room[:count])
-        sha256.update(room[:count])
-        size += count
-    return Ref(md5.hexdigest(), sha256.hexdigest(), size)
-
-
 def same_bytes(path: str, views: Sequence[memoryview]) -> bool:
     """Whether a file holds just these bytes (small ones: it is read as a whole)."""
     try:
@@ -478,12 +451,3 @@ def same_bytes(path: str, views: Sequence[memoryview]) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def difference(found: Ref, ref: Ref | None, md5: str) -> str:
-    """What is wrong with a content, in words."""
-    if ref is not None and found.size != ref.size:
-        return f"it has {found.size} bytes and should have {ref.size}"
-    if found.md5 != md5:
-        return "its bytes do not have the MD5 it is named by"
-    return "its MD5 is right but its SHA-256 is not: somebody has made a collision"

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.store import canonical, carriers, files, legacy, names
+from wepystore.store import canonical, carriers, files, names
 from wepystore.store.errors import (
     BadJSONError,
     DamagedEntryError,
@@ -24,7 +24,8 @@ from wepystore.store.errors import (
     StoreExistsError,
     WrongKindError,
 )
-from wepystore.store.names import KINDS, MARK, ONE, Ref, references
+from wepystore.store.manifests import Manifest
+from wepystore.store.names import KINDS, MARK, ONE, Digest, Ref, difference
 from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -218,28 +219,34 @@ class Store:
 
     def _verified(self, kind: str, file: str, md5: str, ref: Ref | None) -> bytes:
         limit = None if kind == "objects" else files.MAX_MANIFEST
-        import hashlib  # OpenSSL: what only lists names does not wait for it.
-
         data = files.read_plain(file, limit, None if ref is None else ref.size, kind != "objects")
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-            raise DamagedEntryError(file=file, why="its bytes do not have the MD5 it is named by")
-        if ref is not None and hashlib.sha256(data).hexdigest() != ref.sha256:
-            why = "its MD5 is right but its SHA-256 is not: somebody has made a collision"
-            raise DamagedEntryError(file=file, why=why)
+        digest = Digest(proof=ref is not None)
+        digest.update(data)
+        found = digest.ref()
+        if found.md5 != md5 or (ref is not None and found.sha256 != ref.sha256):
+            raise DamagedEntryError(file=file, why=difference(found, ref, md5))
         return data
+
+    def object(self, ref: Ref) -> bytes:
+        """The bytes of an object that something names. Raises as read."""
+        return self.read("objects", ref.md5, ref)
+
+    def read_manifest(self, kind: str, md5: str, ref: Ref | None = None) -> Manifest:
+        """A snapshot, configuration or run, for whoever needs more of it than its JSON object.
+        Raises as read, and BadJSONError."""
+        data = self.read(kind, md5, ref)
+        return Manifest.of(kind, data, self.object, self.locate(kind, md5))
 
     def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
         """The JSON object of a snapshot, configuration or run; of an entry of wepy 1.x what
-        stands in for it (see legacy.py). Raises as read, and BadJSONError."""
-        return legacy.manifest_of(kind, self.read(kind, md5, ref), self.locate(kind, md5))
+        stands in for it (see legacy.py). Raises as read_manifest."""
+        return self.read_manifest(kind, md5, ref).value
 
     def references(
         self, kind: str, md5: str, ref: Ref | None = None
     ) -> builtins.list[tuple[str, Ref]]:
-        """What a manifest or record names; nothing for an object. Raises as manifest."""
-        if kind == "objects":
-            return []
-        return list(references(self.manifest(kind, md5, ref), self.locate(kind, md5)))
+        """What a manifest or record names; nothing for an object. Raises as read_manifest."""
+        return [] if kind == "objects" else self.read_manifest(kind, md5, ref).parts()
 
     def missing(self, kind: str, md5: str) -> builtins.list[tuple[str, Ref]]:
         """What an entry names, directly or through others, and is not here (S5).

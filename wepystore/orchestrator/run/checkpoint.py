@@ -12,8 +12,9 @@ from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.job.written import Entry, Written
 from wepystore.orchestrator.run.request import was_told
-from wepystore.records.library import Remembering, load_run
+from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord, encode_run
+from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
 from wepystore.records.values import Bytes
 from wepystore.store.names import EntryRef, Ref

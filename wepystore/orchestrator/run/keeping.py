@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wepystore.orchestrator.trust import Trust
-from wepystore.records import own, reporter_state
+from wepystore.records import made_here, reporter_state
 
 _NONE: Mapping[str, str] = {}
 
@@ -30,7 +30,7 @@ class Keeper:
 
     def made(self, data: bytes) -> None:
         """`data`, of this process's own making, is about to be kept."""
-        own.made(hashlib.sha256(data).hexdigest())
+        made_here.made(data)
 
     def admit(self, data: bytes) -> None:
         """Raise ValueError for bytes that were made elsewhere."""

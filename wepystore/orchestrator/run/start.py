@@ -11,13 +11,12 @@ from wepystore.orchestrator import wepy1
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.orchestrator.run.request import Start
 from wepystore.orchestrator.trust import Asked, Trust, arguments
-from wepystore.records import bundle as objects
 from wepystore.records.configuration import decode_configuration
-from wepystore.records.library import fetch_from
 from wepystore.records.snapshot import decode_snapshot
-from wepystore.store import bundle, carriers, legacy
-from wepystore.store.names import ONE, EntryRef, Ref
-from wepystore.store.pickles.pickled import code_parts, fetch_from_entries
+from wepystore.store import bundle, carriers
+from wepystore.store.manifests import Manifest
+from wepystore.store.names import ONE, EntryRef
+from wepystore.store.pickles.pickled import parts_in
 from wepystore.store.store import Store
 
 
@@ -96,32 +95,20 @@ def _join(snapshot: _Found, configuration: _Found, trust: Trust | None) -> Start
 
 
 def _from_store(store: Store, kind: str, md5: str) -> _Found:
-    missing = store.missing(kind, md5)
+    # Read once: what is checked is what is decoded, and every object by its SHA-256.
+    found = store.read_manifest(kind, md5)
+    parts = found.parts()
+    missing = store.lacking(parts)
     if missing:
         raise carriers.incomplete(store, kind, md5, missing)
-    data = store.read(kind, md5)
-    # Read once: what is checked is what is decoded, and every object by its SHA-256.
-    manifest = legacy.manifest_of(kind, data, str(store.file(kind, md5)))
-    decode = decode_snapshot if kind == "snapshots" else decode_configuration
-    where = f"{ONE[kind]} {md5}"
 
     def bring(target: Store) -> None:
         with target.batch() as batch:
-            for part, ref in store.references(kind, md5):
+            for part, ref in parts:
                 batch.bring(part, ref.md5, store.file(part, ref.md5), ref)
-            batch.put(kind, data)
+            batch.put(kind, found.data)
 
-    own = _ref(md5, data)
-    fetch = fetch_from(store)
-    old = wepy1.parts_of(data, own)
-    return _Found(
-        entry=EntryRef(kind, own),
-        asked=Asked(
-            where, arguments(store.path, md5), old or code_parts(manifest, own, fetch, where)
-        ),
-        decode=lambda: wepy1.decode(kind, data, where) if old else decode(manifest, fetch, where),
-        bring=bring,
-    )
+    return _found(found, f"{ONE[kind]} {md5}", arguments(store.path, md5), bring)
 
 
 def _from_file(kind: str, file: str) -> _Found:
@@ -132,22 +119,21 @@ def _from_file(kind: str, file: str) -> _Found:
             for (part, _), data in entries.items():
                 batch.put(part, data)
 
-    data = entries[kind, md5]
-    own = _ref(md5, data)
-    manifest = legacy.manifest_of(kind, data, file)
-    old = wepy1.parts_of(data, own)
-    parts = old or code_parts(manifest, own, fetch_from_entries(manifest, entries, file), file)
+    return _found(Manifest.among(entries, kind, md5, file), file, arguments(file), bring)
+
+
+def _found(found: Manifest, where: str, named: str, bring: Callable[[Store], None]) -> _Found:
+    old = wepy1.parts_of(found.data, found.ref)
+
+    def decode() -> Any:
+        if old:
+            return wepy1.decode(found.kind, found.data, where)
+        native = decode_snapshot if found.kind == "snapshots" else decode_configuration
+        return native(found.value, found.fetch, f"{ONE[found.kind]} {found.ref.md5}")
+
     return _Found(
-        entry=EntryRef(kind, own),
-        asked=Asked(file, arguments(file), parts),
-        decode=lambda: (
-            wepy1.decode(kind, data, file) if old else objects.decode(kind, md5, entries)
-        ),
+        entry=EntryRef(found.kind, found.ref),
+        asked=Asked(where, named, old or parts_in(found)),
+        decode=decode,
         bring=bring,
     )
-
-
-def _ref(md5: str, data: bytes) -> Ref:
-    import hashlib
-
-    return Ref(md5, hashlib.sha256(data).hexdigest(), len(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.component import Text
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.library import fetch_from
+from wepystore.records.sinks import Hashing
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
 from wepystore.records.values import Fetch, decode_states
 from wepystore.store.names import Ref
@@ -72,7 +70,7 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     for group in groups:
         for name, ref in sorted(group["fields"].items()):
             one = {"n_states": group["n_states"], "fields": {name: ref}}
-            comparing.field(name, one, first, fetch_from(store))
+            comparing.field(name, one, first, store.object)
         first += group["n_states"]
     if not all(type(number) is int and 0 <= number < first for number in index):
         problem = f"it goes beyond {first} states"
@@ -127,33 +125,3 @@ class _Comparing:
             for n, walker in zip(self._n_compared, self._walkers, strict=True)
         ]
         return sum(same and every for same, every in zip(self._same, whole, strict=True))
-
-
-class Hashing:
-    """A sink that keeps no object that it is given, but long texts' names; only manifests."""
-
-    def __init__(self) -> None:
-        self.manifests: dict[str, bytes] = {}
-        self._texts: dict[Text, Ref] = {}
-
-    def put(self, kind: str, data: Any) -> Ref:
-        md5 = hashlib.md5(usedforsecurity=False)
-        sha256 = hashlib.sha256()
-        size = 0
-        pieces = [data] if isinstance(data, (bytes, memoryview)) else data
-        for piece in pieces:
-            md5.update(piece)
-            sha256.update(piece)
-            size += memoryview(piece).nbytes
-        ref = Ref(md5.hexdigest(), sha256.hexdigest(), size)
-        if kind != "objects":
-            self.manifests = {ref.md5: b"".join(pieces)}
-        return ref
-
-    def put_text(self, text: Text) -> Ref:
-        if text not in self._texts:
-            self._texts[text] = self.put("objects", text.encode())
-        return self._texts[text]
-
-    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
-        return [self.put(kind, data) for data in many]

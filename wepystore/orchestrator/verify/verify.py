@@ -30,11 +30,12 @@ from wepystore.orchestrator.run.mapping import (
 from wepystore.orchestrator.run.request import Progress, Start, added
 from wepystore.orchestrator.run.start import start_from_store
 from wepystore.orchestrator.trust import Trust
-from wepystore.orchestrator.verify.comparison import Comparison, Hashing, compare
+from wepystore.orchestrator.verify.comparison import Comparison, compare
 from wepystore.records import pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.records.sinks import Hashing
 from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.store.names import Ref
 from wepystore.store.runs import read_run

@@ -244,11 +244,9 @@ class _Checker:
         return Problem(report.CONTRADICTED, kind, ref.md5, path, why, ref=ref)
 
     def _sha256(self, kind: str, md5: str) -> str | None:
-        from wepystore.store.publish import hash_descriptor
-
         try:
             with open(files.open_plain(self.store.file(kind, md5)), "rb") as file:
-                return hash_descriptor(file.fileno()).sha256
+                return files.hash_descriptor(file.fileno()).sha256
         except (DamagedEntryError, OSError):
             return None
 

@@ -389,7 +389,7 @@ def _is_whole(store: Store, kind: str, md5: str, ref: Ref | None = None) -> bool
     except (DamagedEntryError, OSError):
         return False
     try:
-        found = publish.hash_descriptor(descriptor)
+        found = files.hash_descriptor(descriptor)
     except OSError:
         return False
     finally:

@@ -18,17 +18,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wepystore.store import carriers
 from wepystore.store.care import report
 from wepystore.store.care.listing import Listing, leaves
-from wepystore.store.files import MAX_MANIFEST, manifest_fault, open_plain
+from wepystore.store.files import MAX_MANIFEST, hash_descriptor, manifest_fault, open_plain
+from wepystore.store.names import Ref
 
 # From so many files on a second process pays.
 _MANY = 20_000
 _SMALL = 1 << 17
-_CHUNK = 1 << 20
 # Not through links: those are looked at one by one. Not waiting for a pipe that got the name.
 _REGULAR = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _ANY = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -214,7 +214,7 @@ class _Scanner:
         self.pool: ThreadPoolExecutor | None = None
         # (md5, path, size), without a pool only.
         self.large: list[tuple[str, str, int]] = []
-        self.waiting: list[tuple[str, Future[tuple[int, str, str]]]] = []
+        self.waiting: list[tuple[str, Future[Ref]]] = []
         self.buffer = bytearray(_SMALL + 1)
 
     def directory(self, directory: str, files: list[tuple[str, str]]) -> None:
@@ -296,9 +296,9 @@ class _Scanner:
         if facts.st_size > _SMALL:
             self.later(md5, path, facts.st_size)
             return
-        size, found, sha256 = _hash_descriptor(file, self.sha256)
-        pointer = found != md5 and os.pread(file, len(carriers.POINTER), 0) == carriers.POINTER
-        self._done(md5, size, found, sha256, pointer)
+        found = hash_descriptor(file, self.sha256)
+        pointer = found.md5 != md5 and os.pread(file, len(carriers.POINTER), 0) == carriers.POINTER
+        self._done(md5, found, pointer)
 
     def later(self, md5: str, path: str, size: int) -> None:
         """Have a large file read in another thread; a sparse one of absurd size is not read."""
@@ -345,17 +345,17 @@ class _Scanner:
         """Wait for the large files."""
         for md5, future in self.waiting:
             try:
-                self._done(md5, *future.result())
+                self._done(md5, future.result())
             except OSError as error:
                 self._cannot(md5, error)
 
-    def _done(self, md5: str, size: int, found: str, sha256: str, pointer: bool = False) -> None:
+    def _done(self, md5: str, found: Ref, pointer: bool = False) -> None:
         self.result.files_read += 1
-        self.result.bytes_read += size
-        if found == md5:
-            self.result.sizes[md5] = size
-            if sha256:
-                self.result.sha256[md5] = sha256
+        self.result.bytes_read += found.size
+        if found.md5 == md5:
+            self.result.sizes[md5] = found.size
+            if found.sha256:
+                self.result.sha256[md5] = found.sha256
             if self.keep is not None:
                 path = os.path.join(self.root, self.listing.path(md5))
                 with open(open_plain(path), "rb") as file:
@@ -365,8 +365,10 @@ class _Scanner:
             why = carriers.brings(path, "git-annex")
             self.result.faults[md5] = Fault(report.MISSING, why)
         else:
-            why = "it is empty" if size == 0 else f"its {size} bytes have the MD5 {found}"
-            self.result.faults[md5] = Fault(report.DAMAGED, why, found)
+            why = (
+                f"its {found.size} bytes have the MD5 {found.md5}" if found.size else "it is empty"
+            )
+            self.result.faults[md5] = Fault(report.DAMAGED, why, found.md5)
 
     def _cannot(self, md5: str, error: OSError) -> None:
         if error.errno == errno.ENOENT:
@@ -407,25 +409,10 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _hash_file(path: str, sha256: bool) -> tuple[int, str, str]:
+def _hash_file(path: str, sha256: bool) -> Ref:
     with _opened(path) as descriptor:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a file")
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        return _hash_descriptor(descriptor, sha256)
-
-
-def _hash_descriptor(descriptor: int, sha256: bool) -> tuple[int, str, str]:
-    """Size, MD5 and (if asked for, else "") SHA-256, from the beginning."""
-    md5 = hashlib.md5(usedforsecurity=False)
-    proof: Any = hashlib.sha256() if sha256 else None
-    buffer = bytearray(_CHUNK)
-    view = memoryview(buffer)
-    size = 0
-    while count := os.preadv(descriptor, (buffer,), size):
-        md5.update(view[:count])
-        if proof is not None:
-            proof.update(view[:count])
-        size += count
-    return size, md5.hexdigest(), proof.hexdigest() if proof is not None else ""
+        return hash_descriptor(descriptor, sha256)

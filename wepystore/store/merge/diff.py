@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wepystore.errors import DamagedError
 from wepystore.store.arrays import Array, read_array
+from wepystore.store.manifests import Manifest
 from wepystore.store.names import Ref
 
 _REF = frozenset(("md5", "sha256", "size"))
-
-
-class Side(NamedTuple):
-    """One of the two: its manifest, and how to get the verified bytes of an object."""
-
-    manifest: dict[str, Any]
-    fetch: Callable[[Ref], bytes]
 
 
 @dataclass(frozen=True)
@@ -54,15 +48,15 @@ class _Leaf(NamedTuple):
     value: Any
 
 
-def differences(a: Side, b: Side) -> list[Difference]:
+def differences(a: Manifest, b: Manifest) -> list[Difference]:
     """All that differs, in the order of the paths; nothing for equal manifests.
 
     What is damaged or missing is said in `how`, and is no error.
     """
     found: list[Difference] = []
-    if "walkers" in a.manifest or "walkers" in b.manifest:
+    if "walkers" in a.value or "walkers" in b.value:
         found.extend(_walkers(a, b))
-    ours, theirs = dict(_leaves(a.manifest)), dict(_leaves(b.manifest))
+    ours, theirs = dict(_leaves(a.value)), dict(_leaves(b.value))
     for path in sorted(ours.keys() | theirs.keys(), key=_natural):
         first, second = ours.get(path), theirs.get(path)
         if first != second:
@@ -189,7 +183,7 @@ def _shape(shape: Any) -> str:
 # ---- how
 
 
-def _how(first: _Leaf, second: _Leaf, a: Side, b: Side) -> str:
+def _how(first: _Leaf, second: _Leaf, a: Manifest, b: Manifest) -> str:
     if first.kind != second.kind:
         return ""
     try:
@@ -204,11 +198,11 @@ def _how(first: _Leaf, second: _Leaf, a: Side, b: Side) -> str:
     return ""
 
 
-def _bytes(ref: Any, side: Side) -> bytes:
+def _bytes(ref: Any, side: Manifest) -> bytes:
     return side.fetch(Ref.from_json(ref, "a manifest"))
 
 
-def _array(value: Any, side: Side) -> Array | None:
+def _array(value: Any, side: Manifest) -> Array | None:
     if _is_ref(value):
         return read_array(_bytes(value, side))
     return None
@@ -255,7 +249,7 @@ class _Walkers(NamedTuple):
     damage: str
 
 
-def _walkers(a: Side, b: Side) -> Iterator[Difference]:
+def _walkers(a: Manifest, b: Manifest) -> Iterator[Difference]:
     ours, theirs = _walkers_of(a), _walkers_of(b)
     n_ours, n_theirs = len(ours.weights), len(theirs.weights)
     if n_ours != n_theirs:
@@ -300,8 +294,8 @@ def _range(weights: list[float]) -> str:
     return f"{min(weights):.4g} to {max(weights):.4g}"
 
 
-def _walkers_of(side: Side) -> _Walkers:
-    walkers = side.manifest.get("walkers")
+def _walkers_of(side: Manifest) -> _Walkers:
+    walkers = side.value.get("walkers")
     walkers = walkers if isinstance(walkers, dict) else {}
     weights = walkers.get("weights")
     numbers = [float(w) for w in weights if _is_number(w)] if isinstance(weights, list) else []
@@ -329,7 +323,7 @@ def _walkers_of(side: Side) -> _Walkers:
     return _Walkers(numbers, states, fields, damage)
 
 
-def _digests(refs: dict[str, Any], side: Side) -> list[str]:
+def _digests(refs: dict[str, Any], side: Manifest) -> list[str]:
     """A digest of each state of a group: of all its fields, with their names and shapes."""
     hashes: list[Any] | None = None
     for name in sorted(refs):

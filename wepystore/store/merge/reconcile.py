@@ -12,7 +12,6 @@ does (docs/design/0023-defaults.md).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wepystore.errors import DamagedError
-from wepystore.store import carriers, files, legacy
+from wepystore.store import carriers, files
 from wepystore.store.errors import MD5CollisionError, NoSuchStoreError, NotAStoreError
-from wepystore.store.names import KINDS, ONE, Ref, references
+from wepystore.store.names import KINDS, ONE, Ref
 from wepystore.store.runs import Run, origin_of, read_run, run_of
 from wepystore.store.store import DEFAULTS, Store
 
@@ -246,17 +245,15 @@ class _Planner:
         for store in self._stores():
             what = store.locate(kind, md5)
             try:
-                data = store.read(kind, md5)
-                manifest = legacy.manifest_of(kind, data, what)
-                parts = list(references(manifest, what))
-                run = run_of(manifest, md5, what) if kind == "runs" else None
+                found = store.read_manifest(kind, md5)
+                parts = found.parts()
+                run = run_of(found.value, md5, what) if kind == "runs" else None
                 self.runs.update([run] if run else [])
             except (DamagedError, OSError) as error:
                 if os.path.lexists(what):
                     why = str(error)
                 continue
-            ref = Ref(md5, hashlib.sha256(data).hexdigest(), len(data))
-            return self._closure(kind, ref, parts, run)
+            return self._closure(kind, found.ref, parts, run)
         return why
 
     def _closure(
@@ -307,13 +304,11 @@ class _Planner:
         return self.located[key]
 
     def _compare(self, kind: str, ref: Ref) -> bool | None:
-        from wepystore.store.publish import hash_descriptor
-
         assert self.target is not None
         file = self.target.file(kind, ref.md5)
         try:
             with open(files.open_plain(file), "rb", buffering=0) as stream:
-                found = hash_descriptor(stream.fileno())
+                found = files.hash_descriptor(stream.fileno())
         except (DamagedError, OSError):
             return self._from_sources(kind, ref)
         if found == ref:

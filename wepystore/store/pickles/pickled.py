@@ -7,15 +7,12 @@ Plugins add types of their own.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from wepystore.store import legacy
-from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Ref, references
-from wepystore.store.store import Store
+from wepystore.store.manifests import Manifest
+from wepystore.store.names import Ref
 
 # Words of the encoding that say nothing about where in a snapshot a value is.
 _ENCODING = frozenset(("component", "params", "dict", "apparatus"))
@@ -113,32 +110,10 @@ def code_parts(
     ]
 
 
-def parts_in_store(store: Store, kind: str, md5: str) -> list[Pickled]:
-    """The same for a snapshot or configuration of a store; none for an entry of wepy 1.x, which
-    nothing here loads. Raises as Store.read."""
-    data = store.read(kind, md5)
-    what = str(store.file(kind, md5))
-    return code_parts(
-        legacy.manifest_of(kind, data, what),
-        Ref(md5, hashlib.sha256(data).hexdigest(), len(data)),
-        lambda ref: store.read("objects", ref.md5, ref),
-        what,
-    )
-
-
-def fetch_from_entries(
-    manifest: Any, entries: Mapping[tuple[str, str], bytes], what: str
-) -> Callable[[Ref], bytes]:
-    """The same `fetch` for the entries that wepystore.store.bundle.read gives."""
-    known = {ref for part, ref in references(manifest, what) if part == "objects"}
-
-    def fetch(ref: Ref) -> bytes:
-        # Only these were verified: what a reference of another form says may be a lie.
-        if ref not in known:
-            raise BadJSONError(what=what, why=f"a reference to {ref.md5} is not as it should be")
-        return entries["objects", ref.md5]
-
-    return fetch
+def parts_in(manifest: Manifest) -> list[Pickled]:
+    """As code_parts, of a snapshot or configuration that was read; none for an entry of wepy 1.x,
+    which nothing here loads."""
+    return code_parts(manifest.value, manifest.ref, manifest.fetch, manifest.what)
 
 
 def _walk(value: Any, where: str, own: Ref, what: str) -> Iterator[Pickled]:

@@ -8,6 +8,7 @@ for scripts, and the command line for its commands. Without one nothing is told.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 Listener = Callable[[str], None]
@@ -26,7 +27,7 @@ def tell(listener: Listener | None) -> Listener | None:
     return before
 
 
-def made(sha256: str) -> None:
-    """A pickle with this SHA-256 was made by this process out of its own objects."""
+def made(pickle: bytes) -> None:
+    """This was made by this process out of its own objects."""
     if _listener is not None:
-        _listener(sha256)
+        _listener(hashlib.sha256(pickle).hexdigest())

@@ -1,0 +1,83 @@
+"""Where encoded objects go (values.Sink) besides the batch of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wepystore.engine.component import Text
+from wepystore.records import made_here
+from wepystore.records.values import Bytes
+from wepystore.store.names import Ref
+from wepystore.store.pickles.pickled import may_run_code
+
+
+class Memory:
+    """A sink that keeps what it is given: entries by kind and MD5."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str], bytes] = {}
+
+    def put(self, kind: str, data: Any) -> Ref:
+        joined = bytes(data) if isinstance(data, (bytes, memoryview)) else b"".join(data)
+        ref = Ref.of(joined)
+        self.entries[kind, ref.md5] = joined
+        return ref
+
+    def put_text(self, text: Text) -> Ref:
+        return self.put("objects", text.encode())
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        return [self.put(kind, data) for data in many]
+
+
+class Remembering:
+    """A sink in front of another that puts each long text only once.
+
+    A checkpoint names the same system and topology as the one before; a large
+    system's XML takes longer to hash than its coordinates. `known` outlives the
+    batches it is used with; it must only ever be used with one store.
+    """
+
+    def __init__(self, sink: Bytes, known: dict[Text, Ref]) -> None:
+        self._sink = sink
+        self._known = known
+
+    def put(self, kind: str, data: Any) -> Ref:
+        return self._sink.put(kind, data)
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        return self._sink.put_many(kind, many)
+
+    def put_text(self, text: Text) -> Ref:
+        # A str caches its hash, so finding the very same text again costs nothing.
+        ref = self._known.get(text)
+        if ref is None:
+            data = text.encode()
+            if may_run_code(data):
+                made_here.made(data)
+            ref = self._known[text] = self._sink.put("objects", data)
+        return ref
+
+
+class Hashing:
+    """A sink that keeps no object that it is given, but long texts' names; only manifests."""
+
+    def __init__(self) -> None:
+        self.manifests: dict[str, bytes] = {}
+        self._texts: dict[Text, Ref] = {}
+
+    def put(self, kind: str, data: Any) -> Ref:
+        pieces = [data] if isinstance(data, (bytes, memoryview)) else data
+        ref = Ref.of(*pieces)
+        if kind != "objects":
+            self.manifests = {ref.md5: b"".join(pieces)}
+        return ref
+
+    def put_text(self, text: Text) -> Ref:
+        if text not in self._texts:
+            self._texts[text] = self.put("objects", text.encode())
+        return self._texts[text]
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        return [self.put(kind, data) for data in many]

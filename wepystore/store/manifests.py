@@ -1,0 +1,63 @@
+"""A manifest or run record that was read: once, with all that whoever has it may ask for next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from wepystore.store import legacy
+from wepystore.store.errors import BadJSONError
+from wepystore.store.names import Ref, references
+
+
+class Manifest(NamedTuple):
+    """A snapshot, a configuration or a run record, its bytes verified.
+
+    Attributes
+    ----------
+    kind : str
+    data : bytes
+    value : dict
+        The JSON object; of an entry of wepy 1.x what stands in for it (legacy.manifest_of).
+    fetch : callable
+        The verified bytes of an object that it names, by its Ref.
+    what : str
+        What messages call it.
+    """
+
+    kind: str
+    data: bytes
+    value: dict[str, Any]
+    fetch: Callable[[Ref], bytes]
+    what: str
+
+    @classmethod
+    def of(cls, kind: str, data: bytes, fetch: Callable[[Ref], bytes], what: str) -> Manifest:
+        """The one in these bytes. Raises BadJSONError."""
+        return cls(kind, data, legacy.manifest_of(kind, data, what), fetch, what)
+
+    @classmethod
+    def among(
+        cls, entries: Mapping[tuple[str, str], bytes], kind: str, md5: str, what: str
+    ) -> Manifest:
+        """The one in the entries that bundle.read gives."""
+
+        def fetch(ref: Ref) -> bytes:
+            # Only these were verified: what a reference of another form says may be a lie.
+            if ("objects", ref) not in known:
+                why = f"a reference to {ref.md5} is not as it should be"
+                raise BadJSONError(what=what, why=why)
+            return entries["objects", ref.md5]
+
+        found = cls.of(kind, entries[kind, md5], fetch, what)
+        known = set(found.parts())
+        return found
+
+    @property
+    def ref(self) -> Ref:
+        """Of itself."""
+        return Ref.of(self.data)
+
+    def parts(self) -> list[tuple[str, Ref]]:
+        """What it names: (kind, Ref), once each. Raises BadJSONError."""
+        return list(references(self.value, self.what))
