@@ -19,6 +19,8 @@ UNITS = {
     "potential_energy": "kilojoule/mole",
     "box_volume": "nanometer**3",
 }
+#: How the names of a state's global parameters (of an OpenMM context) begin.
+PARAMETERS = "parameters/"
 
 
 class WalkerState(Mapping[str, NDArray[np.float64]]):

@@ -13,8 +13,9 @@ from wepystore.engine import parameters
 from wepystore.engine.component import Text
 from wepystore.engine.errors import ComponentError, UnfitError, WrongPartError
 from wepystore.engine.runners.base import Runner
+from wepystore.engine.runners.facts import Facts
 from wepystore.engine.runners.openmm.doubts import first_energy, long_bonds
-from wepystore.engine.runners.openmm.facts import Facts, facts_of
+from wepystore.engine.runners.openmm.facts import facts_of
 from wepystore.engine.runners.openmm.platforms import (
     device_name,
     fastest_platform,
@@ -23,8 +24,8 @@ from wepystore.engine.runners.openmm.platforms import (
 )
 from wepystore.engine.runners.openmm.seeding import SEEDED_PLATFORMS
 from wepystore.engine.runners.openmm.simulation import GETSTATE_KEYWORDS, Simulation
-from wepystore.engine.runners.openmm.states import as_walker_state
 from wepystore.engine.runners.openmm.xml import as_xml, read_xml
+from wepystore.engine.runners.states import as_walker_state
 from wepystore.engine.topology import n_atoms, topology_json
 from wepystore.engine.walker import Walker
 

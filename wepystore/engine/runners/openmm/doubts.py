@@ -16,7 +16,8 @@ from wepystore.engine.runners.openmm.seeding import (
     forces_with_seeds,
     integrators_with_seeds,
 )
-from wepystore.engine.runners.openmm.transfer import PARAMETERS, DocumentedTransfer
+from wepystore.engine.runners.openmm.transfer import DocumentedTransfer
+from wepystore.engine.walker import PARAMETERS
 
 #: No bond is so long, nm; in angstroms every one is.
 _LONGEST_BOND = 0.5

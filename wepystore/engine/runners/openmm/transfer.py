@@ -31,13 +31,11 @@ from wepystore.engine.runners.openmm.seeding import (
     keeps_to_itself,
     shared_generator,
 )
-from wepystore.engine.walker import WalkerState
+from wepystore.engine.walker import PARAMETERS, WalkerState
 
 State = Mapping[str, Any]
 #: The fields a checkpoint is read for, in the order they lie in it.
 _FIELDS = ("time", "positions", "velocities", "box_vectors")
-#: How the names of a state's global parameters begin.
-PARAMETERS = "parameters/"
 _FLOAT = np.dtype("<f8")
 _BOX_BYTES = 9 * _FLOAT.itemsize
 _STEP_COUNT_ZERO = (0).to_bytes(8, "little")

@@ -9,8 +9,7 @@ import openmm
 from openmm import unit
 
 from wepystore.engine.errors import UnfitError, WrongPartError
-from wepystore.engine.runners.openmm.transfer import PARAMETERS
-from wepystore.engine.walker import UnaskedBox, WalkerState
+from wepystore.engine.walker import PARAMETERS, UnaskedBox, WalkerState
 
 _SPEED = unit.nanometer / unit.picosecond
 
