@@ -1,22 +1,30 @@
-"""Every built-in component has a name for ever, round-trips, and is at hand in wepystore.api."""
+"""Every built-in component has a name for ever, round-trips, and is at hand in wepystore.api; and
+what may be said where."""
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import wepystore.api
-from tests.systems import pair_runner, pair_state
+from tests.systems import REPOSITORY, pair_runner, pair_state
+from wepystore import errors
 from wepystore.api import WalkerState, as_walker_state
+from wepystore.cli.main import COMMANDS
 from wepystore.engine.component import Component
 from wepystore.records import registry
 from wepystore.records.errors import UnknownComponentError
 from wepystore.records.sinks import Memory
 from wepystore.records.values import decode, encode
+
+PACKAGE = REPOSITORY / "wepystore"
 
 #: Names that stand in stores out there. A name may be added, none may ever go.
 RELEASED = {
@@ -138,3 +146,42 @@ def test_an_unknown_name_says_what_to_do() -> None:
     """A newer wepystore may know it."""
     with pytest.raises(UnknownComponentError, match=r"runner: .*'Warp'.*upgrade"):
         registry.builtin_class("Warp", "runner")
+
+
+#: A command of the command line in a text.
+COMMAND = re.compile(rf"\bwepy ({'|'.join(COMMANDS)})\b")
+#: Who may name them: the command line itself, and the table of ways out that messages refer to.
+NAME_COMMANDS = ("cli", "errors.py")
+
+
+def texts_of(file: Path) -> list[tuple[int, str]]:
+    """Line and value of every literal text of a module, docstrings included."""
+    tree = ast.parse(file.read_text(), str(file))
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def test_only_one_table_names_commands() -> None:
+    """The library knows of the command line nothing but the ways out in errors.WAYS."""
+    named = [
+        f"{file.relative_to(PACKAGE)}:{line}: {text.strip()[:60]}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if file.relative_to(PACKAGE).parts[0] not in NAME_COMMANDS
+        for line, text in texts_of(file)
+        if COMMAND.search(text)
+    ]
+    assert not named
+
+
+def test_ways_out_are_commands_and_are_taken() -> None:
+    """Each begins with a command that there is, or is an option; each is named in some message,
+    and each that is named is there."""
+    for text in errors.WAYS.values():
+        assert text.startswith("--") or COMMAND.match(text), text
+    others = [file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "errors.py"]
+    texts = [text for file in others for _, text in texts_of(file)]
+    in_messages = {name for text in texts for name in re.findall(r"\{(to_[a-z_]+)\}", text)}
+    assert in_messages <= set(errors.WAYS) <= in_messages.union(texts)

@@ -2,7 +2,7 @@
 
 Each arrow is a function of its input; only reporters have side effects, and
 nothing they do can change the result. The components are duck-typed: those
-written for wepy run here unchanged.
+written for wepy need no change.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def prepare_wepy(drawing: bool = True) -> list[str]:
     """Make wepy 1.x usable in this process; the names of what was added this time.
 
     Call it before you build wepy's components in a script of your own. Snapshots
-    that hold such components bring it with them: `wepy run` calls it by itself.
+    that hold such components bring it with them: a run calls it by itself.
     It may be called any number of times.
 
     Parameters

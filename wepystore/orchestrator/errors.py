@@ -7,7 +7,7 @@ from wepystore.errors import DamagedError, FailedError, StoppedError, UsageError
 
 class JobExistsError(FailedError):
     """{job_dir} already holds a run ({found}); it was left alone: {resume}choose another
-    --job-dir or move it away"""
+    {to_name_job_dir} or move it away"""
 
 
 class JobBusyError(FailedError):
@@ -19,18 +19,18 @@ class NoJobError(FailedError):
 
 
 class MalformedJobError(DamagedError):
-    """{file} does not say what was run: {problem}; 'wepy run orch {store} HASH …' goes on from a
+    """{file} does not say what was run: {problem}; '{to_run_again}' goes on from a
     snapshot of the job's store as a new run"""
 
 
 class NotContinuedError(FailedError):
     """{file}: {problem}, so that the job cannot write on in it; put a copy of it back, or start
-    a new run from the last checkpoint: 'wepy run orch {store} {end} SECONDS STEPS'"""
+    a new run from the last checkpoint: '{to_run_on}'"""
 
 
 class NoJobStoreError(FailedError):
     """{job_dir} has lost {found}, with all checkpoints: put a copy of it back; or bring its start
-    from the store it was run from, 'wepy reconcile orch {store} ORCH', and the job begins anew"""
+    from the store it was run from, '{to_fetch_start}', and the job begins anew"""
 
 
 class NewerJobError(FailedError):
@@ -39,17 +39,17 @@ class NewerJobError(FailedError):
 
 
 class FewerCyclesError(UsageError):
-    """--n-cycles {n_cycles}: {job_dir} has done {n_done} already, and cycles are counted from the
-    start of the run"""
+    """{to_count_cycles} {n_cycles}: {job_dir} has done {n_done} already, and cycles are counted
+    from the start of the run"""
 
 
 class StoppedEarlyError(StoppedError):
     """{reason} before the first cycle was done; {job_dir} holds all that is needed to begin it:
-    wepy resume {job_dir}"""
+    {to_resume}"""
 
 
 class JobDirError(FailedError):
-    """cannot make the job folder {job_dir}: {problem}; choose another with --job-dir"""
+    """cannot make the job folder {job_dir}: {problem}; choose another with {to_name_job_dir}"""
 
 
 class JobFolderError(FailedError):
@@ -61,13 +61,13 @@ class JobNameError(UsageError):
 
 
 class NoConfigurationError(FailedError):
-    """{store} has {problem}; name one with --configuration (see 'wepy ls configs {store}')"""
+    """{store} has {problem}; name one with {to_name_config} (see '{to_list_configs}')"""
 
 
 class CycleFailedError(FailedError):
     """{problem}; what came before it ({cycles}) is kept and ends in snapshot {end}; once the
-    cause is gone: wepy resume {job_dir}"""
+    cause is gone: {to_resume}"""
 
 
 class CheckpointFailedError(FailedError):
-    """{problem}; {kept}; once the cause is gone: wepy resume {job_dir}"""
+    """{problem}; {kept}; once the cause is gone: {to_resume}"""

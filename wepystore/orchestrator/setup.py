@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wepystore.engine.fit import check_together, check_type
+from wepystore.errors import way_out
 from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
@@ -26,7 +27,7 @@ class Prepared:
     """A store and the hashes of what was put into it.
 
     `other_defaults` are the defaults that stayed though something else was made: "snapshot" or
-    "config" and the hash. Where it is empty, `wepy run orch STORE default …` runs what was made.
+    "config" and the hash. Where it is empty, a run from `default` runs what was made.
     """
 
     store: Store
@@ -41,8 +42,9 @@ class Prepared:
         path = self.store.path
         lines = [
             f"the default {_WORDS[kind]} of {path} stays {other}, and not {made[kind]}, which was "
-            f"made: 'wepy default {kind} {arguments(path, made[kind])}' moves it"
+            f"made: '{to_set}' moves it"
             for kind, other in self.other_defaults.items()
+            for to_set in [way_out("to_set_default", kind=kind, what=arguments(path, made[kind]))]
         ]
         more = ["prepare_store(..., make_default=True) moves all"] if lines else []
         return "; ".join(lines + more)

@@ -28,7 +28,7 @@ _NAMED = 4
 
 class UntrustedPickleError(UntrustedError):
     """{what} would run code that was neither made here nor trusted: {parts}; see what it would do
-    with 'wepy show --pickles {how}', and if you trust whoever made it: 'wepy trust {how}'"""
+    with '{to_inspect}', and if you trust whoever made it: '{to_trust}'"""
 
 
 class TrustFileError(FailedError):
@@ -36,7 +36,7 @@ class TrustFileError(FailedError):
 
 
 class Asked(NamedTuple):
-    """Something that is about to be loaded: what it is, how a user names it to `wepy trust`,
+    """Something that is about to be loaded: what it is, how a user names it to trust it,
     and its pickled parts."""
 
     what: str

@@ -46,7 +46,7 @@ def encode(thing: Snapshot | Configuration, sink: Sink) -> tuple[str, Ref]:
 
 
 def save(thing: Snapshot | Configuration, path: str | os.PathLike[str]) -> str:
-    """Write one self-contained file, as `wepy get` does; returns the hash. Replaces a file."""
+    """Write one self-contained file; returns the hash. Replaces a file."""
     found = _encoded(thing)
     files.write_manifest(found, path)
     return found.ref.md5

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wepystore.errors import way_out
 from wepystore.store.errors import DamagedEntryError, ElsewhereError, IncompleteError, MissingError
 from wepystore.store.files import open_plain
 from wepystore.store.names import ONE, Ref
@@ -102,7 +103,7 @@ def way(files: Sequence[Path]) -> str:
         if keeper is not None:
             kept.setdefault(keeper, []).append(file)
     if not kept:
-        return "bring the rest from another store with 'wepy reconcile orch'"
+        return f"bring the rest from another store with '{way_out('to_merge')}'"
     words = []
     for keeper, names in sorted(kept.items()):
         shown: Sequence[Path] = names

@@ -6,7 +6,7 @@ from wepystore.errors import DamagedError, FailedError
 
 
 class NoSuchStoreError(FailedError):
-    """no store at {path}: there is no such directory; 'wepy create orch {path}' makes one"""
+    """no store at {path}: there is no such directory; '{to_create}' makes one"""
 
 
 class NotAStoreError(FailedError):
@@ -59,7 +59,7 @@ class MD5CollisionError(FailedError):
 
 
 class NotABundleError(FailedError):
-    """{path} is not a file of 'wepy get': {why}"""
+    """{path} is not a file of '{to_export}': {why}"""
 
 
 class NotAFileError(FailedError):
@@ -71,11 +71,11 @@ class BadJSONError(DamagedError):
 
 
 class DamagedEntryError(DamagedError):
-    """{file} is damaged: {why}; bring a whole copy from another store with 'wepy reconcile orch'"""
+    """{file} is damaged: {why}; bring a whole copy from another store with '{to_merge}'"""
 
 
 class DamagedMarkError(BadJSONError):
-    """{what} is damaged: {why}; 'wepy fsck --repair --from OTHER {path}' brings it from another
+    """{what} is damaged: {why}; '{to_heal} {path}' brings it from another
     store, and it is the same in all"""
 
 
@@ -85,11 +85,11 @@ class LinkedDirectoryError(DamagedError):
 
 
 class DamagedBundleError(DamagedError):
-    """{path} is damaged: {why}; get it again with 'wepy get'"""
+    """{path} is damaged: {why}; get it again with '{to_export}'"""
 
 
 class MissingError(DamagedError):
-    """{file} is not there{needed}: bring it from another store with 'wepy reconcile orch'"""
+    """{file} is not there{needed}: bring it from another store with '{to_merge}'"""
 
 
 class ElsewhereError(MissingError):

@@ -28,7 +28,7 @@ _CLASSES = {b"SimSnapshot": "snapshots", b"orchestration.configuration": "config
 
 class LegacyEntryError(FailedError):
     """{what} was written by wepy 1.x and is a pickle of wepy's own classes: where wepy is installed
-    'wepy run' runs it and 'wepy convert' makes a native one of it"""
+    '{to_run}' runs it and '{to_convert}' makes a native one of it"""
 
 
 def is_legacy(data: bytes) -> bool:

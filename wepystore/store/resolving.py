@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from wepystore.errors import way_out
 from wepystore.store import names
 from wepystore.store.errors import (
     AmbiguousHashError,
@@ -65,7 +66,7 @@ def _default(store: Store, kinds: Sequence[str]) -> tuple[str, str]:
         kinds=one_of(kinds),
         text=DEFAULT,
         path=store.path,
-        hint="no default is set in it; 'wepy default' sets one",
+        hint=f"no default is set in it; '{way_out('to_set_a_default')}' sets one",
     )
 
 
@@ -112,7 +113,7 @@ def _unknown(store: Store, text: str, kinds: Sequence[str]) -> UnknownHashError:
         hint = "it holds none"
     else:
         listing = next((kind for kind in kinds if kind != "objects"), "snapshots")
-        hint = f"'wepy ls {listing} {store.path}' lists what there is"
+        hint = f"'{way_out('to_list', kind=listing, path=store.path)}' lists what there is"
     return UnknownHashError(kinds=one_of(kinds), text=text, path=store.path, hint=hint)
 
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wepystore.errors import way_out
 from wepystore.store import canonical, carriers, files, names
 from wepystore.store.errors import (
     BadJSONError,
@@ -447,7 +448,7 @@ def _foreign(root: Path) -> str | None:
 
 def _file_fault(root: Path) -> str:
     if root.name.endswith((".sqlite", ".sqlite3", ".db")):
-        return "it is a file; 'wepy reconcile orch' takes in a database of wepy 1.x"
+        return f"it is a file; '{way_out('to_merge')}' takes in a database of wepy 1.x"
     return "it is a file, not a directory"
 
 

@@ -34,6 +34,7 @@ from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.segment import Done, Failed, Task
+from wepystore.errors import way_out
 
 #: How long a scheduler may take to answer at first, s,
 _CONNECT_S = 4.0
@@ -77,7 +78,7 @@ class DaskMapper(WorkMapper):
     scheduler : str or None
         Address (tcp://HOST:PORT) or scheduler file (NAME.json) of a cluster that is
         there; None starts workers on this host. It cannot be part of a stored
-        configuration: see `wepy run --scheduler`.
+        configuration: each run is given its own.
     n_workers : int or None
         How many workers to start, None for one a core; of a cluster that is there:
         how many to use at most, None for all.
@@ -125,7 +126,7 @@ class DaskMapper(WorkMapper):
             raise ComponentError(
                 component="DaskMapper",
                 problem="a configuration holds no host name; leave `scheduler` out and give "
-                "the address with `wepy run --scheduler`",
+                f"the address with `{way_out('to_choose_scheduler')}`",
             )
         return super().params()
 

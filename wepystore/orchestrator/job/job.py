@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wepystore.errors import DamagedError
+from wepystore.errors import DamagedError, way_out
 from wepystore.orchestrator.errors import (
     JobDirError,
     JobExistsError,
@@ -423,7 +423,8 @@ def _has_records(store: Path) -> bool:
 def _exists(path: Path, found: str) -> JobExistsError:
     resume = ""
     if os.path.lexists(path / SPEC):
-        resume = f"'wepy resume {arguments(path)}' goes on with it; for another run "
+        to_resume = way_out("to_resume", job_dir=arguments(path))
+        resume = f"'{to_resume}' goes on with it; for another run "
     return JobExistsError(job_dir=path, found=found, resume=resume)
 
 
@@ -431,17 +432,19 @@ def _why_no_job(path: Path) -> str:
     if not os.path.isdir(path):
         return "it is no folder" if os.path.lexists(path) else "there is nothing of that name"
     if path.name == CHECKPOINT and os.path.lexists(path.parent / SPEC):
-        return f"it is the store of one: 'wepy resume {arguments(path.parent)}'"
+        return f"it is the store of one: '{way_out('to_resume', job_dir=arguments(path.parent))}'"
     if _has_records(path / CHECKPOINT):
-        store = arguments(path / CHECKPOINT)
+        to_run = way_out("to_run_default", store=arguments(path / CHECKPOINT))
         return (
-            f"it has lost its {SPEC}: put a copy of it back; 'wepy run orch {store} default …' "
-            "goes on from the last checkpoint as a new run"
+            f"it has lost its {SPEC}: put a copy of it back; '{to_run}' goes on from the last "
+            "checkpoint as a new run"
         )
     if os.path.lexists(path / CHECKPOINT):
-        return f"it has no {SPEC}, so no cycle of it was run; start it again with 'wepy run'"
+        to_run = way_out("to_run")
+        return f"it has no {SPEC}, so no cycle of it was run; start it again with '{to_run}'"
     if os.path.lexists(path / MARK):
-        return f"it is a store: 'wepy run orch {arguments(path)} default …' makes a job of it"
+        to_run = way_out("to_run_default", store=arguments(path))
+        return f"it is a store: '{to_run}' makes a job of it"
     return f"it has no {SPEC}"
 
 
@@ -452,7 +455,8 @@ def check_job_name(name: str) -> str:
     if name[0] in ".-":
         raise JobNameError(name=name, problem="its files would be hidden or look like options")
     if "/" in name or "\0" in name:
-        raise JobNameError(name=name, problem="it must not hold a slash; use --job-dir for a path")
+        problem = f"it must not hold a slash; use {way_out('to_name_job_dir')} for a path"
+        raise JobNameError(name=name, problem=problem)
     if not name.isprintable():
         raise JobNameError(name=name, problem="it holds an unprintable character")
     if len(os.fsencode(name)) > 200:

@@ -42,7 +42,7 @@ def start_from_store(
     snapshot : str
         A hash, a prefix of one, a tag, or "default".
     configuration : str or None
-        The same, or the path of a file that `wepy get config` wrote; None takes
+        The same, or the path of an exported file; None takes
         the store's default, or its only one.
     trust : Trust or None
         What may be unpickled. UntrustedPickleError, before anything is decoded, if
@@ -57,7 +57,7 @@ def start_from_store(
 
 
 def start_from_files(snapshot: str, configuration: str, trust: Trust | None = None) -> Start:
-    """Begin from two files that `wepy get` wrote; `trust` as in start_from_store."""
+    """Begin from two exported files; `trust` as in start_from_store."""
     return _join(_from_file("snapshots", snapshot), _from_file("configs", configuration), trust)
 
 

@@ -48,8 +48,8 @@ class NotRepeatableError(FailedError):
 
 
 class RecordedPlatformError(FailedError):
-    """the run was made on platform {platform}, which cannot be used here: {problem}; --platform
-    repeats it on another one, whose last bits may differ"""
+    """the run was made on platform {platform}, which cannot be used here: {problem};
+    {to_choose_platform} repeats it on another one, whose last bits may differ"""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Is everything there that should be, and is it what its name says?
 
 `check` looks and changes nothing; `repair` does what can be done about what it found. Both are
-values in, values out: `wepy fsck` prints them.
+values in, values out: printing them is left to others.
 """
 
 from __future__ import annotations

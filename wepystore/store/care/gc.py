@@ -54,21 +54,22 @@ _WRITING_S = 86400.0
 
 
 class BusyError(FailedError):
-    """{path} is being written to ({why}): run 'wepy gc' again when that has ended"""
+    """{path} is being written to ({why}): run '{to_clean}' again when that has ended"""
 
 
 class LockedError(FailedError):
-    """another 'wepy gc' works on {path} ({owner}): wait for it, or remove {lock} if it is dead"""
+    """another '{to_clean}' works on {path} ({owner}): wait for it, or remove {lock} if it is
+    dead"""
 
 
 class UnreadableManifestsError(DamagedError):
     """{path} has {count} manifests that cannot be read ({first}), so nobody knows what they
-    need: heal them with 'wepy fsck --repair --from OTHER' before 'wepy gc'"""
+    need: heal them with '{to_heal}' before '{to_clean}'"""
 
 
 class NewerEntriesError(FailedError):
     """{path} holds what this program does not know ({what}), and so not what that needs: upgrade it
-    before 'wepy gc'"""
+    before '{to_clean}'"""
 
 
 class Item(NamedTuple):
