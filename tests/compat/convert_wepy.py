@@ -30,8 +30,8 @@ from wepystore.api import (
     prepare_store,
     save_snapshot,
 )
+from wepystore.compat.wepy.convert import convert_snapshot
 from wepystore.engine.distances.pairwise import images_of
-from wepystore.orchestrator.convert import convert_snapshot
 from wepystore.store import Store
 
 from wepy.boundary_conditions.randomwalk import RandomWalkBC  # isort: skip

@@ -17,8 +17,9 @@ import pytest
 
 from tests.remotes.conftest import Wepy
 from tests.store.helpers import check, contents
+from wepystore.compat.wepy import entries
 from wepystore.records.library import load_run
-from wepystore.store import Store, legacy
+from wepystore.store import Store, formats
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "wepy1"
 INITIAL = FIXTURES / "LJ-pair.initial.orch.sqlite"
@@ -235,7 +236,7 @@ def test_every_command_takes_them(wepy: Wepy, tmp_path: Path) -> None:
     ):
         shown = wepy("show new.orch", words)
         assert shown.status == 0 and match in shown.out, shown
-    assert json.loads(wepy("show --json new.orch", START).out)["manifest"]["type"] == legacy.TYPE
+    assert json.loads(wepy("show --json new.orch", START).out)["manifest"]["type"] == entries.TYPE
     assert wepy("tag new.orch first", START).status == 0
     assert wepy("get snapshot new.orch first").lines == [f"{START}.snap.dill.pkl"]
     assert (tmp_path / EXPORTED.name).read_bytes() == EXPORTED.read_bytes()
@@ -307,12 +308,12 @@ def test_a_rotten_entry_is_damage(wepy: Wepy, tmp_path: Path) -> None:
 )
 def test_they_are_told_from_json(data: bytes, answer: bool) -> None:
     """The one place that decides; JSON can never look like such a text."""
-    assert legacy.is_legacy(data) is answer
+    assert (formats.format_of(data) is entries) is answer
 
 
 def test_what_stands_in_names_nothing() -> None:
     """The stand-in for a manifest has no references, and is known again."""
-    stand_in = legacy.manifest_of("snapshots", EXPORTED.read_bytes(), "x")
-    assert legacy.is_stand_in(stand_in) and stand_in["size"] == 4136
-    assert legacy.kind_of(EXPORTED.read_bytes()) == "snapshots"
-    assert legacy.fault(EXPORTED.read_bytes()) is None
+    stand_in = formats.manifest_of("snapshots", EXPORTED.read_bytes(), "x")
+    assert formats.stands_for(stand_in) is entries and stand_in["size"] == 4136
+    assert entries.kind_of(EXPORTED.read_bytes()) == "snapshots"
+    assert entries.fault(EXPORTED.read_bytes()) is None

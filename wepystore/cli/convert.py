@@ -31,7 +31,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     store = store_of(args, "HASH")
     kind, md5 = store.resolve(args["HASH"], ("snapshots", "configs"))
 
-    from wepystore.orchestrator.convert import convert_entry
+    from wepystore.compat.wepy.convert import convert_entry
     from wepystore.orchestrator.trust import note_own_pickles
 
     trust = user_trust()

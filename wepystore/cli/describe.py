@@ -7,9 +7,10 @@ from typing import Any
 
 from wepystore.cli.common import cut, size_text, total_size
 from wepystore.errors import DamagedError
-from wepystore.store import Ref, Store, legacy
+from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
+from wepystore.store.names import ONE
 
 _REF = frozenset(("md5", "sha256", "size"))
 # Values longer than this are cut in the text; --json has them whole.
@@ -22,8 +23,9 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
         yield _object(store, Ref(md5, "", store.size(kind, md5) or 0))
         return
     manifest = store.manifest(kind, md5)
-    if legacy.is_stand_in(manifest):
-        yield legacy.in_words(manifest)
+    if formats.stands_for(manifest) is not None:
+        of = f"{manifest['type']} {ONE[kind]}"
+        yield f"{of}, {manifest['size']} bytes, pickled; shown without opening"
         return
     parts = store.references(kind, md5)
     pickled = sum(1 for _ in _pickles(manifest))

@@ -30,7 +30,7 @@ from wepystore.cli.common import (
 from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
-from wepystore.store import Store, carriers, legacy, references
+from wepystore.store import Store, carriers, formats, references
 from wepystore.store.completeness import Completeness
 from wepystore.store.errors import ElsewhereError
 from wepystore.store.names import ONE
@@ -97,8 +97,8 @@ def _item(
             del item["md5"]
             if detailed:
                 item.update(_circumstances(run, manifest))
-        elif legacy.is_stand_in(manifest):
-            item.update(size=manifest["size"], format=legacy.TYPE)
+        elif formats.stands_for(manifest) is not None:
+            item.update(size=manifest["size"], format=manifest["type"])
         else:
             item["size"] = total_size(parts)
         if kind == "snapshots" and "format" not in item:

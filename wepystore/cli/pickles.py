@@ -5,13 +5,12 @@ from __future__ import annotations
 import binascii
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from wepystore.cli.common import find_runs, size_text, store_of
 from wepystore.errors import DamagedError
-from wepystore.store import Ref, Store, bundle, legacy
+from wepystore.store import Ref, Store, bundle, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE
 from wepystore.store.pickles import opcodes
@@ -75,7 +74,7 @@ def _entry(store: Store, kind: str, md5: str) -> Subject:
     title = f"{ONE[kind]} {md5}"
     if kind == "objects":
         return Subject(title, [Pickled("it", "?", Ref.of(store.read(kind, md5)))], fetch)
-    return Subject(title, _parts(store.read_manifest(kind, md5)), fetch)
+    return Subject(title, parts_in(store.read_manifest(kind, md5)), fetch)
 
 
 def _run(store: Store, md5: str) -> list[Subject]:
@@ -88,19 +87,16 @@ def _file(path: str) -> Subject:
     kind, md5, entries = bundle.read(path)
     found = Manifest.among(entries, kind, md5, path)
     title = f"{path}: {ONE[kind]} {md5}"
-    return Subject(title, _parts(found), lambda r: found.data if r == found.ref else found.fetch(r))
-
-
-def _parts(found: Manifest) -> list[Pickled]:
-    if legacy.is_stand_in(found.value):
-        return [Pickled("it", legacy.TYPE, found.ref)]
-    return parts_in(found)
+    return Subject(
+        title, parts_in(found), lambda r: found.data if r == found.ref else found.fetch(r)
+    )
 
 
 def readings(part: Pickled, data: bytes) -> list[Reading]:
     """What the pickles of a part would do: usually one, of a text those in its attributes."""
-    if part.of == legacy.TYPE:
-        return [opcodes.read(_unpacked(data))]
+    whole = formats.format_of(data) if part.where == "it" else None
+    if whole is not None:
+        return [opcodes.read(whole.unpacked(data, _UNPACKED))]
     if part.of != XML:
         return [opcodes.read(data)]
     return [opcodes.read(binascii.unhexlify(_even(h))) for h in _FUNCTION.findall(data)[:_SHOWN]]
@@ -108,13 +104,6 @@ def readings(part: Pickled, data: bytes) -> list[Reading]:
 
 def _even(digits: bytes) -> bytes:
     return digits[: len(digits) // 2 * 2]
-
-
-def _unpacked(data: bytes) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(binascii.a2b_base64(data), _UNPACKED)
-    except (binascii.Error, zlib.error):
-        return b""
 
 
 def lines(part: Pickled, data: bytes, trusted: bool) -> Iterator[str]:

@@ -24,7 +24,7 @@ from wepystore.records.values import (
     encode_states,
     only,
 )
-from wepystore.store import canonical, graph, legacy
+from wepystore.store import canonical, formats, graph
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
 
@@ -171,8 +171,9 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
 
 def check_type(manifest: Any, wanted: str, where: str) -> None:
     """Raise unless `manifest` is of type `wanted` in a format this version reads."""
-    if legacy.is_stand_in(manifest):
-        raise legacy.LegacyEntryError(what=where)
+    other = formats.stands_for(manifest)
+    if other is not None:
+        raise other.refusal(where)
     if not isinstance(manifest, dict) or manifest.get("type") != wanted:
         found = manifest.get("type") if isinstance(manifest, dict) else type(manifest).__name__
         raise MalformedRecordError(where=where, what=wanted, problem=f"its type is {found!r}")

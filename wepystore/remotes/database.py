@@ -17,7 +17,7 @@ from typing import Any
 from wepystore.remotes.errors import DatabaseError
 from wepystore.remotes.mirror import Listing, Mirror, Progress
 from wepystore.remotes.opening import Opened
-from wepystore.store import canonical, legacy
+from wepystore.store import canonical, formats
 from wepystore.store.errors import MissingError
 from wepystore.store.merge.reconcile import Left
 from wepystore.store.names import ONE, EntryRef, Ref, is_hash
@@ -127,10 +127,10 @@ class Database(Mirror):
             ref = Ref.of(data)
             if name != ref.md5:
                 self._leave(kind, name, "its bytes do not have the MD5 it is named by")
-            elif not legacy.is_legacy(data):
+            elif (form := formats.format_of(data)) is None:
                 self._leave(kind, name, "it is not what wepy 1.x writes")
-            elif legacy.kind_of(data) not in (kind, None):
-                self._leave(kind, name, f"it is a {ONE[str(legacy.kind_of(data))]}")
+            elif form.kind_of(data) not in (kind, None):
+                self._leave(kind, name, f"it is a {ONE[str(form.kind_of(data))]}")
             else:
                 self._rows[kind, name] = (ref, row)
 

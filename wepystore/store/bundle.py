@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from wepystore.store import canonical, carriers, files, legacy, publish
+from wepystore.store import canonical, carriers, files, formats, publish
 from wepystore.store.errors import (
     DamagedBundleError,
     DamagedEntryError,
@@ -80,8 +80,8 @@ def write_manifest(found: Manifest, file: str | os.PathLike[str], replace: bool 
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "w+b") as stream:
-                if legacy.is_stand_in(found.value):
-                    # It is in the form that wepy 1.x exports, and goes out as it came in (I3).
+                if formats.stands_for(found.value) is not None:
+                    # It is as the other program exports it, and goes out as it came in (I3).
                     stream.write(found.data)
                 else:
                     _write(stream, found)
@@ -147,7 +147,7 @@ def read(
         size = os.fstat(descriptor).st_size
         # Of a file of any size nothing more is read unless it begins as one of them.
         head = stream.read(len(HEAD) + _LENGTH.size)
-        if not head.startswith(legacy.HEADS):
+        if not head.startswith(formats.HEADS):
             _check_size(head, path, size)
         elif size > files.MAX_MANIFEST:
             raise NotABundleError(path=path, why=f"it has {size} bytes, far too many")
@@ -158,8 +158,9 @@ def parse(
     data: bytes, path: str, kind: str | None = None
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
     """The same from the bytes of a file; `path` is for messages."""
-    if legacy.is_legacy(data):
-        return _legacy(data, path, kind)
+    other = formats.format_of(data)
+    if other is not None:
+        return _whole(data, path, kind, other)
     start = len(HEAD) + _LENGTH.size
     _check_frame(data, path, start)
     return unpack(data, path, kind, start)
@@ -205,16 +206,16 @@ def unpack(
     return found, md5, entries
 
 
-def _legacy(
-    data: bytes, path: str, kind: str | None
+def _whole(
+    data: bytes, path: str, kind: str | None, other: formats.Format
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
-    """The one entry of a file that wepy 1.x exported; its bytes are the entry (I3)."""
-    why = legacy.fault(data)
+    """The one entry of a file that another program exported; its bytes are the entry (I3)."""
+    why = other.fault(data)
     if why is not None:
-        raise NotABundleError(path=path, why=f"it looks like one of wepy 1.x, and {why}")
-    found = legacy.kind_of(data) or kind
+        raise NotABundleError(path=path, why=f"it looks like one of {other.TYPE}, and {why}")
+    found = other.kind_of(data) or kind
     if found is None:
-        why = "it is a pickle of wepy 1.x, neither of a snapshot nor of a configuration"
+        why = f"it is a pickle of {other.TYPE}, neither of a snapshot nor of a configuration"
         raise NotABundleError(path=path, why=why)
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])

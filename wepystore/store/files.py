@@ -78,7 +78,7 @@ def hash_descriptor(descriptor: int, proof: bool = True) -> Ref:
 
 def manifest_fault(descriptor: int, size: int) -> str:
     """Why an open file of this size can be no manifest, by its size and first byte; else empty."""
-    # Of wepy 1.x: base64 of zlib (see legacy.py).
+    # Of wepy 1.x: base64 of zlib (see formats.py).
     if size <= MAX_JSON or os.pread(descriptor, 1, 0) == b"e":
         return ""
     return f"it has {size} bytes, and no manifest has more than {MAX_JSON}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical, legacy
+from wepystore.store import canonical, formats
 from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref, is_hex, references
@@ -40,9 +40,9 @@ _KEYS = {
 def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
     """What a manifest or record names, and its format. Raises BadJSONError.
 
-    An entry of wepy 1.x (I3) is one piece: it names nothing.
+    An entry in another program's format (I3) is one piece: it names nothing.
     """
-    if kind != "runs" and legacy.is_legacy(data):
+    if kind != "runs" and formats.format_of(data) is not None:
         return (), FORMAT
     manifest = canonical.load_object(data, what)
     parts = list(references(manifest, what))

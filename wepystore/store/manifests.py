@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from wepystore.store import legacy
+from wepystore.store import formats
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref, references
 
@@ -18,7 +18,7 @@ class Manifest(NamedTuple):
     kind : str
     data : bytes
     value : dict
-        The JSON object; of an entry of wepy 1.x what stands in for it (legacy.manifest_of).
+        The JSON object; of one in another program's format what stands in for it (formats.py).
     fetch : callable
         The verified bytes of an object that it names, by its Ref.
     what : str
@@ -34,7 +34,7 @@ class Manifest(NamedTuple):
     @classmethod
     def of(cls, kind: str, data: bytes, fetch: Callable[[Ref], bytes], what: str) -> Manifest:
         """The one in these bytes. Raises BadJSONError."""
-        return cls(kind, data, legacy.manifest_of(kind, data, what), fetch, what)
+        return cls(kind, data, formats.manifest_of(kind, data, what), fetch, what)
 
     @classmethod
     def among(

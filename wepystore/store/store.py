@@ -240,7 +240,7 @@ class Store:
 
     def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
         """The JSON object of a snapshot, configuration or run; of an entry of wepy 1.x what
-        stands in for it (see legacy.py). Raises as read_manifest."""
+        stands in for it (see formats.py). Raises as read_manifest."""
         return self.read_manifest(kind, md5, ref).value
 
     def references(

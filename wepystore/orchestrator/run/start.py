@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wepystore.orchestrator import wepy1
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.orchestrator.run.request import Start
 from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records.configuration import decode_configuration
 from wepystore.records.snapshot import decode_snapshot
-from wepystore.store import bundle, carriers
+from wepystore.store import bundle, carriers, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef
 from wepystore.store.pickles.pickled import parts_in
@@ -123,17 +122,17 @@ def _from_file(kind: str, file: str) -> _Found:
 
 
 def _found(found: Manifest, where: str, named: str, bring: Callable[[Store], None]) -> _Found:
-    old = wepy1.parts_of(found.data, found.ref)
+    other = formats.stands_for(found.value)
 
     def decode() -> Any:
-        if old:
-            return wepy1.decode(found.kind, found.data, where)
+        if other is not None:
+            return other.decode(found.kind, found.data, where)
         native = decode_snapshot if found.kind == "snapshots" else decode_configuration
         return native(found.value, found.fetch, f"{ONE[found.kind]} {found.ref.md5}")
 
     return _Found(
         entry=EntryRef(found.kind, found.ref),
-        asked=Asked(where, named, old or parts_in(found)),
+        asked=Asked(where, named, parts_in(found)),
         decode=decode,
         bring=bring,
     )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from wepystore.store import formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import Ref
 
@@ -111,8 +112,10 @@ def code_parts(
 
 
 def parts_in(manifest: Manifest) -> list[Pickled]:
-    """As code_parts, of a snapshot or configuration that was read; none for an entry of wepy 1.x,
-    which nothing here loads."""
+    """As code_parts, of a snapshot or configuration that was read; one in another program's format
+    is such a part as a whole."""
+    if formats.stands_for(manifest.value) is not None:
+        return [Pickled("it", manifest.value["type"], manifest.ref)]
     return code_parts(manifest.value, manifest.ref, manifest.fetch, manifest.what)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wepystore.api import NoResampler, PairDistance, WExploreResampler
-from wepystore.orchestrator import without_wepy
+from wepystore.compat.wepy import without
 
 
 class Sneaky:
@@ -54,12 +54,12 @@ class Plain:
 )
 def test_what_names_it(data: bytes, reason: str | None) -> None:
     """A class of wepy's, looked up by its name; this package's name begins alike, and is not it."""
-    assert without_wepy.mention(data) == reason
+    assert without.mention(data) == reason
 
 
 def test_parts_that_need_it() -> None:
     """Told apart, with the reason: by what they name, and by trying to load the others."""
-    found = without_wepy.needing(
+    found = without.needing(
         {
             "runner": Lazy(),
             "boundary_conditions": Sneaky(),
@@ -80,4 +80,4 @@ def test_plain_parameters_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a process was started")
 
     monkeypatch.setattr("subprocess.run", refuse)
-    assert without_wepy.needing({"resampler": NoResampler(), "runner": None}) == {}
+    assert without.needing({"resampler": NoResampler(), "runner": None}) == {}

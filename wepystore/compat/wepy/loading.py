@@ -7,13 +7,12 @@ import binascii
 import zlib
 from typing import Any
 
-import dill
-
+from wepystore.compat.wepy.entries import TYPE
 from wepystore.engine.foreign import native_walkers
 from wepystore.engine.wepy_repairs import WepyMissingError, have_wepy, prepare_wepy
+from wepystore.records import pickles
 from wepystore.records.errors import MalformedRecordError, PickleLoadError
 from wepystore.records.snapshot import Apparatus, Snapshot
-from wepystore.store import legacy
 from wepystore.store.names import ONE
 
 #: What the objects in them must have.
@@ -37,9 +36,9 @@ def load(kind: str, data: bytes, where: str) -> Any:
     try:
         pickled = zlib.decompress(base64.b64decode(data, validate=True))
     except (binascii.Error, zlib.error) as problem:
-        raise MalformedRecordError(where=where, what=legacy.TYPE, problem=problem) from problem
+        raise MalformedRecordError(where=where, what=TYPE, problem=problem) from problem
     try:
-        found = dill.loads(pickled, ignore=True)
+        found = pickles.loads(pickled)
     except Exception as problem:
         # Anything can come out of a user's pickle, most often a missing module of the user's own.
         hint = " (a module of your own must be on PYTHONPATH)"

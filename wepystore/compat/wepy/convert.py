@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.compat.wepy import without
+from wepystore.compat.wepy.configurations import configuration_of, native_configuration
+from wepystore.compat.wepy.loading import load, snapshot_of
 from wepystore.engine.boundary_conditions.base import NoBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC
 from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
@@ -28,6 +31,7 @@ from wepystore.engine.distances.receptor import (
     UnbindingDistance,
 )
 from wepystore.engine.foreign import is_wepy, native_state, native_walkers, wepy_class
+from wepystore.engine.protocols import MeasuringCapabilities, PeriodicCapabilities
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
 from wepystore.engine.resamplers.wexplore import WExploreResampler
@@ -36,10 +40,7 @@ from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.runners.wepy import topology_text
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
-from wepystore.orchestrator import without_wepy
 from wepystore.orchestrator.trust import Asked, Trust, arguments
-from wepystore.orchestrator.wepy1 import configuration_of, native_configuration, parts_of
-from wepystore.records import wepy1
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import (
     load_configuration,
@@ -48,6 +49,7 @@ from wepystore.records.library import (
     save_snapshot,
 )
 from wepystore.records.snapshot import Apparatus, Snapshot
+from wepystore.store.formats import stands_for
 from wepystore.store.names import ONE
 from wepystore.store.pickles.pickled import parts_in
 from wepystore.store.store import Store
@@ -116,9 +118,8 @@ def convert_entry(
     """
     found = store.read_manifest(kind, md5)
     where = f"{ONE[kind]} {md5}"
-    old = parts_of(found.data, found.ref)
-    trust.require([Asked(where, arguments(store.path, md5), old or parts_in(found))])
-    if old:
+    trust.require([Asked(where, arguments(store.path, md5), parts_in(found))])
+    if stands_for(found.value) is not None:
         converted = convert_bytes(kind, found.data, where)
     elif kind == "configs":
         configuration, notes = native_configuration(load_configuration(store, md5))
@@ -128,7 +129,7 @@ def convert_entry(
     else:
         snapshot = load_snapshot(store, md5)
         apparatus = snapshot.apparatus
-        distance = getattr(apparatus.resampler, "distance", None)
+        distance = MeasuringCapabilities(apparatus.resampler).distance
         inside = (apparatus.runner, apparatus.boundary_conditions, apparatus.resampler, distance)
         if not any(is_wepy(part) for part in inside):
             raise NothingToConvertError(what=where)
@@ -141,10 +142,10 @@ def convert_entry(
 
 
 def convert_bytes(kind: str, data: bytes, where: str) -> Converted:
-    """Convert an entry of wepy 1.x; runs its pickle. Raises as wepystore.records.wepy1.load."""
-    found = wepy1.load(kind, data, where)
+    """Convert an entry of wepy 1.x; runs its pickle. Raises as loading.load."""
+    found = load(kind, data, where)
     if kind == "snapshots":
-        return convert_snapshot(wepy1.snapshot_of(found, where))
+        return convert_snapshot(snapshot_of(found, where))
     return _needing(*configuration_of(found))
 
 
@@ -153,7 +154,7 @@ def _needing(configuration: Configuration, notes: list[str]) -> Converted:
         f"reporters[{k}]": reporter for k, reporter in enumerate(configuration.reporters)
     }
     parts.update(monitor=configuration.monitor, work_mapper=configuration.work_mapper)
-    return Converted(configuration, notes, without_wepy.needing(parts))
+    return Converted(configuration, notes, without.needing(parts))
 
 
 def convert_snapshot(snapshot: Snapshot) -> Converted:
@@ -166,12 +167,11 @@ def convert_snapshot(snapshot: Snapshot) -> Converted:
     runner = _part("runner", parts.runner, _RUNNERS, setting)
     if isinstance(runner, OpenMMRunner):
         walkers = _plain_scalars(walkers)
-    setting = _Setting(walkers, bool(getattr(runner, "periodic", True)), notes, reasons)
+    folds = PeriodicCapabilities(runner).periodic
+    setting = _Setting(walkers, folds is None or folds, notes, reasons)
     bc = _part("boundary conditions", parts.boundary_conditions, _BOUNDARIES, setting)
     resampler = _part("resampler", parts.resampler, _RESAMPLERS, setting)
-    needing = without_wepy.needing(
-        {"runner": runner, "boundary_conditions": bc, "resampler": resampler}
-    )
+    needing = without.needing({"runner": runner, "boundary_conditions": bc, "resampler": resampler})
     for where in needing:
         # Why it was kept says more than what in it needs wepy.
         part = where.rpartition(".")[2].replace("_", " ")
@@ -226,7 +226,7 @@ def _part(name: str, thing: Any, table: dict[str, Converter], setting: _Setting)
     known = wepy_class(type(thing))
     try:
         if known is None and name == "distance":
-            made = without_wepy.rebased(thing, [walker.state for walker in setting.walkers])
+            made = without.rebased(thing, [walker.state for walker in setting.walkers])
             notes.append(
                 f"{name}: {type(made).__name__}, a class of your own, stays pickled; derived from "
                 "this package's Distance now, it measures the same, to the bit, without wepy"
@@ -236,7 +236,7 @@ def _part(name: str, thing: Any, table: dict[str, Converter], setting: _Setting)
             own = "a class of your own" if known is None else "no counterpart"
             raise _Differs(own)
         made = table[known](thing, setting)
-    except (_Differs, without_wepy.NeedsWepy, ValueError, WepystoreError) as problem:
+    except (_Differs, without.NeedsWepy, ValueError, WepystoreError) as problem:
         notes.append(
             f"{name}: {type(thing).__name__} stays as it is, pickled, and needs wepy: {problem}"
         )

@@ -36,12 +36,12 @@ _MOST_STATES = 12
 _PATIENCE_S = 300
 
 # The child takes over where to import from; what it imports itself is this module.
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
 _CHILD = """
 import pickle, sys
 path, task = pickle.load(sys.stdin.buffer)
 sys.path[:] = path
-from wepystore.orchestrator.without_wepy import child
+from wepystore.compat.wepy.without import child
 child(task)
 """
 

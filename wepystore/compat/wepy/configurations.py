@@ -14,17 +14,12 @@ from typing import Any
 from wepystore.engine.foreign import is_wepy, wepy_class
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
-from wepystore.records import wepy1
 from wepystore.records.configuration import Configuration
-from wepystore.records.snapshot import Snapshot
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 from wepystore.reporters.wepy import WepyReporter
-from wepystore.store import legacy
-from wepystore.store.names import Ref
-from wepystore.store.pickles.pickled import Pickled
 
 #: What wepy's HDF5 reporter saves if it is not told which fields.
 _ALL_FIELDS = (
@@ -37,17 +32,6 @@ _ALL_FIELDS = (
     "box_vectors",
     "box_volume",
 )
-
-
-def parts_of(data: bytes, own: Ref) -> list[Pickled]:
-    """What must be trusted before an entry of wepy 1.x is decoded: all of it. [] for any other."""
-    return [Pickled("it", legacy.TYPE, own)] if legacy.is_legacy(data) else []
-
-
-def decode(kind: str, data: bytes, where: str) -> Snapshot | Configuration:
-    """What is in an entry of wepy 1.x. Runs its pickle; raises as wepystore.records.wepy1.load."""
-    found = wepy1.load(kind, data, where)
-    return wepy1.snapshot_of(found, where) if kind == "snapshots" else configuration_of(found)[0]
 
 
 def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
