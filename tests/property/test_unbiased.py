@@ -22,7 +22,7 @@ wrong share of a clone, 0.5 + x of its parent's weight, is found from x = 1e-12 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ from wepystore.engine.resamplers import Decision
 EPS = float(np.finfo(float).eps)
 #: A deviation of so many standard errors is taken for a bias.
 SIGMAS = 4.0
-UNMERGED = (Decision.NOTHING, Decision.CLONE)
+UNMERGED = {int(Decision.NOTHING), int(Decision.CLONE)}
 PLACE = PositionCoordinate()
 
 
@@ -78,6 +78,18 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "bins, uneven": uneven_bins,
 }
 RESAMPLING = [name for name in MAKERS if name != "none"]
+#: One of each kind; the others differ in what they choose, and draw survivors as these do.
+KINDS = ("WExplore", "REVO", "bins")
+
+
+def cases(names: Iterable[str], others: Iterable[Any], all_of: Collection[str]) -> list[Any]:
+    """Every name with every one of `others`; those of a name not in `all_of` are slow, but for the
+    first (whose ensemble, or bias, is the first)."""
+    return [
+        pytest.param(name, other, marks=[] if name in all_of or not idx else pytest.mark.slow)
+        for name in names
+        for idx, other in enumerate(others)
+    ]
 
 
 def ensemble(seed: int, n_walkers: int = 24) -> list[Walker]:
@@ -133,7 +145,7 @@ def check_unbiased(make: Callable[[], Any], seed: int, n_repeats: int) -> None:
         resampler.set_rng(np.random.default_rng([17, seed, repeat]))
         after, records, _ = resampler.resample(walkers)
         found[repeat] = descendants(walkers, after)
-        alone = np.array([record["decision_id"][0] in UNMERGED for record in records])
+        alone = np.array([record["decision_id"].item() in UNMERGED for record in records])
         misfit = np.abs(found[repeat] - weights)[alone]
         # The heaviest walker takes up rounding errors of all, at most n eps.
         if (misfit > 2 * len(walkers) * EPS).any():
@@ -146,11 +158,11 @@ def check_unbiased(make: Callable[[], Any], seed: int, n_repeats: int) -> None:
         raise Biased(f"an observable moved by {deviations.max():.1f} standard errors")
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("name", "seed"), cases(MAKERS, range(3), KINDS))
 def test_resampling_is_unbiased(name: str, seed: int) -> None:
     """The mean of random observables over 1500 resamplings is what it was before, within 4
-    standard errors (a chance of 1 in 150 that any of all 108 figures is beyond)."""
+    standard errors (a chance of 1 in 150 that any of all 108 figures, the slow ones among them, is
+    beyond)."""
     check_unbiased(MAKERS[name], seed, 1500)
 
 
@@ -214,14 +226,13 @@ class WrongShares:
 
 #: Name of a bias -> how to make it, in one ensemble at N = 1500.
 BIASES: dict[str, Callable[[Callable[[], Any]], Callable[[], Any]]] = {
-    "the heavier survives": heavier_survivor,
-    "survivors drawn by the root of the weight": lambda make: biased_survivor(make, 0.5),
     "a child gets 0.52": lambda make: lambda: WrongShares(make, 0.52),
+    "survivors drawn by the root of the weight": lambda make: biased_survivor(make, 0.5),
+    "the heavier survives": heavier_survivor,
 }
 
 
-@pytest.mark.parametrize("bias", BIASES)
-@pytest.mark.parametrize("name", RESAMPLING)
+@pytest.mark.parametrize(("name", "bias"), cases(RESAMPLING, BIASES, KINDS))
 def test_a_bias_would_be_noticed(name: str, bias: str) -> None:
     """The check of the first test, with the same numbers, rejects every resampler that is biased
     on purpose."""
@@ -270,7 +281,10 @@ def conserve(name: str, n_resamplings: int) -> None:
     assert name == "none" or n_merged > n_resamplings // 4
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS],
+)
 def test_weight_is_conserved(name: str) -> None:
     """W1, W2: after each of 5000 resamplings in a row no weight is lost, to n eps."""
     conserve(name, 5000)

@@ -140,11 +140,9 @@ class Passage:
         return flux_figure(name, fluxes, self.chain, TARGET, self.discard)
 
 
-QUICK = [
-    Passage(3, 50, n_walkers=60, n_cycles=60, discard=25, n_repeats=12),
-    Passage(5, 50, n_walkers=80, n_cycles=60, discard=20, n_repeats=15),
-]
+QUICK = [Passage(5, 50, n_walkers=80, n_cycles=60, discard=20, n_repeats=15)]
 LONG = [
+    Passage(3, 50, n_walkers=60, n_cycles=60, discard=25, n_repeats=12),
     Passage(5, 1, n_walkers=80, n_cycles=1400, discard=800, n_repeats=10),
     Passage(5, 10, n_walkers=80, n_cycles=260, discard=90),
 ]

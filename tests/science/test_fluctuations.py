@@ -33,16 +33,19 @@ def test_one_walker_is_a_renewal_process(name):
 
 
 @pytest.mark.parametrize(
-    "make_resampler",
-    [NoResampler, pytest.param(resampler("bins", 2), marks=pytest.mark.slow)],
+    ("make_resampler", "n_walkers", "n_cycles"),
+    [
+        (NoResampler, 80, 160),
+        pytest.param(resampler("bins", 2), 20, 460, marks=pytest.mark.slow),
+    ],
     ids=["no resampling", "bins"],
 )
-def test_the_error_foreseen_is_the_error_found(make_resampler):
+def test_the_error_foreseen_is_the_error_found(make_resampler, n_walkers, n_cycles):
     """The spread of the flux over 80 runs is what the walkers' weights foretell, within a quarter:
     three times the error of a spread of so many."""
     chain, target = CHAINS["walk to 5"]
     fluctuations = Fluctuations.of(chain, target)
-    walk = experiment(make_resampler, n_walkers=20, n_cycles=460, target=target)
+    walk = experiment(make_resampler, n_walkers, n_cycles, target=target)
     fluxes, costs = walk.repeats(80, 20250105, fluctuations.cost, of="resampled_walkers")
     means = fluxes[:, 60:].mean(axis=1)
     error, _ = fluctuations.foreseen(costs[:, 60:])

@@ -59,6 +59,11 @@ HIGH = replace(double_well.HIGH_REVO[1], n_repeats=30)
 
 
 CHECKS = {
+    "short law": Check(
+        lambda name, make: random_walk.law_figures(name, make, n_repeats=100),
+        on_walk,
+        walks.position,
+    ),
     "law": Check(
         lambda name, make: random_walk.law_figures(name, make, n_repeats=200),
         on_walk,
@@ -75,7 +80,7 @@ CHECKS = {
         walks.position,
     ),
     "double well": Check(
-        flux(double_well.QUICK[1], n_repeats=80),
+        flux(double_well.QUICK[0], n_repeats=80),
         lambda kind, exponent: double_well.resampler(kind, 5, exponent, WIDTH),
         walks.position,
     ),
@@ -109,10 +114,12 @@ def leak(share):
 
 #: Errors that each check finds; those of the default suite come first.
 QUICK = [
-    ("law", "revo", drawn(0.0)),
-    ("law", "bins", leak(0.05)),
+    ("short law", "revo", drawn(0.0)),
+    ("short law", "bins", leak(0.05)),
 ]
 LONG = [
+    ("law", "revo", drawn(0.0)),
+    ("law", "bins", leak(0.05)),
     ("law", "wexplore", leak(0.05)),
     ("law", "bins", favour(1.0)),
     ("stationary", "wexplore", leak(0.001)),
@@ -166,10 +173,8 @@ def test_a_wrong_resampler_is_noticed(name, kind, error):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("law", "revo"),
-        ("law", "bins"),
-        slow("law", "wexplore"),
-        *(slow(name, kind) for name in CHECKS if name != "law" for kind in walks.RESAMPLERS),
+        *((name, kind) for name, kind, _ in QUICK),
+        *(slow(name, kind) for name in [*CHECKS][1:] for kind in walks.RESAMPLERS),
     ],
 )
 def test_the_same_check_passes_the_right_resampler(name, kind):
