@@ -15,6 +15,8 @@ from wepystore.store.names import ONE
 _REF = frozenset(("md5", "sha256", "size"))
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
+# Nor are values deeper than this taken apart, or more than so many items of a list.
+_DEEPEST, _SHOWN = 40, 20
 
 
 def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
@@ -87,10 +89,14 @@ def _walkers(store: Store, walkers: Any) -> Iterator[str]:
         yield "1 state" if different == 1 else f"{different} different states"
     groups = walkers.get("groups", [walkers])
     for group in groups if isinstance(groups, list) else []:
-        fields = group.get("fields") if isinstance(group, dict) else None
-        for name, ref in sorted(fields.items()) if isinstance(fields, dict) else []:
-            if _is_ref(ref):
-                yield f"  {name}: {_object(store, Ref.from_json(ref, name), name)}"
+        for name, ref in _fields(group):
+            yield f"  {name}: {_object(store, ref, name)}"
+
+
+def _fields(group: Any) -> list[tuple[str, Ref]]:
+    fields = group.get("fields") if isinstance(group, dict) else None
+    found = sorted(fields.items()) if isinstance(fields, dict) else []
+    return [(name, Ref.from_json(ref, name)) for name, ref in found if _is_ref(ref)]
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:
@@ -107,44 +113,48 @@ def _object(store: Store, ref: Ref, field: str = "") -> str:
 
 def _tree(store: Store, name: str, value: Any, depth: int) -> Iterator[str]:
     """A value of a manifest: components with their parameters, one a line, indented."""
-    pad = "  " * depth
-    if isinstance(value, dict) and depth < 40:
-        if _is_ref(value):
-            yield f"{pad}{name}: {_object(store, Ref.from_json(value, name))}"
-            return
-        if value.keys() == _REF | {"kind"}:
-            yield f"{pad}{name}: {value['md5']}"
-            return
-        if _is_ref(value.get("pickle")):
-            ref = Ref.from_json(value["pickle"], name)
-            yield f"{pad}{name}: PICKLED {_cut(value.get('of', ''))}, {_object(store, ref)}"
-            return
-        if len(value) == 1:
-            (key, inner), *_ = value.items()
-            if key == "component" and isinstance(inner, dict):
-                yield from _component(store, name, inner, depth)
-                return
-            if key == "array" and isinstance(inner, dict) and "shape" in inner:
-                yield f"{pad}{name}: array {_cut(inner.get('data'))}"
-                return
-            if key in ("array", "text", "float"):
-                yield from _tree(store, name, inner, depth)
-                return
-            if key == "dict":
-                value = inner
-        if isinstance(value, dict):
-            yield f"{pad}{name}:" + ("" if value else " {}")
-            for key, inner in value.items():
-                yield from _tree(store, key, inner, depth + 1)
-            return
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        yield f"{pad}{name}:"
-        for number, item in enumerate(value[:20]):
+    label = "  " * depth + name
+    is_dict = isinstance(value, dict) and depth < _DEEPEST
+    line = _in_one_line(store, name, value) if is_dict else None
+    key, inner = next(iter(value.items())) if is_dict and len(value) == 1 else ("", None)
+    if line is not None:
+        yield f"{label}: {line}"
+    elif key == "component" and isinstance(inner, dict):
+        yield from _component(store, name, inner, depth)
+    elif key in ("array", "text", "float"):
+        yield from _tree(store, name, inner, depth)
+    else:
+        yield from _members(store, label, inner if key == "dict" else value, depth)
+
+
+def _in_one_line(store: Store, name: str, value: dict[str, Any]) -> str | None:
+    """What a dict stands for if it is an object, an entry, a pickle or an array."""
+    if _is_ref(value):
+        return _object(store, Ref.from_json(value, name))
+    if value.keys() == _REF | {"kind"}:
+        return str(value["md5"])
+    if _is_ref(value.get("pickle")):
+        ref = Ref.from_json(value["pickle"], name)
+        return f"PICKLED {_cut(value.get('of', ''))}, {_object(store, ref)}"
+    array = value.get("array")
+    if len(value) == 1 and isinstance(array, dict) and "shape" in array:
+        return f"array {_cut(array.get('data'))}"
+    return None
+
+
+def _members(store: Store, label: str, value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, dict) and value and depth < _DEEPEST:
+        yield f"{label}:"
+        for key, inner in value.items():
+            yield from _tree(store, key, inner, depth + 1)
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        yield f"{label}:"
+        for number, item in enumerate(value[:_SHOWN]):
             yield from _tree(store, f"[{number}]", item, depth + 1)
-        if len(value) > 20:
-            yield f"{pad}  … and {len(value) - 20} more"
-        return
-    yield f"{pad}{name}: {_cut(value)}"
+        if len(value) > _SHOWN:
+            yield f"{'  ' * depth}  … and {len(value) - _SHOWN} more"
+    else:
+        yield f"{label}: {_cut(value)}"
 
 
 def _component(store: Store, name: str, component: dict[str, Any], depth: int) -> Iterator[str]:

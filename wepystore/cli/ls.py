@@ -39,6 +39,12 @@ from wepystore.store.runs import Run, run_of
 # Reading so many manifests takes about a second.
 MANY = 10_000
 
+_HEADINGS = {
+    "snapshots": "HASH,WALKERS,SIZE,STATE,NAMES",
+    "configs": "HASH,SIZE,STATE,NAMES",
+    "runs": "START,END,CYCLES,CONFIG,BEGUN,SAMPLED,WARPS,ENDED BY,STATE,NAMES",
+}
+
 
 @no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
@@ -60,15 +66,9 @@ def main(args: dict[str, Any], console: Console) -> int:
         items.sort(key=lambda item: (item.get("start", "~"), item.get("end", ""), item["hash"]))
     if args["--json"]:
         console.json(items)
-    elif args["--long"]:
-        for line in table([_heading(kind), *(_row(kind, item) for item in items)]) if items else []:
-            console.out(line)
     else:
-        for item in items:
-            if kind != "runs":
-                console.out(item["hash"])
-            elif "start" in item:
-                console.out(f"{item['start']}, {item['end']}")
+        for line in _table(kind, items) if args["--long"] else _hashes(kind, items):
+            console.out(line)
     bad = [item for item in items if item["state"] != "complete"]
     for item in bad:
         console.warn(f"{ONE[kind]} {item['hash']}: {item['why']}")
@@ -145,13 +145,15 @@ def _count(manifest: dict[str, Any]) -> int | None:
     return len(weights) if isinstance(weights, list) else None
 
 
-def _heading(kind: str) -> tuple[str, ...]:
+def _hashes(kind: str, items: list[dict[str, Any]]) -> list[str]:
     if kind == "runs":
-        titles = ("BEGUN", "SAMPLED", "WARPS", "ENDED BY", "STATE", "NAMES")
-        return ("START", "END", "CYCLES", "CONFIG", *titles)
-    if kind == "snapshots":
-        return ("HASH", "WALKERS", "SIZE", "STATE", "NAMES")
-    return ("HASH", "SIZE", "STATE", "NAMES")
+        return [f"{item['start']}, {item['end']}" for item in items if "start" in item]
+    return [item["hash"] for item in items]
+
+
+def _table(kind: str, items: list[dict[str, Any]]) -> list[str]:
+    heading = _HEADINGS[kind].split(",")
+    return table([tuple(heading), *(_row(kind, item) for item in items)]) if items else []
 
 
 def _row(kind: str, item: dict[str, Any]) -> tuple[str, ...]:

@@ -33,10 +33,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     trust = user_trust()
     if args["--list"]:
         known = sorted(trust.trusted())
-        if args["--json"]:
-            console.json(known)
-        for sha256 in known if not args["--json"] else ():
-            console.out(sha256)
+        (console.json if args["--json"] else console.hashes)(known)
         return 0
     if args["--revoke"] and is_sha256(args["HASH"] or ""):
         return _done(args, console, "revoked", trust.revoke([args["HASH"]]), 1)
@@ -77,8 +74,7 @@ def _done(
     if args["--json"]:
         console.json({what: changed, "unchanged": n_found - len(changed)})
         return 0
-    for sha256 in changed:
-        console.out(sha256)
+    console.hashes(changed)
     rest = n_found - len(changed)
     before = "" if not rest else f", {rest} were already" if what == "trusted" else f", {rest} not"
     if not n_found:

@@ -37,7 +37,10 @@ class WrongUsageError(UsageError):
 def parse(doc: str, argv: list[str]) -> dict[str, Any]:
     """The arguments of a command line (without "wepy") by its docstring. Raises WrongUsageError."""
     lines = usage_lines(doc)
-    options, words = _check_options(doc, argv, lines)
+    try:
+        options, words = _apart(argv, _options(doc))
+    except UsageError as wrong:
+        raise WrongUsageError(str(wrong), lines) from None
     # docopt reads "-1" as an option wherever it stands, and keeps "--" as a word. Words that
     # begin with a dash go past it under other names.
     masks = {f"\0{k}": word for k, word in enumerate(words) if word.startswith("-")}
@@ -94,65 +97,55 @@ def _options(doc: str) -> dict[str, bool]:
     return options
 
 
-def _check_options(doc: str, argv: list[str], lines: list[str]) -> tuple[list[str], list[str]]:
-    """A command line in two: the options with their values, and the other words."""
-    options = _options(doc)
+def _apart(argv: list[str], known: dict[str, bool]) -> tuple[list[str], list[str]]:
+    """A command line in two: the options with their values, and the other words. Raises UsageError
+    for an option that is not known, and for a value that is missing or too much."""
     words: list[str] = []
-    found: list[str] = []
+    options: list[str] = []
     rest = list(argv)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return found, words + rest
+            return options, words + rest
         if not word.startswith("-") or word == "-" or _is_number(word):
             words.append(word)
         elif word.startswith("--"):
             name, equals, _ = word.partition("=")
-            if name not in options:
-                if name in _OF_WEPY and argv[:1] == ["run"]:
-                    raise WrongUsageError(
-                        f"{name} of wepy 1.x is not there: {_OF_WEPY[name]}", lines
-                    )
-                near = suggestion(name, (o for o in options if o.startswith("--")))
-                raise WrongUsageError(
-                    f"there is no option {name!r}{near or _known(options)}", lines
-                )
-            if options[name] and not equals:
-                if not rest or rest[0] == "--":
-                    raise WrongUsageError(f"{name} needs a value", lines)
-                word = f"{name}={rest.pop(0)}"
-            elif equals and not options[name]:
-                raise WrongUsageError(f"{name} takes no value", lines)
-            found.append(word)
+            if name in _OF_WEPY and name not in known and argv[:1] == ["run"]:
+                raise UsageError(f"{name} of wepy 1.x is not there: {_OF_WEPY[name]}")
+            if equals and not _takes_value(name, name, known):
+                raise UsageError(f"{name} takes no value")
+            options.append(word if equals else "=".join([word, *_value(name, name, rest, known)]))
         else:
-            found += _check_shorts(word, rest, options, lines)
-    return found, words
+            options += _shorts(word, rest, known)
+    return options, words
 
 
-def _check_shorts(
-    word: str, rest: list[str], options: dict[str, bool], lines: list[str]
-) -> list[str]:
+def _shorts(word: str, rest: list[str], known: dict[str, bool]) -> list[str]:
     """`word` and, if its last letter takes one, the value from `rest`."""
     for place, letter in enumerate(word[1:], start=2):
-        name = "-" + letter
-        if name not in options:
-            near = suggestion("-" + word, (o for o in options if o.startswith("--")))
-            where = "" if word == name else f" (in {word!r})"
-            raise WrongUsageError(
-                f"there is no option {name!r}{where}{near or _known(options)}", lines
-            )
-        if options[name]:
-            if place == len(word):
-                if not rest:
-                    raise WrongUsageError(f"{name} needs a value", lines)
-                return [word, rest.pop(0)]
-            return [word]
+        if _takes_value("-" + letter, word, known):
+            return [word] if place < len(word) else [word, *_value("-" + letter, word, rest, known)]
     return [word]
 
 
-def _known(options: dict[str, bool]) -> str:
-    long = [name for name in options if name.startswith("--")]
-    return f"; there are {', '.join(long)}" if long else ""
+def _value(name: str, word: str, rest: list[str], known: dict[str, bool]) -> list[str]:
+    """The value of an option, taken from the words after it; nothing if it takes none."""
+    if not _takes_value(name, word, known):
+        return []
+    if not rest or rest[0] == "--":
+        raise UsageError(f"{name} needs a value")
+    return [rest.pop(0)]
+
+
+def _takes_value(name: str, word: str, known: dict[str, bool]) -> bool:
+    if name in known:
+        return known[name]
+    where = "" if word == name else f" (in {word!r})"
+    long = [each for each in known if each.startswith("--")]
+    near = suggestion(word if word.startswith("--") else "-" + word, long)
+    listed = f"; there are {', '.join(long)}" if long else ""
+    raise UsageError(f"there is no option {name!r}{where}{near or listed}")
 
 
 def _is_number(word: str) -> bool:
@@ -165,37 +158,47 @@ def _is_number(word: str) -> bool:
 
 def _diagnose(lines: list[str], words: list[str], options: list[str]) -> str:
     """What is wrong with words and options that fit none of the lines."""
-    given_options = [option.partition("=")[0] for option in options if option.startswith("-")]
-    for option in given_options:
-        # One that may be given again stands in a usage line by itself: [--from OTHER]...
-        if given_options.count(option) > 1 and not any(f"[{option} " in line for line in lines):
-            return f"{option} is given more than once"
+    repeated = _repeated(lines, options)
+    if repeated:
+        return f"{repeated} is given more than once"
+    command, *given = words
     patterns = [_pattern(line) for line in lines]
-    command = words[0]
     # Where the lines ask for a literal word (wepy ls snapshots), one of them has to be there.
-    firsts = {choice for pattern in patterns if pattern for choice in _choices(pattern[0])}
-    others = [len(pattern) for pattern in patterns if not (pattern and _choices(pattern[0]))]
-    if firsts and len(words) - 1 > max(others, default=-1):
+    firsts = {choice for pattern in patterns for choice in _choices(pattern)}
+    others = [len(pattern) for pattern in patterns if not _choices(pattern)]
+    if firsts and len(given) > max(others, default=-1):
         listed = ", ".join(sorted(firsts))
-        if len(words) < 2:
+        if not given:
             return f"'wepy {command}' needs one of these words after it: {listed}"
-        if words[1] not in firsts:
-            near = suggestion(words[1], firsts) or f"; there are {listed}"
-            return f"'wepy {command}' does not know {words[1]!r}{near}"
-        patterns = [pattern[1:] for pattern in patterns if words[1] in _choices(pattern[0])]
-        command, words = f"{command} {words[1]}", words[1:]
-    given = words[1:]
-    most = max((len(pattern) for pattern in patterns), default=0)
+        first = given.pop(0)
+        if first not in firsts:
+            near = suggestion(first, firsts) or f"; there are {listed}"
+            return f"'wepy {command}' does not know {first!r}{near}"
+        patterns = [pattern[1:] for pattern in patterns if first in _choices(pattern)]
+        command = f"{command} {first}"
+    return _miscounted(patterns, given, f"'wepy {command}'")
+
+
+def _repeated(lines: list[str], options: list[str]) -> str | None:
+    """The first option that is given more often than the lines allow."""
+    names = [option.partition("=")[0] for option in options if option.startswith("-")]
+    # One that may be given again stands in a usage line by itself: [--from OTHER]...
+    once = [name for name in names if not any(f"[{name} " in line for line in lines)]
+    return next((name for name in once if once.count(name) > 1), None)
+
+
+def _miscounted(patterns: list[list[str]], given: list[str], command: str) -> str:
+    """Which word is too many for a command, or missing from it."""
+    most = max(map(len, patterns), default=0)
     if len(given) > most and not any(p.endswith("...") for pattern in patterns for p in pattern):
-        return f"{given[most]!r} is one word too many for 'wepy {command}'"
+        return f"{given[most]!r} is one word too many for {command}"
     needed = [[p for p in pattern if not p.startswith("[")] for pattern in patterns]
     longer = [pattern for pattern in needed if len(pattern) > len(given)]
     if longer:
         missing = min(longer, key=len)[len(given) :]
         names = ", ".join(name.removesuffix("...") for name in missing)
-        verb = "is" if len(missing) == 1 else "are"
-        return f"{names} {verb} missing from 'wepy {command}'"
-    return f"these options do not go together for 'wepy {command}'"
+        return f"{names} {'is' if len(missing) == 1 else 'are'} missing from {command}"
+    return f"these options do not go together for {command}"
 
 
 def _pattern(line: str) -> list[str]:
@@ -204,8 +207,9 @@ def _pattern(line: str) -> list[str]:
     return [t for t in tokens if t != "[options]" and not t.strip("[(").startswith("-")]
 
 
-def _choices(token: str) -> list[str]:
-    if token.startswith("["):
+def _choices(pattern: list[str]) -> list[str]:
+    """The literal words of which such a line begins with one."""
+    if not pattern or pattern[0].startswith("["):
         return []
-    choices = token.strip("()").split("|")
+    choices = pattern[0].strip("()").split("|")
     return choices if all(choice.islower() for choice in choices) else []
