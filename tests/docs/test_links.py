@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.markdown import DOCS, ROOT, anchors, without_blocks
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CITED = re.compile(r"\b[SIWR]\d{1,2}\b")
 _DEFINED = re.compile(r"^- \*\*([SIWR]\d{1,2})\*\*", re.MULTILINE)

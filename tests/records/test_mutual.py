@@ -1,7 +1,8 @@
-"""A user's functions may call each other."""
+"""What a user's functions may call: each other, and this package by its modules."""
 
 from __future__ import annotations
 
+import wepystore.api
 from wepystore.records.pickles import dumps, loads
 
 SCRIPT = """
@@ -19,3 +20,18 @@ def test_functions_that_call_each_other_can_be_kept() -> None:
     exec(SCRIPT, script)
     even = loads(dumps(script["even"]))
     assert even(10) and not even(7)
+
+
+def test_this_package_is_never_copied_into_a_pickle() -> None:
+    """A function that says `api.PositionCoordinate` names the module, from a checkout as well.
+
+    A copy of all that it holds would depend on the version, and be set in whoever loads it.
+    """
+    script = {"__name__": "__main__", "api": wepystore.api}
+    exec("def first(state): return api.PositionCoordinate((0,)), api", script)
+    data = dumps(script["first"])
+    assert b"prepare_store" not in data
+    before = dict(vars(wepystore.api))
+    coordinate, module = loads(data)({})
+    assert (type(coordinate), module) == (wepystore.api.PositionCoordinate, wepystore.api)
+    assert vars(wepystore.api) == before

@@ -98,6 +98,10 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             obj = _one_dtype(obj)
         elif cls is type and obj in self.instead:
             obj = self.instead[obj]
+        elif cls is types.ModuleType and id(obj) not in self.memo and _is_ours(obj.__name__):
+            # Of a checkout dill would pickle all that the module holds, and set it when loaded.
+            self.save_reduce(dill._dill._import_module, (obj.__name__,), obj=obj)
+            return
         super().save(obj, save_persistent_id)
 
     def _keep(self, obj: Any) -> Any:
@@ -261,10 +265,15 @@ def _user_modules() -> list[types.ModuleType]:
             and _is_users(path)
             and isinstance(module, types.ModuleType)
             and name != "__main__"
-            and name.partition(".")[0] not in ("wepystore", "__mp_main__")
+            and name != "__mp_main__"
+            and not _is_ours(name)
         ):
             found.append(module)
     return found
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "wepystore"
 
 
 @functools.cache
