@@ -4,9 +4,9 @@
 
 Start-up: from `init` of two workers to the first answer, against `python -c "import openmm"` alone.
 Then 48 Lennard-Jones pairs on the Reference platform: `map` of the serial mapper against two worker
-processes, and two workers of a local dask cluster, in turns; medians. What two cores that nothing
-else uses would give follows from processor time: a segment takes the time of the serial one there,
-and of the parent and one of two workers here, all of them on two cores. By that account two
+processes, and two workers of a dask cluster on this host, in turns; medians. What two cores that
+nothing else uses would give follows from processor time: a segment takes the time of the serial one
+there, and of the parent and one of two workers here, all of them on two cores. By that account two
 processes must not be slower than one from 1000 steps on.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Misused, Row
+from tests.clusters import cluster
 from tests.systems import bits, pair_runner, pair_state
 from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker
 
@@ -107,20 +109,26 @@ def rows(arguments: list[str]) -> Iterator[Row]:
         most=START_LIMIT,
         detail=f"{seconds:.2f} s",
     )
-    mappers = {"serial": SerialMapper(), "two": ProcessMapper(2), "dask": DaskMapper(n_workers=2)}
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as (scheduler, _):
+        yield from gains(numbers, scheduler)
+
+
+def gains(numbers: list[int], scheduler: str) -> Iterator[Row]:
+    """What two workers bring, by segment."""
+    mappers = {"serial": SerialMapper(), "two": ProcessMapper(2), "dask": DaskMapper(scheduler)}
     for mapper in mappers.values():
         started(mapper)
     try:
         for n_steps in numbers:
             found = measure(mappers, n_steps)
-            gains = {name: found["serial"] / found[name] for name in ("two", "dask")}
+            faster = {name: found["serial"] / found[name] for name in ("two", "dask")}
             yield Row(
                 f"two processes, {n_steps} steps, on two free cores",
                 found["serial CPU"] / found["two CPU"],
                 "x serial",
                 least=1.0 if n_steps >= 1000 else None,
                 detail=f"{found['serial'] / N_WALKERS * 1e6:.0f} µs a segment; "
-                f"by the clock here {gains['two']:.2f}, local dask {gains['dask']:.2f}",
+                f"by the clock here {faster['two']:.2f}, dask on this host {faster['dask']:.2f}",
             )
     finally:
         for mapper in mappers.values():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_resume import records, run_words, start, wepy
+from tests.clusters import cluster
 from tests.hazard.killing import ENDS, same_in_the_end
-from tests.systems import environment, pair_snapshot, plain_configuration
+from tests.systems import pair_snapshot, plain_configuration
 from tests.waiting import PATIENCE_S, until
 from tests.workers import children_of, seconds_until_gone
 from wepystore.api import (
@@ -47,12 +46,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def orch(home: Path) -> Path:
-    """Six pairs, to be run serially; a tag names a configuration with a local cluster of two."""
+    """Six pairs, to be run serially; a tag names a configuration for two workers of dask."""
     made = prepare_store(
         home / "x.orch", pair_snapshot(), plain_configuration(None, [r() for r in REPORTERS])
     )
-    local = plain_configuration(DaskMapper(n_workers=2), [r() for r in REPORTERS])
-    made.store.set_ref("tags/local-cluster", save_configuration(made.store, local))
+    other = plain_configuration(DaskMapper(n_workers=2), [r() for r in REPORTERS])
+    made.store.set_ref("tags/dask", save_configuration(made.store, other))
     return home / "x.orch"
 
 
@@ -69,25 +68,8 @@ def whole(orch: Path) -> tuple[Path, str]:
 @pytest.fixture(scope="module")
 def scheduler(home: Path) -> Iterator[str]:
     """The file of a scheduler with one worker, both as a user starts them."""
-    file = home / "scheduler.json"
-    options = {
-        "dask_scheduler": ["--port", "0", "--no-dashboard", "--scheduler-file", file],
-        "dask_worker": ["--no-nanny", "--no-dashboard", "--scheduler-file", file],
-    }
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{what}", *map(str, words)],
-            env=environment(),
-            cwd=home,
-            stderr=subprocess.DEVNULL,
-        )
-        for what, words in options.items()
-    ]
-    until(file.exists, started[0])
-    yield str(file)
-    for process in started:
-        process.kill()
-        process.wait()
+    with cluster(home, 1) as (file, _):
+        yield file
 
 
 def words_for(orch: Path, job: Path, *options: object) -> list:
@@ -155,15 +137,17 @@ def test_begun_over_a_scheduler_ends_serially(
     same_in_the_end(job, whole[0])
 
 
-def test_a_local_cluster_goes_on_as_one(
-    orch: Path, whole: tuple[Path, str], tmp_path: Path
+def test_a_dask_mapper_without_a_scheduler_goes_on(
+    orch: Path, whole: tuple[Path, str], scheduler: str, tmp_path: Path
 ) -> None:
-    """A configuration with DaskMapper: killed and resumed twice, on two workers and on one, by its
-    own cluster, which leaves with it each time. The same end as serially."""
+    """A configuration with DaskMapper: killed and resumed three times, on two processes, on one, by
+    a scheduler, and on two processes again. The same end as serially."""
     job = tmp_path / "job"
-    killed_after(2, job, *words_for(orch, job, "--configuration=local-cluster"))
+    killed_after(2, job, *words_for(orch, job, "--configuration=dask"))
     killed_after(max(done(job)) + 2, job, "resume", "--n-workers=1", job)
+    killed_after(max(done(job)) + 2, job, "resume", "--scheduler", scheduler, job)
     result = wepy("resume", job)
     assert result.status == 0 and whole[1] in result.out, result.err
+    assert "the configuration has a DaskMapper, and no scheduler was given" in result.err
     store = Store.open(job / "checkpoint.orch")
     assert len(store.list("runs")) == 1 and len(store.list("snapshots")) == 2

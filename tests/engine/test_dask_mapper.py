@@ -1,4 +1,4 @@
-"""Segments in the workers of dask.distributed: the same results, and no trace left."""
+"""Segments in the workers of a cluster of dask.distributed: with the results of a serial run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clusters import cluster
 from tests.systems import (
+    Recorder,
     bits,
     environment,
     pair_runner,
@@ -27,13 +29,9 @@ from tests.waiting import until
 from tests.workers import (
     Adder,
     Counter,
-    Unloadable,
     Unopenable,
-    alive,
-    children_of,
     numbers,
     orders,
-    seconds_until_gone,
 )
 from wepystore.api import (
     DaskMapper,
@@ -52,42 +50,38 @@ from wepystore.engine.errors import (
     ComponentError,
     MissingDaskError,
     SchedulerError,
-    WorkerDiedError,
     WorkerHungError,
     WorkerStartError,
 )
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
 from wepystore.engine.mappers.segment import Task
-from wepystore.errors import WepystoreError
-from wepystore.orchestrator.run.mapping import choose_mapper
+from wepystore.orchestrator.run.mapping import WITHOUT_SCHEDULER, choose_mapper
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[DaskMapper]:
-    """Two workers that run an Adder, over many tests, whatever becomes of them; no process and no
-    folder is left afterwards."""
-    children = children_of(os.getpid())
-    mapper = DaskMapper(n_workers=2, segment_timeout=2.0)
-    mapper.init(Adder().run_segment)
-    yield mapper
-    folder = mapper._folder
-    assert Path(folder).is_dir()
-    mapper.cleanup()
-    assert children_of(os.getpid()) <= children
-    assert not Path(folder).exists()
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The file of a scheduler with two workers, for tests that kill none."""
+    with cluster(tmp_path_factory.mktemp("cluster"), nthreads=2) as (file, _):
+        yield file
 
 
-def test_the_runner_travels_once() -> None:
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The file of a scheduler, and its two workers, for one test, whatever becomes of them."""
+    with cluster(tmp_path, nthreads=2) as made:
+        yield made
+
+
+def test_the_runner_travels_once(address: str) -> None:
     """Over three cycles each worker uses the one copy it was sent: what that keeps, its contexts,
-    lives on. One thread for each, set before OpenMM is there."""
-    made = DaskMapper(n_workers=2)
+    lives on."""
+    made = DaskMapper(address)
     made.init(Counter().run_segment)
     counts: dict[int, list[int]] = {}
     for _ in range(3):
         for walker in made.map(numbers(8), [1] * 8):
-            pid, n_run, threads = walker.state
+            pid, n_run, _ = walker.state
             counts.setdefault(pid, []).append(n_run)
-            assert threads == "1"
     made.cleanup()
     assert os.getpid() not in counts
     assert sum(map(len, counts.values())) == 24
@@ -100,44 +94,48 @@ def test_the_runner_travels_once() -> None:
     "order", ["kill", "raise", "hang", pytest.param("stop", marks=pytest.mark.slow)]
 )
 def test_a_lost_worker_s_segments_are_run_again(
-    made: DaskMapper, tmp_path: Path, order: str
+    own: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, order: str
 ) -> None:
-    """The results are complete and in order, and the cluster has two workers again."""
+    """The results are complete and in order, and go on coming. Who is lost gets nothing more."""
+    made = DaskMapper(own[0], segment_timeout=2.0)
+    made.init(Adder().run_segment)
     mark = tmp_path / "mark"
     found = made.map(
         numbers(7), [10] * 7, order=orders(7, w3=order), mark=[str(mark)] * 7, cycle_idx=[0] * 7
     )
     assert [walker.state for walker in found] == [k + 10 for k in range(7)]
-    assert alive(int(mark.read_text())) == (order == "raise")
     assert [walker.state for walker in made.map(numbers(3), [1] * 3)] == [1, 2, 3]
-    assert len(made._locals) == 2
+    assert sum(worker.poll() is None for worker in own[1]) == (1 if order == "kill" else 2)
+    assert sum(worker.given_up for worker in made._workers.values()) == (order != "raise")
+    made.cleanup()
 
 
-@pytest.mark.parametrize(("order", "error"), [("kill", WorkerDiedError), ("hang", WorkerHungError)])
+@pytest.mark.parametrize("order", ["kill", "hang"])
 def test_a_segment_that_fails_twice_is_named(
-    made: DaskMapper, order: str, error: type[WepystoreError]
+    own: tuple[str, list[subprocess.Popen[bytes]]], order: str
 ) -> None:
     """Not dask's three retries and its own exception: one more try, and cycle, walker, worker."""
-    with pytest.raises(error) as caught:
+    made = DaskMapper(own[0], segment_timeout=2.0)
+    made.init(Adder().run_segment)
+    until(lambda: len(made._client.nthreads()) == 2)
+    with pytest.raises(WorkerHungError) as caught:
         made.map(numbers(4), [1] * 4, order=orders(4, w2=order), cycle_idx=[6] * 4)
-    assert re.search(r"cycle 6, walker 2, dask worker \d at tls://", str(caught.value))
+    assert re.search(r"cycle 6, walker 2, dask worker \d at tcp://", str(caught.value))
+    made.cleanup()
 
 
-def test_a_runner_that_no_worker_can_open_is_a_start_error() -> None:
-    """It ends whoever opens it: an error after a few processes, not new ones for ever."""
-    mapper = DaskMapper(n_workers=1)
-    mapper.init(Unloadable().run_segment)
-    with pytest.raises(WorkerStartError, match=r"worker 0 did not start \(status 4\)"):
-        mapper.map(numbers(2), [1] * 2)
-    mapper.cleanup()
-
-
-def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_path: Path) -> None:
+def test_the_end_hash_is_that_of_every_other_mapper(
+    pair_store: Prepared, address: str, tmp_path: Path
+) -> None:
     """R1, through a whole run: serial, two processes, dask; clones and merges on the way."""
     ends = {}
     shutil.copytree(pair_store.store.path, tmp_path / "pair.orch")
     store = Store.open(tmp_path / "pair.orch")
-    for mapper in (SerialMapper(), ProcessMapper(2), DaskMapper(n_workers=2)):
+    for mapper, scheduler in (
+        (SerialMapper(), None),
+        (ProcessMapper(2), None),
+        (DaskMapper(n_workers=2), address),
+    ):
         name = type(mapper).__name__
         config = save_configuration(store, plain_configuration(mapper))
         ends[name] = run_job(
@@ -145,13 +143,16 @@ def test_the_end_hash_is_that_of_every_other_mapper(pair_store: Prepared, tmp_pa
             pair_store.snapshot_hash,
             tmp_path / name,
             configuration=config,
+            scheduler=scheduler,
             n_cycles=6,
         ).end
     assert len(set(ends.values())) == 1, ends
 
 
 @pytest.mark.slow
-def test_pme_on_the_cpu_platform_ends_the_same_wherever_it_runs(tmp_path: Path) -> None:
+def test_pme_on_the_cpu_platform_ends_the_same_wherever_it_runs(
+    address: str, tmp_path: Path
+) -> None:
     """R1 where it is hardest: charges in a periodic box, with OpenMM's threads; serial, in
     processes, with properties of their own, in dask's workers; clones and merges on the way."""
     apparatus, state = salt_apparatus("CPU")
@@ -165,13 +166,21 @@ def test_pme_on_the_cpu_platform_ends_the_same_wherever_it_runs(tmp_path: Path) 
         "dask": DaskMapper(n_workers=2),
     }.items():
         made = prepare_store(tmp_path / f"{name}.orch", snapshot, plain_configuration(mapper))
-        outcome = run_job(made.store, made.snapshot_hash, tmp_path / name, n_steps=20, n_cycles=5)
+        outcome = run_job(
+            made.store,
+            made.snapshot_hash,
+            tmp_path / name,
+            n_steps=20,
+            n_cycles=5,
+            scheduler=address if name == "dask" else None,
+        )
         assert outcome.reproducible
         ends[name] = outcome.end
     assert len(set(ends.values())) == 1, ends
 
 
 SCRIPT = """
+import sys
 from wepystore.api import DaskMapper, Walker
 from wepystore.records.pickles import dumps
 
@@ -182,20 +191,20 @@ class Mine:
         return Walker(walker.state * SCALE, walker.weight)
 
 print("top")
-mapper = DaskMapper(n_workers=2)
+mapper = DaskMapper(sys.argv[1])
 mapper.init(Mine().run_segment, dumps=dumps)
 print([walker.state for walker in mapper.map([Walker(k, 0.25) for k in range(4)], [1] * 4)])
 mapper.cleanup()
 """
 
 
-def test_a_script_s_own_runner_and_a_quiet_end(tmp_path: Path) -> None:
+def test_a_script_s_own_runner_and_a_quiet_end(address: str, tmp_path: Path) -> None:
     """Code of __main__ travels by value, the script is not run again by the workers, nothing is
     written to stderr and nothing left in the working directory."""
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), address],
         capture_output=True,
         text=True,
         env=environment(),
@@ -207,36 +216,8 @@ def test_a_script_s_own_runner_and_a_quiet_end(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["mine.py"]
 
 
-PARENT = """
-from tests.workers import Adder, numbers
-from wepystore.api import DaskMapper
-mapper = DaskMapper(n_workers=2)
-mapper.init(Adder().run_segment)
-mapper.map(numbers(4), [1] * 4, delay=[0.2] * 4)
-print(mapper._folder, *[local.child.pid for local in mapper._locals], flush=True)
-mapper.map(numbers(4), [1] * 4, delay=[60.0] * 4)
-"""
-
-
-def test_workers_of_a_killed_parent_leave(tmp_path: Path) -> None:
-    """In the middle of segments, and they take their folder along."""
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT)
-    parent = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    assert parent.stdout is not None
-    folder, *pids = parent.stdout.readline().split()
-    assert len(pids) == 2
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    seconds_until_gone(map(int, pids))
-    assert not Path(folder).exists()
-
-
 def test_a_configuration_holds_no_address(tmp_path: Path) -> None:
-    """DaskMapper in a configuration means this host; with an address it cannot be stored."""
+    """DaskMapper in a configuration has none; with an address it cannot be stored."""
     store = Store.create(tmp_path / "x.orch")
     configuration = plain_configuration(DaskMapper(n_workers=3))
     md5 = save_configuration(store, configuration)
@@ -254,10 +235,35 @@ def test_without_dask_there_is_a_line_that_says_how_to_get_it(
 ) -> None:
     """Before anything of a run is made."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    for configured, scheduler in ((SerialMapper(), "tcp://a:1"), (DaskMapper(), None)):
+    for configured, scheduler in ((SerialMapper(), "tcp://a:1"), (DaskMapper("tcp://a:1"), None)):
         with pytest.raises(MissingDaskError, match=r"pip install 'wepystore\[dask\]'"):
             choose_mapper(configured, None, scheduler)
     assert isinstance(choose_mapper(SerialMapper(), None), SerialMapper)
+
+
+def test_without_a_scheduler_a_run_is_on_this_host(
+    monkeypatch: pytest.MonkeyPatch, pair_store: Prepared, tmp_path: Path
+) -> None:
+    """A stored DaskMapper is as many processes then, and what it says of timeouts stays; that is
+    told, dask need not be there, and the end is that of every mapper."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    chosen = choose_mapper(DaskMapper(n_workers=3, segment_timeout=9.0), None)
+    assert type(chosen) is ProcessMapper
+    assert (chosen.n_workers, chosen.segment_timeout) == (3, 9.0)
+    assert isinstance(choose_mapper(DaskMapper(n_workers=3), 1), SerialMapper)
+    with pytest.raises(ComponentError, match="no scheduler"):
+        monkeypatch.undo()
+        DaskMapper().init(Adder().run_segment)
+    shutil.copytree(pair_store.store.path, tmp_path / "pair.orch")
+    store = Store.open(tmp_path / "pair.orch")
+    config = save_configuration(store, plain_configuration(DaskMapper(n_workers=2)))
+    said = Recorder()
+    ends = [
+        run_job(store, pair_store.snapshot_hash, tmp_path / name, said, configuration=each).end
+        for name, each in (("dask", config), ("serial", None))
+    ]
+    assert ends[0] == ends[1]
+    assert ("remark", WITHOUT_SCHEDULER) in said.events
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "/no/such/file.json"])
@@ -270,43 +276,12 @@ def test_an_unreachable_scheduler_is_a_clear_error(address: str) -> None:
     mapper.cleanup()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler and two workers as a user starts them; its scheduler file and the workers."""
-    file = tmp_path / "scheduler.json"
-    base = [sys.executable, "-m", "distributed.cli"]
-    started = [
-        subprocess.Popen(
-            [*base[:-1], f"{base[-1]}.{what}", *options],
-            env=environment(),
-            cwd=tmp_path,
-            stderr=subprocess.DEVNULL,
-        )
-        for what, options in [
-            ("dask_scheduler", ["--port", "0", "--no-dashboard", "--scheduler-file", str(file)]),
-            *[
-                (
-                    "dask_worker",
-                    f"--scheduler-file {file} --nthreads 2 --no-nanny --no-dashboard "
-                    f"--local-directory {tmp_path}".split(),
-                )
-                for _ in range(2)
-            ],
-        ]
-    ]
-    until(file.exists, started[0])
-    yield str(file), started[1:]
-    for process in started:
-        process.kill()
-        process.wait()
-
-
 def test_a_cluster_that_is_there(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]], pair_store: Prepared, tmp_path: Path
+    own: tuple[str, list[subprocess.Popen[bytes]]], pair_store: Prepared, tmp_path: Path
 ) -> None:
     """`wepy run --scheduler`: the end hash of a serial run, the cluster goes on living; then a
     worker is killed in a cycle, and its segments are run by the other."""
-    address, workers = cluster
+    address, workers = own
     wanted = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "serial").end
     job = tmp_path / "job"
     done = subprocess.run(
@@ -344,15 +319,15 @@ def test_a_cluster_that_is_there(
 
 
 def test_a_cluster_none_of_whose_workers_can_open_the_runner(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]],
+    address: str,
 ) -> None:
     """One after the other is given up, and the last one's failure is the message."""
-    mapper = DaskMapper(cluster[0])
+    mapper = DaskMapper(address)
     mapper.init(Unopenable().run_segment)
     until(lambda: len(mapper._client.nthreads()) == 2)
     with pytest.raises(WorkerStartError, match=r"worker \d at tcp://.* did not start"):
         mapper.map(numbers(4), [1] * 4)
-    assert len(mapper._given_up) == 2
+    assert [worker.given_up for worker in mapper._workers.values()] == [True, True]
     mapper.cleanup()
 
 

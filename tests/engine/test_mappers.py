@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -14,9 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.clusters import cluster
 from tests.systems import bits, environment, pair_runner, pair_state, python
 from tests.waiting import until
-from tests.workers import Adder, CustomError, alive, numbers, orders, seconds_until_gone
+from tests.workers import (
+    Adder,
+    CustomError,
+    Unloadable,
+    alive,
+    numbers,
+    orders,
+    seconds_until_gone,
+)
 from wepystore.api import DaskMapper, ProcessMapper, SerialMapper, Walker, WalkerState
 from wepystore.engine.errors import ComponentError, SegmentError, WorkerStartError
 from wepystore.engine.mappers.pack import pack_answers, pack_tasks, unpack_answers, unpack_tasks
@@ -30,16 +40,22 @@ from wepystore.engine.mappers.wire import Reader, encode
         SerialMapper,
         lambda: ProcessMapper(1),
         lambda: ProcessMapper(3),
-        lambda: DaskMapper(n_workers=2),
+        DaskMapper,
     ],
     ids=["serial", "one", "three", "dask"],
 )
-def mapper(request: pytest.FixtureRequest) -> Iterator[Any]:
+def mapper(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """Every mapper there is, to run an Adder, cleaned up when all tests have used it."""
-    made = request.param()
-    made.init(Adder().run_segment)
-    yield made
-    made.cleanup()
+    with contextlib.ExitStack() as stack:
+        arguments = ()
+        if request.param is DaskMapper:
+            arguments = stack.enter_context(cluster(tmp_path_factory.mktemp("cluster")))[:1]
+        made = request.param(*arguments)
+        made.init(Adder().run_segment)
+        yield made
+        made.cleanup()
 
 
 @pytest.fixture
@@ -147,6 +163,15 @@ def test_a_runner_that_cannot_be_loaded_is_a_start_error() -> None:
     mapper.init(Adder().run_segment, dumps=broken)
     with pytest.raises(WorkerStartError, match="worker 0 did not start"):
         mapper.map(numbers(1), [1])
+    mapper.cleanup()
+
+
+def test_a_runner_that_ends_whoever_opens_it_is_a_start_error() -> None:
+    """An error after a few processes, not new ones for ever."""
+    mapper = ProcessMapper(1)
+    mapper.init(Unloadable().run_segment)
+    with pytest.raises(WorkerStartError, match=r"worker 0 did not start \(status 4\)"):
+        mapper.map(numbers(2), [1] * 2)
     mapper.cleanup()
 
 

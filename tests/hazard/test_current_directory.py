@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clusters import cluster
 from tests.systems import REPOSITORY, environment, pair_snapshot, plain_configuration, python
-from wepystore.api import DaskMapper, prepare_store
+from wepystore.api import prepare_store
 
 #: What the program, its workers and their parts import sooner or later.
 _NAMES = """
@@ -100,12 +101,13 @@ def test_workers_and_their_processes_import_nothing_from_the_current_directory(
 def test_workers_of_dask_import_nothing_from_there(
     tmp_path: Path, hostile: tuple[Path, Path]
 ) -> None:
-    """The same for those of dask on this host, and for the program as it is installed."""
+    """Nor does the program as it is installed, where it gives segments to workers of dask, nor do
+    these."""
     pytest.importorskip("distributed")
     folder, marks = hostile
-    configuration = plain_configuration(DaskMapper(n_workers=1))
-    prepare_store(tmp_path / "s.orch", pair_snapshot(2), configuration)
-    run(as_installed(tmp_path), tmp_path / "s.orch", folder)
+    prepare_store(tmp_path / "s.orch", pair_snapshot(2), plain_configuration())
+    with cluster(tmp_path, 1) as (scheduler, _):
+        run(as_installed(tmp_path), tmp_path / "s.orch", folder, "--scheduler", scheduler)
     assert list(marks.iterdir()) == []
 
 

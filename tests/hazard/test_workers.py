@@ -31,12 +31,11 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.systems import plain_configuration, run_job
-from wepystore.api import DaskMapper, ProcessMapper, Store, save_configuration
+from wepystore.api import ProcessMapper, Store, save_configuration
 from wepystore.errors import WepystoreError
-store, snapshot, job, kind = sys.argv[1:]
-made = {"processes": ProcessMapper, "dask": DaskMapper}[kind]
+store, snapshot, job = sys.argv[1:]
 store = Store.open(store)
-config = save_configuration(store, plain_configuration(made(n_workers=2, segment_timeout=2.0)))
+config = save_configuration(store, plain_configuration(ProcessMapper(2, segment_timeout=2.0)))
 try:
     print(run_job(store, snapshot, Path(job), configuration=config, n_steps=4000, n_cycles=40).end)
 except WepystoreError as problem:
@@ -87,21 +86,12 @@ def wanted(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> st
     ).end
 
 
-def one_round(
-    made: Prepared, folder: Path, kind: str, rng: random.Random, wanted: str, tally: Tally
-) -> None:
+def one_round(made: Prepared, folder: Path, rng: random.Random, wanted: str, tally: Tally) -> None:
     """A run with a few signals at random moments."""
     script = folder / "run.py"
     script.write_text(RUN)
     parent = subprocess.Popen(
-        [
-            sys.executable,
-            str(script),
-            str(made.store.path),
-            made.snapshot_hash,
-            folder / "job",
-            kind,
-        ],
+        [sys.executable, str(script), str(made.store.path), made.snapshot_hash, folder / "job"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -160,7 +150,7 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def sweep(made: Prepared, folder: Path, kind: str, seed: int, n_events: int, wanted: str) -> Tally:
+def sweep(made: Prepared, folder: Path, seed: int, n_events: int, wanted: str) -> Tally:
     """Rounds until so many signals were sent."""
     rng = random.Random(seed)
     tally = Tally()
@@ -170,26 +160,24 @@ def sweep(made: Prepared, folder: Path, kind: str, seed: int, n_events: int, wan
             assert tally.runs < 20 + 3 * n_events, "signals find nobody to be sent to"
             place = folder / str(tally.runs)
             place.mkdir()
-            one_round(made, place, kind, rng, wanted, tally)
-            print(f"\r{kind}: {tally.events} signals", end="", flush=True)
+            one_round(made, place, rng, wanted, tally)
+            print(f"\r{tally.events} signals", end="", flush=True)
     finally:
         # Of a round that failed as well: pytest shows it then.
-        print(f"\r{kind}, seed {seed}: {tally}", flush=True)
+        print(f"\rseed {seed}: {tally}", flush=True)
     return tally
 
 
-@pytest.mark.parametrize(("kind", "n_events"), [("processes", 6), ("dask", 3)])
-def test_some_signals(own: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str) -> None:
+def test_some_signals(own: Prepared, tmp_path: Path, wanted: str) -> None:
     """A short sample of the sweep below."""
-    sweep(own, tmp_path, kind, 7, n_events, wanted)
+    sweep(own, tmp_path, 7, 6, wanted)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n_events"), [("processes", 100), ("dask", 40)])
-def test_many_signals(own: Prepared, tmp_path: Path, kind: str, n_events: int, wanted: str) -> None:
+def test_many_signals(own: Prepared, tmp_path: Path, wanted: str) -> None:
     """At least a hundred signals: nothing hangs, nothing is left, every end that is reached is
     the right one, and most runs do reach it."""
-    tally = sweep(own, tmp_path, kind, 1, n_events, wanted)
+    tally = sweep(own, tmp_path, 1, 100, wanted)
     assert tally.ends > len(tally.errors)
 
 

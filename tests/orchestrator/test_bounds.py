@@ -15,7 +15,7 @@ from wepystore.engine.errors import ComponentError
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.errors import MalformedJobError
 from wepystore.orchestrator.job.job import SPEC, JobSpec
-from wepystore.orchestrator.run.mapping import useful_workers
+from wepystore.orchestrator.run.mapping import choose_mapper, useful_workers
 from wepystore.records import npy
 from wepystore.records.library import load_run
 from wepystore.records.sinks import Memory
@@ -33,7 +33,7 @@ from wepystore.store import canonical
         (ProcessMapper(None, [{"Threads": "1"}] * 24), None, 3),
         (ProcessMapper(2), 24, 3),
         (ProcessMapper(24), 2, 2),
-        (DaskMapper(n_workers=24), None, 3),
+        (choose_mapper(DaskMapper(n_workers=24), None), None, 3),
         (SerialMapper(), 24, 3),
         (SerialMapper(), None, None),
         # A cluster's workers are there in any case.

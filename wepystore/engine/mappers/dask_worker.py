@@ -5,26 +5,15 @@ Only there, and where `DaskMapper` talks to it, is this module imported.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import pickle
-import shutil
-import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import dask
-from distributed import Worker, WorkerPlugin
+from distributed import WorkerPlugin
 
-from wepystore.engine import progress
-from wepystore.engine.mappers import lifeline
-from wepystore.engine.mappers.child import Slot
 from wepystore.engine.mappers.pack import pack_answers, unpack_tasks
 from wepystore.engine.mappers.segment import Done, Failed, drop_contexts, run_task
-from wepystore.engine.mappers.wire import Channel
 
 #: What `SegmentPlugin` brought into this process, and what became of it when it was first used.
 _payloads: dict[str, bytes] = {}
@@ -91,38 +80,3 @@ def run_batch(token: str, batch: Parcel) -> Parcel:
                 drop_contexts(segment_func)
                 break
     return Parcel(pack_answers(answers))
-
-
-def serve(fd: int, slot_fd: int, life_fd: int) -> None:
-    """Be a worker of a local cluster until the socket `fd` closes.
-
-    The kernel shall not kill it by `life_fd`: it has a folder to clear away.
-    """
-    progress.send_to(Slot(slot_fd).sign)
-    channel = Channel(socket.socket(fileno=fd))
-    # Whoever looks at the run's stderr shall not read what passes between dask's parts.
-    logging.disable(logging.CRITICAL)
-    try:
-        sys.path[:], address, security, folder = channel.receive()
-        lifeline.before_the_end(lambda: shutil.rmtree(folder, ignore_errors=True))
-        asyncio.run(_work(channel, address, security, folder))
-    except (EOFError, OSError) as problem:
-        with contextlib.suppress(OSError):
-            channel.send(("failed", f"{type(problem).__name__}: {problem}"))
-
-
-async def _work(channel: Channel, address: str, security: Any, folder: str) -> None:
-    # It serves HTTP in any case: nothing, then, and to nobody else.
-    dask.config.set({"distributed.worker.http.routes": []})
-    async with Worker(
-        address,
-        nthreads=1,
-        memory_limit=0,  # The walkers fit or they do not; nothing is to be moved to a disk.
-        security=security,
-        local_directory=folder,
-        host="127.0.0.1",
-        dashboard=False,
-        dashboard_address="127.0.0.1:0",
-    ) as worker:
-        channel.send(("ready", worker.address))
-        await worker.finished()

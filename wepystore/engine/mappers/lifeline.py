@@ -9,15 +9,11 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
 
 #: From <sys/prctl.h>: a signal for this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
 #: From <linux/fcntl.h>: the signal that says that something happened to a file. 0: no such thing.
 _F_SETSIG = 10 if sys.platform == "linux" else 0
-
-
-_last: Callable[[], None] | None = None
 
 
 def hold(fd: int, *others: int) -> None:
@@ -48,12 +44,6 @@ def be_killed(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def before_the_end(last: Callable[[], None]) -> None:
-    """Call `last` when the parent is gone, before leaving."""
-    global _last
-    _last = last
-
-
 def _be_woken() -> None:
     # A worker that was stopped could not leave. Not SIGKILL: that comes when the parent's
     # *thread* that made this process ends, and programs of a runner would be left behind.
@@ -69,9 +59,6 @@ def _leave_with_parent(fd: int, parent: int) -> None:
     # A program that the parent forked may hold its end open: so look at the parent as well.
     while not poll.poll(1000) and os.getppid() == parent:
         pass
-    if _last is not None:
-        with contextlib.suppress(Exception):
-            _last()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)

@@ -118,7 +118,7 @@ class Watch:
         self,
         now: float,
         marker: object,
-        process: Process,
+        process: Process | None,
         *,
         timeout: float | None = None,
         pace: Pace | None = None,
@@ -133,13 +133,15 @@ class Watch:
             By an AwakeClock.
         marker : object
             Changes whenever the worker begins something else.
+        process : Process or None
+            None for a worker elsewhere, of which the system here knows nothing.
         timeout : float or None
             How long one thing may take, s, whatever is heard of it. None: what `pace`
             allows for so many steps (`length`), counted from the last sign of life.
         signs : int
             How many signs of life the worker has given so far.
         """
-        if process.stopped():
+        if process is not None and process.stopped():
             if self._stopped_since is None:
                 self._stopped_since = now
             if now - self._stopped_since >= STOPPED_S:
@@ -161,7 +163,7 @@ class Watch:
             limit, silent = pace.limit(length), now - self._heard_at
         if limit is not None:
             return f"gave no answer for {silent:.1f} s" if silent > limit else None
-        used = process.cpu_seconds()
+        used = None if process is None else process.cpu_seconds()
         if used is None or used != self._used:
             self._used, self._used_at = used, now
         idle = now - self._used_at

@@ -9,6 +9,11 @@ from wepystore.engine.mappers.dask import DaskMapper, check_dask
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 
+WITHOUT_SCHEDULER = (
+    "the configuration has a DaskMapper, and no scheduler was given: "
+    "segments run on this host, without dask"
+)
+
 
 def choose_mapper(
     configured: Any,
@@ -19,7 +24,8 @@ def choose_mapper(
     """The configured mapper, or one that can have as many workers as were asked for.
 
     With a `scheduler` (its address, or its scheduler file) it is dask's, whatever
-    the configuration says. On another platform than the configuration was made for
+    the configuration says; without one, a DaskMapper of a configuration becomes as
+    many processes on this host. On another platform than the configuration was made for
     (`other_platform`) workers get no properties of their own: what names a CUDA
     device means nothing to the CPU. Raises MissingDaskError if what is needed is not installed.
     """
@@ -28,7 +34,9 @@ def choose_mapper(
     if scheduler is not None:
         check_dask()
         return DaskMapper(scheduler, n_workers, getattr(configured, "segment_timeout", None))
-    if isinstance(configured, DaskMapper):
+    if needs_scheduler(configured):
+        configured = ProcessMapper(configured.n_workers, None, configured.segment_timeout)
+    elif isinstance(configured, DaskMapper):
         check_dask()
     if n_workers is None:
         return configured
@@ -37,6 +45,11 @@ def choose_mapper(
     if n_workers == 1 and type(configured) is ProcessMapper and _plain(configured):
         return SerialMapper()
     return configured
+
+
+def needs_scheduler(mapper: Any) -> bool:
+    """Whether this is a DaskMapper as configurations hold it, which name no host."""
+    return type(mapper) is DaskMapper and mapper.scheduler is None
 
 
 def _without_properties(mapper: Any) -> Any:

@@ -26,8 +26,10 @@ from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.environment import differences, environment_of, step_size_ps
 from wepystore.orchestrator.run.keeping import Keeper
 from wepystore.orchestrator.run.mapping import (
+    WITHOUT_SCHEDULER,
     choose_mapper,
     is_other_platform,
+    needs_scheduler,
     properties_of_workers,
     useful_workers,
     workers_of,
@@ -194,6 +196,8 @@ class Execution:
         watcher.begun(job, self._options, self._seed, len(self._walkers))
         if isinstance(self._mapper, WorkMapper):
             self._mapper.remark = watcher.remark
+        if needs_scheduler(self._start.configuration.work_mapper) and not self._options.scheduler:
+            watcher.remark(WITHOUT_SCHEDULER)
         for text in self._placed.remarks:
             watcher.remark(text)
         if (still := self._stillness.at_start(self._walkers)) is not None:
