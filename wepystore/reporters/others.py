@@ -17,7 +17,7 @@ from wepystore.engine.errors import ComponentError, StepError
 from wepystore.errors import WepystoreError
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.files import check_own, check_own_folder
-from wepystore.reporters.kept import KeptFiles, NotKeptError
+from wepystore.reporters.kept_files import KeptFiles, NotKeptError
 from wepystore.reporters.paths import aimed
 
 

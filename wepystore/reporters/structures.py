@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from wepystore.engine.protocols import StructureCapabilities
-from wepystore.engine.structures import DCDWriter, pdb_text
+from wepystore.engine.structure_files import DCDWriter, pdb_text
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors, replace_file
 from wepystore.reporters.files import replacing

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wepystore.reporters.kept import KeptFiles, NotKeptError
+from wepystore.reporters.kept_files import KeptFiles, NotKeptError
 
 LARGE = os.urandom(5 << 20)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from openmm import Vec3, app, unit
 
-from wepystore.engine.structures import DCDWriter, pdb_text
+from wepystore.engine.structure_files import DCDWriter, pdb_text
 from wepystore.engine.topology import topology_json
 
 TRICLINIC = np.array([[4.0, 0, 0], [0.5, 3.5, 0], [0.25, -1.0, 3.0]])
