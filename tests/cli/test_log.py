@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_run, add_snapshot
 from wepystore.cli.console import Console
-from wepystore.orchestrator.history import drawing, graph_of, latest_first
+from wepystore.orchestrator.history import drawing, history_of, latest_first
 from wepystore.store.runs import Run
 
 
@@ -19,7 +19,7 @@ def drawn(runs: list[tuple[str, str]], *alone: str) -> list[str]:
     """The drawing of runs between snapshots of one letter."""
     found = [Run(f"{k:02}", start, end, "c", 1) for k, (start, end) in enumerate(runs)]
     lines = []
-    for row in drawing(graph_of(alone, found)):
+    for row in drawing(history_of(alone, found)):
         run = f"{row.run.start}-{row.run.end}" if row.run else ""
         lines.append(("".join(s for s, _ in row.strokes) + (row.snapshot or run)).rstrip())
     return lines
@@ -58,7 +58,7 @@ def test_many_branches_need_few_columns() -> None:
     line = [Run(f"r{k}", f"s{k:04}", f"s{k + 1:04}", "c", 1) for k in range(1000)]
     line += [Run(f"b{k}", f"s{k:04}", f"t{k:04}", "c", 1) for k in range(1000)]
     for runs in (star, line):
-        rows = list(drawing(graph_of([], runs)))
+        rows = list(drawing(history_of([], runs)))
         assert max(len(row.strokes) for row in rows) <= 3
         assert sum(row.run is not None for row in rows) == len(runs)
 
@@ -75,7 +75,7 @@ def test_long_histories() -> None:
     """2,000 continuations and 300 branches, in order and without recursion."""
     runs = [Run(f"r{k}", f"s{k:04}", f"s{k + 1:04}", "c", 1) for k in range(2000)]
     runs += [Run(f"b{k}", "s0000", f"t{k:03}", "c", 1) for k in range(300)]
-    graph = graph_of([], runs)
+    graph = history_of([], runs)
     place = {node: k for k, node in enumerate(latest_first(graph))}
     assert all(place[run.end] < place[run.start] for run in runs)
     assert sum(row.snapshot is not None for row in drawing(graph)) == len(place)

@@ -25,7 +25,7 @@ from wepystore.cli.common import (
 )
 from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.history import ancestors_first, drawing, graph_of
+from wepystore.orchestrator.history import ancestors_first, drawing, history_of
 from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Store
 from wepystore.store.runs import Run, run_of
@@ -59,7 +59,7 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _draw(here: set[str], runs: Runs, names: dict[str, list[str]], console: Console) -> None:
     page = console.drawing()
-    for row in drawing(graph_of(here, runs)):
+    for row in drawing(history_of(here, runs)):
         text = note = ""
         if row.snapshot is not None:
             text = row.snapshot

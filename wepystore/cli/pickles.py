@@ -150,7 +150,7 @@ def _more(items: tuple[Any, ...]) -> Iterator[str]:
 
 
 def as_json(part: Pickled, data: bytes, trusted: bool) -> dict[str, Any]:
-    """The same for programs."""
+    """One part for programs: what `lines` tells of it, as JSON."""
     return {
         "where": part.where,
         "of": part.of,

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wepystore.engine.walker import Walker, WalkerState
 
+#: Numbers of any shape.
 Floats = NDArray[np.float64]
 
 
@@ -129,7 +130,7 @@ class Ensemble(Sequence[Walker]):
         return WalkerState.adopt({name: stack[index, ...] for name, stack in self.fields.items()})
 
     def with_weights(self, weights: Floats) -> Ensemble:
-        """The same states with other weights, shape (n,)."""
+        """These states with other weights, shape (n,)."""
         if weights.shape != self.weights.shape:
             raise ValueError(f"weights of shape {weights.shape} for {len(self)} walkers")
         return Ensemble.adopt(weights, self.fields)
@@ -150,7 +151,7 @@ class Ensemble(Sequence[Walker]):
         )
 
     def with_states(self, rows: Sequence[int], states: Sequence[Any]) -> Ensemble | list[Walker]:
-        """The same weights with other states in some rows.
+        """These weights with other states in some rows.
 
         An Ensemble if the new states have the fields and shapes of the others,
         and otherwise a list.

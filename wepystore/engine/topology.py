@@ -128,7 +128,7 @@ def openmm_topology(text: str) -> Topology:
 
 
 def wepy_topology_json(text: str) -> str:
-    """The same topology with only the keys that readers of WepyHDF5 files expect."""
+    """A topology text with no keys but those that readers of WepyHDF5 files expect."""
     value = _parse(text)
     try:
         chains = [

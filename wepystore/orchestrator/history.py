@@ -31,7 +31,7 @@ class Row(NamedTuple):
     n_branches: int = 0
 
 
-class Graph(NamedTuple):
+class History(NamedTuple):
     """All snapshots, those included that only a run names. Runs to themselves, and those within
     circles, which only made-up records make, are told of, and not followed.
 
@@ -54,7 +54,7 @@ class Graph(NamedTuple):
     in_order: list[str]
 
 
-def graph_of(snapshots: Iterable[str], runs: Iterable[Run]) -> Graph:
+def history_of(snapshots: Iterable[str], runs: Iterable[Run]) -> History:
     """The graph of these runs, and of snapshots that may have none."""
     led_to: dict[str, list[Run]] = {}
     for run in runs:
@@ -72,7 +72,7 @@ def graph_of(snapshots: Iterable[str], runs: Iterable[Run]) -> Graph:
     for md5, ends in children.items():
         for end in ends:
             parents[end].append(md5)
-    return Graph(parents, children, led_to, n_branches, in_order)
+    return History(parents, children, led_to, n_branches, in_order)
 
 
 def ancestors_first(snapshots: Iterable[str], runs: Iterable[Run]) -> list[str]:
@@ -130,10 +130,10 @@ def _without_circles(after: dict[str, set[str]]) -> dict[str, set[str]]:
     }
 
 
-def latest_first(graph: Graph) -> list[str]:
+def latest_first(history: History) -> list[str]:
     """Every snapshot after all its descendants, a line of continuations in one piece: of several
     branches the longest is the line, and the others stand right above where they left it."""
-    lengths = _lengths(graph)
+    lengths = _lengths(history)
 
     def in_turn(md5s: Iterable[str]) -> list[str]:
         # What is last here is first to be taken from a stack.
@@ -141,7 +141,7 @@ def latest_first(graph: Graph) -> list[str]:
 
     done: list[str] = []
     begun: set[str] = set()
-    stack = in_turn(md5 for md5, before in graph.parents.items() if not before)
+    stack = in_turn(md5 for md5, before in history.parents.items() if not before)
     while stack:
         md5 = stack[-1]
         if md5 in begun:
@@ -150,24 +150,24 @@ def latest_first(graph: Graph) -> list[str]:
                 done.append(md5)
             continue
         begun.add(md5)
-        stack += in_turn(end for end in graph.children[md5] if end not in begun)
+        stack += in_turn(end for end in history.children[md5] if end not in begun)
     return done
 
 
-def _lengths(graph: Graph) -> dict[str, int]:
+def _lengths(history: History) -> dict[str, int]:
     """How many runs follow each snapshot, one after the other, at most."""
     lengths: dict[str, int] = {}
-    for md5 in reversed(graph.in_order):
-        lengths[md5] = max((lengths[end] + 1 for end in graph.children[md5]), default=0)
+    for md5 in reversed(history.in_order):
+        lengths[md5] = max((lengths[end] + 1 for end in history.children[md5]), default=0)
     return lengths
 
 
-def drawing(graph: Graph) -> Iterator[Row]:
+def drawing(history: History) -> Iterator[Row]:
     """The graph line by line, latest snapshots first, with a column for each open branch."""
     columns: list[str | None] = []
     branches: list[int] = []
     n_branches = 0
-    for node in latest_first(graph):
+    for node in latest_first(history):
         waiting = [k for k, wanted in enumerate(columns) if wanted == node]
         if len(waiting) > 1:
             yield Row(_connection(columns, branches, waiting[0], waiting[1:], "┘", "┴"))
@@ -184,11 +184,11 @@ def drawing(graph: Graph) -> Iterator[Row]:
         yield Row(
             _upright(columns, branches, place),
             snapshot=node,
-            n_branches=graph.n_branches.get(node, 0),
+            n_branches=history.n_branches.get(node, 0),
         )
-        parents = graph.parents[node]
+        parents = history.parents[node]
         columns[place] = parents[0] if parents else None
-        for run in graph.runs.get(node, ()):
+        for run in history.runs.get(node, ()):
             yield Row(_upright(columns, branches), run=run)
         opened = []
         for parent in parents[1:]:

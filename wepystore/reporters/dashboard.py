@@ -60,7 +60,7 @@ class _Totals:
     extremes: dict[str, list[float]] = field(default_factory=dict)
 
     def copy(self) -> _Totals:
-        """The same figures, not to be changed by what is added to these."""
+        """These figures, apart: what is added to one changes nothing of the other."""
         return replace(
             self,
             parts_s=dict(self.parts_s),

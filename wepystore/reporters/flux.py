@@ -86,7 +86,7 @@ class Estimate:
 
     @property
     def falls(self) -> bool:
-        """The same, for higher."""
+        """Whether the rate was higher before, beyond what the interval leaves to chance."""
         return self.before > self.high
 
 

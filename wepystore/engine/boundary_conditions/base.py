@@ -67,7 +67,7 @@ class NoBC(BoundaryConditions):
         """Takes no parameters."""
 
     def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
-        """The same walkers and no records."""
+        """The walkers as they are, and no records."""
         return walkers if isinstance(walkers, Ensemble) else list(walkers), [], [], {}
 
     def warping_discontinuity(self, warping_record: Any) -> bool:

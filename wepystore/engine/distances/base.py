@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.component import Component
-
-Floats = NDArray[np.float64]
+from wepystore.engine.ensemble import Floats
 
 
 class Distance(Component):

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.component import Component
-from wepystore.engine.distances.base import Distance, Floats, atom_indices
+from wepystore.engine.distances.base import Distance, atom_indices
 from wepystore.engine.distances.pairwise import images_of
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import coordinate_like, distance_like, listed, positive
 from wepystore.engine.protocols import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.distances.base import Floats
 from wepystore.engine.distances.coordinate import ProgressCoordinate
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.parameters import listed
 
 

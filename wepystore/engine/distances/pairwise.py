@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import NotADistanceError
 from wepystore.engine.protocols import DistanceCapabilities
-
-Floats = NDArray[np.float64]
 
 
 def is_numeric(image: Any) -> bool:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from wepystore.engine.ensemble import Floats
 
 #: Pairs of atoms handled at once by `minimum_distances`: 3 arrays of 8 MB each.
 _CHUNK = 1_000_000

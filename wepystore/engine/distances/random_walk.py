@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.distances.base import Distance, Floats
+from wepystore.engine.distances.base import Distance
+from wepystore.engine.ensemble import Floats
 
 
 class RandomWalkDistance(Distance):

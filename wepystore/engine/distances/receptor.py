@@ -9,13 +9,13 @@ import numpy as np
 
 from wepystore.engine.distances.base import (
     Distance,
-    Floats,
     atom_indices,
     state_boxes,
     state_positions,
 )
 from wepystore.engine.distances.periodic import minimum_image
 from wepystore.engine.distances.superposition import rotations
+from wepystore.engine.ensemble import Floats
 
 
 class ReceptorLigandDistance(Distance):

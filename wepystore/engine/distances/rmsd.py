@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from wepystore.engine.distances.base import Distance, Floats, atom_indices, stacked_positions
+from wepystore.engine.distances.base import Distance, atom_indices, stacked_positions
 from wepystore.engine.distances.superposition import rotations
+from wepystore.engine.ensemble import Floats
 
 
 class RMSDDistance(Distance):

@@ -9,12 +9,12 @@ import numpy as np
 
 from wepystore.engine.distances.base import (
     Distance,
-    Floats,
     atom_indices,
     state_boxes,
     state_positions,
 )
 from wepystore.engine.distances.periodic import minimum_image
+from wepystore.engine.ensemble import Floats
 
 
 class XYDistance(Distance):

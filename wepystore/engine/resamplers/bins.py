@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.distances.coordinate import name_of, walker_coordinates
-from wepystore.engine.ensemble import weights_of
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import coordinate_like, listed
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.groups import even_out, max_clones, max_merges
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 

@@ -9,15 +9,12 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wepystore.engine.ensemble import weights_of
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.errors import NeverResamplesError
 from wepystore.engine.parameters import real
 from wepystore.engine.resamplers.base import Resampler
 from wepystore.engine.resamplers.decision import Decision, DecisionError
-
-Floats = NDArray[np.float64]
 
 #: Without a pmax, a walker may come to weigh as much as so many equal ones.
 _EQUAL_WALKERS = 5.0

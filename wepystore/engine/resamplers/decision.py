@@ -243,7 +243,7 @@ def _rows(
     kept: Mapping[int, list[int]],
     children: Mapping[int, int],
 ) -> Ensemble:
-    """The same, to the bit, without an object for each walker."""
+    """What `apply_decisions` gives, to the bit, without an object for each walker."""
     if not kept and not children:
         return walkers
     before = walkers.weights.tolist()

@@ -23,7 +23,7 @@ class NoResampler(Resampler):
     def resample(
         self, walkers: Sequence[Any]
     ) -> tuple[Sequence[Any], Sequence[dict[str, Any]], list[dict[str, Any]]]:
-        """The same walkers, one NOTHING record each, and no resampler records."""
+        """The walkers as they are, one NOTHING record each, and no resampler records."""
         if isinstance(walkers, Ensemble):
             return walkers, _nothings(len(walkers)), []
         return list(walkers), assign_slots(len(walkers), {}, {}), []

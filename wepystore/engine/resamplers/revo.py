@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import all_distances, images_of
-from wepystore.engine.ensemble import states_of, weights_of
+from wepystore.engine.ensemble import Floats, states_of, weights_of
 from wepystore.engine.parameters import distance_like, positive
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.variation import MERGE_RULES, Variation
-
-Floats = NDArray[np.float64]
 
 
 class REVOResampler(CloneMergeResampler):

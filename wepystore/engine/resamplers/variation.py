@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from wepystore.engine.ensemble import Floats
 
 #: How the pair to merge is chosen.
 MERGE_RULES = ("pairs", "greedy")

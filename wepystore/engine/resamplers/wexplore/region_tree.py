@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import is_numeric
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import NegativeDistanceError, NoPlaceError
 from wepystore.engine.protocols import DistanceCapabilities
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 

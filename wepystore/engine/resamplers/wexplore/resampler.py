@@ -16,18 +16,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wepystore.engine.distances.pairwise import images_of, is_numeric
-from wepystore.engine.ensemble import Ensemble, states_of, weights_of
+from wepystore.engine.ensemble import Ensemble, Floats, states_of, weights_of
 from wepystore.engine.parameters import distance_like, listed, positive, whole
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
 from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree
-
-Floats = NDArray[np.float64]
 
 
 class WExploreResampler(CloneMergeResampler):
