@@ -29,8 +29,10 @@ from wepystore.api import (
     WExploreResampler,
     as_walker_state,
 )
-from wepystore.orchestrator.run.run import RunOptions, RunOutcome, run
+from wepystore.orchestrator.run.request import RunRequest
+from wepystore.orchestrator.run.run import run
 from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGMA_NM = 0.335
@@ -142,14 +144,14 @@ def salt_apparatus(platform: str = "CPU") -> tuple[Apparatus, WalkerState]:
 
 
 @dataclass
-class Recorder:
+class Recorder(Watcher):
     """A watcher that remembers what it was told."""
 
     events: list[tuple[Any, ...]] = field(default_factory=list)
     on_cycle: Any = None
 
-    def begun(self, job: Any, options: Any, seed: int, n_walkers: int) -> None:
-        self.events.append(("begun", seed, n_walkers))
+    def begun(self, what: Begun) -> None:
+        self.events.append(("begun", what.seed, what.n_walkers))
 
     def cycle_done(self, progress: Any) -> None:
         self.events.append(("cycle", progress))
@@ -184,7 +186,8 @@ def run_job(
     }.items():
         options.setdefault(name, value)
     start = start_from_store(store, snapshot, configuration)
-    return run(start, RunOptions(job_dir=job_dir, **options), watcher or Recorder())
+    given = {name: value for name, value in options.items() if value is not None}
+    return run(start, RunRequest(job_dir=job_dir, **given), watcher or Recorder())
 
 
 def plain_configuration(mapper: Any = None, reporters: Sequence[Any] = ()) -> Configuration:

@@ -53,7 +53,7 @@ from wepystore.api import (
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
-from wepystore.orchestrator.verify.verify import VerifyOptions
+from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.verify.verify import verify as verify_run
 from wepystore.records.library import save_run
 
@@ -182,14 +182,14 @@ def run(folder: Path, n_particles: int) -> None:
 def verify(folder: Path, n_particles: int) -> None:
     store = Store.open(folder / "job" / "checkpoint.orch")
     (record,) = store.list("runs")
-    assert verify_run(store, record, VerifyOptions()).reproduced
+    assert verify_run(store, record, Means()).reproduced
 
 
 def disprove(folder: Path, n_particles: int) -> None:
     store = Store.open(folder / "job" / "checkpoint.orch")
     record = load_run(store, store.list("runs")[0])
     forged = save_run(store, dataclasses.replace(record, end=record.start))
-    verdict = verify_run(store, forged, VerifyOptions())
+    verdict = verify_run(store, forged, Means())
     store.remove("runs", forged)
     assert verdict.comparison is not None
     assert verdict.comparison.n_same == 0

@@ -49,7 +49,7 @@ COMMANDS = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A store with a run of two cycles, a job folder, and a file of wepy get."""
     from tests.systems import Recorder
-    from wepystore.orchestrator.run.request import RunOptions
+    from wepystore.orchestrator.run.request import RunRequest
     from wepystore.orchestrator.run.run import run
     from wepystore.orchestrator.run.start import start_from_store
     from wepystore.store import bundle
@@ -59,8 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         home / "x.orch", pair_snapshot(), plain_configuration(None, [each() for each in REPORTERS])
     ).store
     start = start_from_store(store, "default", None)
-    options = RunOptions(1e6, 10, home / "job", "job", n_cycles=2, seed=1)
-    outcome = run(start, options, Recorder())
+    request = RunRequest(n_steps=10, job_dir=home / "job", job_name="job", n_cycles=2, seed=1)
+    outcome = run(start, request, Recorder())
     bundle.write(store, "snapshots", outcome.start, home / "s.pkl")
     return {
         "home": str(home),

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.conftest import Wepy
 from wepystore.api import Prepared
-from wepystore.cli.running import interval_of
+from wepystore.cli.running import interval_of, options_of
+from wepystore.orchestrator.run.request import RunRequest
 
 RUN = "run orch --seed=1 --job-name=job"
 #: So short that only the cycle is run that always is.
@@ -121,7 +122,7 @@ def test_several_hashes_where_one_is_meant(
 def test_intervals_of_checkpoints(text: str, seconds: float) -> None:
     """Seconds, minutes, hours; 0 for never."""
     assert interval_of(text, "--checkpoint-every") == seconds
-    assert interval_of(None, "--checkpoint-every") is None
+    assert options_of({"--checkpoint-every": None}, RunRequest) == {}
 
 
 def test_checkpoint_every_arrives(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:

@@ -47,9 +47,11 @@ from wepystore.api import (
     WalkerReporter,
     prepare_store,
 )
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
-from wepystore.orchestrator.run.run import RunOptions, RunOutcome, run
+from wepystore.orchestrator.run.request import RunRequest
+from wepystore.orchestrator.run.resume import resume
+from wepystore.orchestrator.run.run import run
 from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 
 from wepy.boundary_conditions.boundary import NoBC as WepyNoBC  # isort: skip
 from wepy.hdf5 import WepyHDF5  # isort: skip
@@ -204,7 +206,7 @@ class Killed(BaseException):
     """What nothing here catches."""
 
 
-class Watcher:
+class Onlooker(Watcher):
     """Says nothing; ends it all after a cycle."""
 
     def __init__(self, killed_after: int = 0) -> None:
@@ -218,9 +220,6 @@ class Watcher:
         if progress.n_cycles_done == self.killed_after:
             raise Killed
 
-    def __getattr__(self, name: str) -> object:
-        return lambda *args: None
-
 
 def parts_of(runner: str, resampler: str, bc: str) -> Apparatus:
     return Apparatus(RUNNERS[runner](), BOUNDARIES[bc](), RESAMPLERS[resampler]())
@@ -233,9 +232,9 @@ def prepared(folder: Path, parts: Apparatus, mapper: Any, reporters: list[Any]) 
 
 
 def job(
-    store: Store, folder: Path, watcher: Watcher, n_cycles: int, freq: int | None = None
+    store: Store, folder: Path, watcher: Onlooker, n_cycles: int, freq: int | None = None
 ) -> RunOutcome:
-    options = RunOptions(
+    options = RunRequest(
         seconds=600,
         n_steps=N_STEPS,
         n_cycles=n_cycles,
@@ -251,7 +250,7 @@ def mixture(folder: Path, names: tuple[str, ...]) -> dict[str, object]:
     *three, mapper = names
     parts = parts_of(*three)
     reporters = [*our_reporters(parts), *wepys_reporters(parts)]
-    watcher = Watcher()
+    watcher = Onlooker()
     store = prepared(folder, parts, MAPPERS[mapper](), reporters)
     outcome = job(store, folder / "job", watcher, N_CYCLES)
     return {"end": outcome.end, "remarks": watcher.remarks}
@@ -266,16 +265,16 @@ def interrupted(folder: Path) -> dict[str, object]:
         # Of all distances the file, of one of them the other reporters too.
         reporters = wepys_reporters(parts)[: None if name == "pair" else 1]
         store = prepared(where, parts, Mapper(), reporters)
-        whole = job(store, where / "whole", Watcher(), 7)
+        whole = job(store, where / "whole", Onlooker(), 7)
         try:
-            job(store, where / "job", Watcher(3), 7, 2)
+            job(store, where / "job", Onlooker(3), 7, 2)
         except Killed:
-            watcher = Watcher(5)
+            watcher = Onlooker(5)
         try:
-            resume(where / "job", ResumeOptions(), watcher)
+            resume(where / "job", {}, watcher)
         except Killed:
-            watcher = Watcher()
-        end = resume(where / "job", ResumeOptions(), watcher)
+            watcher = Onlooker()
+        end = resume(where / "job", {}, watcher)
         found[name] = {
             "ends": [whole.end, end.end],
             "remarks": watcher.remarks,

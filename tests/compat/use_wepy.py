@@ -47,9 +47,11 @@ from wepystore.api import (
 from wepystore.api import UnbindingBC as OurUnbindingBC
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
-from wepystore.orchestrator.run.run import RunOptions, run
+from wepystore.orchestrator.run.request import Means, RunRequest
+from wepystore.orchestrator.run.run import run
 from wepystore.orchestrator.run.start import start_from_store
-from wepystore.orchestrator.verify.verify import VerifyOptions, verify
+from wepystore.orchestrator.run.watching import Watcher
+from wepystore.orchestrator.verify.verify import verify
 from wepystore.records.run import RunRecord
 from wepystore.reporters.records import parents
 from wepystore.store import Store
@@ -287,11 +289,6 @@ def gone_on_with(name: str, folder: Path, cut: int | None) -> str:
     return hash_of(now)
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> object:
-        return lambda *args: None
-
-
 def job(
     folder: Path,
     store: Path,
@@ -300,7 +297,7 @@ def job(
     n_workers: int = 1,
     platform: str | None = None,
 ) -> str:
-    options = RunOptions(
+    options = RunRequest(
         seconds=600,
         n_steps=N_STEPS,
         n_cycles=N_CYCLES,
@@ -311,7 +308,7 @@ def job(
         platform=platform,
         checkpoint_freq=2,
     )
-    return run(start_from_store(Store.open(store), start, None), options, Quiet()).end
+    return run(start_from_store(Store.open(store), start, None), options, Watcher()).end
 
 
 def through_a_store(
@@ -399,7 +396,7 @@ def again(folder: Path) -> dict[str, object]:
     """Every job that is there, repeated by this process: whether to the bit, and as promised."""
     found = {}
     for path in sorted(folder.glob("*/one/checkpoint.orch")):
-        verdict = verify(Store.open(path), record_of(path)[0], VerifyOptions(n_workers=1))
+        verdict = verify(Store.open(path), record_of(path)[0], Means(n_workers=1))
         found[path.parents[1].name] = {
             "reproduced": verdict.reproduced,
             "promised": verdict.promised,

@@ -84,7 +84,7 @@ def test_numbers_of_a_job_and_a_record(tmp_path: Path) -> None:
     for name in ("n_cycles", "n_steps", "n_workers", "checkpoint_freq", "seed"):
         most = 2**63 - 1 if name == "seed" else 10**12
         file.write_bytes(canonical.dumps({**good, name: most}))
-        assert getattr(JobSpec.read(file), name) == most
+        assert getattr(JobSpec.read(file).request, name) == most
         for number in (most + 1, 10**400):
             file.write_bytes(canonical.dumps({**good, name: number}))
             with pytest.raises(MalformedJobError, match=f"its {name} is"):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.run.request import N_CYCLES, SECONDS, UNTIL
+from wepystore.records.circumstances import N_CYCLES, SECONDS, UNTIL
 
 
 def used(budget: Budget, seconds: float) -> Budget:

@@ -28,7 +28,7 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.job.job import SPEC, JobSpec
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 from wepystore.records.library import save_run
 from wepystore.records.run import RunRecord
 
@@ -102,18 +102,18 @@ def test_a_run_out_of_time_is_resumed_up_to_its_cycles(
     whole = run_job(*where, tmp_path / "whole", n_cycles=6)
     first = run_job(*where, job, n_cycles=6, seconds=NO_TIME)
     with pytest.raises(Halt):
-        resume(job, ResumeOptions(), Recorder(on_cycle=halt_at(3)))
+        resume(job, {}, Recorder(on_cycle=halt_at(3)))
     with pytest.raises(Halt):
-        resume(job, ResumeOptions(checkpoint_freq=1), Recorder(on_cycle=halt_at(5)))
+        resume(job, {"checkpoint_freq": 1}, Recorder(on_cycle=halt_at(5)))
     assert json.loads((job / SPEC).read_text())["seconds"] is None
-    last = resume(job, ResumeOptions(), Recorder())
+    last = resume(job, {}, Recorder())
     assert (last.end, last.n_cycles, last.complete) == (whole.end, 6, True)
     assert told(job) == [(1, "seconds", False), (6, "n_cycles", True)]
     assert records(job)[0].end.md5 == first.end
     store = Store.open(job / "checkpoint.orch")
     assert set(store.list("snapshots")) == {first.start, first.end, last.end}
     assert_whole(store)
-    assert resume(job, ResumeOptions(), Recorder()).was_complete
+    assert resume(job, {}, Recorder()).was_complete
 
 
 def test_new_seconds_leave_the_cycles_as_they_were(pair_store: Prepared, tmp_path: Path) -> None:
@@ -122,12 +122,12 @@ def test_new_seconds_leave_the_cycles_as_they_were(pair_store: Prepared, tmp_pat
     job = tmp_path / "job"
     where = (pair_store.store, pair_store.snapshot_hash)
     run_job(*where, job, n_cycles=6, seconds=NO_TIME)
-    outcome = resume(job, ResumeOptions(seconds=NO_TIME), Recorder())
+    outcome = resume(job, {"seconds": NO_TIME}, Recorder())
     assert (outcome.n_cycles, outcome.wanted, outcome.ended_by) == (2, 6, "seconds")
-    outcome = resume(job, ResumeOptions(n_cycles=7), Recorder())
+    outcome = resume(job, {"n_cycles": 7}, Recorder())
     assert (outcome.wanted, outcome.complete) == (7, outcome.n_cycles == 7)
     for _ in range(2):
-        assert resume(job, ResumeOptions(seconds=math.inf), Recorder()).n_cycles == 7
+        assert resume(job, {"seconds": math.inf}, Recorder()).n_cycles == 7
     assert [each[0] for each in told(job)][:2] == [1, 2]
 
 
@@ -149,7 +149,7 @@ def test_a_job_of_before_that_was_out_of_time_is_resumed_too(
     spec = json.loads((job / SPEC).read_text())
     spec.pop("checkpoint_every", None)
     (job / SPEC).write_text(json.dumps({**spec, "ended": old}))
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     assert (outcome.n_cycles, outcome.complete) == (4, True)
     assert old in store.list("runs")
     assert_whole(store)
@@ -161,8 +161,8 @@ def test_the_end_of_a_signal_stays(pair_store: Prepared, tmp_path: Path) -> None
     more = {"n_cycles": 8, "checkpoint_freq": 1}
     kill = lambda: os.kill(os.getpid(), signal.SIGUSR1)
     first = run_job(*where, job, on_cycle(2, kill), **more)
-    second = resume(job, ResumeOptions(), on_cycle(4, kill))
-    last = resume(job, ResumeOptions(), Recorder())
+    second = resume(job, {}, on_cycle(4, kill))
+    last = resume(job, {}, Recorder())
     assert (first.ended_by, second.stopped_by, first.complete) == ("SIGUSR1", "SIGUSR1", False)
     assert told(job) == [(2, "SIGUSR1", False), (4, "SIGUSR1", False), (8, "n_cycles", True)]
     assert [each.end.md5 for each in records(job)] == [first.end, second.end, last.end]
@@ -174,10 +174,10 @@ def test_the_end_of_a_limit_stays_once(pair_store: Prepared, tmp_path: Path) -> 
     place."""
     job, where = tmp_path / "job", (pair_store.store, pair_store.snapshot_hash)
     first = run_job(*where, job, on_cycle(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
-    over = ResumeOptions(until=time.time() - 1)
+    over = {"until": time.time() - 1}
     assert {resume(job, over, Recorder()).end for _ in range(2)} == {first.end}
     assert told(job) == [(2, "until", False)]
-    last = resume(job, ResumeOptions(n_cycles=5), Recorder())
+    last = resume(job, {"n_cycles": 5}, Recorder())
     assert told(job) == [(2, "until", False), (5, "n_cycles", True)]
     store = Store.open(job / "checkpoint.orch")
     assert set(store.list("snapshots")) == {first.start, first.end, last.end}
@@ -191,7 +191,7 @@ def test_the_end_that_an_error_names_stays(tmp_path: Path) -> None:
     with pytest.raises(CycleFailedError) as caught:
         run_job(made.store, made.snapshot_hash, job, n_cycles=6, checkpoint_freq=1)
     (tmp_path / "mended").touch()
-    resume(job, ResumeOptions(), Recorder())
+    resume(job, {}, Recorder())
     assert told(job) == [(3, "error", False), (6, "n_cycles", True)]
     assert records(job)[0].end.md5 == caught.value.fields["end"]
 
@@ -216,7 +216,7 @@ def test_without_a_limit_only_cycles_end_a_run(pair_store: Prepared, tmp_path: P
     run_job(pair_store.store, pair_store.snapshot_hash, job, watcher, seconds=math.inf)
     value = json.loads((job / SPEC).read_text())
     assert (value["seconds"], value["format"]) == (None, 2)
-    assert JobSpec.read(job / SPEC).seconds is None
+    assert JobSpec.read(job / SPEC).request.seconds == math.inf
     told = [event[1].remaining for event in watcher.events if event[0] == "cycle"]
     assert all(math.isfinite(each) for each in told)
     assert told[-1] == 0.0

@@ -30,8 +30,9 @@ from wepystore.orchestrator.errors import (
     MalformedJobError,
     NewerJobError,
 )
-from wepystore.orchestrator.job.job import CHECKPOINT, SPEC, Job, JobSpec, check_job_name
+from wepystore.orchestrator.job.job import CHECKPOINT, SPEC, Job, JobSpec
 from wepystore.orchestrator.job.lock import JobLock
+from wepystore.orchestrator.run.request import RunRequest, check_job_name
 from wepystore.store.names import EntryRef
 
 
@@ -246,20 +247,8 @@ def spec_file(folder: Path, **changes: Any) -> Path:
     """A job.json that says what no run of 5 cycles in a folder says, with changes."""
     ref = {"md5": "0" * 32, "sha256": "0" * 64, "size": 1}
     start, config = (EntryRef.from_json({"kind": k, **ref}, "") for k in ("snapshots", "configs"))
-    spec = JobSpec(
-        name="job",
-        start=start,
-        config=config,
-        seed=1,
-        n_steps=10,
-        seconds=1.0,
-        n_cycles=5,
-        checkpoint_freq=None,
-        n_workers=None,
-        platform=None,
-        narration="",
-        begun="",
-    )
+    request = RunRequest(job_name="job", seed=1, n_steps=10, seconds=1.0, n_cycles=5)
+    spec = JobSpec(request, start, config, begun="")
     value = json.loads(spec.to_bytes())
     file = folder / SPEC
     file.write_text(json.dumps({**value, **changes}))
@@ -285,7 +274,7 @@ def test_a_job_json_that_says_nonsense_is_refused(
     tmp_path: Path, name: str, values: list[Any]
 ) -> None:
     """Exit 3, naming the file and the way on; nothing is run with a number that cannot be."""
-    assert JobSpec.read(spec_file(tmp_path)).n_cycles == 5
+    assert JobSpec.read(spec_file(tmp_path)).request.n_cycles == 5
     for value in values:
         with pytest.raises(
             MalformedJobError, match=r"job\.json does not say .* new run$"

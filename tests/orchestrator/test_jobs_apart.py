@@ -11,7 +11,7 @@ import pytest
 from tests.systems import Recorder, pair_snapshot, plain_configuration, run_job
 from wepystore.api import Prepared, prepare_store
 from wepystore.engine.errors import StepError
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 
 
 class Lines:
@@ -112,14 +112,14 @@ def test_a_killed_job_goes_on_with_the_same_files(prepared: Prepared, elsewhere:
     with pytest.raises(Killed):
         run(prepared, "job", killed_after(3))
     with pytest.raises(Killed):
-        resume(Path("job"), ResumeOptions(), killed_after(5))
+        resume(Path("job"), {}, killed_after(5))
     if elsewhere:
         os.rename("job", "moved")
         os.chdir("moved")
-        resume(Path("."), ResumeOptions(), Recorder())
+        resume(Path("."), {}, Recorder())
         os.chdir("..")
     else:
-        resume(Path("job"), ResumeOptions(), Recorder())
+        resume(Path("job"), {}, Recorder())
     assert files("moved" if elsewhere else "job") == files("whole")
     assert "lines.txt" not in os.listdir()
 
@@ -133,7 +133,7 @@ def test_links_in_a_reporters_folder_are_refused(prepared: Prepared, tmp_path: P
         run(prepared, "job", killed_after(3))
     os.symlink(victim, "job/job.Pieces/3.txt.new")
     with pytest.raises(OSError, match="symbolic link") as caught:
-        resume(Path("job"), ResumeOptions(), Recorder())
+        resume(Path("job"), {}, Recorder())
     assert caught.value.filename == "job/job.Pieces/3.txt.new"
     assert victim.read_text() == "mine"
 

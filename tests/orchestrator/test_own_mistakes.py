@@ -17,7 +17,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.errors import StepError
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 
 
 class Mistaken(KeyError):
@@ -86,4 +86,4 @@ def test_a_reporter_s_when_a_job_is_resumed(tmp_path: Path) -> None:
     run_with(tmp_path, reporter=cls())
     for _ in range(2):
         with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
-            resume(tmp_path / "job", ResumeOptions(n_cycles=5), Recorder())
+            resume(tmp_path / "job", {"n_cycles": 5}, Recorder())

@@ -23,7 +23,7 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.job.job import SPEC, JobSpec
 from wepystore.orchestrator.run.pace import Pace
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 
 #: So often that one is due after every cycle.
 ALWAYS = 1e-9
@@ -86,20 +86,20 @@ def test_a_job_knows_its_interval(pair_store: Prepared, tmp_path: Path) -> None:
     without the field, gets what is usual."""
     job, where = tmp_path / "job", (pair_store.store, pair_store.snapshot_hash)
     stopped(*where, job, 2, n_cycles=9, checkpoint_every=ALWAYS)
-    assert JobSpec.read(job / SPEC).checkpoint_every == ALWAYS
+    assert JobSpec.read(job / SPEC).request.checkpoint_every == ALWAYS
     (last,) = (record.n_cycles for record in records(job))
     assert last == 1
     watcher = Recorder()
-    resume(job, ResumeOptions(n_cycles=4), watcher)
+    resume(job, {"n_cycles": 4}, watcher)
     assert [event[2] for event in watcher.events if event[0] == "checkpoint"] == [2, 3, 4]
     watcher = Recorder()
-    resume(job, ResumeOptions(n_cycles=6, checkpoint_every=0), watcher)
+    resume(job, {"n_cycles": 6, "checkpoint_every": 0}, watcher)
     assert [event[2] for event in watcher.events if event[0] == "checkpoint"] == [6]
     value = json.loads((job / SPEC).read_text())
     del value["checkpoint_every"]
     (job / SPEC).write_text(json.dumps(value))
-    assert JobSpec.read(job / SPEC).checkpoint_every is None
-    assert resume(job, ResumeOptions(n_cycles=7), Recorder()).n_cycles == 7
+    assert JobSpec.read(job / SPEC).request.checkpoint_every is None
+    assert resume(job, {"n_cycles": 7}, Recorder()).n_cycles == 7
 
 
 def test_when_checkpoints_were_leaves_no_trace(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_when_checkpoints_were_leaves_no_trace(tmp_path: Path) -> None:
     run_job(*where, tmp_path / "never", checkpoint_every=0, **more)
     run_job(*where, tmp_path / "always", checkpoint_every=ALWAYS, **more)
     stopped(*where, tmp_path / "stopped", 7, checkpoint_every=ALWAYS, **more)
-    resume(tmp_path / "stopped", ResumeOptions(), Recorder())
+    resume(tmp_path / "stopped", {}, Recorder())
     for name in ("always", "stopped"):
         same_in_the_end(tmp_path / name, tmp_path / "never")
     assert len(Store.open(tmp_path / "always" / "checkpoint.orch").list("runs")) == 1

@@ -39,7 +39,7 @@ from wepystore.api import (
 from wepystore.engine.runners.openmm import simulation
 from wepystore.engine.runners.openmm.seeding import ReinitializingSeeder
 from wepystore.engine.runners.openmm.transfer import DocumentedTransfer
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_sessions_with_random_streams_of_two_kinds_promise_nothing(
         monkeypatch.setattr(np, "__version__", "9.9")
     else:
         monkeypatch.setattr(platform, "python_version", lambda: "9.9")
-    outcome = resume(job, ResumeOptions(n_cycles=4), Recorder())
+    outcome = resume(job, {"n_cycles": 4}, Recorder())
     store = Store.open(job / "checkpoint.orch")
     record = max((load_run(store, md5) for md5 in store.list("runs")), key=lambda r: r.n_cycles)
     assert record.execution["resumed_from"][-1]["differs"] == [field]

@@ -40,7 +40,7 @@ from wepystore.orchestrator.errors import (
     NotContinuedError,
 )
 from wepystore.orchestrator.job.written import LISTED, Written
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 from wepystore.records.library import save_run, save_snapshot
 from wepystore.records.snapshot import Apparatus
 from wepystore.store.merge.reconcile import apply, plan
@@ -100,7 +100,7 @@ def test_killed_between_two_steps_of_a_checkpoint(
     words = (pair_store.store.path, pair_store.snapshot_hash, job, what, str(nth))
     with pytest.raises(AssertionError):
         python(tmp_path / "stops.py", *words)
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=7)
     assert outcome.end == whole.end and outcome.n_cycles == 7
     store, twin = (Store.open(tmp_path / name / "checkpoint.orch") for name in ("job", "whole"))
@@ -141,7 +141,7 @@ def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> Non
     tagged = store.ref("default-snapshot")
     assert tagged is not None
     store.set_ref("tags/mine", tagged)
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     assert set(store.list("snapshots")) == {outcome.start, outcome.end, tagged}
     assert load_snapshot(store, tagged).walkers
     assert len(store.list("runs")) == 1
@@ -156,7 +156,7 @@ def test_what_somebody_put_into_the_jobs_store_stays(pair_store: Prepared, tmp_p
     stopped(pair_store.store, pair_store.snapshot_hash, job, 2, **words)
     early = shutil.copytree(job, tmp_path / "early") / "checkpoint.orch"
     with pytest.raises(Halt):
-        resume(job, ResumeOptions(), Recorder(on_cycle=halt_at(6)))
+        resume(job, {}, Recorder(on_cycle=halt_at(6)))
     other = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "other", seed=8)
     store = Store.open(job / "checkpoint.orch")
     before = entries(store)
@@ -170,7 +170,7 @@ def test_what_somebody_put_into_the_jobs_store_stays(pair_store: Prepared, tmp_p
     assert len(theirs["runs"]) == 1 and len(theirs["snapshots"]) == 2
     assert put in theirs["snapshots"] and bare in theirs["objects"]
 
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     left = entries(store)
     for kind, each in theirs.items():
         assert each <= left[kind], kind
@@ -199,7 +199,7 @@ def test_a_list_that_is_lost_or_odd_costs_nothing_but_space(
         shutil.rmtree(copy / "checkpoint.orch" / "tmp")  # As by rsync --exclude=/tmp/.
         if data is not None:
             (copy / LISTED).write_bytes(data)
-        assert resume(copy, ResumeOptions(), Recorder()).end == whole.end
+        assert resume(copy, {}, Recorder()).end == whole.end
         store = Store.open(copy / "checkpoint.orch")
         check(store.path)
         assert {whole.start, whole.end} <= set(store.list("snapshots"))
@@ -235,7 +235,7 @@ def test_checkpoints_go_on_in_step(pair_store: Prepared, tmp_path: Path) -> None
     job = tmp_path / "job"
     stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=11, checkpoint_freq=3)
     watcher = Recorder()
-    resume(job, ResumeOptions(), watcher)
+    resume(job, {}, watcher)
     assert [e[2] for e in watcher.events if e[0] == "checkpoint"] == [6, 9, 11]
     assert [e[1].n_cycles_done for e in watcher.events if e[0] == "cycle"] == list(range(4, 12))
 
@@ -250,7 +250,7 @@ def test_another_frequency_and_other_workers_end_the_same(
     for k, each in enumerate(options):
         job = tmp_path / str(k)
         stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=8, checkpoint_freq=2)
-        outcome = resume(job, ResumeOptions(**each), Recorder())
+        outcome = resume(job, each, Recorder())
         store = Store.open(job / "checkpoint.orch")
         record = load_run(store, store.list("runs")[0])
         (session,) = record.execution["resumed_from"]
@@ -286,7 +286,7 @@ def test_an_error_leaves_a_job_that_goes_on(tmp_path: Path) -> None:
     job = tmp_path / "job"
     with pytest.raises(CycleFailedError, match=f"wepy resume {job}"):
         run_job(made.store, made.snapshot_hash, job, n_cycles=9)
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
     assert (outcome.end, outcome.n_cycles) == (whole.end, 9)
 
@@ -299,7 +299,7 @@ def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:
     whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
     job = tmp_path / "job"
     stopped(made.store, made.snapshot_hash, job, 6, n_cycles=9, checkpoint_freq=2)
-    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+    assert resume(job, {}, Recorder()).end == whole.end
 
 
 def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> None:
@@ -346,14 +346,14 @@ def test_a_complete_job_whose_files_were_not_finished(
     store = Store.open(job / "checkpoint.orch")
     before = store.list("runs")
     watcher = Recorder()
-    outcome = resume(job, ResumeOptions(), watcher)
+    outcome = resume(job, {}, watcher)
     assert not [e for e in watcher.events if e[0] == "cycle"]
     assert store.list("runs") == before and outcome.n_cycles == 4
     import h5py
 
     with h5py.File(job / "job.wepy.h5") as file:
         assert file["runs/0"].attrs["end_snapshot_hash"] == outcome.end
-    assert resume(job, ResumeOptions(), Recorder()).was_complete
+    assert resume(job, {}, Recorder()).was_complete
 
 
 def interrupted(tmp_path: Path) -> Path:
@@ -374,10 +374,10 @@ def test_another_jobs_job_json_is_not_begun_anew(tmp_path: Path) -> None:
     for change in (('"n_steps":10', '"n_steps":11'), ('"seed":1', '"seed":2')):
         file.write_text(was.replace(*change))
         with pytest.raises(MalformedJobError, match=r"not what checkpoint\.orch has a run of"):
-            resume(job, ResumeOptions(), Recorder())
+            resume(job, {}, Recorder())
     assert (job / "job.wepy.h5").read_bytes() == before
     file.write_text(was)
-    assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
+    assert resume(job, {}, Recorder()).n_cycles == 4
 
 
 def test_a_lost_trajectory_is_named_with_the_way_on(tmp_path: Path) -> None:
@@ -390,35 +390,35 @@ def test_a_lost_trajectory_is_named_with_the_way_on(tmp_path: Path) -> None:
         if data is not None:
             file.write_bytes(data)
         with pytest.raises(NotContinuedError, match=r"job\.wepy\.h5.*wepy run orch"):
-            resume(job, ResumeOptions(), Recorder())
+            resume(job, {}, Recorder())
         assert file.exists() == (data is not None)
         file.write_bytes(whole)
-    assert resume(job, ResumeOptions(), Recorder()).n_cycles == 4
+    assert resume(job, {}, Recorder()).n_cycles == 4
 
 
 def test_a_job_that_lost_its_store_begins_anew_from_its_start(tmp_path: Path) -> None:
     """The message names how; the end is that of the run that was lost."""
     job = interrupted(tmp_path)
-    whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
+    whole = resume(shutil.copytree(job, tmp_path / "copy"), {}, Recorder())
     shutil.rmtree(job / "checkpoint.orch")
     with pytest.raises(NoJobStoreError, match=r"wepy reconcile orch .*checkpoint\.orch ORCH"):
-        resume(job, ResumeOptions(), Recorder())
+        resume(job, {}, Recorder())
     store = Store.create(job / "checkpoint.orch")
     apply(plan(store, [Store.open(tmp_path / "x.orch")]))
-    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+    assert resume(job, {}, Recorder()).end == whole.end
 
 
 def test_odd_facts_of_a_record_keep_nobody_from_going_on(tmp_path: Path) -> None:
     """What stands under `execution` bears on no bit, and is not checked when a record is read."""
     job = interrupted(tmp_path)
-    whole = resume(shutil.copytree(job, tmp_path / "copy"), ResumeOptions(), Recorder())
+    whole = resume(shutil.copytree(job, tmp_path / "copy"), {}, Recorder())
     store = Store.open(job / "checkpoint.orch")
     (run,) = store.list("runs")
     odd = {"wall_s": "x", "n_warped": [], "checkpoints": 5, "resumed_from": {"a": 1}}
     record = dataclasses.replace(load_run(store, run), execution=odd)
     store.remove("runs", run)
     save_run(store, record)
-    assert resume(job, ResumeOptions(), Recorder()).end == whole.end
+    assert resume(job, {}, Recorder()).end == whole.end
 
 
 def test_no_more_workers_than_walkers(pair_store: Prepared, tmp_path: Path) -> None:

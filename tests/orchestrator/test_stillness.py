@@ -29,7 +29,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.resamplers.decision import Decision
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 from wepystore.records.snapshot import Apparatus
 
 PAIR = PairDistance(0, 1, periodic=False)
@@ -130,7 +130,7 @@ def test_counts_go_on_when_a_run_is_resumed(tmp_path: Path) -> None:
     run_job(*start, tmp_path / "two", n_cycles=6, n_steps=40)
     first = record(tmp_path / "two").execution
     watcher = Recorder()
-    resume(tmp_path / "two", ResumeOptions(n_cycles=14), watcher)
+    resume(tmp_path / "two", {"n_cycles": 14}, watcher)
     whole, two = (record(tmp_path / name) for name in ("whole", "two"))
     assert whole.end == two.end
     for name in ("n_cloned", "n_merged"):

@@ -21,7 +21,7 @@ from wepystore.api import (
 )
 from wepystore.engine.undo import undoing
 from wepystore.orchestrator.errors import CycleFailedError
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.resume import resume
 
 
 class CountingBC(NoBC):
@@ -84,7 +84,7 @@ def test_a_cycle_that_failed_is_not_done_twice(part: type, tmp_path: Path) -> No
     job = tmp_path / "job"
     with pytest.raises(CycleFailedError):
         run_job(made.store, made.snapshot_hash, job, n_cycles=9)
-    outcome = resume(job, ResumeOptions(), Recorder())
+    outcome = resume(job, {}, Recorder())
     whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
     assert (outcome.end, outcome.n_cycles) == (whole.end, 9)
 

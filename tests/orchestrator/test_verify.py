@@ -39,18 +39,18 @@ from wepystore.api import (
 )
 from wepystore.engine.errors import PlatformError
 from wepystore.errors import DamagedError, UntrustedError
-from wepystore.orchestrator.run.resume import ResumeOptions, resume
+from wepystore.orchestrator.run.request import Means
+from wepystore.orchestrator.run.resume import resume
+from wepystore.orchestrator.run.watching import Watcher
 from wepystore.orchestrator.trust import Trust
 from wepystore.orchestrator.verify.verify import (
     NotRepeatableError,
     RecordedPlatformError,
     Verdict,
-    VerifyOptions,
     distinct,
     verify,
 )
 from wepystore.records.library import save_run
-from wepystore.records.run import RunRecord
 from wepystore.store.pickles.pickled import parts_in
 
 
@@ -72,7 +72,7 @@ def forged(store: Store, run: str, path: Path, **changes: Any) -> tuple[Store, s
 
 
 def again(store: Store, run: str, **options: Any) -> Verdict:
-    return verify(store, run, VerifyOptions(**options))
+    return verify(store, run, Means(**options))
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def resumed(made: Prepared, job: Path, **more: Any) -> tuple[Store, str]:
     options: dict[str, Any] = {"n_cycles": 6, "n_workers": 2, "checkpoint_freq": 2}
     first = run_job(made.store, made.snapshot_hash, job, watcher, **options)
     assert first.stopped_by == "SIGTERM" and first.n_cycles < 6
-    second = resume(job, ResumeOptions(n_workers=1, **more), Recorder())
+    second = resume(job, {"n_workers": 1, **more}, Recorder())
     assert second.n_cycles == 6
     store = Store.open(job / "checkpoint.orch")
     (run,) = [md5 for md5 in store.list("runs") if load_run(store, md5).end.md5 == second.end]
@@ -409,28 +409,25 @@ def test_untrusted_pickles_are_not_loaded(tmp_path: Path) -> None:
     store, run = job_store(made, tmp_path / "job")
     stranger = Trust(tmp_path / "trusted")
     with pytest.raises(UntrustedError) as refused:
-        verify(store, run, VerifyOptions(), trust=stranger)
+        verify(store, run, Means(), trust=stranger)
     assert refused.value.exit_status == 5
     start = load_run(store, run).start.md5
     stranger.add([part.ref.sha256 for part in parts_in(store.read_manifest("snapshots", start))])
     before = stranger.trusted()
-    assert verify(store, run, VerifyOptions(), trust=stranger).reproduced
+    assert verify(store, run, Means(), trust=stranger).reproduced
     assert stranger.trusted() == before
 
 
 def test_workers_are_gone_when_a_cycle_fails(pair: tuple[Store, str], tmp_path: Path) -> None:
     """A repetition that fails leaves no process behind."""
 
-    class Raises:
-        def begun(self, record: RunRecord, n_walkers: int) -> None:
-            pass
-
+    class Raises(Watcher):
         def cycle_done(self, progress: Any) -> None:
             assert progress.n_cycles_done == 1 and progress.n_cycles == 6
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(*pair, VerifyOptions(n_workers=2), Raises())
+        verify(*pair, Means(n_workers=2), Raises())
     assert multiprocessing.active_children() == []
 
 

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import count
+from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.job.job import Job
-    from wepystore.orchestrator.run.run import Progress, RunOptions
 
 #: On a terminal: often enough to look alive, too seldom to cost anything.
 _REDRAW_S = 0.2
@@ -24,7 +22,7 @@ _FIRST_LINE_S = 30.0
 _LAST_LINE_S = 300.0
 
 
-class RunProgress:
+class RunProgress(Watcher):
     """A Watcher that draws on stderr."""
 
     def __init__(self, console: Console) -> None:
@@ -38,16 +36,18 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         return self
 
-    def begun(self, job: Job, options: RunOptions, seed: int, n_walkers: int) -> None:
+    def begun(self, what: Begun) -> None:
+        job = "repeated in memory" if what.job_dir is None else what.job_dir
         self._console.note(
-            f"{n_walkers} walkers, {options.n_steps} steps a cycle, seed {seed}, job {job.path}"
+            f"{what.n_walkers} walkers, {what.n_steps} steps a cycle, seed {what.seed}, job {job}"
         )
-        if job.n_resumed is not None:
-            limit = "" if math.isfinite(options.seconds) else ", without a time limit"
-            self._console.note(f"going on after {count(job.n_resumed, 'cycle')}{limit}")
-        if job.changes:
+        if what.n_resumed is not None:
+            cycles = "1 cycle" if what.n_resumed == 1 else f"{what.n_resumed} cycles"
+            limit = "" if math.isfinite(what.seconds) else ", without a time limit"
+            self._console.note(f"going on after {cycles}{limit}")
+        if what.changes:
             self._console.warn(
-                f"not as it was before: {', '.join(job.changes)}; the end may differ in its bits"
+                f"not as it was before: {', '.join(what.changes)}; the end may differ in its bits"
             )
         if self._console.stderr_is_terminal:
             from rich.live import Live
@@ -83,9 +83,6 @@ class RunProgress:
             live, self._live = self._live, None
             with contextlib.suppress(OSError):
                 live.stop()
-
-    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
-        pass
 
     def remark(self, text: str) -> None:
         if self._live is not None:

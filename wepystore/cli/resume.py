@@ -36,14 +36,11 @@ from wepystore.cli.common import user_trust
 from wepystore.cli.running import (
     components_on_stderr,
     folder_of,
-    grace_of,
-    interval_of,
-    optional_int,
-    optional_name,
+    options_of,
     seconds_of,
     tell_outcome,
-    until_of,
 )
+from wepystore.orchestrator.run.request import RunRequest
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -52,33 +49,16 @@ if TYPE_CHECKING:
 def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then go on."""
     job_dir = folder_of(args["JOB_DIR"], "JOB_DIR")
-    text = args["SECONDS"]
-    seconds = None if text is None else seconds_of(text)
-    n_cycles = optional_int(args, "--n-cycles")
-    n_workers = optional_int(args, "--n-workers")
-    checkpoint_freq = optional_int(args, "--checkpoint-freq")
-    checkpoint_every = interval_of(args["--checkpoint-every"], "--checkpoint-every")
-    until = until_of(args["--until"])
-    grace = grace_of(args["--grace"])
-    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
+    changes = options_of(args, RunRequest)
+    if args["SECONDS"] is not None:
+        changes["seconds"] = seconds_of(args["SECONDS"])
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.run.resume import ResumeOptions, resume
+    from wepystore.orchestrator.run.resume import resume
     from wepystore.orchestrator.trust import note_own_pickles
 
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     note_own_pickles(user_trust, console.warn)
-    options = ResumeOptions(
-        seconds=seconds,
-        n_cycles=n_cycles,
-        n_workers=n_workers,
-        platform=platform,
-        checkpoint_freq=checkpoint_freq,
-        checkpoint_every=checkpoint_every,
-        grace=grace,
-        until=until,
-        scheduler=scheduler,
-    )
     with components_on_stderr(), RunProgress(console) as progress:
-        outcome = resume(job_dir, options, progress, trust=user_trust())
+        outcome = resume(job_dir, changes, progress, trust=user_trust())
     return tell_outcome(outcome, console)

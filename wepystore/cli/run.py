@@ -41,28 +41,22 @@ Options:
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import open_store, positive_int, user_trust
 from wepystore.cli.running import (
     NO_LIMIT,
     components_on_stderr,
-    folder_of,
-    grace_of,
-    interval_of,
-    optional_int,
-    optional_name,
+    options_of,
     seconds_of,
     tell_outcome,
-    until_of,
 )
 from wepystore.cli.usage import WrongUsageError, usage_lines
-from wepystore.errors import UsageError
+from wepystore.orchestrator.run.request import RunRequest
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run.run import Start
+    from wepystore.orchestrator.run.start import Start
 
 _START_HASH = "the start's hash"
 
@@ -73,49 +67,25 @@ _MOST_STEPS = 2**31 - 1
 def main(args: dict[str, Any], console: Console) -> int:
     """Check what was typed before anything slow is imported, then run."""
     _check_words(args)
-    seconds = seconds_of(args["SECONDS"])
-    n_steps = positive_int(args["STEPS"], "STEPS", most=_MOST_STEPS)
-    n_cycles = optional_int(args, "--n-cycles")
-    n_workers = optional_int(args, "--n-workers")
-    checkpoint_freq = optional_int(args, "--checkpoint-freq")
-    checkpoint_every = interval_of(args["--checkpoint-every"], "--checkpoint-every")
-    seed = _seed(args["--seed"])
-    until = until_of(args["--until"])
-    grace = grace_of(args["--grace"])
-    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
-    given = args["--job-dir"]
-    job_dir = None if given in (None, _START_HASH) else folder_of(given, "--job-dir")
+    for name in ("--job-dir", "--job-name"):
+        if args[name] == _START_HASH:
+            args[name] = None
+    request = RunRequest(
+        seconds=seconds_of(args["SECONDS"]),
+        n_steps=positive_int(args["STEPS"], "STEPS", most=_MOST_STEPS),
+        **options_of(args, RunRequest),
+    )
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.job.job import check_job_name
-    from wepystore.orchestrator.run.run import RunOptions, run
+    from wepystore.orchestrator.run.run import run
     from wepystore.orchestrator.trust import note_own_pickles
 
-    if args["--job-name"] not in (None, _START_HASH):
-        check_job_name(args["--job-name"])
     with components_on_stderr():
         start = _start(args)
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     note_own_pickles(user_trust, console.warn)
-    start_hash = start.snapshot_ref.md5
-    options = RunOptions(
-        seconds=seconds,
-        n_steps=n_steps,
-        n_cycles=n_cycles,
-        job_dir=job_dir or Path(start_hash),
-        job_name=_or(args["--job-name"], start_hash),
-        narration=args["--narration"] or "",
-        n_workers=n_workers,
-        platform=platform,
-        checkpoint_freq=checkpoint_freq,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-        grace=grace,
-        until=until,
-        scheduler=scheduler,
-    )
     with components_on_stderr(), RunProgress(console) as progress:
-        outcome = run(start, options, progress)
+        outcome = run(start, request, progress)
     return tell_outcome(outcome, console)
 
 
@@ -157,15 +127,3 @@ def _start(args: dict[str, Any]) -> Start:
         )
     store = open_store(args["ORCH"])
     return start_from_store(store, args["START"], args["--configuration"], trust=trust)
-
-
-def _or(text: str | None, default: str) -> str:
-    return default if text in (None, _START_HASH) else str(text)
-
-
-def _seed(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
-        raise UsageError(f"--seed must be a whole number from 0 to 2^63 - 1, not {text!r}")
-    return int(text)

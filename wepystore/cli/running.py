@@ -9,16 +9,32 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import positive_int, positive_number
 from wepystore.errors import UsageError
+from wepystore.orchestrator.run.request import (
+    COUNT,
+    DURATION,
+    FOLDER,
+    INTERVAL,
+    JOB_NAME,
+    MOMENT,
+    NAME,
+    SEED,
+    TEXT,
+    Kind,
+    Means,
+    check_job_name,
+    options,
+)
+from wepystore.records.circumstances import UNTIL
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run.run import RunOutcome
+    from wepystore.orchestrator.run.watching import RunOutcome
 
 #: Set by SLURM 23.02 and later in every job: seconds since the epoch.
 END_TIME = "SLURM_JOB_END_TIME"
@@ -36,17 +52,28 @@ _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?")
 _EPOCH = re.compile(r"\d{9,11}(\.\d+)?")
 
 
-def optional_int(args: dict[str, Any], name: str) -> int | None:
-    """The whole number (>= 1) of an option, if it was given. Raises UsageError."""
-    return None if args[name] is None else positive_int(args[name], name)
+def options_of(args: dict[str, Any], request: type[Means]) -> dict[str, Any]:
+    """The options of a request that were typed, by the names of its fields. Raises UsageError."""
+    words = {name: "--" + name.replace("_", "-") for name in options(request)}
+    return {
+        name: _READERS[option.kind](args[words[name]], words[name])
+        for name, option in options(request).items()
+        if args.get(words[name]) is not None
+    }
 
 
-def optional_name(args: dict[str, Any], name: str) -> str | None:
-    """The text of an option, if it was given. Raises UsageError: an empty one is most often a
-    variable that is not set, and would stand for something that nobody has chosen."""
-    if args[name] == "":
-        raise UsageError(f"{name} is empty; leave it out, or give a value")
-    return None if args[name] is None else str(args[name])
+def _name_of(text: str, word: str) -> str:
+    """Raises UsageError: an empty one is most often a variable that is not set, and would stand for
+    something that nobody has chosen."""
+    if not text:
+        raise UsageError(f"{word} is empty; leave it out, or give a value")
+    return text
+
+
+def _seed_of(text: str, word: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+        raise UsageError(f"{word} must be a whole number from 0 to 2^63 - 1, not {text!r}")
+    return int(text)
 
 
 def folder_of(text: str, name: str) -> Path:
@@ -67,11 +94,8 @@ def seconds_of(text: str) -> float:
         raise UsageError(f"{problem}, or '-' for no limit") from None
 
 
-def interval_of(text: str | None, name: str) -> float | None:
-    """The seconds of "90", "90s", "5m", "2h", 0 for "never"; None if nothing was typed. Raises
-    UsageError."""
-    if text is None:
-        return None
+def interval_of(text: str, name: str) -> float:
+    """The seconds of "90", "90s", "5m", "2h", 0 for "never"."""
     found = _INTERVAL.fullmatch("0" if text == "never" else text)
     seconds = float(found[1]) * _UNITS[found[2]] if found else -1.0
     if not 0 <= seconds <= _MOST_SECONDS:
@@ -79,14 +103,13 @@ def interval_of(text: str | None, name: str) -> float | None:
     return seconds
 
 
-def grace_of(text: str) -> float:
-    """Seconds, 0 or more. Raises UsageError."""
+def _duration_of(text: str, word: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise UsageError(f"--grace is {text!r} and must be a number of seconds, 0 or more")
+        raise UsageError(f"{word} is {text!r} and must be a number of seconds, 0 or more")
     return seconds
 
 
@@ -145,6 +168,20 @@ def _only(text: str, moment: datetime.datetime) -> float:
     return moment.timestamp()
 
 
+#: How what is typed for an option becomes its value.
+_READERS: dict[Kind, Callable[[str, str], Any]] = {
+    COUNT: positive_int,
+    SEED: _seed_of,
+    NAME: _name_of,
+    TEXT: lambda text, word: text,
+    JOB_NAME: lambda text, word: check_job_name(text),
+    FOLDER: folder_of,
+    DURATION: _duration_of,
+    INTERVAL: interval_of,
+    MOMENT: lambda text, word: until_of(text),
+}
+
+
 @contextlib.contextmanager
 def components_on_stderr() -> Iterator[None]:
     """Meanwhile what users' components print goes to stderr, in worker processes too: stdout
@@ -181,7 +218,6 @@ def _cycles(number: int | None) -> str:
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     """Say how a run ended and how to go on; the exit status. Raises StoppedEarlyError."""
     from wepystore.orchestrator.errors import StoppedEarlyError
-    from wepystore.orchestrator.run.request import UNTIL
     from wepystore.orchestrator.trust import arguments
 
     job = arguments(outcome.job_dir)

@@ -23,12 +23,12 @@ Options:
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import find_runs, positive_int, store_of, user_trust
-from wepystore.cli.running import components_on_stderr, optional_name
+from wepystore.cli.common import find_runs, store_of, user_trust
+from wepystore.cli.running import components_on_stderr, options_of
 from wepystore.errors import FailedError
+from wepystore.orchestrator.run.request import Means
 from wepystore.store.names import is_hex
 from wepystore.store.places import is_place
 
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wepystore.cli.console import Console
-    from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.verify.comparison import Comparison
     from wepystore.orchestrator.verify.verify import Verdict
-    from wepystore.records.run import RunRecord
     from wepystore.store import Store
 
 NOT_REPRODUCED = 1
@@ -68,21 +66,17 @@ class SeveralStartsError(FailedError):
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Repeat every run that was named; 0 only if all of them are reproduced."""
-    n_workers = None
-    if args["--n-workers"] is not None:
-        n_workers = positive_int(args["--n-workers"], "--n-workers")
-    platform, scheduler = (optional_name(args, name) for name in ("--platform", "--scheduler"))
+    means = Means(**options_of(args, Means))
     store, text = _named(args)
     runs = _find(store, text)
 
     from wepystore.cli.progress import RunProgress
-    from wepystore.orchestrator.verify.verify import VerifyOptions, distinct, verify
+    from wepystore.orchestrator.verify.verify import distinct, verify
 
-    options = VerifyOptions(n_workers=n_workers, platform=platform, scheduler=scheduler)
     verdicts = []
     for run in distinct(store, runs):
         with components_on_stderr(), RunProgress(console) as progress:
-            verdict = verify(store, run, options, _Onlooker(progress), user_trust())
+            verdict = verify(store, run, means, progress, user_trust())
         verdicts.append(verdict)
         if not args["--json"]:
             _tell(verdict, console)
@@ -90,20 +84,6 @@ def main(args: dict[str, Any], console: Console) -> int:
         shown = [_as_json(verdict) for verdict in verdicts]
         console.json(shown[0] if len(shown) == 1 else shown)
     return 0 if all(verdict.reproduced for verdict in verdicts) else NOT_REPRODUCED
-
-
-class _Onlooker:
-    """Shows a repetition as a run is shown."""
-
-    def __init__(self, progress: RunProgress) -> None:
-        self._progress = progress
-        self.cycle_done = progress.cycle_done
-
-    def begun(self, record: RunRecord, n_walkers: int) -> None:
-        # There is no job: nothing but this is shown of one.
-        job: Any = SimpleNamespace(path="repeated in memory", n_resumed=None, changes=())
-        options: Any = SimpleNamespace(n_steps=record.n_steps)
-        self._progress.begun(job, options, record.seed or 0, n_walkers)
 
 
 def _named(args: dict[str, Any]) -> tuple[Store, str]:

@@ -6,6 +6,15 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+#: What ended a run, besides the name of a signal: it had its cycles, its SECONDS were over,
+#: a limit for the whole process drew near, a cycle failed.
+N_CYCLES = "n_cycles"
+SECONDS = "seconds"
+UNTIL = "until"
+ERROR = "error"
+
+#: More cycles, or steps of a segment, than anybody has run, and as many as are taken.
+MOST_CYCLES = 10**12
 _MOST = 2**63
 
 
@@ -56,6 +65,12 @@ class Circumstances(NamedTuple):
     checkpoints: list[list[float]] | None = None
     resumed_from: list[dict[str, Any]] | None = None
 
+    @property
+    def was_told(self) -> bool:
+        """Whether it is of an end that somebody was told of, and may count on."""
+        # Older ones have no `ended_by`.
+        return self.complete is True or self.ended_by is not None or self.stopped_by is not None
+
     def sampled_ps(self, n_cycles: int, n_steps: Any) -> float | None:
         """Simulated time of all walkers together, in ps."""
         if self.n_walkers is None or self.step_size_ps is None or not isinstance(n_steps, int):
@@ -65,6 +80,11 @@ class Circumstances(NamedTuple):
         except OverflowError:
             return None
         return found if math.isfinite(found) else None
+
+
+def stopper(ended_by: str | None) -> str | None:
+    """Who ended a run from outside: a signal, or UNTIL; None if nobody did."""
+    return None if ended_by in (None, N_CYCLES, SECONDS, ERROR) else ended_by
 
 
 # type(), not isinstance: True is an int.

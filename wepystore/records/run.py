@@ -6,7 +6,7 @@ import reprlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from wepystore.records.circumstances import Circumstances, circumstances_of
+from wepystore.records.circumstances import MOST_CYCLES, Circumstances, circumstances_of
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import Sink
@@ -52,8 +52,6 @@ class RunRecord:
         return circumstances_of(self.execution)
 
 
-#: More cycles, or steps of a segment, than anybody has run, and as many as `wepy run` takes.
-MOST_CYCLES = 10**12
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {
     "n_cycles": (int,),

@@ -17,7 +17,7 @@ import math
 import os
 import reprlib
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ from wepystore.orchestrator.errors import (
 )
 from wepystore.orchestrator.job.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.job.written import LISTED, LISTED_DRAFT, Written
+from wepystore.orchestrator.run.request import RunRequest, check_job_name
 from wepystore.orchestrator.trust import arguments
-from wepystore.records.run import MOST_CYCLES
 from wepystore.reporters import files
 from wepystore.store import canonical, publish
 from wepystore.store.errors import StoreExistsError
@@ -48,10 +48,6 @@ _DRAFT = f".{SPEC}.tmp"
 # How often a folder that somebody takes away again is made before that is an error.
 _TRIES = 20
 _FORMAT = 2
-#: The reporters' files hold numbers of 64 bits,
-_MOST = 2**63 - 1
-#: and nobody runs so many of these.
-_COUNTED = frozenset(("n_steps", "n_cycles", "checkpoint_freq", "n_workers"))
 #: Bytes; a narration may be long.
 _LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
@@ -64,14 +60,10 @@ class JobSpec:
 
     Attributes
     ----------
-    name : str
+    request : RunRequest
+        What of it holds for all sessions. Its seed and n_steps, with start and config, define the
+        result (R1).
     start, config : EntryRef
-    seed, n_steps : int
-        With start and config they define the result (R1).
-    seconds : float or None
-        Wall-clock budget, over all sessions; None for no limit.
-    n_cycles, checkpoint_freq, checkpoint_every, n_workers, platform, narration
-        As in RunOptions.
     begun : str
         UTC.
     ended : str or None
@@ -82,31 +74,25 @@ class JobSpec:
         asked for, or all that fitted into SECONDS: `seconds` and `n_cycles` are newer than it.
     """
 
-    name: str
+    request: RunRequest
     start: EntryRef
     config: EntryRef
-    seed: int
-    n_steps: int
-    seconds: float | None
-    n_cycles: int | None
-    checkpoint_freq: int | None
-    n_workers: int | None
-    platform: str | None
-    narration: str
     begun: str
     ended: str | None = None
     extends: str | None = None
-    checkpoint_every: float | None = None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
         value = {
-            **asdict(self),
+            **self.request.to_json(),
             "type": "job",
             # Who knows format 1 only would take a job without a limit for a damaged one.
-            "format": _FORMAT if self.seconds is None else 1,
+            "format": _FORMAT if self.request.seconds == math.inf else 1,
             "start": self.start.to_json(),
             "config": self.config.to_json(),
+            "begun": self.begun,
+            "ended": self.ended,
+            "extends": self.extends,
         }
         return canonical.dumps(value)
 
@@ -119,61 +105,23 @@ class JobSpec:
             if value.get("type") != "job":
                 raise ValueError("it is of another kind")
             _check_format(value.get("format"), file)
-            # Added later; a job of before gets what is usual now.
-            value.setdefault("checkpoint_every", None)
-            fields = {name: value[name] for name in JobSpec.__dataclass_fields__}
-            for name, kinds in _TYPES.items():
-                # type(), not isinstance: True is an int.
-                if type(fields[name]) not in kinds:
-                    raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
-            for name, least in _LEAST.items():
-                most = MOST_CYCLES if name in _COUNTED else _MOST
-                if fields[name] is not None and not least <= fields[name] <= most:
-                    raise ValueError(f"its {name} is {reprlib.repr(fields[name])}")
-            check_job_name(fields["name"])
+            request = RunRequest.from_json(value)
+            entries = {}
             for name, kind in (("start", "snapshots"), ("config", "configs")):
-                fields[name] = EntryRef.from_json(fields[name], str(file))
-                if fields[name].kind != kind:
+                entries[name] = EntryRef.from_json(value[name], str(file))
+                if entries[name].kind != kind:
                     raise ValueError(f"its {name} is not one of {kind}")
-            return JobSpec(**fields)
+            texts = {name: value[name] for name in ("begun", "ended", "extends")}
+            for name, text in texts.items():
+                if not isinstance(text, str if name == "begun" else str | None):
+                    raise ValueError(f"its {name} is {reprlib.repr(text)}")
+            return JobSpec(request, entries["start"], entries["config"], **texts)
         except KeyError as problem:
             raise MalformedJobError(
                 file=file, problem=f"it has no {problem.args[0]}", store=store
             ) from None
         except (ValueError, DamagedError, JobNameError) as problem:
             raise MalformedJobError(file=file, problem=problem, store=store) from None
-
-
-_NONE = type(None)
-_TYPES: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "seed": (int,),
-    "n_steps": (int,),
-    "seconds": (int, float, _NONE),
-    "n_cycles": (int, _NONE),
-    "checkpoint_freq": (int, _NONE),
-    "checkpoint_every": (int, float, _NONE),
-    "n_workers": (int, _NONE),
-    "platform": (str, _NONE),
-    "narration": (str,),
-    "begun": (str,),
-    "ended": (str, _NONE),
-    "extends": (str, _NONE),
-}
-_LEAST = {
-    "seed": 0,
-    "n_steps": 1,
-    "seconds": 0,
-    "n_cycles": 1,
-    "checkpoint_freq": 1,
-    "checkpoint_every": 0,
-    "n_workers": 1,
-}
-
-
-def limit_or_none(seconds: float) -> float | None:
-    """A time limit as it stands in JSON, which has no infinity."""
-    return seconds if math.isfinite(seconds) else None
 
 
 def _read(file: Path) -> bytes:
@@ -207,15 +155,13 @@ class Job:
         What of `store` this job has written itself.
     spec : JobSpec or None
         None before the run begins.
-    n_resumed, changes
-        Of a job that is resumed: after how many cycles, and in which fields the
-        environment is not what it was. None and () for a new one.
+    n_resumed : int or None
+        Of a job that is resumed: after how many cycles.
 
     Raises JobExistsError, JobBusyError, JobDirError, JobNameError.
     """
 
     n_resumed: int | None = None
-    changes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
@@ -280,7 +226,7 @@ class Job:
             raise JobFolderError(job_dir=path, problem=why) from None
         try:
             job.spec = JobSpec.read(path / SPEC)
-            job.name = job.spec.name
+            job.name = job.spec.request.job_name or ""
             if not os.path.lexists(path / CHECKPOINT):
                 store = arguments(path / CHECKPOINT)
                 raise NoJobStoreError(job_dir=path, found=CHECKPOINT, store=store)
@@ -446,19 +392,3 @@ def _why_no_job(path: Path) -> str:
         to_run = way_out("to_run_default", store=arguments(path))
         return f"it is a store: '{to_run}' makes a job of it"
     return f"it has no {SPEC}"
-
-
-def check_job_name(name: str) -> str:
-    """`name` if it can begin a file name; JobNameError otherwise."""
-    if not name or name in (".", ".."):
-        raise JobNameError(name=name, problem="give at least one letter")
-    if name[0] in ".-":
-        raise JobNameError(name=name, problem="its files would be hidden or look like options")
-    if "/" in name or "\0" in name:
-        problem = f"it must not hold a slash; use {way_out('to_name_job_dir')} for a path"
-        raise JobNameError(name=name, problem=problem)
-    if not name.isprintable():
-        raise JobNameError(name=name, problem="it holds an unprintable character")
-    if len(os.fsencode(name)) > 200:
-        raise JobNameError(name=name[:20] + "…", problem="it is longer than 200 bytes")
-    return name

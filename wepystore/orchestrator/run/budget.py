@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from wepystore.orchestrator.run.request import GRACE_S, N_CYCLES, SECONDS, UNTIL
+from wepystore.orchestrator.run.request import GRACE_S
+from wepystore.records.circumstances import N_CYCLES, SECONDS, UNTIL
 
 #: How much longer than the slowest so far a cycle is taken to last where time is up for good.
 _CYCLE_FACTOR = 1.2

@@ -11,7 +11,6 @@ from typing import Any
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.job.written import Entry, Written
-from wepystore.orchestrator.run.request import was_told
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
@@ -169,7 +168,7 @@ class Checkpointer:
         except DamagedError:
             return []
         return (
-            [("runs", run), ("snapshots", record.end.md5)] if was_told(record.circumstances) else []
+            [("runs", run), ("snapshots", record.end.md5)] if record.circumstances.was_told else []
         )
 
     def finish(self) -> None:

@@ -1,240 +1,243 @@
-"""What a run is asked for, and what it tells: values that several rooms share."""
+"""What a run is asked for. An option is declared here, once: the command line, `job.json`, whoever
+goes on with a job and the run's record take from its declaration what they need to know of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import math
+import os
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
-from wepystore.records.circumstances import Circumstances
-from wepystore.records.configuration import Configuration
-from wepystore.records.snapshot import Snapshot
-from wepystore.store.names import EntryRef
-from wepystore.store.store import Store
-
-if TYPE_CHECKING:
-    from wepystore.orchestrator.job.job import Job
-    from wepystore.orchestrator.trust import Trust
+from wepystore.errors import UsageError, way_out
+from wepystore.orchestrator.errors import JobNameError
+from wepystore.records.circumstances import MOST_CYCLES
 
 #: SLURM's default KillWait: so long after its SIGTERM comes its SIGKILL.
 GRACE_S = 30.0
-
-#: What ended a run, besides the name of a signal: it had its cycles, its SECONDS were over,
-#: a limit for the whole process drew near, a cycle failed.
-N_CYCLES = "n_cycles"
-SECONDS = "seconds"
-UNTIL = "until"
-ERROR = "error"
+#: The reporters' files hold numbers of 64 bits.
+_MOST = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How long and where to run, and what to override.
+class RequestError(UsageError):
+    """{option} is {value} and must be {kind}"""
+
+
+def check_job_name(name: str) -> str:
+    """`name` if it can begin a file name; JobNameError otherwise."""
+    if not name or name in (".", ".."):
+        raise JobNameError(name=name, problem="give at least one letter")
+    if name[0] in ".-":
+        raise JobNameError(name=name, problem="its files would be hidden or look like options")
+    if "/" in name or "\0" in name:
+        problem = f"it must not hold a slash; use {way_out('to_name_job_dir')} for a path"
+        raise JobNameError(name=name, problem=problem)
+    if not name.isprintable():
+        raise JobNameError(name=name, problem="it holds an unprintable character")
+    if len(os.fsencode(name)) > 200:
+        raise JobNameError(name=name[:20] + "…", problem="it is longer than 200 bytes")
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What values an option takes, besides the one that stands for "not given".
 
     Attributes
     ----------
-    seconds : float, > 0
-        Wall-clock budget; see Budget. When a job is resumed, of this session. Infinity for
-        none: then it is cycles, a signal or `until` that ends the run.
-    n_steps : int, > 0
+    words : str
+    types : tuple of type
+        Empty for any.
+    least, most : float
+        Of numbers.
+    check : callable
+        Called with a value of one of the types, to raise a UsageError.
+    """
+
+    words: str
+    types: tuple[type, ...] = ()
+    least: float = -math.inf
+    most: float = math.inf
+    check: Callable[[Any], object] | None = None
+
+    def takes(self, value: Any) -> bool:
+        """Whether it may be `value`, a number within the bounds if it is one."""
+        # type(), not isinstance: True is an int.
+        if self.types and type(value) not in self.types:
+            return False
+        return not isinstance(value, int | float) or self.least <= value <= self.most
+
+
+COUNT = Kind("a whole number above 0", (int,), 1, MOST_CYCLES)
+SEED = Kind("a whole number from 0 to 2^63 - 1", (int,), 0, _MOST)
+NAME = Kind("a text", (str,))
+TEXT = Kind("a text, which may be empty", (str,))
+JOB_NAME = Kind("a text", (str,), check=check_job_name)
+FOLDER = Kind("a path")
+DURATION = Kind("a number of seconds, 0 or more", (int, float), 0, _MOST)
+#: Between two checkpoints.
+INTERVAL = Kind("a number of seconds, 0 for never", (int, float), 0, _MOST)
+#: Seconds since the epoch.
+MOMENT = Kind("seconds since 1970", (int, float))
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an option is, besides its type and default: the one place that says so.
+
+    Attributes
+    ----------
+    kind : Kind
+    stored : bool
+        It stands in `job.json` and holds for all sessions; else for one only.
+    key : str
+        In `job.json`, if not the option's name.
+    later : bool
+        `job.json` of older versions lacks it.
+    fixed : bool
+        Whoever goes on with a job cannot change it.
+    recorded : str
+        The field of Circumstances that tells of it, if any.
+    """
+
+    kind: Kind
+    stored: bool = True
+    key: str = ""
+    later: bool = False
+    fixed: bool = False
+    recorded: str = ""
+
+
+def options(request: type[Means]) -> dict[str, Option]:
+    """The options of a kind of request, by the names of its fields."""
+    hints = get_type_hints(request, include_extras=True)
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
+
+
+def _drawn_seed() -> int:
+    import secrets
+
+    return secrets.randbits(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """By what means cycles are computed: None leaves it to the configuration, which keeps its hash.
+    None of it but the platform can change the result.
+
+    Attributes
+    ----------
+    n_workers : int or None
+    platform : str or None
+    scheduler : str or None
+        Address of a dask scheduler, or its scheduler file, whose workers run the segments.
+
+    Raises RequestError.
+    """
+
+    n_workers: Annotated[int | None, Option(COUNT)] = None
+    platform: Annotated[str | None, Option(NAME, recorded="platform_override")] = None
+    scheduler: Annotated[str | None, Option(NAME, stored=False)] = None
+
+    def __post_init__(self) -> None:
+        for name, option in options(type(self)).items():
+            kind, value = option.kind, getattr(self, name)
+            if value == getattr(type(self), name, kind):
+                continue  # The default stands for none, where the kind does not take it.
+            if not kind.takes(value):
+                raise RequestError(option=name, value=reprlib.repr(value), kind=kind.words)
+            if kind.check is not None:
+                kind.check(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(Means):
+    """What a run is asked for; when a job is resumed, what this session is.
+
+    Attributes
+    ----------
+    n_steps : int
         Steps in each segment.
+    seconds : float
+        Wall-clock budget, of all sessions, or of the one that a job is resumed for; see Budget.
+        Infinity for none: then it is cycles, a signal or `until` that ends the run.
     n_cycles : int or None
         Stop after so many cycles, counted from the start of the run.
-    job_dir, job_name : Path, str
+    seed : int
+        Drawn if not given.
+    job_dir, job_name : Path, str or None
+        None for the start's hash.
     narration : str
         A note for the run record.
-    n_workers, platform : int, str or None
-        Override the configuration for this run. They are noted in the record;
-        the configuration keeps its hash.
     checkpoint_freq : int or None
         Cycles between checkpoints; None for none by cycles.
     checkpoint_every : float or None
         Seconds between checkpoints, 0 for none by time; see Pace. One at the end is always
         written.
-    seed : int or None
-        None draws one from the system.
-    grace : float, s, >= 0
+    grace : float, s
         How long after a signal the process may still live.
     until : float or None
         Seconds since the epoch; by then the last checkpoint must be written.
-    scheduler : str or None
-        Address of a dask scheduler whose workers run the segments.
     """
 
-    seconds: float
-    n_steps: int
-    job_dir: Path
-    job_name: str
-    n_cycles: int | None = None
-    narration: str = ""
-    n_workers: int | None = None
-    platform: str | None = None
-    checkpoint_freq: int | None = None
-    checkpoint_every: float | None = None
-    seed: int | None = None
-    grace: float = GRACE_S
-    until: float | None = None
-    scheduler: str | None = None
+    n_steps: Annotated[int, Option(COUNT, fixed=True)]
+    seconds: Annotated[float, Option(DURATION)] = math.inf
+    n_cycles: Annotated[int | None, Option(COUNT)] = None
+    seed: Annotated[int, Option(SEED, fixed=True)] = field(default_factory=_drawn_seed)
+    job_dir: Annotated[Path | None, Option(FOLDER, fixed=True, stored=False)] = None
+    job_name: Annotated[
+        str | None, Option(JOB_NAME, fixed=True, key="name", recorded="job_name")
+    ] = None
+    narration: Annotated[str, Option(TEXT, fixed=True, recorded="narration")] = ""
+    checkpoint_freq: Annotated[int | None, Option(COUNT)] = None
+    checkpoint_every: Annotated[float | None, Option(INTERVAL, later=True)] = None
+    grace: Annotated[float, Option(DURATION, stored=False)] = GRACE_S
+    until: Annotated[float | None, Option(MOMENT, stored=False)] = None
 
+    def merged(self, changes: Mapping[str, Any]) -> Self:
+        """This request with other values of options, by name; None for as it was.
 
-@dataclass(frozen=True)
-class Progress:
-    """How a run stands after a cycle.
-
-    Times in s, `remaining` infinite where nothing is known to end it. ns_per_day is over all
-    walkers, None if unknown. n_cloned, n_merged and n_warped count from the start of the run:
-    clones made and walkers merged away are None where the resampler, or the record of an earlier
-    session, does not tell.
-    """
-
-    n_cycles_done: int
-    n_cycles: int | None
-    elapsed: float
-    remaining: float
-    seconds: float
-    ns_per_day: float | None
-    weight_min: float
-    weight_max: float
-    n_warped: int
-    n_cloned: int | None = None
-    n_merged: int | None = None
-
-
-def added(total: int | None, more: int | None) -> int | None:
-    """The sum of two counts; None where one of them is not known."""
-    return None if total is None or more is None else total + more
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run ended.
-
-    Attributes
-    ----------
-    start, end : str
-        Hashes; equal where not one cycle was done.
-    n_cycles : int
-        Since the start of the run, in all sessions.
-    ended_by : str
-        N_CYCLES, SECONDS, UNTIL, or the name of a signal.
-    complete : bool
-        It has done all it was asked for. False also where SECONDS were over before
-        `wanted` cycles were done.
-    wanted : int or None
-        Cycles that were asked for.
-    seconds : float
-        The wall-clock budget that was asked for, infinity for none.
-    was_complete : bool
-        The job had nothing left to do.
-    """
-
-    start: str
-    end: str
-    n_cycles: int
-    seed: int
-    reproducible: bool
-    job_dir: Path
-    ended_by: str
-    complete: bool
-    wanted: int | None
-    seconds: float
-    was_complete: bool = False
-
-    @property
-    def stopped_by(self) -> str | None:
-        """Name of the signal that ended it early, or UNTIL; None if it ended by itself."""
-        return stopper(self.ended_by)
-
-
-class Watcher(Protocol):
-    """Who looks on; nothing it does can change the result."""
-
-    def begun(self, job: Job, options: RunOptions, seed: int, n_walkers: int) -> None: ...
-
-    def cycle_done(self, progress: Progress) -> None: ...
-
-    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None: ...
-
-    def stopping(self, signal_name: str) -> None: ...
-
-    def remark(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run begins from: objects in memory, and the way to copy them into the job's store.
-
-    For one run only: it takes the walkers away, and changes the resampler.
-    Of a resumed run, `snapshot` is its last checkpoint; `snapshot_ref` is where the run began.
-    """
-
-    snapshot: Snapshot
-    configuration: Configuration
-    snapshot_ref: EntryRef
-    config_ref: EntryRef
-    bring_into: Callable[[Store], None]
-    trust: Trust | None = None
-    """What may be unpickled; None leaves that to the caller."""
-
-    def take_walkers(self) -> Sequence[Any]:
-        """The walkers; the snapshot is left without them.
-
-        Of a large system they are not to stay in memory for as long as a run takes.
+        Raises TypeError for what cannot be changed in a run that has begun.
         """
-        walkers = self.snapshot.walkers
-        object.__setattr__(self, "snapshot", Snapshot.as_found((), self.snapshot.apparatus))
-        return walkers
+        given = {name: value for name, value in changes.items() if value is not None}
+        free = {name for name, option in options(RunRequest).items() if not option.fixed}
+        if others := given.keys() - free:
+            raise TypeError(f"a run goes on with its {', '.join(sorted(others))}, as it began")
+        return dataclasses.replace(self, **given)
 
+    def to_json(self) -> dict[str, Any]:
+        """What of it `job.json` keeps. JSON has no infinity: null stands for no limit."""
+        return {
+            option.key or name: None if (value := getattr(self, name)) == math.inf else value
+            for name, option in options(RunRequest).items()
+            if option.stored
+        }
 
-@dataclass(frozen=True)
-class Past:
-    """What earlier sessions of a run have left; of a run that begins now, nothing.
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The request of what a `job.json` holds.
 
-    Attributes
-    ----------
-    end : str or None
-        The snapshot to go on from; None if that is the start.
-    n_cycles, n_warped : int
-        Done so far.
-    n_cloned, n_merged : int or None
-        Likewise; None where that is not known.
-    wall_s : float
-        Time spent on these cycles, in all sessions.
-    checkpoints : list of [int, float]
-        Cycles done and wall_s at each.
-    resumed_from : list of dict
-        As in RunRecord.execution.
-    environment : dict or None
-        The environment of the last session.
-    complete : bool
-        Whether it has done all it was asked for.
-    ended_by : str or None
-        What ended the session before; None for a checkpoint on the way, and in old records.
-    """
+        Raises KeyError for what is missing, ValueError, JobNameError.
+        """
+        found = {}
+        for name, option in options(RunRequest).items():
+            key = option.key or name
+            if not option.stored or (option.later and key not in value):
+                continue
+            if value[key] is None and not option.fixed:
+                continue
+            if not option.kind.takes(value[key]):
+                raise ValueError(f"its {key} is {reprlib.repr(value[key])}")
+            found[name] = value[key]
+        return cls(**found)
 
-    end: str | None = None
-    record: str | None = None
-    n_cycles: int = 0
-    n_warped: int = 0
-    n_cloned: int | None = 0
-    n_merged: int | None = 0
-    wall_s: float = 0.0
-    begun: str | None = None
-    checkpoints: list[list[float]] = field(default_factory=list)
-    resumed_from: list[dict[str, Any]] = field(default_factory=list)
-    environment: dict[str, Any] | None = None
-    reproducible: bool = True
-    complete: bool = False
-    ended_by: str | None = None
-
-
-def stopper(ended_by: str | None) -> str | None:
-    """Who ended a run from outside: a signal, or UNTIL; None if nobody did."""
-    return None if ended_by in (None, N_CYCLES, SECONDS, ERROR) else ended_by
-
-
-def was_told(how: Circumstances) -> bool:
-    """Whether a record is that of an end that somebody was told of, and may count on."""
-    # Older ones have no `ended_by`.
-    return how.complete is True or how.ended_by is not None or how.stopped_by is not None
+    def recorded(self) -> dict[str, Any]:
+        """The Circumstances of its run that it decides, by their names."""
+        return {
+            option.recorded: getattr(self, name)
+            for name, option in options(RunRequest).items()
+            if option.recorded
+        }

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
+from pathlib import Path
 
-from wepystore.orchestrator.job.job import Job, JobSpec, limit_or_none
+from wepystore.orchestrator.job.job import Job, JobSpec
 from wepystore.orchestrator.run.budget import Budget, StopSignals
-from wepystore.orchestrator.run.request import (
-    Past,
-    Progress,
-    RunOptions,
-    RunOutcome,
-    Start,
-    Watcher,
-)
+from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.session import Execution, now_text
+from wepystore.orchestrator.run.start import Past, Start
+from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 
 
-def run(start: Start, options: RunOptions, watcher: Watcher) -> RunOutcome:
+def run(start: Start, request: RunRequest, watcher: Watcher) -> RunOutcome:
     """Run cycles until the budget is used up or a signal or time limit asks for an end.
 
     The job folder then holds the reporters' files and checkpoint.orch with the
@@ -27,17 +22,20 @@ def run(start: Start, options: RunOptions, watcher: Watcher) -> RunOutcome:
     one cycle is done takes everything away again; a signal does not: the job
     can then be begun by `resume`.
     """
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    execution = Execution(start, options, seed, Past())
-    budget = Budget(options.seconds, options.n_cycles, options.until)
-    job = Job(options.job_dir, options.job_name)
+    start_hash = start.snapshot_ref.md5
+    name = start_hash if request.job_name is None else request.job_name
+    folder = Path(start_hash) if request.job_dir is None else request.job_dir
+    request = dataclasses.replace(request, job_name=name, job_dir=folder)
+    execution = Execution(start, request, Past())
+    budget = Budget(request.seconds, request.n_cycles, request.until)
+    job = Job(folder, name)
     try:
-        with StopSignals(watcher.stopping, budget, options.grace) as signals:
+        with StopSignals(watcher.stopping, budget, request.grace) as signals:
             try:
                 start.bring_into(job.store)
                 # The last thing before the reporters' files: from here on it can be resumed.
-                job.publish(_spec(start, options, seed))
-                return carry_out(execution, job, start, budget, signals, watcher, options.seconds)
+                job.publish(JobSpec(request, start.snapshot_ref, start.config_ref, now_text()))
+                return carry_out(execution, job, start, budget, signals, watcher, request.seconds)
             except BaseException:
                 # A folder without a cycle would only be in the way of the next try.
                 if execution.n_done == 0:
@@ -66,7 +64,7 @@ def carry_out(
         start=start.snapshot_ref.md5,
         end=start.snapshot_ref.md5 if end is None else end.md5,
         n_cycles=execution.n_done,
-        seed=job.spec.seed,
+        seed=job.spec.request.seed,
         reproducible=execution.reproducible(),
         job_dir=job.path,
         ended_by=execution.ended_by,
@@ -74,24 +72,3 @@ def carry_out(
         wanted=budget.n_cycles,
         seconds=asked_s,
     )
-
-
-def _spec(start: Start, options: RunOptions, seed: int) -> JobSpec:
-    return JobSpec(
-        name=options.job_name,
-        start=start.snapshot_ref,
-        config=start.config_ref,
-        seed=seed,
-        n_steps=options.n_steps,
-        seconds=limit_or_none(options.seconds),
-        n_cycles=options.n_cycles,
-        checkpoint_freq=options.checkpoint_freq,
-        checkpoint_every=options.checkpoint_every,
-        n_workers=options.n_workers,
-        platform=options.platform,
-        narration=options.narration,
-        begun=now_text(),
-    )
-
-
-__all__ = ["Progress", "RunOptions", "RunOutcome", "Start", "Watcher", "run"]

@@ -35,23 +35,20 @@ from wepystore.orchestrator.run.mapping import (
     workers_of,
 )
 from wepystore.orchestrator.run.pace import Pace
-from wepystore.orchestrator.run.request import (
+from wepystore.orchestrator.run.request import RunRequest
+from wepystore.orchestrator.run.start import Past, Start
+from wepystore.orchestrator.run.stillness import Stillness
+from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, added
+from wepystore.orchestrator.trust import arguments
+from wepystore.records import pickles
+from wepystore.records.circumstances import (
     ERROR,
     N_CYCLES,
     SECONDS,
     UNTIL,
-    Past,
-    Progress,
-    RunOptions,
-    Start,
-    Watcher,
-    added,
+    Circumstances,
     stopper,
 )
-from wepystore.orchestrator.run.stillness import Stillness
-from wepystore.orchestrator.trust import arguments
-from wepystore.records import pickles
-from wepystore.records.circumstances import Circumstances
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
@@ -75,8 +72,8 @@ class Execution:
     Parameters
     ----------
     start : Start
-    options : RunOptions
-    seed : int
+    request : RunRequest
+        With its job_dir and job_name.
     past : Past
         What was done before this session.
 
@@ -95,44 +92,44 @@ class Execution:
         Fields of the environment that are not what they were in the session before.
     """
 
-    def __init__(self, start: Start, options: RunOptions, seed: int, past: Past) -> None:
+    def __init__(self, start: Start, request: RunRequest, past: Past) -> None:
         self.n_done = self._n_kept = past.n_cycles
         self.ended_by = past.ended_by if past.complete else None
         self.record_md5: str | None = None
         self.complete = past.complete
         self._start = start
-        self._options = options
-        self._seed = seed
+        self._request = request
         self._past = past
         self._n_warped = past.n_warped
         self._n_cloned, self._n_merged = past.n_cloned, past.n_merged
         self._begun_at = past.begun or now_text()
         self._wall_s = past.wall_s
         self._checkpoints = list(past.checkpoints)
-        self._pace = Pace(options.checkpoint_every, 0.0)
+        self._pace = Pace(request.checkpoint_every, 0.0)
         self._walkers = start.take_walkers()
         self._n_walkers = len(self._walkers)
+        assert request.job_dir is not None and request.job_name is not None
         configuration = start.configuration
         apparatus = start.snapshot.apparatus
         # One of wepy's is asked through what makes it run here.
         self._runner = adapted_runner(apparatus.runner)
         self._stillness = Stillness(apparatus.resampler)
-        self._runner_options = _runner_options(configuration, options.platform)
-        self._n_workers = useful_workers(options.n_workers, self._n_walkers)
+        self._runner_options = _runner_options(configuration, request.platform)
+        self._n_workers = useful_workers(request.n_workers, self._n_walkers)
         self._mapper = choose_mapper(
             configuration.work_mapper,
             self._n_workers,
-            scheduler=options.scheduler,
+            scheduler=request.scheduler,
             other_platform=is_other_platform(
-                options.platform, configuration.platform, self._runner
+                request.platform, configuration.platform, self._runner
             ),
         )
         self._n_workers = useful_workers(self._n_workers, self._n_walkers, self._mapper)
         self._placed = placed(
             configuration.reporters,
             configuration.monitor,
-            str(options.job_dir / options.job_name),
-            [str(options.job_dir / name) for name in RESERVED],
+            str(request.job_dir / request.job_name),
+            [str(request.job_dir / name) for name in RESERVED],
         )
         self._reporters = self._placed.reporters
         with named(self._runner, self.n_done):
@@ -157,7 +154,7 @@ class Execution:
             work_mapper=self._mapper,
             # The start's hash makes a continuation with the same seed draw other numbers.
             # It is that of the run, also when this session begins at a checkpoint (R2).
-            streams=Streams([seed, int(start.snapshot_ref.md5, 16)]),
+            streams=Streams([request.seed, int(start.snapshot_ref.md5, 16)]),
             reporters=self._reporters,
             monitor=self._placed.monitor,
             runner_options=self._runner_options,
@@ -180,8 +177,8 @@ class Execution:
         self._annotate(
             start_snapshot_hash=self._start.snapshot_ref.md5,
             config_hash=self._start.config_ref.md5,
-            seed=self._seed,
-            narration=self._options.narration,
+            seed=self._request.seed,
+            narration=self._request.narration,
         )
         checkpointer = Checkpointer(
             job.store, self._start.snapshot.apparatus, self._record, job.written
@@ -193,10 +190,20 @@ class Execution:
                 if hasattr(reporter, "resume"):
                     with named(reporter, self.n_done):
                         reporter.resume(self.n_done)
-        watcher.begun(job, self._options, self._seed, len(self._walkers))
+        watcher.begun(
+            Begun(
+                n_walkers=self._n_walkers,
+                n_steps=self._request.n_steps,
+                seed=self._request.seed,
+                seconds=self._request.seconds,
+                job_dir=job.path,
+                n_resumed=job.n_resumed,
+                changes=self.changes,
+            )
+        )
         if isinstance(self._mapper, WorkMapper):
             self._mapper.remark = watcher.remark
-        if needs_scheduler(self._start.configuration.work_mapper) and not self._options.scheduler:
+        if needs_scheduler(self._start.configuration.work_mapper) and not self._request.scheduler:
             watcher.remark(WITHOUT_SCHEDULER)
         for text in self._placed.remarks:
             watcher.remark(text)
@@ -258,8 +265,8 @@ class Execution:
         watcher: Watcher,
     ) -> EntryRef | None:
         walkers, self._walkers = self._walkers, ()
-        every = self._options.checkpoint_freq
-        self._pace = Pace(self._options.checkpoint_every, budget.elapsed())
+        every = self._request.checkpoint_freq
+        self._pace = Pace(self._request.checkpoint_every, budget.elapsed())
         apparatus = self._start.snapshot.apparatus
         if self.complete:
             # All that is left is to put the files in order.
@@ -271,7 +278,7 @@ class Execution:
             try:
                 signals.cycle_begins(self._manager)
                 try:
-                    result = self._manager.run_cycle(walkers, self._options.n_steps, self.n_done)
+                    result = self._manager.run_cycle(walkers, self._request.n_steps, self.n_done)
                 finally:
                     signals.cycle_ends()
             except CycleDropped:
@@ -300,7 +307,7 @@ class Execution:
             if due and budget.allows(self.n_done):
                 self._write(checkpointer, walkers, budget, watcher)
         self.ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
-        self.complete = why == N_CYCLES or (why == SECONDS and self._options.n_cycles is None)
+        self.complete = why == N_CYCLES or (why == SECONDS and self._request.n_cycles is None)
         if self.n_done == 0:
             return None
         return self._write(checkpointer, walkers, budget, watcher, last=True)
@@ -328,7 +335,7 @@ class Execution:
             raise CheckpointFailedError(
                 problem=_in_words(problem),
                 kept=self._kept_text(checkpointer),
-                job_dir=arguments(self._options.job_dir),
+                job_dir=arguments(self._request.job_dir),
             ) from problem
         self._n_kept = self.n_done
         now = budget.elapsed()
@@ -365,11 +372,11 @@ class Execution:
         ns_per_day = None
         if step_ps is not None:
             n_cycles = self.n_done - self._past.n_cycles
-            sampled_ns = len(weights) * n_cycles * self._options.n_steps * step_ps / 1000
+            sampled_ns = len(weights) * n_cycles * self._request.n_steps * step_ps / 1000
             ns_per_day = sampled_ns / elapsed * 86400
         return Progress(
             n_cycles_done=self.n_done,
-            n_cycles=self._options.n_cycles,
+            n_cycles=self._request.n_cycles,
             elapsed=elapsed,
             remaining=budget.remaining(self.n_done),
             seconds=budget.seconds,
@@ -387,17 +394,15 @@ class Execution:
             end=end,
             config=self._start.config_ref,
             n_cycles=n_cycles,
-            n_steps=self._options.n_steps,
-            seed=self._seed,
+            n_steps=self._request.n_steps,
+            seed=self._request.seed,
             reproducible=self.reproducible(),
             environment=self._environment,
             execution=Circumstances(
-                job_name=self._options.job_name,
-                narration=self._options.narration,
+                **self._request.recorded(),
                 begun=self._begun_at,
                 wall_s=round(self._wall_s, 3),
                 n_workers=workers_of(self._mapper, self._n_workers),
-                platform_override=self._options.platform,
                 stopped_by=stopper(self.ended_by),
                 ended_by=self.ended_by,
                 complete=self.complete,

@@ -3,20 +3,87 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.orchestrator.errors import NoConfigurationError
-from wepystore.orchestrator.run.request import Start
 from wepystore.orchestrator.trust import Asked, Trust, arguments
-from wepystore.records.configuration import decode_configuration
-from wepystore.records.snapshot import decode_snapshot
+from wepystore.records.configuration import Configuration, decode_configuration
+from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.store import bundle, carriers, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef
 from wepystore.store.pickles.pickled import parts_in
 from wepystore.store.store import Store
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins from: objects in memory, and the way to copy them into the job's store.
+
+    For one run only: it takes the walkers away, and changes the resampler.
+    Of a resumed run, `snapshot` is its last checkpoint; `snapshot_ref` is where the run began.
+    """
+
+    snapshot: Snapshot
+    configuration: Configuration
+    snapshot_ref: EntryRef
+    config_ref: EntryRef
+    bring_into: Callable[[Store], None]
+    trust: Trust | None = None
+    """What may be unpickled; None leaves that to the caller."""
+
+    def take_walkers(self) -> Sequence[Any]:
+        """The walkers; the snapshot is left without them.
+
+        Of a large system they are not to stay in memory for as long as a run takes.
+        """
+        walkers = self.snapshot.walkers
+        object.__setattr__(self, "snapshot", Snapshot.as_found((), self.snapshot.apparatus))
+        return walkers
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier sessions of a run have left; of a run that begins now, nothing.
+
+    Attributes
+    ----------
+    end : str or None
+        The snapshot to go on from; None if that is the start.
+    n_cycles, n_warped : int
+        Done so far.
+    n_cloned, n_merged : int or None
+        Likewise; None where that is not known.
+    wall_s : float
+        Time spent on these cycles, in all sessions.
+    checkpoints : list of [int, float]
+        Cycles done and wall_s at each.
+    resumed_from : list of dict
+        As in Circumstances.
+    environment : dict or None
+        The environment of the last session.
+    complete : bool
+        Whether it has done all it was asked for.
+    ended_by : str or None
+        What ended the session before; None for a checkpoint on the way, and in old records.
+    """
+
+    end: str | None = None
+    record: str | None = None
+    n_cycles: int = 0
+    n_warped: int = 0
+    n_cloned: int | None = 0
+    n_merged: int | None = 0
+    wall_s: float = 0.0
+    begun: str | None = None
+    checkpoints: list[list[float]] = field(default_factory=list)
+    resumed_from: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] | None = None
+    reproducible: bool = True
+    complete: bool = False
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.errors import PlatformError
@@ -27,8 +27,9 @@ from wepystore.orchestrator.run.mapping import (
     properties_of_workers,
     useful_workers,
 )
-from wepystore.orchestrator.run.request import Progress, Start, added
-from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.request import Means
+from wepystore.orchestrator.run.start import Start, start_from_store
+from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, added
 from wepystore.orchestrator.trust import Trust
 from wepystore.orchestrator.verify.comparison import Comparison, compare
 from wepystore.records import pickles
@@ -50,25 +51,6 @@ class NotRepeatableError(FailedError):
 class RecordedPlatformError(FailedError):
     """the run was made on platform {platform}, which cannot be used here: {problem};
     {to_choose_platform} repeats it on another one, whose last bits may differ"""
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """How to repeat a run; none of it but the platform can change the result.
-
-    Attributes
-    ----------
-    n_workers : int or None
-        None leaves it to the configuration.
-    platform : str or None
-        None takes the platform that the record names.
-    scheduler : str or None
-        As for `choose_mapper`.
-    """
-
-    n_workers: int | None = None
-    platform: str | None = None
-    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,33 +94,18 @@ class Verdict:
     other_after: int | None
 
 
-class Watcher(Protocol):
-    """Who looks on."""
-
-    def begun(self, record: RunRecord, n_walkers: int) -> None: ...
-
-    def cycle_done(self, progress: Progress) -> None: ...
-
-
-class _Nobody:
-    def begun(self, record: RunRecord, n_walkers: int) -> None:
-        pass
-
-    def cycle_done(self, progress: Progress) -> None:
-        pass
-
-
 def verify(
     store: Store,
     run: str,
-    options: VerifyOptions,
+    means: Means,
     watcher: Watcher | None = None,
     trust: Trust | None = None,
 ) -> Verdict:
     """Repeat a run of `store` from its start, without reporters and checkpoints.
 
-    Nothing is written. Raises NotRepeatableError, RecordedPlatformError, MissingError and
-    IncompleteError (start or configuration are not there), UntrustedPickleError.
+    Nothing is written. Without `means.platform` it is on the one that the record names. Raises
+    NotRepeatableError, RecordedPlatformError, MissingError and IncompleteError (start or
+    configuration are not there), UntrustedPickleError.
     """
     record = load_run(store, run)
     if record.seed is None or record.n_steps is None:
@@ -147,26 +114,24 @@ def verify(
         # By SHA-256 as well, which start_from_store cannot know of.
         store.read(entry.kind, entry.md5, entry.ref)
     start = start_from_store(store, record.start.md5, record.config.md5, trust=trust)
-    return _Repetition(store, run, record, start, options).verdict(watcher or _Nobody())
+    return _Repetition(store, run, record, start, means).verdict(watcher or Watcher())
 
 
 class _Repetition:
     """One run being repeated."""
 
     def __init__(
-        self, store: Store, run: str, record: RunRecord, start: Start, options: VerifyOptions
+        self, store: Store, run: str, record: RunRecord, start: Start, means: Means
     ) -> None:
         self._store, self._run, self._record = store, run, record
         self._apparatus = start.snapshot.apparatus
         self._runner = adapted_runner(self._apparatus.runner)
         self._init_walkers = start.take_walkers()
         self._n_walkers = len(self._init_walkers)
-        self._workers = useful_workers(options.n_workers, self._n_walkers)
-        self._platform, self._properties = _platform_of(
-            record, start.configuration, options.platform
-        )
+        self._workers = useful_workers(means.n_workers, self._n_walkers)
+        self._platform, self._properties = _platform_of(record, start.configuration, means.platform)
         # Its result may be what the record says, but is not promised to be.
-        self._elsewhere = options.platform not in (None, record.environment.get("platform"))
+        self._elsewhere = means.platform not in (None, record.environment.get("platform"))
         mapper = start.configuration.work_mapper
         # What the run itself was made with, which decides what its record could promise.
         recorded = record.circumstances.platform_override
@@ -183,9 +148,9 @@ class _Repetition:
             then, dict(record.environment.get("platform_properties") or {})
         )
         self._mapper = choose_mapper(
-            then, self._workers, options.scheduler, other_platform=self._elsewhere
+            then, self._workers, means.scheduler, other_platform=self._elsewhere
         )
-        self._check_platform(options.platform is None)
+        self._check_platform(means.platform is None)
         runner_options: dict[str, Any] = {}
         if self._platform is not None:
             runner_options["platform"] = self._platform
@@ -224,11 +189,12 @@ class _Repetition:
             self._manager.init(
                 num_workers=useful_workers(self._workers, self._n_walkers, self._mapper)
             )
-            watcher.begun(self._record, self._n_walkers)
+            record = self._record
+            watcher.begun(Begun(self._n_walkers, _whole(record.n_steps), _whole(record.seed)))
             walkers = self._cycles(watcher)
         finally:
             self._manager.cleanup()
-        record, apparatus = self._record, self._apparatus
+        apparatus = self._apparatus
         end = self._hash(walkers)
         reproduced = end == record.end.ref
         environment = environment_of(self._runner, self._platform, self._properties) | releases(

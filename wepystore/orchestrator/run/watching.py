@@ -1,0 +1,123 @@
+"""What a run, or the repetition of one, tells while it goes on and at its end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from wepystore.records.circumstances import stopper
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What begins.
+
+    Attributes
+    ----------
+    n_walkers, n_steps, seed : int
+    seconds : float
+        Wall-clock budget of this session, infinity for none.
+    job_dir : Path or None
+        None for a repetition, which is in memory.
+    n_resumed : int or None
+        Cycles that earlier sessions have done; None for a run that begins now.
+    changes : tuple of str
+        Fields of the environment that are not what they were in the session before.
+    """
+
+    n_walkers: int
+    n_steps: int
+    seed: int
+    seconds: float = math.inf
+    job_dir: Path | None = None
+    n_resumed: int | None = None
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands after a cycle.
+
+    Times in s, `remaining` infinite where nothing is known to end it. ns_per_day is over all
+    walkers, None if unknown. n_cloned, n_merged and n_warped count from the start of the run:
+    clones made and walkers merged away are None where the resampler, or the record of an earlier
+    session, does not tell.
+    """
+
+    n_cycles_done: int
+    n_cycles: int | None
+    elapsed: float
+    remaining: float
+    seconds: float
+    ns_per_day: float | None
+    weight_min: float
+    weight_max: float
+    n_warped: int
+    n_cloned: int | None = None
+    n_merged: int | None = None
+
+
+def added(total: int | None, more: int | None) -> int | None:
+    """The sum of two counts; None where one of them is not known."""
+    return None if total is None or more is None else total + more
+
+
+class Watcher:
+    """Who looks on, and here does nothing; nothing it does can change the result."""
+
+    def begun(self, what: Begun) -> None:
+        """Workers and files are about to be opened."""
+
+    def cycle_done(self, progress: Progress) -> None:
+        """A cycle is whole."""
+
+    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+        """A checkpoint is durable; it took `seconds`, and `end` is the hash of its snapshot."""
+
+    def stopping(self, signal_name: str) -> None:
+        """A signal asks for an end. Called in its handler: to do next to nothing."""
+
+    def remark(self, text: str) -> None:
+        """Something that whoever started the run may want to know."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    start, end : str
+        Hashes; equal where not one cycle was done.
+    n_cycles : int
+        Since the start of the run, in all sessions.
+    ended_by : str
+        N_CYCLES, SECONDS, UNTIL, or the name of a signal.
+    complete : bool
+        It has done all it was asked for. False also where SECONDS were over before
+        `wanted` cycles were done.
+    wanted : int or None
+        Cycles that were asked for.
+    seconds : float
+        The wall-clock budget that was asked for, infinity for none.
+    was_complete : bool
+        The job had nothing left to do.
+    """
+
+    start: str
+    end: str
+    n_cycles: int
+    seed: int
+    reproducible: bool
+    job_dir: Path
+    ended_by: str
+    complete: bool
+    wanted: int | None
+    seconds: float
+    was_complete: bool = False
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Name of the signal that ended it early, or UNTIL; None if it ended by itself."""
+        return stopper(self.ended_by)
