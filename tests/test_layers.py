@@ -19,21 +19,23 @@ PACKAGE = REPOSITORY / "wepystore"
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "_version": (set(), set()),
+    # How every room writes files that are whole.
+    "durable": (set(), set()),
     "__init__": ({"_version"}, set()),
-    "store": ({"errors", "_version"}, set()),
+    "store": ({"durable", "errors", "_version"}, set()),
     # Stores elsewhere: reached with the standard library, or with what fsspec brings.
-    "remotes": ({"store", "errors", "_version"}, {"fsspec", "paramiko"}),
+    "remotes": ({"store", "durable", "errors", "_version"}, {"fsspec", "paramiko"}),
     "engine": (
         {"errors", "_version"},
         {"dask", "distributed", "numpy", "networkx", "openmm", "wepy"},
     ),
-    "reporters": ({"engine", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
+    "reporters": ({"engine", "durable", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
     "records": (
         {"store", "engine", "reporters", "errors", "_version"},
         {"numpy", "dill"},
     ),
     "orchestrator": (
-        {"store", "engine", "reporters", "records", "remotes", "errors", "_version"},
+        {"store", "engine", "reporters", "records", "remotes", "durable", "errors", "_version"},
         {"numpy", "networkx"},
     ),
     # What is there for other programs: found by name, and imported by nobody below.
@@ -42,7 +44,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "cli": (
-        {"compat", "orchestrator", "remotes", "store", "records", "errors", "_version", "__init__"},
+        {
+            *("compat", "orchestrator", "remotes", "store", "records"),
+            *("durable", "errors", "_version", "__init__"),
+        },
         {"docopt", "rich"},
     ),
     "__main__": ({"cli"}, set()),
@@ -134,6 +139,62 @@ def test_only_allowed_arrows() -> None:
             if not fine:
                 wrong.append(f"{file.relative_to(PACKAGE)}:{line}: {room} imports {module}")
     assert not wrong
+
+
+@functools.cache
+def modules_of(file: Path) -> set[Path]:
+    """The files of ours that a file imports, wherever in it; of `from package import module` the
+    module."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{each.name}" for each in node.names)]
+            if set(map(place_of, names[1:])) <= set(FILES):
+                del names[0]
+        found |= {place_of(name) for name in names} & set(FILES)
+    return found - {file}
+
+
+def place_of(module: str) -> Path:
+    """The file of a module's name, if it is one of ours."""
+    path = PACKAGE.parent / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def test_no_circles() -> None:
+    """No file imports, by way of others, itself: also not inside functions or for types alone."""
+    left = {file: modules_of(file) for file in FILES}
+    while free := {file for file, needed in left.items() if not needed & left.keys()}:
+        for file in free:
+            del left[file]
+    # What is left is in a circle, or needs one that is.
+    assert sorted(str(file.relative_to(PACKAGE)) for file in left) == []
+
+
+#: Rooms within store/, of which each may import itself, what stands left of it, and the core.
+WITHIN_STORE = ("pickles", "merge", "care")
+
+
+def test_the_core_of_a_store_needs_none_of_what_is_built_on_it() -> None:
+    """Whoever only reads or writes a store loads no care, no merging and no reading of pickles.
+
+    Care comes last: a repair brings what is missing as a merge does (merge.reconcile.Copy).
+    """
+    wrong = []
+    for file in FILES:
+        if room_of(file) != "store":
+            continue
+        for other in modules_of(file):
+            if room_of(other) == "store" and rank(other) > rank(file):
+                wrong.append(f"{file.relative_to(PACKAGE)} imports {other.relative_to(PACKAGE)}")
+    assert not wrong
+
+
+def rank(file: Path) -> int:
+    """Of a file of store/: 0 in the core, else its room's place."""
+    part = file.relative_to(PACKAGE / "store").parts[0]
+    return WITHIN_STORE.index(part) + 1 if part in WITHIN_STORE else 0
 
 
 @pytest.mark.parametrize("package", ONLY)

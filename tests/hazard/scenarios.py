@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.store.helpers import add_config, add_run, add_snapshot
+from wepystore.durable import unfinished_path
 from wepystore.store import Store, bundle, canonical
 from wepystore.store.batch import FEW
-from wepystore.store.publish import unfinished_path
 
 LARGE = bytes(range(256)) * 5000  # more than 1 MiB: hashed in threads
 OLD = (1_000_000_000, 1_000_000_000)
@@ -160,7 +160,6 @@ def checkpoints(path: str) -> None:
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
-    from wepystore.store.publish import hash_of
 
     store = Store.open(path)
 
@@ -168,7 +167,7 @@ def checkpoints(path: str) -> None:
         md5 = store.ref(name)
         assert md5 is not None
         data = store.read(kind, md5)
-        return EntryRef(kind, Ref(md5, *hash_of([memoryview(data)])[1:]))
+        return EntryRef(kind, Ref.of(data))
 
     start, config = entry("tags/start", "snapshots"), entry("default-config", "configs")
 

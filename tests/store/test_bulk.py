@@ -16,6 +16,7 @@ from wepystore.store import publish as publish_module
 from wepystore.store.batch import FEW
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.merge import reconcile
+from wepystore.store.resolving import resolve
 
 MANY = [b"%d" % number * 50 for number in range(4 * FEW)]
 
@@ -222,7 +223,7 @@ def test_listing_finds_entries_alone(store: Store, odd: str) -> None:
         (inside / odd).touch()
     (inside / ("0" * 32 if md5[0] != "0" else "1" * 32)).touch()
     assert store.list("objects") == [md5]
-    assert store.resolve(md5[:5], ["objects"]) == ("objects", md5)
+    assert resolve(store, md5[:5], ["objects"]) == ("objects", md5)
 
 
 def test_files_come_in_as_their_bytes(store: Store, tmp_path: Path) -> None:

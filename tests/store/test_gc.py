@@ -19,12 +19,13 @@ import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
 from tests.systems import tree_of
-from wepystore.store import Ref, Store, canonical, publish, renewal
+from wepystore import durable
+from wepystore.store import Ref, Store, canonical, renewal
 from wepystore.store.care import fsck, gc
 from wepystore.store.names import KINDS
 
 DAY_S = 86400.0
-HOST = publish.unfinished_path(Path()).name.rsplit("-", 2)[0]
+HOST = durable.unfinished_path(Path()).name.rsplit("-", 2)[0]
 
 
 def later(days: float = 15) -> float:

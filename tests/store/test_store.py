@@ -30,6 +30,7 @@ from wepystore.store.errors import (
     WrongKindError,
 )
 from wepystore.store.names import KINDS, Ref
+from wepystore.store.resolving import resolve
 
 
 def test_a_new_store_is_empty_and_opens(tmp_path: Path) -> None:
@@ -213,14 +214,14 @@ def test_names_resolve(store: Store) -> None:
     """A full hash, any unambiguous prefix of 4 digits or more, a tag, "default"."""
     snapshot, config = add_snapshot(store, "a"), add_config(store, "c")
     store.set_ref("tags/bound", snapshot)
-    assert store.resolve(snapshot) == ("snapshots", snapshot)
-    assert store.resolve(snapshot[:6]) == ("snapshots", snapshot)
-    assert store.resolve(config[:6]) == ("configs", config)
-    assert store.resolve("bound") == ("snapshots", snapshot)
+    assert resolve(store, snapshot) == ("snapshots", snapshot)
+    assert resolve(store, snapshot[:6]) == ("snapshots", snapshot)
+    assert resolve(store, config[:6]) == ("configs", config)
+    assert resolve(store, "bound") == ("snapshots", snapshot)
     with pytest.raises(UnknownHashError, match="no default"):
-        store.resolve("default", ("configs",))
+        resolve(store, "default", ("configs",))
     store.set_ref("default-config", config)
-    assert store.resolve("default", ("configs",)) == ("configs", config)
+    assert resolve(store, "default", ("configs",)) == ("configs", config)
 
 
 def test_names_that_do_not_resolve_say_why(store: Store) -> None:
@@ -245,24 +246,24 @@ def test_names_that_do_not_resolve_say_why(store: Store) -> None:
         (config[:5], WrongKindError, "configuration"),
     ]:
         with pytest.raises(error, match=match) as caught:
-            store.resolve(text, ("snapshots",))
+            resolve(store, text, ("snapshots",))
         assert caught.value.exit_status == 1 and "\n" not in str(caught.value)
     twins = [snapshot[:8] + c * 24 for c in "01"]
     for twin in twins:
         store.file("snapshots", twin).write_text("x")
     with pytest.raises(AmbiguousHashError, match="3: snapshot") as caught:
-        store.resolve(snapshot[:8])
+        resolve(store, snapshot[:8])
     assert all(twin in str(caught.value) for twin in twins)
-    assert store.resolve(twins[0]) == ("snapshots", twins[0])
+    assert resolve(store, twins[0]) == ("snapshots", twins[0])
 
 
 @pytest.mark.parametrize("word", ["defualt", "Default", "dfault", "defa", "defaults"])
 def test_a_default_that_is_written_wrong_is_recognised(store: Store, word: str) -> None:
     """Whoever meant 'default' is told so, where there is one; of a run there is none."""
     with pytest.raises(UnknownHashError, match=r"did you mean default\?"):
-        store.resolve(word)
+        resolve(store, word)
     with pytest.raises(UnknownHashError, match="it holds none"):
-        store.resolve(word, ("runs",))
+        resolve(store, word, ("runs",))
 
 
 @pytest.mark.parametrize("between", ["\n", " ", ",", ", ", "\n\n", "\t"])
@@ -270,11 +271,11 @@ def test_several_hashes_where_one_is_needed(store: Store, between: str) -> None:
     """What "$(wepy ls snapshots)" gives, or START,END, is told as what it is."""
     hashes = [add_snapshot(store, name) for name in "abcde"]
     with pytest.raises(SeveralHashesError, match=r"5 hashes .*…\) where one is needed"):
-        store.resolve(between.join(hashes), ("snapshots",))
+        resolve(store, between.join(hashes), ("snapshots",))
     with pytest.raises(SeveralHashesError, match="2 hashes"):
-        store.resolve(between.join(hashes[:2]) + between.strip(","), ("snapshots",))
+        resolve(store, between.join(hashes[:2]) + between.strip(","), ("snapshots",))
     with pytest.raises(MalformedHashError, match="character"):
-        store.resolve(f"{hashes[0]}{between}what", ("snapshots",))
+        resolve(store, f"{hashes[0]}{between}what", ("snapshots",))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -282,7 +283,7 @@ def test_several_hashes_where_one_is_needed(store: Store, between: str) -> None:
 def test_any_text_resolves_or_is_refused(store: Store, text: str) -> None:
     """Whatever a user types there is a clear error of ours, in one line."""
     try:
-        store.resolve(text)
+        resolve(store, text)
     except WepystoreError as error:
         assert "\n" not in str(error)
 

@@ -17,6 +17,7 @@ from wepystore.store import Ref, Store
 from wepystore.store.errors import UnknownHashError
 from wepystore.store.names import MARK, is_hex, is_tag
 from wepystore.store.places import HIDDEN, is_place, root_of
+from wepystore.store.resolving import resolve
 
 if TYPE_CHECKING:
     from wepystore.orchestrator.trust import Trust
@@ -133,7 +134,7 @@ def find_runs(store: Store, start: str, end: str) -> list[Run]:
 def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:
     """The snapshot a user means, also where only run records name it."""
     try:
-        return store.resolve(text, ("snapshots",))[1]
+        return resolve(store, text, ("snapshots",))[1]
     except UnknownHashError:
         absent = [md5 for md5 in named if is_hex(text) and md5.startswith(text)]
         if len(absent) != 1:

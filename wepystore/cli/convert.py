@@ -23,13 +23,14 @@ from typing import Any
 from wepystore.cli.common import INCOMPLETE, store_of, user_trust
 from wepystore.cli.console import Console
 from wepystore.store.names import ONE
+from wepystore.store.resolving import resolve
 from wepystore.store.store import DEFAULTS
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Check the trust, convert, store, and tell."""
     store = store_of(args, "HASH")
-    kind, md5 = store.resolve(args["HASH"], ("snapshots", "configs"))
+    kind, md5 = resolve(store, args["HASH"], ("snapshots", "configs"))
 
     from wepystore.compat.wepy.convert import convert_entry
     from wepystore.orchestrator.trust import note_own_pickles

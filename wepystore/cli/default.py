@@ -25,6 +25,7 @@ from wepystore.errors import DamagedError, FailedError
 from wepystore.store import Store
 from wepystore.store.names import ONE
 from wepystore.store.places import is_place
+from wepystore.store.resolving import resolve
 from wepystore.store.store import DEFAULTS
 
 _KINDS = {"snapshot": "snapshots", "config": "configs"}
@@ -70,7 +71,7 @@ def _list(store: Store, as_json: bool, console: Console) -> None:
 
 def _set(store: Store, word: str, text: str, console: Console) -> None:
     kind = _KINDS[word]
-    _, md5 = store.resolve(text, (kind,))
+    _, md5 = resolve(store, text, (kind,))
     before = _before(store, kind)
     store.set_ref(DEFAULTS[kind], md5)
     if before != md5:

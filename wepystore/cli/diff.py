@@ -25,6 +25,7 @@ from wepystore.store.errors import WrongKindError
 from wepystore.store.manifests import Manifest
 from wepystore.store.merge.diff import differences
 from wepystore.store.names import ONE
+from wepystore.store.resolving import resolve
 
 DIFFERENT = 1
 _WIDTH = 60
@@ -53,4 +54,4 @@ def _manifest(store: Store | None, text: str, kinds: tuple[str, ...]) -> Manifes
     if store is None or os.path.isfile(text):
         kind, md5, entries = bundle.read(text)
         return Manifest.among(entries, kind, md5, text)
-    return store.read_manifest(*store.resolve(text, tuple(dict.fromkeys(kinds))))
+    return store.read_manifest(*resolve(store, text, tuple(dict.fromkeys(kinds))))

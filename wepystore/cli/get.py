@@ -26,11 +26,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from wepystore import durable
 from wepystore.cli.common import find_runs, store_of
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Store
 from wepystore.store.names import ONE
+from wepystore.store.resolving import resolve
 
 # What the name of a file promises that is something else.
 _OTHERS = (
@@ -88,7 +90,7 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
             written=f"a pickle that is a ZIP archive too, with all of the {ONE[kind]}",
             name=f"{os.path.splitext(output)[0]}{SUFFIXES[kind]}",
         )
-    _, md5 = store.resolve(text, (kind,))
+    _, md5 = resolve(store, text, (kind,))
     file = output or md5 + SUFFIXES[kind]
     _check_directory(file)
     try:
@@ -99,7 +101,6 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
 
 
 def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
-    from wepystore.store import publish
     from wepystore.store.merge import reconcile
 
     if output is not None and output.lower().rstrip("/").endswith((*_OTHERS[1:], ".pkl")):
@@ -125,12 +126,12 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise DirectoryExistsAlreadyError(file=target) from None
-        publish.name(error, target)
+        durable.name(error, target)
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     try:
-        publish.sync_directory(Path(parent or "."))
+        durable.sync_directory(Path(parent or "."))
     except OSError as error:
         # As for a file: what is said to have failed is not to be there.
         shutil.rmtree(target, ignore_errors=True)

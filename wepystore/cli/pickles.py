@@ -16,6 +16,7 @@ from wepystore.store.names import ONE
 from wepystore.store.pickles import opcodes
 from wepystore.store.pickles.pickled import XML, Pickled, parts_in
 from wepystore.store.pickles.reading import Reading
+from wepystore.store.resolving import resolve
 from wepystore.store.runs import read_run
 
 NO_PROOF = (
@@ -48,7 +49,7 @@ def subjects_of(args: dict[str, Any]) -> list[Subject]:
         first, _, second = text.partition(",")
         runs = [run.md5 for run in find_runs(store, first.strip(), second.strip())]
         return [each for md5 in runs for each in _run(store, md5)]
-    kind, md5 = store.resolve(text, ("snapshots", "configs", "runs", "objects"))
+    kind, md5 = resolve(store, text, ("snapshots", "configs", "runs", "objects"))
     return _run(store, md5) if kind == "runs" else [_entry(store, kind, md5)]
 
 

@@ -22,6 +22,7 @@ from wepystore.cli.common import INCOMPLETE, find_runs, names_of, store_of, user
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import ONE
+from wepystore.store.resolving import resolve
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -74,6 +75,6 @@ def _pickles(args: dict[str, Any], console: Console) -> int:
 
 def _find(store: Store, text: str) -> list[tuple[str, str]]:
     if "," not in text:
-        return [store.resolve(text, ("snapshots", "configs", "runs", "objects"))]
+        return [resolve(store, text, ("snapshots", "configs", "runs", "objects"))]
     first, _, second = text.partition(",")
     return [("runs", run.md5) for run in find_runs(store, first.strip(), second.strip())]

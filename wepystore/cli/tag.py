@@ -24,6 +24,7 @@ from wepystore.cli.console import Console
 from wepystore.errors import FailedError
 from wepystore.store import Store
 from wepystore.store.names import check_tag
+from wepystore.store.resolving import resolve
 
 
 class TagExistsError(FailedError):
@@ -54,7 +55,7 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _set(store: Store, name: str, text: str, force: bool) -> None:
     check_tag(name)
-    _, md5 = store.resolve(text)
+    _, md5 = resolve(store, text)
     old = store.ref("tags/" + name) if not force else None
     if old is not None and old != md5:
         raise TagExistsError(name=name, md5=old)

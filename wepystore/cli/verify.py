@@ -31,6 +31,7 @@ from wepystore.errors import FailedError
 from wepystore.orchestrator.run.request import Means
 from wepystore.store.names import is_hex
 from wepystore.store.places import is_place
+from wepystore.store.resolving import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def _find(store: Store, text: str) -> list[str]:
     first, comma, second = text.partition(",")
     if comma:
         return [run.md5 for run in find_runs(store, first.strip(), second.strip())]
-    kind, md5 = store.resolve(text, ("runs", "snapshots"))
+    kind, md5 = resolve(store, text, ("runs", "snapshots"))
     if kind == "runs":
         return [md5]
     from wepystore.store.runs import read_run

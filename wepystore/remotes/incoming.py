@@ -25,12 +25,12 @@ from wepystore.remotes.address import Address, parse
 from wepystore.remotes.connect import transport
 from wepystore.remotes.database import Database
 from wepystore.remotes.errors import BrokenOffError, NoRoomError, NotAStoreThereError
-from wepystore.remotes.mirror import Listing, Mirror, Progress, Transport, path_of
+from wepystore.remotes.mirror import Listing, Mirror, Progress, Transport
 from wepystore.remotes.staging import Staging
 from wepystore.store import Store
 from wepystore.store.merge import reconcile
 from wepystore.store.merge.reconcile import Left, Name, Plan
-from wepystore.store.names import MARK
+from wepystore.store.names import MARK, path_of
 from wepystore.store.places import root_of
 
 _RECORDS = ("configs", "snapshots", "runs")

@@ -98,11 +98,6 @@ class Transport(Protocol):
         BrokenOffError."""
 
 
-def path_of(kind: str, md5: str) -> str:
-    """Where an entry is in any store."""
-    return f"{kind}/{md5[:2]}/{md5}" + (".json" if kind == "runs" else "")
-
-
 class Mirror(Store):
     """What `reconcile` sees of such a store: `list`, `has` and `size` tell what is there, `file`
     and `read` what has been brought to the staging folder `path`; refs are all brought."""

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wepystore import durable
 from wepystore.remotes.errors import DatabaseError
-from wepystore.store import files, publish
+from wepystore.store import files
 from wepystore.store.errors import DamagedEntryError
 
 # How a rollback journal begins; and how it ends if it names another one (a super-journal), which
@@ -196,7 +197,7 @@ def _copy(file: str, source: str, path: str) -> None:
         try:
             shutil.copyfileobj(stream, copied, 1 << 20)
         except OSError as error:
-            publish.name(error, path)
+            durable.name(error, path)
             raise
 
 

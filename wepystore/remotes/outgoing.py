@@ -23,13 +23,13 @@ from wepystore.remotes.address import parse
 from wepystore.remotes.connect import transport
 from wepystore.remotes.errors import CannotWriteThereError
 from wepystore.remotes.incoming import fault
-from wepystore.remotes.mirror import Listing, Mirror, Progress, path_of
+from wepystore.remotes.mirror import Listing, Mirror, Progress
 from wepystore.store import Store, files
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.merge import reconcile
 from wepystore.store.merge.reconcile import Copy, Left, Name, Outcome, Plan
-from wepystore.store.names import MARK, difference
+from wepystore.store.names import MARK, difference, path_of
 
 
 class Outgoing:

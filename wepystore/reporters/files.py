@@ -15,6 +15,8 @@ import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
+from wepystore import durable
+
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITING = os.O_WRONLY | os.O_RDWR
 #: What opening a link, a folder, a pipe without a reader or a socket comes to.
@@ -121,17 +123,25 @@ def create_own(path: str | os.PathLike[str]) -> int:
 
 
 @contextlib.contextmanager
-def replacing(path: str, draft: str, **how: Any) -> Iterator[IO[Any]]:
+def replacing(
+    path: str | os.PathLike[str], draft: str | os.PathLike[str], lasting: bool = False, **how: Any
+) -> Iterator[IO[Any]]:
     """A new file, open as by `open(…, "w+b", **how)`, that takes the place of `path` at the end.
 
-    If anything is raised, `path` stays as it was, and the draft goes.
+    If anything is raised, `path` stays as it was, and the draft goes. If it is to be `lasting`,
+    either file is whole after a loss of power as well, and the new one once this has ended.
     """
     how.setdefault("mode", "w+b")
     try:
-        with open(create_own(draft), **how) as file:
+        with durable.naming(path), open(create_own(draft), **how) as file:
             yield file
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
+    if lasting:
+        durable.sync_directory(os.path.dirname(path) or ".")

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from wepystore import durable
 from wepystore.errors import DamagedError
 from wepystore.store import bringing, files, publish
 from wepystore.store.errors import MD5CollisionError
-from wepystore.store.names import MARK, Ref
+from wepystore.store.names import MARK, Ref, path_of
 from wepystore.store.publish import Data, Unfinished, Workers, Writing
 from wepystore.store.renewal import renew
 
 if TYPE_CHECKING:
-    from wepystore.store.store import Store
     from wepystore.store.system import WholeSync
 
 # What is named, then what names it; each stage is durable before the next begins.
@@ -38,13 +38,13 @@ class Batch:
     """Use as `with store.batch() as batch`: what is put is hashed and written under tmp/ at once,
     and gets its name when the `with` ends. If it ends by an exception nothing gets a name."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._tmp = store.path / "tmp"
-        self._quarantine = store.path / "quarantine"
-        self._readers = bringing.Readers.of(store.path / MARK)
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tmp = root / "tmp"
+        self._quarantine = root / "quarantine"
+        self._readers = bringing.Readers.of(root / MARK)
         self._workers: Workers | None = None
-        self._paths = publish.unfinished_paths(self._tmp)
+        self._paths = durable.unfinished_paths(self._tmp)
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
         self._waiting: deque[Future[None]] = deque()
         self._count = 0
@@ -69,9 +69,9 @@ class Batch:
             if error is None:
                 self._publish()
             elif isinstance(error, OSError):
-                publish.name(error, self._store.path)
+                durable.name(error, self._root)
         except OSError as failure:
-            publish.name(failure, self._store.path)
+            durable.name(failure, self._root)
             raise
         finally:
             if self._workers is not None:
@@ -126,7 +126,7 @@ class Batch:
         known = self._unfinished.get((kind, ref.md5))
         if known is not None and known.ref == ref:
             return ref
-        final = self._store.locate(kind, ref.md5)
+        final = self._final(kind, ref.md5)
         if publish.same_bytes(final, views):
             self._add(kind, Unfinished(final, None, ref, None))
             return ref
@@ -135,7 +135,7 @@ class Batch:
         if self._whole is None:
             self._wait_later(kind, path, ref, Writing(path, views, workers, ref).synced)
         else:
-            publish.write_small(path, views)
+            durable.write_small(path, views)
             self._add(kind, Unfinished(final, path, ref, None))
         return ref
 
@@ -224,13 +224,16 @@ class Batch:
         self.linked += linked
         if self._whole is not None and os.fstat(descriptor).st_dev == self._whole.device:
             if not linked and ref.size >= publish.LARGE:
-                publish.start_writing(descriptor)
+                durable.start_writing(descriptor)
             os.close(descriptor)
             self._wait_later(kind, path, ref, None)
         else:
-            synced = self._ready().disk.submit(publish.sync, descriptor)
+            synced = self._ready().disk.submit(durable.sync, descriptor)
             self._wait_later(kind, path, ref, synced)
         return ref
+
+    def _final(self, kind: str, md5: str) -> str:
+        return f"{self._root}/{path_of(kind, md5)}"
 
     def _expect(self, count: int) -> None:
         """So many more files are to be added: are they many by now?"""
@@ -245,14 +248,14 @@ class Batch:
     def _ready(self) -> Workers:
         if self._workers is None:
             files.check_real(self._tmp, self._quarantine)
-            publish.make_directory(self._tmp)
+            durable.make_directory(self._tmp)
             self._workers = Workers()
         return self._workers
 
     def _wait_later(self, kind: str, path: str, ref: Ref, synced: Future[None] | None) -> None:
         if synced is not None:
             self._waiting.append(synced)
-        self._add(kind, Unfinished(self._store.locate(kind, ref.md5), path, ref, synced))
+        self._add(kind, Unfinished(self._final(kind, ref.md5), path, ref, synced))
         # Each of them holds a file descriptor.
         while len(self._waiting) > FEW:
             self._waiting.popleft().result()
@@ -282,7 +285,7 @@ class Batch:
                 self._whole()
             elif changed:
                 # In parallel: the journal of the file system commits them together.
-                list(self._ready().disk.map(publish.sync_directory, map(Path, changed)))
+                list(self._ready().disk.map(durable.sync_directory, map(Path, changed)))
 
     def _place(self, kind: str, many: Sequence[Unfinished]) -> set[str]:
         """Give all of a kind their names; returns the directories that are to be synced."""
@@ -300,7 +303,7 @@ class Batch:
                 # The kind's directory too: another process may have made the prefix just now.
                 changed.add(os.path.dirname(prefix))
                 if unfinished.path is not None and not os.path.isdir(prefix):
-                    changed.update(map(str, publish.make_directory(Path(prefix))))
+                    changed.update(map(str, durable.make_directory(Path(prefix))))
             if self._place_one(unfinished, rename):
                 self.new.append((kind, unfinished.ref.md5))
         return changed

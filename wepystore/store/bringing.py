@@ -7,10 +7,10 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
+from wepystore import durable
 from wepystore.store import files
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.names import Digest, Ref, difference
-from wepystore.store.publish import MODE, NEW, NO_LINK, write_all
 
 # Set-ID bits, and the right to write of anybody but the owner.
 _UNSAFE = 0o7022
@@ -89,7 +89,7 @@ def _link(path: str, source: str, readers: Readers) -> int | None:
     try:
         os.link(source, path, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in NO_LINK:
+        if error.errno not in durable.NO_LINK:
             raise
         return None
     try:
@@ -111,10 +111,10 @@ def copy(source: str, path: str) -> tuple[Ref, int, bool]:
     reader = files.open_plain(source)
     try:
         room = memoryview(bytearray(min(files.CHUNK, os.fstat(reader).st_size + 1)))
-        descriptor = os.open(path, NEW, MODE)
+        descriptor = os.open(path, durable.NEW, durable.MODE)
         try:
             while count := os.readv(reader, [room]):
-                write_all(descriptor, [room[:count]])
+                durable.write_all(descriptor, [room[:count]])
                 digest.update(room[:count])
         except BaseException:
             os.close(descriptor)

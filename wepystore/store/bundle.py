@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from wepystore.store import canonical, carriers, files, formats, publish
+from wepystore import durable
+from wepystore.store import canonical, carriers, files, formats
 from wepystore.store.errors import (
     DamagedBundleError,
     DamagedEntryError,
@@ -30,7 +31,7 @@ from wepystore.store.errors import (
     WrongKindError,
 )
 from wepystore.store.manifests import Manifest
-from wepystore.store.names import MARK, ONE, Ref, is_hash, references
+from wepystore.store.names import MARK, ONE, Ref, is_hash, path_of, references
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -63,7 +64,7 @@ def write(
     found = store.read_manifest(kind, md5)
     missing = store.lacking(found.parts())
     if missing:
-        raise carriers.incomplete(store, kind, md5, missing)
+        raise carriers.incomplete(store.path, kind, md5, missing)
     write_manifest(found, file, replace)
 
 
@@ -76,7 +77,7 @@ def write_manifest(found: Manifest, file: str | os.PathLike[str], replace: bool 
     if not replace and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    with publish.naming(path):
+    with durable.naming(path):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "w+b") as stream:
@@ -87,11 +88,11 @@ def write_manifest(found: Manifest, file: str | os.PathLike[str], replace: bool 
                     _write(stream, found)
                 stream.flush()
                 os.fsync(stream.fileno())
-            publish.move(part, path, replace)
+            durable.move(part, path, replace)
         finally:
             part.unlink(missing_ok=True)
     try:
-        publish.sync_directory(path.parent)
+        durable.sync_directory(path.parent)
     except OSError as error:
         # Whole, but perhaps gone after a crash: what is said to have failed is not to be there.
         if not replace:
@@ -111,10 +112,10 @@ def _write(stream: BinaryIO, found: Manifest) -> None:
     """The whole file: the mark, the manifest, the objects in the order of their names."""
     kind, md5 = found.kind, found.ref.md5
     head = canonical.dumps({"format": FORMAT, "kind": kind, "md5": md5})
-    parts = sorted((_member(part, ref.md5), ref) for part, ref in found.parts())
+    parts = sorted((path_of(part, ref.md5), ref) for part, ref in found.parts())
     stream.write(HEAD + _LENGTH.pack(0))
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as members:
-        for name, ref in [(MARK, None), (_member(kind, md5), None), *parts]:
+        for name, ref in [(MARK, None), (path_of(kind, md5), None), *parts]:
             data = found.fetch(ref) if ref else head if name == MARK else found.data
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system = 3
@@ -124,10 +125,6 @@ def _write(stream: BinaryIO, found: Manifest) -> None:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(len(HEAD))
     stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
-
-
-def _member(kind: str, md5: str) -> str:
-    return f"{kind}/{md5[:2]}/{md5}"
 
 
 def read(
@@ -191,13 +188,13 @@ def unpack(
         raise DamagedBundleError(path=path, why=f"{MARK} in it does not name an entry")
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
-    own = _take(members, _member(found, md5), path)
+    own = _take(members, path_of(found, md5), path)
     if Ref.of(own).md5 != md5:
         raise DamagedBundleError(path=path, why=f"the {ONE[found]} in it is not {md5}")
-    what = f"{path}: {_member(found, md5)}"
+    what = f"{path}: {path_of(found, md5)}"
     entries = {(found, md5): own}
     for part, ref in references(canonical.load_object(own, what), what):
-        content = _take(members, _member(part, ref.md5), path)
+        content = _take(members, path_of(part, ref.md5), path)
         if Ref.of(content) != ref:
             raise DamagedBundleError(path=path, why=f"{part}/{ref.md5} in it has wrong bytes")
         entries[part, ref.md5] = content

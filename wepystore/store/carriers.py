@@ -11,15 +11,11 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wepystore.errors import way_out
 from wepystore.store.errors import DamagedEntryError, ElsewhereError, IncompleteError, MissingError
 from wepystore.store.files import open_plain
-from wepystore.store.names import ONE, Ref
-
-if TYPE_CHECKING:
-    from wepystore.store.store import Store
+from wepystore.store.names import ONE, Ref, path_of
 
 # Tells git never to convert line ends, whatever its settings (S1), and, where two branches have
 # changed one ref, to keep ours and report the conflict (S7) instead of merging line by line.
@@ -86,13 +82,11 @@ def way_of_one(files: Sequence[Path]) -> str:
 
 
 def incomplete(
-    store: Store, kind: str, md5: str, lacking: Sequence[tuple[str, Ref]]
+    root: Path, kind: str, md5: str, lacking: Sequence[tuple[str, Ref]]
 ) -> IncompleteError:
-    """The error for an entry of which something (see Store.missing) is not here."""
-    files = [store.file(part, ref.md5) for part, ref in lacking]
-    return IncompleteError(
-        kind=ONE[kind], md5=md5, path=store.path, missing=len(lacking), way=way(files)
-    )
+    """The error for an entry of a store of which something (see Store.missing) is not here."""
+    files = [root / path_of(part, ref.md5) for part, ref in lacking]
+    return IncompleteError(kind=ONE[kind], md5=md5, path=root, missing=len(lacking), way=way(files))
 
 
 def way(files: Sequence[Path]) -> str:

@@ -216,6 +216,13 @@ def _is_sha256(text: Any) -> bool:
     return isinstance(text, str) and len(text) == 64 and not text.strip(_HEX)
 
 
+def path_of(kind: str, md5: str) -> str:
+    """Where an entry is in any store, relative to it. ValueError for what is no kind."""
+    if kind not in ONE:
+        raise ValueError(f"{kind!r} is no kind of entry")
+    return f"{kind}/{md5[:2]}/{md5}{'.json' if kind == 'runs' else ''}"
+
+
 def is_hex(text: str) -> bool:
     """Whether all characters are lower-case hex digits (at least one)."""
     return bool(text) and not text.strip(_HEX)

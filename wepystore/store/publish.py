@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wepystore import durable
 from wepystore.store import carriers, files
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
 from wepystore.store.names import Ref
@@ -36,20 +36,9 @@ Rename = Callable[[str, str], None]
 LARGE = 1 << 20
 # Fits into a processor's own cache, so that a second reader finds it there.
 _CACHED = 1 << 18
-# writev takes at most this many buffers (IOV_MAX on Linux).
-_IOV = 1024
 
-# Where the file system has no hard links, or refuses one to this user.
-NO_LINK = frozenset(
-    (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-)
-# The kernel takes the umask (or the directory's default ACL) off the mode of a new file. Nobody
-# writes to a file that has its name, and what only its owner may write can be linked (0024).
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-MODE = 0o644
 # Where renameat2 knows no "unless the name exists".
-_NO_RENAME_TO_NEW = NO_LINK | {errno.EINVAL}
-_NO_DIRECTORY_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP))
+_NO_RENAME_TO_NEW = durable.NO_LINK | {errno.EINVAL}
 
 
 class Workers:
@@ -122,31 +111,6 @@ class Unfinished:
             self.path = None
 
 
-def unfinished_path(tmp: Path) -> Path:
-    """A name under tmp/ that no other process on any host uses."""
-    host = "".join(c for c in os.uname().nodename if c.isalnum() or c in "-.")
-    return tmp / f"{host}-{os.getpid()}-{os.urandom(8).hex()}"
-
-
-def unfinished_paths(tmp: Path) -> Iterator[str]:
-    """Any number of such names: they count up from a random one."""
-    prefix, _, first = str(unfinished_path(tmp)).rpartition("-")
-    for number in itertools.count(int(first, 16)):
-        yield f"{prefix}-{number & 0xFFFFFFFFFFFFFFFF:016x}"
-
-
-def write_small(path: str, views: Sequence[memoryview]) -> None:
-    """A new file under tmp/ with these bytes; whoever calls it sees to the rest."""
-    descriptor = os.open(path, NEW, MODE)
-    try:
-        write_all(descriptor, views)
-    except BaseException:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
-
-
 class Writing:
     """A file that is being written under tmp/ and hashed from the same memory.
 
@@ -194,18 +158,18 @@ class Writing:
         return Ref.of(*pieces)[:2]
 
     def _write(self, views: Sequence[memoryview]) -> None:
-        descriptor = os.open(self.path, NEW, MODE)
+        descriptor = os.open(self.path, durable.NEW, durable.MODE)
         try:
-            write_all(descriptor, views)
+            durable.write_all(descriptor, views)
         except BaseException:
             os.close(descriptor)
             os.unlink(self.path)
             raise
         if self._sync_later:
-            start_writing(descriptor)
+            durable.start_writing(descriptor)
             os.close(descriptor)
         else:
-            self.synced = self._workers.disk.submit(sync, descriptor)
+            self.synced = self._workers.disk.submit(durable.sync, descriptor)
 
     def ref(self) -> Ref:
         """Wait for the hashes; from here on the data may change. Raises what went wrong."""
@@ -220,106 +184,23 @@ class Writing:
         return self._ref
 
 
-def write_all(descriptor: int, views: Sequence[memoryview]) -> None:
-    for first in range(0, len(views), _IOV):
-        left = list(views[first : first + _IOV])
-        while left:
-            count = os.writev(descriptor, left)
-            while left and count >= left[0].nbytes:
-                count -= left.pop(0).nbytes
-            if count:
-                left[0] = left[0][count:]
+def write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> None:
+    """A small mutable or marking file of a store, whole and durable, by way of tmp/.
 
-
-def sync(descriptor: int) -> None:
-    """The file's bytes on the disk; closes the descriptor."""
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def name(error: OSError, path: str | os.PathLike[str]) -> None:
-    """Say where an error of the disk has happened, if it does not: write and fsync only know a
-    number of an open file."""
-    if error.filename is None and error.errno is not None:
-        # The current directory as such is no name that tells anybody where.
-        error.filename = os.path.abspath(path) if os.fspath(path) in (".", "") else os.fspath(path)
-
-
-@contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """An error of the disk within the block is one with this file, unless it names another."""
-    try:
-        yield
-    except OSError as error:
-        name(error, path)
-        raise
-
-
-def start_writing(descriptor: int) -> None:
-    """Let the disk begin with what will be synced later; nothing depends on it."""
-    # Of what is not on the disk yet this drops nothing: the kernel starts to write it.
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def sync_existing(path: str | Path) -> None:
-    """The same for a file that was there before: nobody knows whether its writer did it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    sync(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """The names in a directory on the disk, where the file system can do that at all."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_DIRECTORY_SYNC:
-            name(error, path)
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def make_directory(path: Path) -> set[Path]:
-    """Make a directory and its parents; returns the directories that got a new name in them."""
-    try:
-        path.mkdir()
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-        return set()
-    except FileNotFoundError:
-        changed = make_directory(path.parent)
-        return changed | make_directory(path)
-    return {path.parent}
-
-
-def move(source: Path, final: Path, replace: bool) -> None:
-    """Give a file that is no entry (a ref, an export) its name: FileExistsError, or replace."""
-    if not replace:
+    Raises FileExistsError unless it may replace.
+    """
+    files.check_real(root / "tmp", root / "refs", file.parent if file.parent != root else file)
+    changed = durable.make_directory(root / "tmp") | durable.make_directory(file.parent)
+    tmp = durable.unfinished_path(root / "tmp")
+    with durable.naming(file):
         try:
-            os.link(source, final)
-            return
-        except OSError as error:
-            if error.errno not in NO_LINK:
-                raise
-            if os.path.lexists(final):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
-    os.replace(source, final)
-
-
-def link_or_copy(source: Path, aside: Path) -> None:
-    """A second name for a small file; a copy where there are no hard links."""
-    try:
-        os.link(source, aside, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        aside.write_bytes(files.read_plain(source, files.MAX_REF))
+            durable.write_small(os.fspath(tmp), [memoryview(data)])
+            durable.sync_existing(tmp)
+            durable.move(tmp, file, replace)
+        finally:
+            tmp.unlink(missing_ok=True)
+    for directory in changed | {file.parent}:
+        durable.sync_directory(directory)
 
 
 def place(unfinished: Unfinished, quarantine: Path) -> bool:
@@ -331,7 +212,7 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     """
     if unfinished.path is None:
         # It was compared when it was put; all that is left is that it must not have gone since.
-        sync_existing(unfinished.final)
+        durable.sync_existing(unfinished.final)
         renew(unfinished.final)
         return False
     new = False
@@ -341,7 +222,7 @@ def place(unfinished: Unfinished, quarantine: Path) -> bool:
     except FileExistsError:
         _settle(unfinished, quarantine)
     except OSError as error:
-        if error.errno not in NO_LINK:
+        if error.errno not in durable.NO_LINK:
             raise
         new = _rename(unfinished, quarantine)
     unfinished.discard()
@@ -415,7 +296,7 @@ def _settle(unfinished: Unfinished, quarantine: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            if error.errno not in NO_LINK:
+            if error.errno not in durable.NO_LINK:
                 raise
             os.rename(final, aside)
             os.rename(tmp, final)

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from wepystore import durable
+
 #: The folder of these files, in tmp/. They are empty: their time stamps are all that counts.
 FOLDER = "renewed"
 
@@ -45,16 +47,14 @@ def renew(path: str | Path) -> None:
 
 
 def _renew_elsewhere(tmp: Path) -> None:
-    from wepystore.store import publish
-
     mark = tmp / FOLDER / str(os.geteuid())
     try:
         os.utime(mark, follow_symlinks=False)
     except (FileNotFoundError, PermissionError):
         # Not there yet, or it came with a copy of the store and is another user's.
-        publish.make_directory(mark.parent)
-        new = publish.unfinished_path(tmp)
-        publish.write_small(os.fspath(new), ())
+        durable.make_directory(mark.parent)
+        new = durable.unfinished_path(tmp)
+        durable.write_small(os.fspath(new), ())
         os.replace(new, mark)
 
 

@@ -25,8 +25,15 @@ DEFAULT = "default"
 _FEWEST = 4
 
 
-def resolve(store: Store, text: str, kinds: Sequence[str]) -> tuple[str, str]:
-    """As Store.resolve."""
+def resolve(
+    store: Store, text: str, kinds: Sequence[str] = ("snapshots", "configs")
+) -> tuple[str, str]:
+    """The (kind, md5) that a user means by a hash, a prefix of at least 4 digits, a tag or
+    "default".
+
+    Raises UnknownHashError, AmbiguousHashError, MalformedHashError, SeveralHashesError,
+    WrongKindError.
+    """
     if text == DEFAULT:
         return _default(store, kinds)
     if not names.is_hex(text):

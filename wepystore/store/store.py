@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.errors import way_out
+from wepystore.durable import make_directory, sync_directory
 from wepystore.store import canonical, carriers, files, names
 from wepystore.store.errors import (
     BadJSONError,
@@ -71,19 +72,22 @@ class Store:
                 raise StoreExistsError(path=root)
             if foreign:
                 raise NotEmptyError(path=root, found=foreign)
-        changed = publish.make_directory(root)
+        changed = make_directory(root)
         for name in DIRECTORIES:
-            changed |= publish.make_directory(root / name)
-        changed |= publish.make_directory(root / "refs" / "tags")
+            changed |= make_directory(root / name)
+        changed |= make_directory(root / "refs" / "tags")
         if not os.path.lexists(root / carriers.GIT_ATTRIBUTES):
             # Somebody who makes it at the same time may have written it since.
-            with suppress(StoreExistsError):
-                _write_file(root, root / carriers.GIT_ATTRIBUTES, carriers.GIT_RULES)
+            with suppress(FileExistsError):
+                publish.write_file(root, root / carriers.GIT_ATTRIBUTES, carriers.GIT_RULES)
         for directory in changed:
-            publish.sync_directory(directory)
+            sync_directory(directory)
         # Last: a directory with this file in it is a store.
         mark = canonical.dumps({"format": FORMAT, "type": "store"})
-        _write_file(root, root / MARK, mark)
+        try:
+            publish.write_file(root, root / MARK, mark)
+        except FileExistsError:
+            raise StoreExistsError(path=root) from None
         return cls(root)
 
     @classmethod
@@ -159,11 +163,7 @@ class Store:
 
     def locate(self, kind: str, md5: str) -> str:
         """The same as text, which is several times faster."""
-        if kind not in ONE:
-            raise ValueError(f"{kind!r} is no kind of entry")
-        names.check_hash(md5)
-        ending = ".json" if kind == "runs" else ""
-        return f"{self._root}/{kind}/{md5[:2]}/{md5}{ending}"
+        return f"{self._root}/{names.path_of(kind, names.check_hash(md5))}"
 
     def list(self, kind: str) -> list[str]:
         """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
@@ -287,7 +287,7 @@ class Store:
         """`with store.batch() as batch`: several entries made durable together."""
         from wepystore.store.batch import Batch
 
-        return Batch(self)
+        return Batch(self.path)
 
     def put(self, kind: str, data: Data) -> Ref:
         """Add one entry: bytes-like, or a list of bytes-like buffers to be concatenated.
@@ -299,13 +299,12 @@ class Store:
 
     def remove(self, kind: str, md5: str, durable: bool = True) -> None:
         """Take an entry away (a superseded checkpoint of a job's own store); missing is fine."""
-        from wepystore.store import publish
 
         file = self.file(kind, md5)
         files.check_real(file.parent.parent, file.parent)
         file.unlink(missing_ok=True)
         if durable and file.parent.is_dir():
-            publish.sync_directory(file.parent)
+            sync_directory(file.parent)
 
     # ---- refs
 
@@ -336,12 +335,14 @@ class Store:
     def claim_ref(self, name: str, md5: str) -> str:
         """Point a ref at an entry unless there is such a ref, whoever else may do so at the same
         time; what it holds then. Raises as set_ref, and as ref if what is there is damaged."""
-        with suppress(StoreExistsError):
+        with suppress(FileExistsError):
             self._set_ref(name, md5, replace=False)
             return md5
         return self.ref(name) or md5
 
     def _set_ref(self, name: str, md5: str, replace: bool) -> None:
+        from wepystore.store import publish
+
         file = self._ref_file(name)
         names.check_hash(md5)
         kinds = [kind for kind in ("snapshots", "configs", "runs") if self.has(kind, md5)]
@@ -350,17 +351,16 @@ class Store:
             raise MissingError(file=self.path / "*" / md5[:2] / md5, needed=f" for {name}")
         if not set(kinds) & set(expected):
             raise WrongKindError(text=md5, found=ONE[kinds[0]], expected=ONE[expected[0]])
-        _write_file(self.path, file, md5.encode() + b"\n", replace)
+        publish.write_file(self.path, file, md5.encode() + b"\n", replace)
 
     def del_ref(self, name: str) -> None:
         """Remove a ref; missing is fine."""
-        from wepystore.store import publish
 
         file = self._ref_file(name)
         files.check_real(self.path / "refs", file.parent)
         file.unlink(missing_ok=True)
         if file.parent.is_dir():
-            publish.sync_directory(file.parent)
+            sync_directory(file.parent)
 
     def tag_names(self) -> builtins.list[str]:
         """The names of all tags, sorted. Foreign files are passed over."""
@@ -381,21 +381,6 @@ class Store:
                 raise ValueError(f"{name!r} is no ref")
             names.check_tag(tag)
         return self.path / "refs" / name
-
-    # ---- names that users type
-
-    def resolve(
-        self, text: str, kinds: Sequence[str] = ("snapshots", "configs")
-    ) -> tuple[str, str]:
-        """The (kind, md5) a user means by a hash, a prefix of at least 4 digits, a tag or
-        "default".
-
-        Raises UnknownHashError, AmbiguousHashError, MalformedHashError, SeveralHashesError,
-        WrongKindError.
-        """
-        from wepystore.store.resolving import resolve
-
-        return resolve(self, text, kinds)
 
     def beginning(self, kind: str, prefix: str) -> builtins.list[str]:
         """The hashes of a kind that begin with these digits, sorted."""
@@ -450,25 +435,3 @@ def _file_fault(root: Path) -> str:
     if root.name.endswith((".sqlite", ".sqlite3", ".db")):
         return f"it is a file; '{way_out('to_merge')}' takes in a database of wepy 1.x"
     return "it is a file, not a directory"
-
-
-def _write_file(root: Path, file: Path, data: bytes, replace: bool = False) -> None:
-    """A small mutable or marking file, whole and durable, by way of tmp/."""
-    from wepystore.store import publish
-
-    files.check_real(root / "tmp", root / "refs", file.parent if file.parent != root else file)
-    changed = publish.make_directory(root / "tmp") | publish.make_directory(file.parent)
-    tmp = publish.unfinished_path(root / "tmp")
-    try:
-        publish.write_small(os.fspath(tmp), [memoryview(data)])
-        publish.sync_existing(tmp)
-        publish.move(tmp, file, replace)
-    except FileExistsError:
-        raise StoreExistsError(path=root) from None
-    except OSError as error:
-        publish.name(error, file)
-        raise
-    finally:
-        tmp.unlink(missing_ok=True)
-    for directory in changed | {file.parent}:
-        publish.sync_directory(directory)

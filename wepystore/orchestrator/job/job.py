@@ -37,7 +37,7 @@ from wepystore.orchestrator.job.written import LISTED, LISTED_DRAFT, Written
 from wepystore.orchestrator.run.request import RunRequest, check_job_name
 from wepystore.orchestrator.trust import arguments
 from wepystore.reporters import files
-from wepystore.store import canonical, publish
+from wepystore.store import canonical
 from wepystore.store.errors import StoreExistsError
 from wepystore.store.names import MARK, EntryRef
 from wepystore.store.places import CHECKPOINT
@@ -246,18 +246,8 @@ class Job:
 
     def publish(self, spec: JobSpec) -> None:
         """Write what the job is, durably and at once; from now on it can be resumed."""
-        draft = self.path / _DRAFT
-        descriptor = files.create_own(draft)
-        try:
-            publish.write_all(descriptor, [memoryview(spec.to_bytes())])
-            os.fsync(descriptor)
-        except OSError as problem:
-            publish.name(problem, self.path / SPEC)
-            raise
-        finally:
-            os.close(descriptor)
-        os.replace(draft, self.path / SPEC)
-        publish.sync_directory(self.path)
+        with files.replacing(self.path / SPEC, self.path / _DRAFT, lasting=True) as file:
+            file.write(spec.to_bytes())
         self.spec = spec
 
     def release(self) -> None:

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from wepystore import durable
 from wepystore.orchestrator.errors import JobBusyError
-from wepystore.store import publish
 
 LOCK = ".lock"
 
@@ -85,7 +85,7 @@ class JobLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
         except OSError as problem:
-            publish.name(problem, self._file)
+            durable.name(problem, self._file)
             raise
 
     def release(self, remove: bool = True) -> None:

@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from wepystore import durable
 from wepystore.reporters import files
-from wepystore.store import publish
 
 LISTED = ".checkpoints"
 LISTED_DRAFT = f"{LISTED}.tmp"
@@ -90,7 +90,7 @@ class Written:
             self._rewrite()
         elif new:
             try:
-                self._append("+", new, durable=True)
+                self._append("+", new, lasting=True)
             except FileNotFoundError:
                 self._rewrite()  # Somebody has removed it.
 
@@ -102,7 +102,7 @@ class Written:
         if gone:
             # Where that fails the list names what is not there: nothing follows from it.
             with contextlib.suppress(OSError):
-                self._append("-", gone, durable=False)
+                self._append("-", gone, lasting=False)
 
     def clear(self) -> None:
         """What is in the store now is there to stay."""
@@ -114,37 +114,28 @@ class Written:
     def _rewrite(self) -> None:
         data = f"= {_writer()}\n".encode() + _lines("+", self._listed)
         self._size = None
-        _write(files.create_own(self._draft), self._draft, data, durable=True)
-        os.replace(self._draft, self._file)
-        publish.sync_directory(self._file.parent)
+        with files.replacing(self._file, self._draft, lasting=True) as file:
+            file.write(data)
         self._size = len(data)
 
-    def _append(self, sign: str, entries: Iterable[Entry], durable: bool) -> None:
+    def _append(self, sign: str, entries: Iterable[Entry], lasting: bool) -> None:
         data = _lines(sign, entries)
         before, self._size = self._size or 0, None
-        _write(files.open_own(self._file, os.O_WRONLY | os.O_APPEND), self._file, data, durable)
+        descriptor = files.open_own(self._file, os.O_WRONLY | os.O_APPEND)
+        with durable.naming(self._file), open(descriptor, "ab", buffering=0) as file:
+            durable.write_all(descriptor, [memoryview(data)])
+            if lasting:
+                os.fsync(file.fileno())
         self._size = before + len(data)
 
 
 def _writer() -> str:
-    return publish.unfinished_path(Path()).name.rpartition("-")[0]
+    return durable.unfinished_path(Path()).name.rpartition("-")[0]
 
 
 def _lines(sign: str, entries: Iterable[Entry]) -> bytes:
     # An empty line first: the one before may have been cut short.
     return b"\n" + b"".join(f"{sign} {kind} {md5}\n".encode() for kind, md5 in entries)
-
-
-def _write(descriptor: int, file: Path, data: bytes, durable: bool) -> None:
-    try:
-        publish.write_all(descriptor, [memoryview(data)])
-        if durable:
-            os.fsync(descriptor)
-    except OSError as problem:
-        publish.name(problem, file)
-        raise
-    finally:
-        os.close(descriptor)
 
 
 __all__ = ["LISTED", "LISTED_DRAFT", "Entry", "Written"]

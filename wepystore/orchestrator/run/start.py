@@ -15,6 +15,7 @@ from wepystore.store import bundle, carriers, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef
 from wepystore.store.pickles.pickled import parts_in
+from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
 
 
@@ -114,7 +115,7 @@ def start_from_store(
         What may be unpickled. UntrustedPickleError, before anything is decoded, if
         there is more; None leaves that to the caller.
     """
-    _, md5 = store.resolve(snapshot, ("snapshots",))
+    _, md5 = resolve(store, snapshot, ("snapshots",))
     start = _from_store(store, "snapshots", md5)
     if configuration is not None and os.path.isfile(configuration):
         return _join(start, _from_file("configs", configuration), trust)
@@ -129,9 +130,9 @@ def start_from_files(snapshot: str, configuration: str, trust: Trust | None = No
 
 def _configuration_of(store: Store, wanted: str | None) -> str:
     if wanted is not None:
-        return store.resolve(wanted, ("configs",))[1]
+        return resolve(store, wanted, ("configs",))[1]
     if store.ref("default-config") is not None:
-        return store.resolve("default", ("configs",))[1]
+        return resolve(store, "default", ("configs",))[1]
     known = store.list("configs")
     if len(known) != 1:
         problem = f"{len(known)} configurations and no default" if known else "no configuration"
@@ -166,7 +167,7 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
     parts = found.parts()
     missing = store.lacking(parts)
     if missing:
-        raise carriers.incomplete(store, kind, md5, missing)
+        raise carriers.incomplete(store.path, kind, md5, missing)
 
     def bring(target: Store) -> None:
         with target.batch() as batch:

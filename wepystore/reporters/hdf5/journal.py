@@ -30,8 +30,9 @@ from typing import Any
 
 import h5py
 
+from wepystore import durable
 from wepystore.reporters.base import draft_name
-from wepystore.reporters.files import create_own, open_own, read_own
+from wepystore.reporters.files import create_own, open_own, read_own, replacing
 
 _PAGE = 4096
 _MAGIC = b"wepystore journal 2\n"
@@ -223,12 +224,17 @@ class JournaledFile:
             )
             checksum = zlib.crc32(body, zlib.crc32(_COUNTS.pack(self._size, len(self._pages))))
             head = _HEAD.pack(self._size, len(self._pages), checksum)
-            self._write_journal(memoryview(_MAGIC + head + body))
+            with replacing(self._journal, f"{self._journal}.tmp") as file:
+                file.write(_MAGIC + head + body)
+                file.flush()
+                os.fsync(file.fileno())
+                # What the pages refer to must be on the disk before they are.
+                os.fsync(self._file)
             # From here until all is in place, what is to be opened is the file and the journal.
             self._placing = True
             # Also after a loss of power the journal must be there before the first
             # page is overwritten, and an older journal must not come back.
-            _sync_folder(self._journal)
+            durable.sync_directory(os.path.dirname(self._journal) or ".")
             for offset, data in self._changes():
                 _write_all(self._file, memoryview(data), offset)
             os.ftruncate(self._file, self._size)
@@ -246,23 +252,6 @@ class JournaledFile:
             self._draft = None
         self._pages.clear()
         self._committed = self._size
-
-    def _write_journal(self, data: memoryview) -> None:
-        draft = f"{self._journal}.tmp"
-        try:
-            file = create_own(draft)
-            try:
-                _write_all(file, data, 0)
-                os.fsync(file)
-            finally:
-                os.close(file)
-            # What the pages refer to must be on the disk before they are.
-            os.fsync(self._file)
-            os.replace(draft, self._journal)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
-            raise
 
     def mute(self) -> None:
         """Take in nothing more: what HDF5 writes on its way out is not wanted."""
@@ -369,14 +358,6 @@ def journal_name(path: str) -> str:
     """The hidden file beside `path` that a commit goes through."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.journal")
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _page_numbers(start: int, stop: int) -> range:

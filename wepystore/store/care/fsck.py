@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wepystore.errors import DamagedError
-from wepystore.store import canonical, carriers, files, graph
+from wepystore.store import carriers, files, graph
 from wepystore.store.care import listing, report, scan
 from wepystore.store.care.listing import Listing
 from wepystore.store.care.repair import Repaired, repair
 from wepystore.store.care.report import Need, Note, Problem, Report
 from wepystore.store.care.scan import Scan, Work
-from wepystore.store.errors import BadJSONError, DamagedEntryError, NewerFormatError
+from wepystore.store.errors import BadJSONError, DamagedEntryError
 from wepystore.store.names import KINDS, MARK, ONE, Ref, is_tag
 from wepystore.store.renewal import FOLDER
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
@@ -130,7 +130,7 @@ class _Checker:
             self.progress(self.done, sum(map(len, self.listings.values())))
 
     def _mark(self) -> None:
-        why = mark_fault(self.store)
+        why = listing.mark_fault(self.store)
         if why is not None:
             what = report.DAMAGED if os.path.lexists(self.store.path / MARK) else report.MISSING
             self.problems.append(Problem(what, "store", MARK, MARK, why))
@@ -349,32 +349,6 @@ class _Checker:
                 if kind in graph.kinds_of_ref(ref)
             ]
             yield Problem(p.what, p.kind, p.name, p.path, p.why, tuple(dict.fromkeys(needs)), p.ref)
-
-
-def mark_fault(store: Store) -> str | None:
-    """What is wrong with a store's own file. Raises NewerFormatError."""
-    file = store.path / MARK
-    keeper = carriers.keeper_of(file)
-    if keeper is not None:
-        return carriers.brings(file, keeper)
-    try:
-        data = files.read_plain(file, files.MAX_REF)
-    except FileNotFoundError:
-        return "it is not there, so that no program takes this directory for a store"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror or error}"
-    except DamagedEntryError as error:
-        return str(error.fields["why"])
-    try:
-        value = canonical.load_object(data, MARK)
-    except BadJSONError as error:
-        return str(error.fields["why"])
-    if value == {"format": FORMAT, "type": "store"} and type(value["format"]) is int:
-        return None
-    number = value.get("format")
-    if type(number) is int and FORMAT < number < 10**6:
-        raise NewerFormatError(path=store.path, found=number, known=FORMAT)
-    return "it is not what was written when the store was made"
 
 
 def _others(directory: Path, known: Iterable[str]) -> list[str]:

@@ -37,8 +37,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import files, graph, publish
+from wepystore.store import files, graph
 from wepystore.store.names import KINDS, is_hash
 from wepystore.store.renewal import FOLDER, Renewals
 from wepystore.store.store import Store
@@ -211,7 +212,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
                         progress(len(aside), len(plan.items))
             # Manifests are durably gone before their parts go.
             for directory in changed:
-                publish.sync_directory(directory)
+                durable.sync_directory(directory)
         needed = _needed_since(store, plan)
         is_renewed = Renewals.of(store.path) != plan.renewals
         kept: list[tuple[Item, Path]] = []
@@ -308,7 +309,7 @@ class _Writer(NamedTuple):
 
 
 def _writer(name: str) -> _Writer:
-    """Who writes a file of this name in tmp/ (see publish.unfinished_path)."""
+    """Who writes a file of this name in tmp/ (see durable.unfinished_path)."""
     host, _, rest = name.rpartition("-")[0].rpartition("-")
     if not rest.isdecimal():
         return _Writer("", None, False)
@@ -317,7 +318,7 @@ def _writer(name: str) -> _Writer:
 
 
 def _host() -> str:
-    return publish.unfinished_path(Path()).name.rsplit("-", 2)[0]
+    return durable.unfinished_path(Path()).name.rsplit("-", 2)[0]
 
 
 def _is_taken(folder: Path) -> bool:
@@ -404,12 +405,12 @@ def _was_touched(moved: Path) -> bool:
 
 
 def _give_back(moved: Path, file: Path) -> None:
-    changed = publish.make_directory(file.parent)
+    changed = durable.make_directory(file.parent)
     # It exists if a writer has put it anew.
     with suppress(FileExistsError):
-        publish.move(moved, file, replace=False)
+        durable.move(moved, file, replace=False)
     for directory in changed | {file.parent}:
-        publish.sync_directory(directory)
+        durable.sync_directory(directory)
     moved.unlink(missing_ok=True)
 
 
@@ -445,20 +446,20 @@ def _lock(store: Store) -> Iterator[None]:
     lock = store.path / LOCK
     mine = {"host": _host(), "pid": os.getpid(), "since": int(time.time())}
     files.check_real(store.path / "tmp")
-    publish.make_directory(store.path / "tmp")
-    draft = publish.unfinished_path(store.path / "tmp")
+    durable.make_directory(store.path / "tmp")
+    draft = durable.unfinished_path(store.path / "tmp")
     try:
         draft.write_text(json.dumps(mine) + "\n")
         try:
-            publish.move(draft, lock, replace=False)
+            durable.move(draft, lock, replace=False)
         except FileExistsError:
             _take_over(store, lock)
             try:
-                publish.move(draft, lock, replace=False)
+                durable.move(draft, lock, replace=False)
             except FileExistsError:
                 raise LockedError(path=store.path, owner="just begun", lock=lock) from None
     except OSError as error:
-        publish.name(error, lock)
+        durable.name(error, lock)
         raise
     finally:
         draft.unlink(missing_ok=True)
@@ -481,14 +482,14 @@ def _take_over(store: Store, lock: Path) -> None:
     # Two may find the same dead owner; only one of them can rename its file away. The other may
     # then rename the new one, and gives it back. (Two gcs at once would do no harm: a file can be
     # taken away by one of them only.)
-    gone = publish.unfinished_path(store.path / "tmp")
+    gone = durable.unfinished_path(store.path / "tmp")
     try:
         os.rename(lock, gone)
     except FileNotFoundError:
         return
     if json.loads(gone.read_text()) != owner:
         with suppress(FileExistsError):
-            publish.move(gone, lock, replace=False)
+            durable.move(gone, lock, replace=False)
     gone.unlink(missing_ok=True)
 
 

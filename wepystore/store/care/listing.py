@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wepystore.store import names
+from wepystore.store import canonical, carriers, files, names
+from wepystore.store.errors import BadJSONError, DamagedEntryError, NewerFormatError
+from wepystore.store.names import MARK
+from wepystore.store.store import FORMAT, Store
 
 
 class Odd(NamedTuple):
@@ -33,16 +36,16 @@ class Listing:
 
     def path(self, md5: str) -> str:
         """Where an entry belongs, relative to the store."""
-        return f"{self.kind}/{md5[:2]}/{md5}" + (".json" if self.kind == "runs" else "")
+        return names.path_of(self.kind, md5)
 
     def __iter__(self) -> Iterator[str]:
-        for _, files in self.regular:
-            for _, md5 in files:
+        for _, inside in self.regular:
+            for _, md5 in inside:
                 yield md5
         yield from self.links
 
     def __len__(self) -> int:
-        return sum(len(files) for _, files in self.regular) + len(self.links)
+        return sum(len(inside) for _, inside in self.regular) + len(self.links)
 
 
 def list_kind(root: str, kind: str) -> Listing:
@@ -66,7 +69,7 @@ def list_kind(root: str, kind: str) -> Listing:
             continue
         if directory.is_symlink() and leaves(os.path.join(root, path), root):
             listing.link_directories.append(path)
-        files = []
+        regular = []
         with os.scandir(os.path.join(root, path)) as entries:
             for entry in entries:
                 name = entry.name
@@ -74,13 +77,13 @@ def list_kind(root: str, kind: str) -> Listing:
                 if not (names.is_hash(md5) and md5 + suffix == name and md5.startswith(prefix)):
                     listing.odd.append(_odd(f"{path}/{name}", name))
                 elif entry.is_file(follow_symlinks=False):
-                    files.append((entry.inode(), name, md5))
+                    regular.append((entry.inode(), name, md5))
                 elif entry.is_symlink():
                     listing.links[md5] = f"{path}/{name}"
                 else:
                     listing.no_files[md5] = f"{path}/{name}"
-        files.sort()
-        listing.regular.append((path, [(name, md5) for _, name, md5 in files]))
+        regular.sort()
+        listing.regular.append((path, [(name, md5) for _, name, md5 in regular]))
     return listing
 
 
@@ -100,3 +103,29 @@ def leaves(path: str, root: str) -> bool:
     """Whether a path leads out of the store through a link."""
     real = os.path.realpath(path)
     return not (real + "/").startswith(os.path.realpath(root) + "/")
+
+
+def mark_fault(store: Store) -> str | None:
+    """What is wrong with a store's own file. Raises NewerFormatError."""
+    file = store.path / MARK
+    keeper = carriers.keeper_of(file)
+    if keeper is not None:
+        return carriers.brings(file, keeper)
+    try:
+        data = files.read_plain(file, files.MAX_REF)
+    except FileNotFoundError:
+        return "it is not there, so that no program takes this directory for a store"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    except DamagedEntryError as error:
+        return str(error.fields["why"])
+    try:
+        value = canonical.load_object(data, MARK)
+    except BadJSONError as error:
+        return str(error.fields["why"])
+    if value == {"format": FORMAT, "type": "store"} and type(value["format"]) is int:
+        return None
+    number = value.get("format")
+    if type(number) is int and FORMAT < number < 10**6:
+        raise NewerFormatError(path=store.path, found=number, known=FORMAT)
+    return "it is not what was written when the store was made"

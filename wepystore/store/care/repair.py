@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import bringing, files, graph, publish
 from wepystore.store.batch import Batch
 from wepystore.store.care import report
+from wepystore.store.care.listing import mark_fault
 from wepystore.store.care.report import Problem, Report
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.merge.reconcile import Copy
 from wepystore.store.names import KINDS, MARK, Ref
-from wepystore.store.publish import MODE
 from wepystore.store.store import Store
 
 Name = graph.Name
@@ -114,10 +115,10 @@ class _Repair:
                 files.check_real(*[d for d in file.parents if self.store.path in d.parents])
         quarantine = self.store.path / "quarantine"
         before = set(os.listdir(quarantine)) if quarantine.is_dir() else set()
-        changed = publish.make_directory(quarantine)
-        changed |= publish.make_directory(self.store.path / "tmp")
+        changed = durable.make_directory(quarantine)
+        changed |= durable.make_directory(self.store.path / "tmp")
         for directory in changed:
-            publish.sync_directory(directory)
+            durable.sync_directory(directory)
         self._mark()
         self._clear()
         # What manifests name has to be known before it is planned what else is to come.
@@ -140,13 +141,11 @@ class _Repair:
     def _mark(self) -> None:
         if not self.sources or not any(p.name == MARK for p in self.problems):
             return
-        from wepystore.store.store import _write_file
-
         file = self.store.path / MARK
         if os.path.lexists(file):
             self._quarantine(MARK, MARK)
         mark = files.read_plain(self.sources[0].path / MARK, files.MAX_REF)
-        _write_file(self.store.path, file, mark)
+        publish.write_file(self.store.path, file, mark)
 
     # ---- what stands in the way
 
@@ -162,7 +161,7 @@ class _Repair:
                 self._quarantine(problem.path, f"{name[0]}-{file.name}")
 
     def _make_readable(self, file: Path) -> None:
-        like = os.stat(self.store.path / MARK).st_mode & MODE if self._has_mark() else 0o444
+        like = os.stat(self.store.path / MARK).st_mode & durable.MODE if self._has_mark() else 0o444
         try:
             facts = os.lstat(file)
             if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:
@@ -179,11 +178,11 @@ class _Repair:
 
     def _own_copy(self, file: Path) -> None:
         """A file with the same bytes in place of one that has other names."""
-        tmp = publish.unfinished_path(self.store.path / "tmp")
+        tmp = durable.unfinished_path(self.store.path / "tmp")
         _, descriptor, _ = bringing.copy(os.fspath(file), os.fspath(tmp))
-        publish.sync(descriptor)
+        durable.sync(descriptor)
         os.replace(tmp, file)
-        publish.sync_directory(file.parent)
+        durable.sync_directory(file.parent)
 
     def _has_mark(self) -> bool:
         return (self.store.path / MARK).is_file()
@@ -299,13 +298,13 @@ class _Repair:
         aside = f"quarantine/{name}-{os.urandom(4).hex()}"
         try:
             if keep:
-                publish.link_or_copy(file, self.store.path / aside)
+                _link_or_copy(file, self.store.path / aside)
             else:
                 os.rename(file, self.store.path / aside)
         except FileNotFoundError:
             return
-        publish.sync_directory(self.store.path / "quarantine")
-        publish.sync_directory(file.parent)
+        durable.sync_directory(self.store.path / "quarantine")
+        durable.sync_directory(file.parent)
         self.aside.append((path, aside))
 
     # ---- refs
@@ -346,8 +345,6 @@ class _Repair:
 
     def _is_healed(self, p: Problem) -> bool:
         if p.kind == "store":
-            from wepystore.store.care.fsck import mark_fault
-
             return p.name == MARK and mark_fault(self.store) is None
         if p.what == report.BAD_REF:
             return _ref_is_good(self.store, p)
@@ -359,6 +356,16 @@ class _Repair:
             # Set aside, and nobody misses it: the store is whole without it.
             return p.kind == "objects" and not _wanted_by(self.store, p)
         return _is_whole(self.store, p.kind, p.name, p.ref)
+
+
+def _link_or_copy(source: Path, aside: Path) -> None:
+    """A second name for a small file; a copy where there are no hard links."""
+    try:
+        os.link(source, aside, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in durable.NO_LINK:
+            raise
+        aside.write_bytes(files.read_plain(source, files.MAX_REF))
 
 
 def _wanted_by(store: Store, p: Problem) -> bool:

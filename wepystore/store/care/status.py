@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.store import graph
-from wepystore.store.names import KINDS, Ref
+from wepystore.store.names import KINDS, Ref, path_of
 from wepystore.store.renewal import FOLDER
 from wepystore.store.store import Store
 
@@ -92,12 +92,10 @@ def look(store: Store) -> Status:
 
 def _sizes(store: Store, kind: str) -> dict[str, int]:
     sizes = {}
-    suffix = ".json" if kind == "runs" else ""
-    top = os.path.join(store.path, kind)
-    stat = os.stat
+    root = os.fspath(store.path)
     for md5 in store.list(kind):
         try:
-            sizes[md5] = stat(f"{top}/{md5[:2]}/{md5}{suffix}").st_size
+            sizes[md5] = os.stat(f"{root}/{path_of(kind, md5)}").st_size
         except OSError:
             # A link of git-annex to what is not here.
             continue
