@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.helpers import check
+from wepystore import durable
 from wepystore.store import Store
 from wepystore.store import publish as publish_module
 from wepystore.store.errors import MD5CollisionError
@@ -178,7 +179,7 @@ def test_nothing_is_visible_after_an_error(store: Store) -> None:
 def test_the_order_is_objects_manifests_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """S4: each stage's directories are synced before the first name of the next stage."""
     events: list[str] = []
-    link, sync = os.link, publish_module.sync_directory
+    link, sync = os.link, durable.sync_directory
 
     def watched_link(source: Path, final: Path, **options: bool) -> None:
         events.append("name " + final.parent.parent.name)
@@ -189,7 +190,7 @@ def test_the_order_is_objects_manifests_runs(store: Store, monkeypatch: pytest.M
         events.append("sync " + path.name)
 
     monkeypatch.setattr(publish_module.os, "link", watched_link)
-    monkeypatch.setattr(publish_module, "sync_directory", watched_sync)
+    monkeypatch.setattr(durable, "sync_directory", watched_sync)
     with store.batch() as batch:
         batch.put("runs", b"run")
         batch.put("snapshots", b"snapshot")

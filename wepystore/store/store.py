@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.errors import way_out
 from wepystore.durable import make_directory, sync_directory
+from wepystore.errors import way_out
 from wepystore.store import canonical, carriers, files, names
 from wepystore.store.errors import (
     BadJSONError,

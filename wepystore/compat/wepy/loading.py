@@ -7,7 +7,6 @@ import binascii
 import zlib
 from typing import Any
 
-from wepystore.compat.wepy.entries import TYPE
 from wepystore.engine.foreign import native_walkers
 from wepystore.engine.wepy_repairs import WepyMissingError, have_wepy, prepare_wepy
 from wepystore.records import pickles
@@ -36,7 +35,7 @@ def load(kind: str, data: bytes, where: str) -> Any:
     try:
         pickled = zlib.decompress(base64.b64decode(data, validate=True))
     except (binascii.Error, zlib.error) as problem:
-        raise MalformedRecordError(where=where, what=TYPE, problem=problem) from problem
+        raise MalformedRecordError(where=where, what="wepy 1.x", problem=problem) from problem
     try:
         found = pickles.loads(pickled)
     except Exception as problem:
