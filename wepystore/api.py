@@ -2,11 +2,9 @@
 
 from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, prepare_store
 
-Whoever imports it trusts what the program then pickles: see wepystore.orchestrator.trust.
+Nothing happens when it is imported. What a program pickles by way of it, its user trusts from then
+on: see wepystore.records.trust.
 """
-
-import os
-import warnings
 
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
 from wepystore.engine.boundary_conditions.rebinding import RebindingBC
@@ -55,7 +53,6 @@ from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.engine.wepy_repairs import prepare_wepy
 from wepystore.orchestrator.setup import Prepared, prepare_store
-from wepystore.orchestrator.trust import Trust, location, note_own_pickles
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import (
     hash_of,
@@ -72,11 +69,6 @@ from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 from wepystore.store.store import Store
-
-# A user's script has no other front door, so this is where its environment is read.
-note_own_pickles(
-    lambda: Trust(location(os.environ)), lambda why: warnings.warn(why, RuntimeWarning, 2)
-)
 
 __all__ = [
     "Apparatus",

@@ -28,9 +28,9 @@ from tests.compat.conftest import InWepy
 from tests.systems import REPOSITORY, tree_of
 from wepystore import api
 from wepystore.api import Configuration, Snapshot, Store, load_configuration, load_snapshot
-from wepystore.orchestrator.trust import Trust, location
 from wepystore.records import bundle
 from wepystore.records.registry import builtin_class, builtin_names
+from wepystore.records.trust import Trust, location
 
 __all__ = ["wepy"]
 

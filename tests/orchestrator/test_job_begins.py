@@ -12,7 +12,7 @@ from tests.systems import environment, run_job
 from wepystore.api import Prepared, Store
 from wepystore.orchestrator.errors import JobDirError, NoJobError
 from wepystore.orchestrator.job.job import SPEC, Job
-from wepystore.orchestrator.trust import arguments
+from wepystore.records.trust import arguments
 
 # A Ctrl-C at one place: where the first directory of that name is made.
 _INTERRUPTED = """

@@ -23,8 +23,8 @@ from tests.systems import (
 from wepystore.api import Distance, Store, WExploreResampler, load_snapshot, prepare_store
 from wepystore.errors import UntrustedError
 from wepystore.orchestrator.run.start import start_from_files, start_from_store
-from wepystore.orchestrator.trust import Trust, TrustFileError, location, note_own_pickles
-from wepystore.records import bundle, made_here
+from wepystore.records import bundle
+from wepystore.records.trust import Trust, TrustFileError, location, made_here, noting, tell
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import Ref
 from wepystore.store.pickles.pickled import Pickled, code_parts, parts_in
@@ -50,10 +50,9 @@ def trust(tmp_path: Path) -> Iterator[Trust]:
     """An empty list, in which this process notes what it pickles."""
     mine = Trust(tmp_path / "state" / "trusted")
     problems: list[str] = []
-    before = made_here.tell(None)
-    note_own_pickles(lambda: mine, problems.append)
+    before = tell(noting(lambda: mine, problems.append))
     yield mine
-    made_here.tell(before)
+    tell(before)
     assert not problems
 
 
@@ -84,6 +83,28 @@ def test_what_this_user_pickles_is_trusted(trust: Trust, tmp_path: Path) -> None
     load_snapshot(store, md5, check=trust.check)
     stranger.add([part.ref.sha256])
     start_from_store(store, md5, None, trust=stranger)
+
+
+def test_to_import_does_nothing(tmp_path: Path) -> None:
+    """The process's listener is the one that it had, and no list is read or made; a script that
+    pickles without wepystore.api is asked as little as one with it."""
+    script = (
+        "import sys, wepystore.records.trust as trust\n"
+        "before = trust._listener\n"
+        "opened = []\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and opened.append(str(args[0])))\n"
+        "import wepystore.api\n"
+        "assert trust._listener is before\n"
+        "assert not [name for name in opened if 'trusted' in name]\n"
+        "trust.made_here(b'a')\n"
+    )
+    listed = tmp_path / "trusted"
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        env={**environment(), "WEPY_TRUST": str(listed)},
+    )
+    assert listed.read_text() == f"{A}\n"
 
 
 def test_files_are_checked_like_stores(trust: Trust, tmp_path: Path) -> None:
@@ -156,11 +177,10 @@ def test_without_a_place_to_note_it_work_goes_on(tmp_path: Path) -> None:
     """A list that cannot be written costs a warning, once, not the simulation."""
     (tmp_path / "file").write_text("")
     told: list[str] = []
-    before = made_here.tell(None)
-    note_own_pickles(lambda: Trust(tmp_path / "file" / "trusted"), told.append)
-    made_here.made(A.encode())
-    made_here.made(B.encode())
-    made_here.tell(before)
+    before = tell(noting(lambda: Trust(tmp_path / "file" / "trusted"), told.append))
+    made_here(A.encode())
+    made_here(B.encode())
+    tell(before)
     assert len(told) == 1 and "cannot be written" in told[0]
 
 
@@ -176,7 +196,7 @@ def test_several_processes_may_note_at_once(tmp_path: Path) -> None:
     """8 processes, 200 hashes each: no line is lost and none is torn."""
     script = (
         "import sys, hashlib\nfrom pathlib import Path\n"
-        "from wepystore.orchestrator.trust import Trust\n"
+        "from wepystore.records.trust import Trust\n"
         "trust = Trust(Path(sys.argv[1]))\n"
         "for k in range(200):\n"
         "    trust.note(hashlib.sha256(f'{sys.argv[2]} {k}'.encode()).hexdigest())\n"

@@ -42,7 +42,6 @@ from wepystore.errors import DamagedError, UntrustedError
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.resume import resume
 from wepystore.orchestrator.run.watching import Watcher
-from wepystore.orchestrator.trust import Trust
 from wepystore.orchestrator.verify.verify import (
     NotRepeatableError,
     RecordedPlatformError,
@@ -51,6 +50,7 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.library import save_run
+from wepystore.records.trust import Trust
 from wepystore.store.pickles.pickled import parts_in
 
 

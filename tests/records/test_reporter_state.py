@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from wepystore.orchestrator.run.keeping import Keeper
-from wepystore.orchestrator.trust import Trust
 from wepystore.records import reporter_state
+from wepystore.records.trust import Trust
 from wepystore.reporters.others import flush_what_is_open
 
 

@@ -20,7 +20,7 @@ from wepystore.store.places import HIDDEN, is_place, root_of
 from wepystore.store.resolving import resolve
 
 if TYPE_CHECKING:
-    from wepystore.orchestrator.trust import Trust
+    from wepystore.records.trust import Trust
     from wepystore.store.runs import Run
 
 #: The exit status where something is damaged, incomplete or left out.
@@ -108,10 +108,10 @@ def looks_like_a_path(word: str) -> bool:
 
 
 def user_trust() -> Trust:
-    """The list of pickles that the user trusts; see orchestrator/trust.py."""
-    from wepystore.orchestrator.trust import Trust, location
+    """The list of pickles that the user trusts; see records/trust.py."""
+    from wepystore.records.trust import users_own
 
-    return Trust(location(os.environ))
+    return users_own()
 
 
 def find_runs(store: Store, start: str, end: str) -> list[Run]:

@@ -33,11 +33,11 @@ def main(args: dict[str, Any], console: Console) -> int:
     kind, md5 = resolve(store, args["HASH"], ("snapshots", "configs"))
 
     from wepystore.compat.wepy.convert import convert_entry
-    from wepystore.orchestrator.trust import note_own_pickles
+    from wepystore.records.trust import noting, tell, users_own
 
     trust = user_trust()
     # What the new entry holds of the user's pickled objects was trusted in the old one.
-    note_own_pickles(user_trust, console.warn)
+    tell(noting(users_own, console.warn))
     converted, new = convert_entry(store, kind, md5, trust, write=not args["--dry-run"])
     for note in converted.notes:
         console.note(note)

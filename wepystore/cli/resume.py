@@ -55,10 +55,10 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.run.resume import resume
-    from wepystore.orchestrator.trust import note_own_pickles
+    from wepystore.records.trust import noting, tell, users_own
 
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
-    note_own_pickles(user_trust, console.warn)
+    tell(noting(users_own, console.warn))
     with components_on_stderr(), RunProgress(console) as progress:
         outcome = resume(job_dir, changes, progress, trust=user_trust())
     return tell_outcome(outcome, console)

@@ -78,12 +78,12 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     from wepystore.cli.progress import RunProgress
     from wepystore.orchestrator.run.run import run
-    from wepystore.orchestrator.trust import note_own_pickles
+    from wepystore.records.trust import noting, tell, users_own
 
     with components_on_stderr():
         start = _start(args)
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
-    note_own_pickles(user_trust, console.warn)
+    tell(noting(users_own, console.warn))
     with components_on_stderr(), RunProgress(console) as progress:
         outcome = run(start, request, progress)
     return tell_outcome(outcome, console)

@@ -218,7 +218,7 @@ def _cycles(number: int | None) -> str:
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     """Say how a run ended and how to go on; the exit status. Raises StoppedEarlyError."""
     from wepystore.orchestrator.errors import StoppedEarlyError
-    from wepystore.orchestrator.trust import arguments
+    from wepystore.records.trust import arguments
 
     job = arguments(outcome.job_dir)
     reason = "the time is up" if outcome.stopped_by == UNTIL else f"stopped by {outcome.stopped_by}"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from wepystore.engine.fit import check_together, check_type
 from wepystore.errors import way_out
-from wepystore.orchestrator.trust import arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import save_configuration, save_snapshot
 from wepystore.records.snapshot import Snapshot
+from wepystore.records.trust import arguments
 from wepystore.store.store import Store
 
 _WORDS = {"snapshot": "snapshot", "config": "configuration"}

@@ -48,7 +48,7 @@ def load_snapshot(store: Store, md5: str, check: Check | None = None) -> Snapsho
     """The snapshot of a hash, verified. Loads its pickled parts, if it has any (S9).
 
     Loading a pickle runs what is in it. Without `check` that is up to the
-    caller; with `Trust.check` of wepystore.orchestrator.trust only what the
+    caller; with `Trust.check` of wepystore.records.trust only what the
     user made or trusts is loaded.
     """
     found = _checked(store, "snapshots", md5, check)

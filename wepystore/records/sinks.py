@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wepystore.engine.component import Text
-from wepystore.records import made_here
+from wepystore.records.trust import made_here
 from wepystore.records.values import Bytes
 from wepystore.store.names import Ref
 from wepystore.store.pickles.pickled import may_run_code
@@ -55,7 +55,7 @@ class Remembering:
         if ref is None:
             data = text.encode()
             if may_run_code(data):
-                made_here.made(data)
+                made_here(data)
             ref = self._known[text] = self._sink.put("objects", data)
         return ref
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Component, Text
 from wepystore.engine.walker import WalkerState
 from wepystore.errors import WepystoreError
-from wepystore.records import made_here, npy, pickles, registry
+from wepystore.records import npy, pickles, registry, trust
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
 from wepystore.store.names import Ref
 
@@ -133,7 +133,7 @@ def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
             f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
         ) from problem
     # Told before it is put: a crash must not leave one that its maker would be asked about.
-    made_here.made(data)
+    trust.made_here(data)
     return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
 
 

@@ -40,7 +40,6 @@ from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.runners.wepy import topology_text
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
-from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import (
     load_configuration,
@@ -49,6 +48,7 @@ from wepystore.records.library import (
     save_snapshot,
 )
 from wepystore.records.snapshot import Apparatus, Snapshot
+from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store.formats import stands_for
 from wepystore.store.names import ONE
 from wepystore.store.pickles.pickled import parts_in

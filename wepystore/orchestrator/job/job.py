@@ -35,7 +35,7 @@ from wepystore.orchestrator.errors import (
 from wepystore.orchestrator.job.lock import LOCK, JobLock, has_lock
 from wepystore.orchestrator.job.written import LISTED, LISTED_DRAFT, Written
 from wepystore.orchestrator.run.request import RunRequest, check_job_name
-from wepystore.orchestrator.trust import arguments
+from wepystore.records.trust import arguments
 from wepystore.reporters import files
 from wepystore.store import canonical
 from wepystore.store.errors import StoreExistsError

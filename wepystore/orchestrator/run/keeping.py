@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from wepystore.orchestrator.trust import Trust
-from wepystore.records import made_here, reporter_state
+from wepystore.records import reporter_state
+from wepystore.records.trust import Trust, made_here
 
 _NONE: Mapping[str, str] = {}
 
@@ -30,7 +30,7 @@ class Keeper:
 
     def made(self, data: bytes) -> None:
         """`data`, of this process's own making, is about to be kept."""
-        made_here.made(data)
+        made_here(data)
 
     def admit(self, data: bytes) -> None:
         """Raise ValueError for bytes that were made elsewhere."""

@@ -17,10 +17,10 @@ from wepystore.orchestrator.run.run import carry_out
 from wepystore.orchestrator.run.session import Execution
 from wepystore.orchestrator.run.start import Past, Start, start_from_store
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
-from wepystore.orchestrator.trust import Trust, arguments
 from wepystore.records.circumstances import N_CYCLES, SECONDS
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.records.trust import Trust, arguments
 from wepystore.store.places import CHECKPOINT
 
 

@@ -39,7 +39,6 @@ from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, added
-from wepystore.orchestrator.trust import arguments
 from wepystore.records import pickles
 from wepystore.records.circumstances import (
     ERROR,
@@ -52,6 +51,7 @@ from wepystore.records.circumstances import (
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.records.trust import arguments
 from wepystore.reporters import files
 from wepystore.reporters.placing import placed
 from wepystore.store.names import EntryRef

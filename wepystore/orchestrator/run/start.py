@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.orchestrator.errors import NoConfigurationError
-from wepystore.orchestrator.trust import Asked, Trust, arguments
 from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.snapshot import Snapshot, decode_snapshot
+from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store import bundle, carriers, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef

@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shlex
 import stat
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.errors import FailedError, UntrustedError
-from wepystore.records import made_here
 from wepystore.store.pickles.pickled import Pickled
 
 _HEX = frozenset("0123456789abcdef")
@@ -182,8 +183,16 @@ def _opened(file: Path, flags: int) -> int:
     return descriptor
 
 
-def note_own_pickles(trust: Callable[[], Trust], failed: Callable[[str], None]) -> None:
-    """From now on trust what this process pickles.
+def users_own() -> Trust:
+    """The list of whoever runs this process."""
+    return Trust(location(os.environ))
+
+
+Listener = Callable[[str], None]
+
+
+def noting(trust: Callable[[], Trust], failed: Callable[[str], None]) -> Listener:
+    """What trusts the pickles that it is told of.
 
     Parameters
     ----------
@@ -206,7 +215,33 @@ def note_own_pickles(trust: Callable[[], Trust], failed: Callable[[str], None]) 
                 told = True
                 failed(str(problem))
 
-    made_here.tell(listener)
+    return listener
+
+
+def _warn(why: str) -> None:
+    warnings.warn(why, RuntimeWarning, stacklevel=2)
+
+
+#: Pickling happens deep inside records, so there is one for the process. What a user's own
+#: program pickles, that user may run again without being asked.
+_listener: Listener = noting(users_own, _warn)
+
+
+def tell(listener: Listener) -> Listener:
+    """From now on call `listener(sha256)` for every pickle that this process makes, in place of
+    the one before, which is returned. It must not raise."""
+    global _listener
+    before, _listener = _listener, listener
+    return before
+
+
+def made_here(pickle: bytes) -> None:
+    """This was made by this process out of its own objects.
+
+    Called before the pickle has its name in a store, so that no crash can leave a store behind
+    whose maker is not trusted.
+    """
+    _listener(hashlib.sha256(pickle).hexdigest())
 
 
 def is_sha256(text: str) -> bool:
