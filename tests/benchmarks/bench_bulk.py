@@ -138,7 +138,7 @@ def halves(folder: Path, refs: list[Ref], parts: int = PARTS) -> None:
     """`a.orch` is the source; `half.orch` gets every other one of its snapshots."""
     source = Store.open(folder / "a.orch")
     add_manifests(source, refs, parts)
-    names = source.list("snapshots")[::2]
+    names = source.hashes("snapshots")[::2]
     chosen = [("snapshots", md5) for md5 in names]
     reconcile.apply(reconcile.plan(folder / "half.orch", [source], only=chosen))
     # As copies: a store that came from elsewhere shares no inode with the source.
@@ -267,7 +267,7 @@ def bench_packs(folder: Path, rounds: int) -> Iterator[Row]:
     again = f"tar cf {pack} -C {folder}/files . ; tar xOf {pack} | md5sum; sync -f {pack}"
     works: list[tuple[str, Callable[[], object], str]] = [
         ("add, durable", lambda: refs.extend(add_files(store, paths)), tar),
-        ("list", lambda: store.list("objects"), f"tar tf {pack}"),
+        ("list", lambda: store.hashes("objects"), f"tar tf {pack}"),
         ("read and hash", read, out),
         ("union into an empty one", union, f"cp {pack} {pack}.b; {out}; sync -f {pack}.b"),
         ("add one more", lambda: store.put("objects", b"one more"), again),

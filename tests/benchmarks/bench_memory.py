@@ -133,7 +133,7 @@ def prepare(folder: Path, n_particles: int) -> None:
 
 def _start(folder: Path) -> tuple[Store, str]:
     store = Store.open(folder / "start.orch")
-    return store, store.list("snapshots")[0]
+    return store, store.hashes("snapshots")[0]
 
 
 def load(folder: Path, n_particles: int) -> None:
@@ -181,13 +181,13 @@ def run(folder: Path, n_particles: int) -> None:
 
 def verify(folder: Path, n_particles: int) -> None:
     store = Store.open(folder / "job" / "checkpoint.orch")
-    (record,) = store.list("runs")
+    (record,) = store.hashes("runs")
     assert verify_run(store, record, Means()).reproduced
 
 
 def disprove(folder: Path, n_particles: int) -> None:
     store = Store.open(folder / "job" / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     forged = save_run(store, dataclasses.replace(record, end=record.start))
     verdict = verify_run(store, forged, Means())
     store.remove("runs", forged)

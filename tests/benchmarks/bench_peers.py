@@ -235,7 +235,7 @@ def measure(
                 times[peer].setdefault(act, []).append(timed(acts[act]()))
             if peer == "wepystore":
                 whole = Store.open(folder / "wepystore-half")
-                assert len(whole.list("objects")) == len(paths)
+                assert len(whole.hashes("objects")) == len(paths)
             clear(folder, "all")
             clear(folder, "half")
             print(f"{peer}: { ({a: round(t[-1], 2) for a, t in times[peer].items()}) }", flush=True)

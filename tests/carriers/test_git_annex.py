@@ -311,14 +311,14 @@ def test_house_keeping_with_absent_contents(
     monkeypatch.chdir(clone)
     store = Store.open("x.orch")
     line = "gc --apply --unreferenced-snapshots --grace 0s x.orch"
-    before = set(store.list("objects"))
+    before = set(store.hashes("objects"))
     assert wepy(line).status == 0
-    assert set(store.list("objects")) == before
+    assert set(store.hashes("objects")) == before
     assert wepy("tag", "x.orch", "late", annexed.start).status == 0
     only_end = {Path(path).name for path in objects_of(store, "snapshots", annexed.end)}
     only_end -= {Path(path).name for path in objects_of(store, "snapshots", annexed.start)}
     store.del_ref("tags/bound")
     store.remove("runs", annexed.run)
     assert wepy(line).status == 0
-    assert store.list("snapshots") == [annexed.start]
-    assert set(store.list("objects")) == before - only_end
+    assert store.hashes("snapshots") == [annexed.start]
+    assert set(store.hashes("objects")) == before - only_end

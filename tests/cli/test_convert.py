@@ -36,7 +36,7 @@ def test_untrusted_is_refused_first(wepy: Wepy, old: Path) -> None:
     assert (result.status, result.out) == (5, "")
     assert result.err.count("\n") == 1
     assert f"wepy trust {old} {START}" in result.err
-    assert Store.open(old).list("snapshots") == [START]
+    assert Store.open(old).hashes("snapshots") == [START]
 
 
 @pytest.mark.parametrize("command", ["convert", "run orch --n-cycles=1 --job-dir=j"])
@@ -46,7 +46,7 @@ def test_without_wepy_it_is_named(wepy: Wepy, old: Path, tmp_path: Path, command
     result = wepy(command, old, START, *(["60", "10"] if "run" in command else []))
     assert (result.status, result.out) == (1, "")
     assert result.err.count("\n") == 1
-    assert START in result.err or Store.open(old).list("configs")[0] in result.err
+    assert START in result.err or Store.open(old).hashes("configs")[0] in result.err
     assert "pip install 'wepy==1.2'" in result.err and "convert" in result.err
     assert not (tmp_path / "j").exists()
 

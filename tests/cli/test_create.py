@@ -13,7 +13,7 @@ def test_create_makes_an_empty_store(wepy: Wepy, tmp_path: Path) -> None:
     for line, path in (("create orch a/b.orch", "a/b.orch"), ("create orch", ".orch")):
         result = wepy(line)
         assert result.status == 0 and result.out == "" and path in result.err
-        assert Store.open(tmp_path / path).list("snapshots") == []
+        assert Store.open(tmp_path / path).hashes("snapshots") == []
 
 
 def test_create_refuses_what_is_there(wepy: Wepy, world: World, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_store_s_own_file(wepy: Wepy, world: World, way: str) -> None:
     assert result.status == 3 and "wepystore.json" in result.out
     assert wepy("fsck --repair w.orch").status == 3
     assert wepy("fsck --repair --from c.orch w.orch").status == 0
-    assert Store.open(world.store.path).list("runs") == [world.run]
+    assert Store.open(world.store.path).hashes("runs") == [world.run]
 
 
 @pytest.mark.parametrize(

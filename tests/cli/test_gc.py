@@ -38,7 +38,7 @@ def test_grace_and_unnamed_snapshots(wepy: Wepy, world: World) -> None:
     told = json.loads(wepy("gc --json --unreferenced-snapshots --grace 0 w.orch").out)
     assert told["items"][0]["name"] == unnamed and told["bytes"] > 0
     assert wepy("gc --apply --unreferenced-snapshots --grace 0 w.orch").status == 0
-    assert world.store.list("snapshots") == sorted([world.start, world.end])
+    assert world.store.hashes("snapshots") == sorted([world.start, world.end])
     assert wepy("fsck w.orch").status == 0
 
 

@@ -107,7 +107,7 @@ def test_show_anything(wepy: Wepy, world: World) -> None:
     by_ends = wepy(f"show w.orch bound,{world.end[:8]}")
     assert by_hash == by_ends and by_hash.lines[0] == f"run {world.run}"
     assert "  n_cycles: 12" in by_hash.lines and f"  start: {world.start}" in by_hash.lines
-    md5 = world.store.list("objects")[0]
+    md5 = world.store.hashes("objects")[0]
     assert wepy(f"show w.orch {md5}").lines[0] == f"object {md5}"
     assert json.loads(wepy(f"show w.orch {md5} --json").out)["hash"] == md5
     nothing = wepy(f"show w.orch {world.end},{world.start}")

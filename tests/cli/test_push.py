@@ -47,7 +47,7 @@ def test_a_tag_that_differs_there_stays(wepy: Wepy, world: World, tmp_path: Path
     world.store.set_ref("tags/bound", world.start)
     result = wepy("push w.orch o.orch")
     assert result.status == 4 and "[conflict] bound" in result.err
-    assert other.tags() == {"bound": theirs} and len(other.list("snapshots")) == 3
+    assert other.tags() == {"bound": theirs} and len(other.hashes("snapshots")) == 3
 
 
 def test_what_is_not_whole_stays_here(wepy: Wepy, world: World) -> None:

@@ -150,4 +150,4 @@ def test_a_dask_mapper_without_a_scheduler_goes_on(
     assert result.status == 0 and whole[1] in result.out, result.err
     assert "the configuration has a DaskMapper, and no scheduler was given" in result.err
     store = Store.open(job / "checkpoint.orch")
-    assert len(store.list("runs")) == 1 and len(store.list("snapshots")) == 2
+    assert len(store.hashes("runs")) == 1 and len(store.hashes("snapshots")) == 2

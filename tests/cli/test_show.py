@@ -68,7 +68,7 @@ def test_pickles_of_a_file_an_object_a_run_and_of_nothing(
     """All that can be named can be looked into."""
     wepy(f"get snapshot w.orch {listed} -O s.file")
     assert "os.system" in wepy("show --pickles s.file").out
-    md5 = next(m for m in world.store.list("objects") if world.store.read("objects", m) == SYSTEM)
+    md5 = next(m for m in world.store.hashes("objects") if world.store.read("objects", m) == SYSTEM)
     assert "os.system" in wepy(f"show --pickles w.orch {md5}").out
     assert "no pickled parts" in wepy(f"show --pickles w.orch {world.run}").out
 

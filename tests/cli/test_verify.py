@@ -31,7 +31,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     made = prepare_store(folder / "pair.orch", pair_snapshot(), plain_configuration())
     run_job(made.store, made.snapshot_hash, folder / "job", n_cycles=4, n_workers=2)
     store = Store.open(folder / "job" / "checkpoint.orch")
-    return store, store.list("runs")[0]
+    return store, store.hashes("runs")[0]
 
 
 def copied(recorded: tuple[Store, str], path: Path, **changes: object) -> Store:
@@ -115,7 +115,7 @@ def test_an_end_with_several_starts_must_be_named(
 ) -> None:
     """The end alone is ambiguous when two starts lead to it: exit 1, and how to say which."""
     store = copied(recorded, tmp_path / "c.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     save_run(store, dataclasses.replace(record, start=record.end))
     found = wepy("verify", store.path, record.end.md5)
     assert found.status == 1 and "wepy verify" in found.err and "2 starts" in found.err
@@ -141,7 +141,7 @@ def test_a_forged_record_should_not_happen(
 ) -> None:
     """Reproducible, the same environment, another end: exit 1, and that it should not happen."""
     store = copied(recorded, tmp_path / "c.orch", seed=2)
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     found = wepy("verify", store.path, record.end.md5)
     assert found.status == 1
     assert found.out == f"{record.start.md5}, {record.end.md5} not reproduced\n"
@@ -154,7 +154,7 @@ def test_another_openmm_is_named(recorded: tuple[Store, str], wepy: Wepy, tmp_pa
     """Another end in another environment: the field is named, with then and now."""
     environment = {**load_run(*recorded).environment, "openmm": "7.7.0"}
     store = copied(recorded, tmp_path / "c.orch", seed=2, environment=environment)
-    found = wepy("verify", store.path, load_run(store, store.list("runs")[0]).end.md5)
+    found = wepy("verify", store.path, load_run(store, store.hashes("runs")[0]).end.md5)
     assert found.status == 1
     assert "  openmm: 7.7.0 -> " in found.err and "should not" not in found.err
 
@@ -175,7 +175,7 @@ def test_a_really_different_environment_is_told_by_its_name(tmp_path: Path) -> N
     run_job(made.store, made.snapshot_hash, tmp_path / "j", seed=7, n_cycles=20, n_steps=4000)
     path = tmp_path / "j" / "checkpoint.orch"
     store = Store.open(path)
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     assert child("verify", path, run).returncode == 0
     done = child("verify", path, run, GLIBC_TUNABLES="glibc.cpu.hwcaps=-FMA,-AVX2,-FMA4")
     assert "The environment differs" in done.stderr and "  libm: " in done.stderr
@@ -201,7 +201,7 @@ def test_ions_in_water_are_reproduced_by_other_workers(tmp_path: Path) -> None:
         done = child(*words)
         assert done.returncode == 0, done.stderr
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    run = max(store.list("runs"), key=lambda md5: load_run(store, md5).n_cycles)
+    run = max(store.hashes("runs"), key=lambda md5: load_run(store, md5).n_cycles)
     done = child("verify", "--n-workers=1", store.path, run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(" reproduced\n") and " interrupted, and resumed" in done.stderr
@@ -214,7 +214,7 @@ def test_two_threads_are_said_to_be_not_reproducible(wepy: Wepy, tmp_path: Path)
     made = prepare_store(tmp_path / "s.orch", pair_snapshot(), threads)
     run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=1)
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     found = wepy("verify", store.path, record.end.md5)
     assert "it is not reproducible: platform CPU with DeterministicForces=true" in found.err
     assert "Threads=2" in found.err
@@ -224,7 +224,7 @@ def test_two_threads_are_said_to_be_not_reproducible(wepy: Wepy, tmp_path: Path)
     forged = store.path.parent / "forged.orch"
     shutil.copytree(store.path, forged)
     other = Store.open(forged)
-    other.remove("runs", store.list("runs")[0])
+    other.remove("runs", store.hashes("runs")[0])
     save_run(other, dataclasses.replace(record, seed=9))
     found = wepy("verify", forged, record.end.md5)
     assert found.status == 1 and "should not happen" not in found.err
@@ -248,7 +248,7 @@ def test_a_platform_that_is_not_there(
     """Recorded on a GPU that is not here: exit 1, one line with the way out."""
     environment = {**load_run(*recorded).environment, "platform": "Abacus"}
     store = copied(recorded, tmp_path / "c.orch", environment=environment)
-    found = wepy("verify", store.path, store.list("runs")[0])
+    found = wepy("verify", store.path, store.hashes("runs")[0])
     assert found.status == 1 and "Abacus" in found.err and "--platform" in found.err
 
 
@@ -287,7 +287,7 @@ def test_a_resumed_run_is_told_to_be_one(
         store = copied(
             recorded, tmp_path / f"{n}.orch", execution={**execution, "resumed_from": resumed}
         )
-        found = wepy("verify", store.path, store.list("runs")[0])
+        found = wepy("verify", store.path, store.hashes("runs")[0])
         assert found.status == 0, found.err
         assert (said in found.err) if said else ("resumed" not in found.err)
 
@@ -305,7 +305,7 @@ def test_a_run_of_wepy_1(wepy: Wepy, tmp_path: Path) -> None:
 def test_a_missing_start_is_exit_3(recorded: tuple[Store, str], wepy: Wepy, tmp_path: Path) -> None:
     """S5: half a store is named as such."""
     store = copied(recorded, tmp_path / "c.orch")
-    run = store.list("runs")[0]
+    run = store.hashes("runs")[0]
     store.file("snapshots", load_run(store, run).start.md5).unlink()
     found = wepy("verify", store.path, run)
     assert found.status == 3 and "wepy reconcile orch" in found.err
@@ -328,7 +328,7 @@ def test_untrusted_pickles_are_exit_5(
     made = prepare_store(tmp_path / "s.orch", snapshot, plain_configuration())
     run_job(made.store, made.snapshot_hash, tmp_path / "job")
     path = tmp_path / "job" / "checkpoint.orch"
-    run = Store.open(path).list("runs")[0]
+    run = Store.open(path).hashes("runs")[0]
     assert wepy("verify", path, run).status == 0
     monkeypatch.setenv("WEPY_TRUST", str(tmp_path / "nobody"))
     found = wepy("verify", path, run)
@@ -338,7 +338,7 @@ def test_untrusted_pickles_are_exit_5(
 def test_ctrl_c_ends_it_at_once(recorded: tuple[Store, str], tmp_path: Path) -> None:
     """SIGINT: a word, no traceback, exit 130, and no worker is left."""
     store = copied(recorded, tmp_path / "c.orch", n_cycles=10**7)
-    run = store.list("runs")[0]
+    run = store.hashes("runs")[0]
     process = subprocess.Popen(
         [sys.executable, "-m", "wepystore", "verify", "--n-workers=2", str(store.path), run],
         stdout=subprocess.PIPE,

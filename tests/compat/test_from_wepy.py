@@ -58,7 +58,7 @@ def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
     assert "0 7 cycles, 0 warps" in done.stdout
     assert "0 7 cycles, 0 warps" in PAGE
     for job in ("again", "native", "further"):
-        assert len(Store.open(tmp_path / job / "checkpoint.orch").list("runs")) == 1
+        assert len(Store.open(tmp_path / job / "checkpoint.orch").hashes("runs")) == 1
 
 
 def test_the_script(in_wepy: InWepy, tmp_path: Path) -> None:

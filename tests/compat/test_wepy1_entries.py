@@ -118,7 +118,7 @@ def test_convert_with_a_distance_of_the_users_own(
     theirs("trust --store", store)
     tried = theirs("convert --dry-run", store, END)
     assert (tried.returncode, tried.stdout) == (0, "")
-    assert len(Store.open(store).list("snapshots")) == 2
+    assert len(Store.open(store).hashes("snapshots")) == 2
     done = theirs("convert --json", store, END)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -171,7 +171,7 @@ def test_convert_what_goes_on_needing_wepy(
     assert (tried.returncode, tried.stdout) == (3, "")
     done = theirs("convert", path, md5)
     assert done.returncode == 3
-    assert done.stdout.strip() in Store.open(path).list("snapshots")
+    assert done.stdout.strip() in Store.open(path).hashes("snapshots")
     last = done.stderr.splitlines()[-1]
     assert "wepy must be installed wherever this is used" in last
     assert "resampler: OwnREVO: a class of your own" in last and "runner" not in last

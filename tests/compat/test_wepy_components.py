@@ -114,7 +114,7 @@ def test_what_the_run_left(found: dict[str, Any], name: str) -> None:
     if "walk" not in name:
         assert {"job.init_top.pdb", "job.walkers.dcd"} <= names
     store = Store.open(folder / "checkpoint.orch")
-    (record,) = (store.manifest("runs", md5) for md5 in store.list("runs"))
+    (record,) = (store.manifest("runs", md5) for md5 in store.hashes("runs"))
     assert record["environment"]["wepy"] == "1.2"
     assert {"networkx", "geomm"} <= record["environment"].keys()
     with h5py.File(folder / "job.wepy.h5") as file:

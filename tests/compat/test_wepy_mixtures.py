@@ -139,7 +139,7 @@ def test_converted_they_are_native(found: dict[str, Any], in_wepy: InWepy) -> No
     """A configuration of ours that holds reporters and a mapper of wepy's: `convert` makes native
     ones of them, tells what became what, and leaves what has no counterpart in place."""
     store = Path(found["interrupted"]["pair"]["folder"]) / "s.orch"
-    md5 = Store.open(store).list("configs")[0]
+    md5 = Store.open(store).hashes("configs")[0]
     done = in_wepy("-m", "wepystore", "convert", "--json", store, md5)
     assert done.returncode == 3, done.stderr
     answer = json.loads(done.stdout)
@@ -151,7 +151,7 @@ def test_converted_they_are_native(found: dict[str, Any], in_wepy: InWepy) -> No
     kinds = [each.get("type") for each in manifest["reporters"]]
     assert len(kinds) == 6
     only = Path(found["interrupted"]["number"]["folder"]) / "s.orch"
-    md5 = Store.open(only).list("configs")[0]
+    md5 = Store.open(only).hashes("configs")[0]
     done = in_wepy("-m", "wepystore", "convert", only, md5)
     assert done.returncode == 0, done.stderr
     run = in_wepy(

@@ -388,7 +388,7 @@ def promises(folder: Path) -> dict[str, object]:
 
 def record_of(path: Path) -> tuple[str, RunRecord]:
     store = Store.open(path)
-    (run_md5,) = store.list("runs")
+    (run_md5,) = store.hashes("runs")
     return run_md5, load_run(store, run_md5)
 
 

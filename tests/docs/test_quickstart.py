@@ -56,7 +56,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def execution(job: Path) -> dict[str, int]:
     store = Store.open(job / "checkpoint.orch")
-    (md5,) = store.list("runs")
+    (md5,) = store.hashes("runs")
     found: dict[str, int] = load_run(store, md5).execution
     return found
 
@@ -86,6 +86,6 @@ def test_it_simulates_the_example_that_is_there_now(told: tuple[Path, str]) -> N
     output, said = told
     start = re.search(r"\$ wepy run orch --job-dir=\S+ --seed=1 --n-cycles=150 \S+ (\w{32})", said)
     assert start is not None
-    assert start[1] in Store.open(output / "LJ-pair.orch").list("snapshots")
+    assert start[1] in Store.open(output / "LJ-pair.orch").hashes("snapshots")
     source = (ROOT / "bin" / "quickstart").read_text()
     assert "default-snapshot" not in source

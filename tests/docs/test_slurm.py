@@ -203,7 +203,7 @@ def test_an_array_is_reconciled_at_the_end(slurm: Slurm, made: Prepared, tmp_pat
     assert warned
     assert slurm.task(Path(merge[-1]), None, **variables) == 0, slurm.log
     store = Store.open(orch)
-    runs = [store.manifest("runs", md5) for md5 in store.list("runs")]
+    runs = [store.manifest("runs", md5) for md5 in store.hashes("runs")]
     assert sorted(run["seed"] for run in runs if run["n_cycles"] == 12) == [1, 2, 3]
     shorter = [run for run in runs if run["n_cycles"] < 12]
     assert all(run["execution"]["ended_by"] == "SIGUSR1" and run["seed"] == 2 for run in shorter)

@@ -91,7 +91,7 @@ def test_properties_of_the_cpu_platform(tmp_path: Path) -> None:
         ends[name] = outcome.end
         assert outcome.reproducible == (name != "inexact")
         job = Store.open(tmp_path / name / "checkpoint.orch")
-        (run,) = job.list("runs")
+        (run,) = job.hashes("runs")
         assert load_run(job, run).reproducible == (name != "inexact")
     assert ends["serial"] == ends["harmless"]
 

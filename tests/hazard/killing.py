@@ -170,7 +170,7 @@ class Victim:
         done = 0
         if (self.job / "checkpoint.orch" / "wepystore.json").exists():
             store = Store.open(self.job / "checkpoint.orch")
-            for run in store.list("runs"):
+            for run in store.hashes("runs"):
                 record = load_run(store, run)
                 assert store.missing("snapshots", record.end.md5) == []
                 done = max(done, record.n_cycles)
@@ -258,14 +258,14 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     assert hdf5_contents(job / "job.wepy.h5") == hdf5_contents(whole / "job.wepy.h5")
     assert timeless(job / "job.dash.org") == timeless(whole / "job.dash.org")
     store, other = (Store.open(each / "checkpoint.orch") for each in (job, whole))
-    runs = [load_run(store, md5) for md5 in store.list("runs")]
+    runs = [load_run(store, md5) for md5 in store.hashes("runs")]
     *told, record = sorted(runs, key=lambda each: each.n_cycles)
     assert len(told) == n_told and all(each.execution["ended_by"] for each in told)
     ends = {each.end.md5 for each in told}
     parts = {ref.md5 for end in ends for _, ref in store.references("snapshots", end)}
     for kind, more in (("objects", parts), ("snapshots", ends), ("configs", set())):
-        assert set(store.list(kind)) == set(other.list(kind)) | more
-    (expected,) = other.list("runs")
+        assert set(store.hashes(kind)) == set(other.hashes(kind)) | more
+    (expected,) = other.hashes("runs")
     twin = load_run(other, expected)
     for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
         assert getattr(record, name) == getattr(twin, name), name

@@ -134,13 +134,13 @@ def _for_repair(folder: Path) -> None:
         if path.is_file():
             new.parent.mkdir(parents=True, exist_ok=True)
             new.write_bytes(path.read_bytes())
-    flipped, cut, gone, *_ = (target.file("objects", md5) for md5 in target.list("objects"))
+    flipped, cut, gone, *_ = (target.file("objects", md5) for md5 in target.hashes("objects"))
     data = bytearray(flipped.read_bytes())
     data[0] ^= 1
     flipped.write_bytes(data)
     cut.write_bytes(cut.read_bytes()[:3])
     gone.unlink()
-    target.file("snapshots", target.list("snapshots")[0]).write_bytes(b"{}")
+    target.file("snapshots", target.hashes("snapshots")[0]).write_bytes(b"{}")
     (target.path / "refs" / "tags" / "end").write_text("no hash\n")
 
 

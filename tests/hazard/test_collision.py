@@ -51,7 +51,7 @@ def sides(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Side, Side]:
 
 def assert_first_alone(store: Store, first: Side, second: Side) -> None:
     """The first is there and whole; the second is not, and nothing is served in its place."""
-    assert store.list("snapshots") == [first.snapshot]
+    assert store.hashes("snapshots") == [first.snapshot]
     assert store.missing("snapshots", first.snapshot) == []
     assert store.read("objects", first.ref.md5, first.ref) == first.content
     with pytest.raises(WepystoreError):
@@ -87,7 +87,7 @@ def test_reconcile_refuses_the_second(wepy: Wepy, sides: tuple[Side, Side], tmp_
         assert "collision" in done.err or "two different contents" in done.err, done.err
         assert first.ref.md5 in done.err
         assert_first_alone(Store.open(target), first, second)
-    assert Store.open(target).list("configs") == [config]
+    assert Store.open(target).hashes("configs") == [config]
     assert second.store.read("objects", second.ref.md5, second.ref) == second.content
 
 
@@ -99,7 +99,7 @@ def test_both_at_once(wepy: Wepy, sides: tuple[Side, Side], tmp_path: Path) -> N
     assert done.status in (1, 3)
     assert first.ref.md5 in done.err
     store = Store.open(target)
-    listed = store.list("snapshots")
+    listed = store.hashes("snapshots")
     assert len(listed) == 1
     winner, loser = sides if listed == [first.snapshot] else sides[::-1]
     assert_first_alone(store, winner, loser)

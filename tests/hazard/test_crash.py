@@ -172,7 +172,7 @@ class Sweep:
     def _acknowledged(self, root: Path, told: list[str]) -> None:
         """The last checkpoint that was told of is there, or a later one that has superseded it."""
         store = Store.open(root)
-        runs = [store.manifest("runs", md5) for md5 in store.list("runs")]
+        runs = [store.manifest("runs", md5) for md5 in store.hashes("runs")]
         latest = max(runs, key=lambda run: run["n_cycles"], default=None)
         if told:
             assert latest is not None and latest["n_cycles"] >= len(told)

@@ -81,7 +81,7 @@ def at_once(folder: Path, works: list[Callable[[], object]]) -> list[object]:
 
 def union_of(*stores: Store) -> dict[str, list[str]]:
     return {
-        kind: sorted({md5 for store in stores for md5 in store.list(kind)})
+        kind: sorted({md5 for store in stores for md5 in store.hashes(kind)})
         for kind in contents(stores[0])
     }
 
@@ -156,7 +156,7 @@ def test_eight_by_other_ways(folder: Path) -> None:
     """`wepy init` and prepare_store of eight at once succeed all; of eight `wepy create orch`, `get
     run` or job folders one does, and seven say that it is there."""
     first = source(folder, "a")
-    (run,) = first.list("runs")
+    (run,) = first.hashes("runs")
     ends = [first.manifest("runs", run)[key]["md5"] for key in ("start", "end")]
     snapshot, configuration = pair_snapshot(), plain_configuration()
 
@@ -282,7 +282,7 @@ def test_killed_at_every_point(folder: Path) -> None:
 def test_what_is_no_store_is_left_alone(folder: Path) -> None:
     """A directory with something in it, or a file, is refused by name by all that make stores."""
     first = source(folder, "a")
-    (run,) = first.list("runs")
+    (run,) = first.hashes("runs")
     ends = [first.manifest("runs", run)[key]["md5"] for key in ("start", "end")]
     (folder / "thesis").mkdir()
     (folder / "thesis" / "thesis.tex").write_text("much work")

@@ -48,7 +48,7 @@ def whole(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Who
         made = Store.open(job / "checkpoint.orch")
         reconcile.apply(reconcile.plan(store, [made]))
     store.set_ref("tags/last", start)
-    assert len(store.list("runs")) == 2
+    assert len(store.hashes("runs")) == 2
     files = sorted(
         str(path.relative_to(store.path))
         for path in store.path.rglob("*")
@@ -178,7 +178,7 @@ def _is_no_start(whole: Whole, store: Store, file: str, way: object) -> None:
         return
     name = _name(file)
     config = ("configs", whole.store.ref("default-config") or "")
-    for snapshot in whole.store.list("snapshots"):
+    for snapshot in whole.store.hashes("snapshots"):
         needed = graph.closure(whole.parts, [("snapshots", snapshot), config])
         if name in needed or name == ("refs", "default-config"):
             with pytest.raises(WepystoreError):
@@ -254,7 +254,7 @@ def test_wepy_run_refuses(whole: Whole, tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_no_copy_has_is_set_aside(whole: Whole, tmp_path: Path) -> None:
     """--repair without sources moves what is damaged to quarantine/ and says what is now missing;
     a copy that comes later heals it all the same (S5)."""
-    snapshot = whole.store.list("snapshots")[0]
+    snapshot = whole.store.hashes("snapshots")[0]
     md5 = next(ref.md5 for kind, ref in whole.parts["snapshots", snapshot] if kind == "objects")
     store = _copy(whole, tmp_path / "case.orch")
     empty(store.path, f"objects/{md5[:2]}/{md5}", [])

@@ -85,7 +85,7 @@ def assert_kept(store: Store, before: dict[str, list[str]]) -> None:
     allowed = {report.LEFTOVER, report.ORPHAN, report.UNNAMED}
     assert {note.what for note in found.notes} <= allowed
     for kind, hashes in before.items():
-        assert set(hashes) <= set(store.list(kind))
+        assert set(hashes) <= set(store.hashes(kind))
 
 
 def assert_told(status: int, err: str) -> None:
@@ -130,7 +130,7 @@ def test_add(disk: Path, tmp_path: Path) -> None:
         disk,
         target.path,
         ["-m", "wepystore", "add", "snapshot", target.path, tmp_path / "new.snap"],
-        lambda store: md5 in store.list("snapshots"),
+        lambda store: md5 in store.hashes("snapshots"),
     )
     print(f"add: the disk was full in {failures} of {len(ROOM)} cases")
     assert failures >= 4
@@ -148,7 +148,7 @@ def test_reconcile(disk: Path, tmp_path: Path) -> None:
         target.path,
         ["-m", "wepystore", "reconcile", "orch", target.path, source.path],
         lambda store: (
-            set(made) <= set(store.list("snapshots")) and store.ref("default-snapshot") == made[0]
+            set(made) <= set(store.hashes("snapshots")) and store.ref("default-snapshot") == made[0]
         ),
     )
     print(f"reconcile: the disk was full in {failures} of {len(ROOM)} cases")
@@ -182,7 +182,7 @@ def test_checkpoints(disk: Path, injector: Injector) -> None:
         assert_kept(target, before)
         if told:
             # A checkpoint may be superseded before it is told of.
-            runs = [target.manifest("runs", md5) for md5 in target.list("runs")]
+            runs = [target.manifest("runs", md5) for md5 in target.hashes("runs")]
             assert max(run["n_cycles"] for run in runs) >= len(told)
         (disk / "filler").unlink()
         outcome = injector.run(task, target.path, disk)
@@ -214,7 +214,7 @@ def test_many_small_files(disk: Path, tmp_path: Path) -> None:
     assert_kept(target, before)
     shutil.rmtree(filler)
     status, _, err = call(*line)
-    assert status == 0 and target.list("snapshots") == [md5], err
+    assert status == 0 and target.hashes("snapshots") == [md5], err
     assert_kept(target, before)
 
 

@@ -125,7 +125,7 @@ def test_no_command_loads_a_pickle(wepy: Run, tmp_path: Path) -> None:
         for line in lines_for(command):
             if command in ("run", "add") and not (tmp_path / "c.file").exists():
                 shutil.copy(tmp_path / "kept.file", tmp_path / "c.file")
-            objects = store.list("objects")
+            objects = store.hashes("objects")
             line = line.format(s=snapshot, c=config, r=run, o=objects[0] if objects else snapshot)
             if command == "trust" and "--list" not in line:
                 continue
@@ -224,7 +224,7 @@ def test_store_commands_never_import_an_unpickler(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     store = full_of_pickles(tmp_path / "h.orch", marker)
     names = {"s": store.ref("default-snapshot"), "c": store.ref("default-config")}
-    names |= {"r": store.ref("tags/done"), "o": store.list("objects")[0]}
+    names |= {"r": store.ref("tags/done"), "o": store.hashes("objects")[0]}
     ordinary(tmp_path / "other.orch")
     skipped = ("run", "reconcile", "push", "gc")
     lines = [line for name in LINES if name not in skipped for line in LINES[name]]
@@ -337,7 +337,7 @@ def test_things_that_are_no_files(wepy: Run, tmp_path: Path) -> None:
         for file in (
             store.file("objects", part),
             store.file("snapshots", end),
-            store.file("runs", store.list("runs")[0]),
+            store.file("runs", store.hashes("runs")[0]),
             store.path / "refs" / "tags" / "bound",
             store.path / "refs" / "default-snapshot",
         ):

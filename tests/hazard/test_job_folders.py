@@ -120,7 +120,7 @@ def test_a_linked_store_of_a_job_is_not_its_own(wepy: Wepy, root: Path) -> None:
     listed = "".join(
         f"+ {kind} {md5}\n"
         for kind in ("objects", "snapshots", "runs")
-        for md5 in Store.open(root / "main.orch").list(kind)
+        for md5 in Store.open(root / "main.orch").hashes(kind)
     )
     (root / "job" / ".checkpoints").write_text(listed)
     said = wepy("resume --n-cycles 3 --checkpoint-freq 1 job")

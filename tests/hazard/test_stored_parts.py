@@ -71,7 +71,7 @@ def test_an_address_in_a_store_is_called_by_no_command(
     bad = evil(store, config, listener.port)
 
     # A record that names it, for verify.
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     record: Any = store.manifest("runs", run)
     data = store.read("configs", bad)
     record["config"] = {"kind": "configs", **_ref(data)}
@@ -82,7 +82,7 @@ def test_an_address_in_a_store_is_called_by_no_command(
     job = tmp_path / "done"
     inner = Store.open(job / "checkpoint.orch")
     evil(inner, config, listener.port)
-    for md5 in inner.list("runs"):
+    for md5 in inner.hashes("runs"):
         inner.file("runs", md5).unlink()
     spec = json.loads((job / "job.json").read_bytes())
     spec |= {"config": record["config"], "ended": None}

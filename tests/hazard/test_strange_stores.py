@@ -87,7 +87,7 @@ def test_what_is_not_understood_is_never_lost(
     reconcile.apply(reconcile.plan(store, [pair_store.store]))
     odd = changed(store, pair_store.snapshot_hash, change)
     key = "'x'" if change is with_one_more_key else "'recording'"
-    for ref in store.list("snapshots"):
+    for ref in store.hashes("snapshots"):
         if ref != odd:
             store.del_ref("default-snapshot")
             store.remove("snapshots", ref)

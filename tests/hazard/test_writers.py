@@ -64,7 +64,7 @@ def round_of(folder: Path, seconds: float, seed: int, sources: list[Store]) -> i
         told.append(json.loads(out))
     assert not [answer["failed"] for answer in told if "failed" in answer]
     for kind in ("snapshots", "configs", "runs"):
-        here = set(store.list(kind))
+        here = set(store.hashes(kind))
         for answer in told[:WRITERS]:
             assert set(answer[kind]) <= here
     found = fsck.check(store, sha256=True)
@@ -74,7 +74,7 @@ def round_of(folder: Path, seconds: float, seed: int, sources: list[Store]) -> i
     check(store.path)
     assert not list((store.path / "quarantine").iterdir())
     assert not (store.path / "gc.lock").exists()
-    assert len(store.list("snapshots")) <= LABELS
+    assert len(store.hashes("snapshots")) <= LABELS
     shutil.rmtree(store.path)
     return sum(answer["acts"] for answer in told[:WRITERS])
 

@@ -44,7 +44,7 @@ def write(store: Store, until: float, draw: random.Random, sources: list[Store])
             outcome = reconcile.apply(reconcile.plan(store, [source]))
             assert not outcome.left, outcome.left
             for kind in made:
-                made[kind] |= set(source.list(kind))
+                made[kind] |= set(source.hashes(kind))
         else:
             with store.batch() as batch:
                 # Large: hashed and written by several threads.
@@ -62,14 +62,14 @@ def read(store: Store, until: float, draw: random.Random, sources: list[Store]) 
     while time.monotonic() < until:
         acts += 1
         for kind in ("runs", "snapshots", "configs"):
-            hashes = set(store.list(kind))
+            hashes = set(store.hashes(kind))
             assert seen.setdefault(kind, set()) <= hashes, f"{seen[kind] - hashes} have gone"
             seen[kind] = hashes
             for md5 in draw.sample(sorted(hashes), min(5, len(hashes))):
                 for part, ref in store.references(kind, md5):
                     store.read(part, ref.md5, ref)
         for tag in store.tag_names():
-            assert resolve(store, tag)[1] in seen["snapshots"] | set(store.list("snapshots"))
+            assert resolve(store, tag)[1] in seen["snapshots"] | set(store.hashes("snapshots"))
         lines = [["ls", "snapshots", str(store.path)], ["status", str(store.path)]]
         if seen["snapshots"]:
             lines.append(["show", str(store.path), draw.choice(sorted(seen["snapshots"]))])

@@ -57,7 +57,7 @@ def test_a_run_starts_no_more(tmp_path: Path) -> None:
     workers = json.loads(line)["totals"]["workers"]
     assert sorted(workers) == ["0", "1"]
     inner = type(made.store).open(tmp_path / "job" / "checkpoint.orch")
-    (run,) = inner.list("runs")
+    (run,) = inner.hashes("runs")
     assert load_run(inner, run).execution["n_workers"] == 2
 
 
@@ -79,7 +79,7 @@ def test_numbers_of_a_job_and_a_record(tmp_path: Path) -> None:
     file = tmp_path / "job" / SPEC
     good = json.loads(file.read_bytes())
     inner = type(made.store).open(tmp_path / "job" / "checkpoint.orch")
-    (run,) = inner.list("runs")
+    (run,) = inner.hashes("runs")
     record: Any = inner.manifest("runs", run)
     for name in ("n_cycles", "n_steps", "n_workers", "checkpoint_freq", "seed"):
         most = 2**63 - 1 if name == "seed" else 10**12

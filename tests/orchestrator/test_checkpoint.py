@@ -52,7 +52,7 @@ KINDS = ("objects", "configs", "snapshots", "runs")
 
 
 def entries(store: Store) -> dict[str, set[str]]:
-    return {kind: set(store.list(kind)) for kind in KINDS}
+    return {kind: set(store.hashes(kind)) for kind in KINDS}
 
 
 def assert_whole(store: Store) -> None:
@@ -60,10 +60,10 @@ def assert_whole(store: Store) -> None:
     check(store.path)
     needed: set[str] = set()
     for kind in ("snapshots", "configs"):
-        for md5 in store.list(kind):
+        for md5 in store.hashes(kind):
             assert store.missing(kind, md5) == []
             needed |= {ref.md5 for _, ref in store.references(kind, md5)}
-    assert set(store.list("objects")) == needed
+    assert set(store.hashes("objects")) == needed
 
 
 def assert_soon_whole(store: Store) -> None:
@@ -94,9 +94,9 @@ def test_a_job_leaves_start_end_configuration_and_one_record(
         checkpoint_freq=freq,
     )
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    assert set(store.list("snapshots")) == {outcome.start, outcome.end}
-    assert store.list("configs") == [pair_store.config_hash]
-    assert len(store.list("runs")) == 1
+    assert set(store.hashes("snapshots")) == {outcome.start, outcome.end}
+    assert store.hashes("configs") == [pair_store.config_hash]
+    assert len(store.hashes("runs")) == 1
     assert_whole(store)
 
 
@@ -178,8 +178,8 @@ def test_a_run_that_goes_nowhere_is_a_run(tmp_path: Path) -> None:
     )
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     assert outcome.start == outcome.end
-    assert store.list("snapshots") == [outcome.start]
-    assert len(store.list("runs")) == 1
+    assert store.hashes("snapshots") == [outcome.start]
+    assert len(store.hashes("runs")) == 1
     assert_whole(store)
 
 
@@ -203,7 +203,7 @@ def test_what_the_run_record_holds(pair_store: Prepared, tmp_path: Path) -> None
         platform="Reference",
     )
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     assert record.start.md5 == outcome.start == pair_store.snapshot_hash
     assert record.end.md5 == outcome.end
     assert record.config.md5 == pair_store.config_hash
@@ -218,7 +218,7 @@ def test_what_the_run_record_holds(pair_store: Prepared, tmp_path: Path) -> None
     assert execution["stopped_by"] is None
     told = datetime.datetime.fromisoformat(execution["begun"])
     assert abs((told - begun).total_seconds()) < 60
-    text = store.file("runs", store.list("runs")[0]).read_text()
+    text = store.file("runs", store.hashes("runs")[0]).read_text()
     assert str(tmp_path) not in text
     assert os.uname().nodename not in text
 
@@ -240,9 +240,9 @@ def test_ten_runs_of_one_configuration_leave_one_hash(tmp_path: Path) -> None:
         run_job(made.store, starts[0], job, **options)
         sources.append(Store.open(job / "checkpoint.orch"))
     apply(plan(made.store, sources))
-    assert made.store.list("configs") == [made.config_hash]
-    assert len(made.store.list("runs")) == 10
-    assert len(made.store.list("snapshots")) == 11
+    assert made.store.hashes("configs") == [made.config_hash]
+    assert len(made.store.hashes("runs")) == 10
+    assert len(made.store.hashes("snapshots")) == 11
     assert made.store.ref("default-snapshot") == starts[0]
     assert hash_of(load_configuration(made.store, made.config_hash)) == made.config_hash
 
@@ -292,7 +292,7 @@ def test_a_failed_cycle_keeps_those_before(tmp_path: Path, what: str) -> None:
     assert store.missing("snapshots", end) == []
     found = load_snapshot(store, end)
     assert [float(walker.state["x"][0]) for walker in found.walkers] == [3.0, 4.0, 5.0, 6.0]
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     assert (load_run(store, run).n_cycles, load_run(store, run).end.md5) == (3, end)
     assert_whole(store)
 
@@ -357,7 +357,7 @@ def test_a_checkpoint_that_fails_names_the_way_on(tmp_path: Path, n_cycles: int,
     assert str(caught.value).endswith(f"wepy resume '{job}'")
     runs = [
         load_run(Store.open(job / "checkpoint.orch"), md5)
-        for md5 in Store.open(job / "checkpoint.orch").list("runs")
+        for md5 in Store.open(job / "checkpoint.orch").hashes("runs")
     ]
     assert max((run.n_cycles for run in runs), default=0) == n_cycles - 2
 
@@ -389,7 +389,7 @@ def test_a_killed_job_leaves_its_last_checkpoint(pair_store: Prepared, tmp_path:
         process.kill()
         process.wait()
         store = Store.open(job / "checkpoint.orch")
-        records = [load_run(store, md5) for md5 in store.list("runs")]
+        records = [load_run(store, md5) for md5 in store.hashes("runs")]
         last = max(records, key=lambda record: record.n_cycles)
         assert last.n_cycles % 2 == 0
         for record in records:
@@ -434,7 +434,7 @@ def test_what_is_removed_under_a_run_is_written_again(
     outcome = run_job(pair_store.store, pair_store.snapshot_hash, job, watcher, **options)
     store = Store.open(job / "checkpoint.orch")
     assert store.missing("snapshots", outcome.end) == []
-    assert load_run(store, store.list("runs")[-1]).end.md5 == outcome.end
+    assert load_run(store, store.hashes("runs")[-1]).end.md5 == outcome.end
 
 
 def removing(folder: Path, at: int) -> Recorder:

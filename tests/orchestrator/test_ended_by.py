@@ -38,7 +38,7 @@ NO_TIME = 1e-9
 
 def records(job: Path) -> list[RunRecord]:
     store = Store.open(job / "checkpoint.orch")
-    return sorted((load_run(store, md5) for md5 in store.list("runs")), key=lambda r: r.n_cycles)
+    return sorted((load_run(store, md5) for md5 in store.hashes("runs")), key=lambda r: r.n_cycles)
 
 
 def told(job: Path) -> list[tuple[Any, ...]]:
@@ -111,7 +111,7 @@ def test_a_run_out_of_time_is_resumed_up_to_its_cycles(
     assert told(job) == [(1, "seconds", False), (6, "n_cycles", True)]
     assert records(job)[0].end.md5 == first.end
     store = Store.open(job / "checkpoint.orch")
-    assert set(store.list("snapshots")) == {first.start, first.end, last.end}
+    assert set(store.hashes("snapshots")) == {first.start, first.end, last.end}
     assert_whole(store)
     assert resume(job, {}, Recorder()).was_complete
 
@@ -139,7 +139,7 @@ def test_a_job_of_before_that_was_out_of_time_is_resumed_too(
     job = tmp_path / "job"
     run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=4, seconds=NO_TIME)
     store = Store.open(job / "checkpoint.orch")
-    (md5,) = store.list("runs")
+    (md5,) = store.hashes("runs")
     record = load_run(store, md5)
     execution = {**record.execution, "complete": True}
     for name in ("ended_by", "n_walkers", "step_size_ps"):
@@ -151,7 +151,7 @@ def test_a_job_of_before_that_was_out_of_time_is_resumed_too(
     (job / SPEC).write_text(json.dumps({**spec, "ended": old}))
     outcome = resume(job, {}, Recorder())
     assert (outcome.n_cycles, outcome.complete) == (4, True)
-    assert old in store.list("runs")
+    assert old in store.hashes("runs")
     assert_whole(store)
 
 
@@ -180,7 +180,7 @@ def test_the_end_of_a_limit_stays_once(pair_store: Prepared, tmp_path: Path) -> 
     last = resume(job, {"n_cycles": 5}, Recorder())
     assert told(job) == [(2, "until", False), (5, "n_cycles", True)]
     store = Store.open(job / "checkpoint.orch")
-    assert set(store.list("snapshots")) == {first.start, first.end, last.end}
+    assert set(store.hashes("snapshots")) == {first.start, first.end, last.end}
     assert_whole(store)
 
 

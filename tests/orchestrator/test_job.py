@@ -164,7 +164,7 @@ def test_the_files_are_named_by_the_job(pair_store: Prepared, tmp_path: Path) ->
     run_job(made.store, made.snapshot_hash, tmp_path / "job", job_name="first")
     names = {path.name for path in (tmp_path / "job").iterdir()}
     assert names == {"first.wepy.h5", "job.json", CHECKPOINT}
-    assert Store.open(tmp_path / "job" / CHECKPOINT).list("configs") == [made.config_hash]
+    assert Store.open(tmp_path / "job" / CHECKPOINT).hashes("configs") == [made.config_hash]
 
 
 DRIVER = """
@@ -198,7 +198,7 @@ def test_a_run_that_was_killed_before_it_began_does_not_block_the_next(
     assert (tmp_path / "job" / ".lock").exists()
     outcome = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job")
     store = Store.open(tmp_path / "job" / CHECKPOINT)
-    assert set(store.list("snapshots")) == {outcome.start, outcome.end}
+    assert set(store.hashes("snapshots")) == {outcome.start, outcome.end}
     assert not (tmp_path / "job" / ".lock").exists()
 
 

@@ -41,11 +41,13 @@ def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_pat
         last=True,
     )
     named = {
-        ref.md5 for md5 in store.list("snapshots") for _, ref in store.references("snapshots", md5)
+        ref.md5
+        for md5 in store.hashes("snapshots")
+        for _, ref in store.references("snapshots", md5)
     }
-    assert set(store.list("objects")) == named
-    assert len(store.list("snapshots")) == 1
-    assert len(store.list("runs")) == 1
+    assert set(store.hashes("objects")) == named
+    assert len(store.hashes("snapshots")) == 1
+    assert len(store.hashes("runs")) == 1
 
 
 def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> None:
@@ -65,4 +67,4 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
         assert store.missing("snapshots", end.md5) == []
     checkpointer.finish()
     assert store.missing("snapshots", end.md5) == []
-    assert len(store.list("snapshots")) == 1
+    assert len(store.hashes("snapshots")) == 1

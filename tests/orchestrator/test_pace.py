@@ -121,4 +121,4 @@ def test_when_checkpoints_were_leaves_no_trace(tmp_path: Path) -> None:
     resume(tmp_path / "stopped", {}, Recorder())
     for name in ("always", "stopped"):
         same_in_the_end(tmp_path / name, tmp_path / "never")
-    assert len(Store.open(tmp_path / "always" / "checkpoint.orch").list("runs")) == 1
+    assert len(Store.open(tmp_path / "always" / "checkpoint.orch").hashes("runs")) == 1

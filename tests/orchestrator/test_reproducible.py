@@ -229,7 +229,7 @@ def test_the_record_says_where_it_is_not_reproducible(tmp_path: Path) -> None:
     outcome = run_job(made.store, made.snapshot_hash, tmp_path / "job")
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     assert outcome.reproducible is False
-    assert load_run(store, store.list("runs")[0]).reproducible is False
+    assert load_run(store, store.hashes("runs")[0]).reproducible is False
     assert float(load_snapshot(store, outcome.end).walkers[0].state["x"][0]) == 30.0
 
 
@@ -247,6 +247,6 @@ def test_sessions_with_random_streams_of_two_kinds_promise_nothing(
         monkeypatch.setattr(platform, "python_version", lambda: "9.9")
     outcome = resume(job, {"n_cycles": 4}, Recorder())
     store = Store.open(job / "checkpoint.orch")
-    record = max((load_run(store, md5) for md5 in store.list("runs")), key=lambda r: r.n_cycles)
+    record = max((load_run(store, md5) for md5 in store.hashes("runs")), key=lambda r: r.n_cycles)
     assert record.execution["resumed_from"][-1]["differs"] == [field]
     assert outcome.reproducible is record.reproducible is not mixed

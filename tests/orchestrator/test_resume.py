@@ -142,9 +142,9 @@ def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> Non
     assert tagged is not None
     store.set_ref("tags/mine", tagged)
     outcome = resume(job, {}, Recorder())
-    assert set(store.list("snapshots")) == {outcome.start, outcome.end, tagged}
+    assert set(store.hashes("snapshots")) == {outcome.start, outcome.end, tagged}
     assert load_snapshot(store, tagged).walkers
-    assert len(store.list("runs")) == 1
+    assert len(store.hashes("runs")) == 1
     assert_whole(store)
 
 
@@ -202,8 +202,8 @@ def test_a_list_that_is_lost_or_odd_costs_nothing_but_space(
         assert resume(copy, {}, Recorder()).end == whole.end
         store = Store.open(copy / "checkpoint.orch")
         check(store.path)
-        assert {whole.start, whole.end} <= set(store.list("snapshots"))
-        assert not any(store.missing("snapshots", md5) for md5 in store.list("snapshots"))
+        assert {whole.start, whole.end} <= set(store.hashes("snapshots"))
+        assert not any(store.missing("snapshots", md5) for md5 in store.hashes("snapshots"))
         assert not (copy / LISTED).exists()
 
 
@@ -252,7 +252,7 @@ def test_another_frequency_and_other_workers_end_the_same(
         stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=8, checkpoint_freq=2)
         outcome = resume(job, each, Recorder())
         store = Store.open(job / "checkpoint.orch")
-        record = load_run(store, store.list("runs")[0])
+        record = load_run(store, store.hashes("runs")[0])
         (session,) = record.execution["resumed_from"]
         if "platform" in each:
             assert "platform" in session["differs"]
@@ -319,7 +319,7 @@ def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> N
     finally:
         execution._MOST_CHECKPOINTS = most
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    told = load_run(store, store.list("runs")[0]).execution["checkpoints"]
+    told = load_run(store, store.hashes("runs")[0]).execution["checkpoints"]
     assert len(told) <= 5 and told[-1][0] == 23
     assert all(a < b and s <= t for (a, s), (b, t) in itertools.pairwise(told))
 
@@ -344,11 +344,11 @@ def test_a_complete_job_whose_files_were_not_finished(
         run_job(made.store, made.snapshot_hash, job, n_cycles=4)
     monkeypatch.setattr(HDF5Reporter, "cleanup", real)
     store = Store.open(job / "checkpoint.orch")
-    before = store.list("runs")
+    before = store.hashes("runs")
     watcher = Recorder()
     outcome = resume(job, {}, watcher)
     assert not [e for e in watcher.events if e[0] == "cycle"]
-    assert store.list("runs") == before and outcome.n_cycles == 4
+    assert store.hashes("runs") == before and outcome.n_cycles == 4
     import h5py
 
     with h5py.File(job / "job.wepy.h5") as file:
@@ -413,7 +413,7 @@ def test_odd_facts_of_a_record_keep_nobody_from_going_on(tmp_path: Path) -> None
     job = interrupted(tmp_path)
     whole = resume(shutil.copytree(job, tmp_path / "copy"), {}, Recorder())
     store = Store.open(job / "checkpoint.orch")
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     odd = {"wall_s": "x", "n_warped": [], "checkpoints": 5, "resumed_from": {"a": 1}}
     record = dataclasses.replace(load_run(store, run), execution=odd)
     store.remove("runs", run)
@@ -426,5 +426,5 @@ def test_no_more_workers_than_walkers(pair_store: Prepared, tmp_path: Path) -> N
     job = tmp_path / "job"
     run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=1, n_workers=1000)
     store = Store.open(job / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     assert record.execution["n_workers"] == len(pair_snapshot().walkers)

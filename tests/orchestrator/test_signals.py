@@ -105,13 +105,13 @@ def test_a_signal_ends_the_run_after_the_cycle(
     assert number.name in err
     assert "Traceback" not in err
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     record = load_run(store, run)
     assert record.execution["stopped_by"] == number.name
     assert out == f"Run start and end hashes: {record.start.md5}, {record.end.md5}\n"
     assert "wepy run orch" in err or "resume" in err
     assert load_snapshot(store, record.end.md5).walkers
-    assert len(store.list("snapshots")) == 2
+    assert len(store.hashes("snapshots")) == 2
     assert tree_of(made.store.path) == before
     until(lambda: not any(alive(int(pid)) for pid in workers), what="a worker is left")
 
@@ -150,6 +150,6 @@ def test_the_time_ends_a_run_normally(made: Prepared, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Run start and end hashes: {made.snapshot_hash}, ")
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     assert record.n_cycles >= 1
     assert record.execution["stopped_by"] is None

@@ -53,7 +53,7 @@ def counts(watcher: Recorder) -> list[tuple[int | None, int | None]]:
 
 def record(job: Path) -> Any:
     store = Store.open(job / "checkpoint.orch")
-    return max((load_run(store, md5) for md5 in store.list("runs")), key=lambda run: run.n_cycles)
+    return max((load_run(store, md5) for md5 in store.hashes("runs")), key=lambda run: run.n_cycles)
 
 
 def spread(weights: list[float], distances: list[float]) -> list[Walker]:

@@ -58,7 +58,7 @@ def job_store(made: Prepared, job: Path, **options: Any) -> tuple[Store, str]:
     """The store that a run leaves, and the hash of the record in it."""
     outcome = run_job(made.store, made.snapshot_hash, job, **options)
     store = Store.open(outcome.job_dir / "checkpoint.orch")
-    (run,) = store.list("runs")
+    (run,) = store.hashes("runs")
     return store, run
 
 
@@ -294,7 +294,7 @@ def resumed(made: Prepared, job: Path, **more: Any) -> tuple[Store, str]:
     second = resume(job, {"n_workers": 1, **more}, Recorder())
     assert second.n_cycles == 6
     store = Store.open(job / "checkpoint.orch")
-    (run,) = [md5 for md5 in store.list("runs") if load_run(store, md5).end.md5 == second.end]
+    (run,) = [md5 for md5 in store.hashes("runs") if load_run(store, md5).end.md5 == second.end]
     return store, run
 
 

@@ -179,7 +179,7 @@ def good(pair_store: Prepared, folder: Path) -> Good:
     sources = [pair_store.store, Store.open(folder / "job" / "checkpoint.orch")]
     reconcile.apply(reconcile.plan(store, sources))
     store.set_ref("tags/bound", outcome.end)
-    return Good(store, outcome.start, outcome.end, pair_store.config_hash, store.list("runs")[0])
+    return Good(store, outcome.start, outcome.end, pair_store.config_hash, store.hashes("runs")[0])
 
 
 def spoil(good: Good, orch: Path, case: Case) -> str:
@@ -277,4 +277,4 @@ def test_mutated_json_for_long(good: Good, folder: Path, data: st.DataObject) ->
 
 def test_what_is_mutated(good: Good) -> None:
     """All kinds of entries are there to be mutated."""
-    assert all(good.store.list(kind) for kind in KINDS)
+    assert all(good.store.hashes(kind) for kind in KINDS)

@@ -38,7 +38,7 @@ class Universe:
             for start, end, config in zip(snapshots, snapshots[1:], configs, strict=False):
                 add_run(store, start, end, config)
             store.put("objects", b"alone")
-            self.names = sorted((kind, md5) for kind in KINDS for md5 in store.list(kind))
+            self.names = sorted((kind, md5) for kind in KINDS for md5 in store.hashes(kind))
             self.data = {name: store.read(*name) for name in self.names}
             self.parts = {
                 name: {(part, ref.md5) for part, ref in store.references(*name)}
@@ -296,7 +296,7 @@ class Stores(RuleBasedStateMachine):
 
     @staticmethod
     def _files(store: Store) -> dict[Name, bytes]:
-        there = [(kind, md5) for kind in KINDS for md5 in store.list(kind)]
+        there = [(kind, md5) for kind in KINDS for md5 in store.hashes(kind)]
         return {name: store.file(*name).read_bytes() for name in there}
 
     @staticmethod
@@ -308,7 +308,7 @@ class Stores(RuleBasedStateMachine):
     def agree(self) -> None:
         """Lists, reads and refs are the model's, and tmp/ is empty."""
         for model in self.models:
-            assert {(k, md5) for k in KINDS for md5 in model.store.list(k)} == model.there
+            assert {(k, md5) for k in KINDS for md5 in model.store.hashes(k)} == model.there
             for name in model.whole:
                 assert model.store.read(*name) == ALL.data[name]
             for name in model.bad:

@@ -19,7 +19,7 @@ def test_a_run_writes_what_is_read(pair_store: Prepared, tmp_path: Path) -> None
     """Every key that a run writes is one that is read, under that name and of that type."""
     outcome = run_job(pair_store.store, "default", tmp_path / "job")
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    record = load_run(store, store.list("runs")[0])
+    record = load_run(store, store.hashes("runs")[0])
     told = circumstances_of(record.execution)
     assert record.execution.keys() <= set(Circumstances._fields)
     for key, value in record.execution.items():

@@ -109,7 +109,7 @@ def test_a_configuration_comes_back(store: Store) -> None:
     md5 = save_configuration(store, made)
     again = load_configuration(store, md5)
     assert save_configuration(store, again) == md5 == hash_of(made)
-    assert store.list("configs") == [md5]
+    assert store.hashes("configs") == [md5]
     assert same_component(list(made.reporters), list(again.reporters))
     assert again.work_mapper.params() == {"n_workers": 2}
     assert (again.platform, again.platform_properties) == ("CPU", {"Threads": "1"})
@@ -175,7 +175,7 @@ def test_no_walkers_cannot_be_kept(store: Store) -> None:
         with pytest.raises((CannotRecordError, ValueError), match=r"walkers|convert"):
             apparatus = Apparatus.as_found(None, None, NoResampler())
             save_snapshot(store, Snapshot.as_found(walkers, apparatus))
-    assert store.list("snapshots") == store.list("objects") == []
+    assert store.hashes("snapshots") == store.hashes("objects") == []
     assert list((store.path / "tmp").iterdir()) == []
 
 
@@ -262,7 +262,7 @@ print(bundle.save(pair_snapshot(apparatus=pair_apparatus(resampler=WExploreResam
 
 def test_a_run_record_comes_back(ended: tuple[Store, str]) -> None:
     """All its fields, through canonical JSON."""
-    (md5,) = ended[0].list("runs")
+    (md5,) = ended[0].hashes("runs")
     record = load_run(ended[0], md5)
     assert record.end.md5 == ended[1]
     assert (record.n_cycles, record.n_steps, record.seed, record.reproducible) == (20, 10, 1, True)
@@ -273,8 +273,8 @@ def test_a_second_snapshot_adds_little(ended: tuple[Store, str], tmp_path: Path)
     store = Store.create(tmp_path / "both.orch")
     snapshot = load_snapshot(*ended)
     save_snapshot(store, pair_snapshot())
-    before = set(store.list("objects"))
+    before = set(store.hashes("objects"))
     save_snapshot(store, snapshot)
-    new = set(store.list("objects")) - before
+    new = set(store.hashes("objects")) - before
     sizes = {store.file("objects", md5).read_bytes()[:6] for md5 in new}
     assert sizes == {b"\x93NUMPY"}

@@ -268,9 +268,9 @@ def test_a_tag_that_differs_there_is_a_conflict(
     address = f"127.0.0.1:{chain.store.path}"
     result = wepy("reconcile orch new.orch", address)
     assert result.status == 4 and f"in {address}; left alone" in result.err
-    assert len(new.list("snapshots")) == 4
+    assert len(new.hashes("snapshots")) == 4
     pushed = wepy("push new.orch", address)
-    assert pushed.status == 4 and len(chain.store.list("snapshots")) == 4
+    assert pushed.status == 4 and len(chain.store.hashes("snapshots")) == 4
     assert chain.store.tags() == {"bound": chain.snapshots[1]}
 
 
@@ -290,7 +290,7 @@ def test_annexed_files_come_and_absent_ones_are_told(
     result = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
     assert result.status == 3 and absent in result.err
     new = Store.open(tmp_path / "new.orch")
-    assert new.list("snapshots") == sorted([chain.snapshots[0], chain.snapshots[2]])
+    assert new.hashes("snapshots") == sorted([chain.snapshots[0], chain.snapshots[2]])
     assert not any(path.is_symlink() for path in new.path.rglob("*"))
     check(new.path)
 
@@ -475,7 +475,7 @@ def test_several_pushes_make_one_store(make_chain: Make, sshd: Sshd, tmp_path: P
     assert [process.returncode for process in processes] == [0] * 4, said
     there = Store.open(place)
     check(there.path)
-    assert len(there.list("snapshots")) == 4 and there.tags() == chain.store.tags()
+    assert len(there.hashes("snapshots")) == 4 and there.tags() == chain.store.tags()
 
 
 def test_push_heals_what_is_half_made(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:
@@ -517,7 +517,7 @@ def test_push_overwrites_nothing(wepy: Wepy, make_chain: Make, tmp_path: Path) -
     assert f"{address}/objects/{part[:2]}/{part} has 3 bytes" in result.err
     assert f"{rotten} is damaged" in result.err
     assert cut.read_bytes() == b"cut"
-    assert there.list("snapshots") == [chain.snapshots[2]] and not there.list("runs")
+    assert there.hashes("snapshots") == [chain.snapshots[2]] and not there.hashes("runs")
     assert not there.has("objects", rotten)
     assert there.tags() == {} and there.ref("default-snapshot") is None
 
@@ -535,7 +535,7 @@ def test_a_push_that_breaks_is_gone_on_with(
     result = wepy("push mine.orch", address)
     assert result.status == 1 and "broke off" in result.err, result.err
     there = Store.open(tmp_path / "there.orch")
-    assert there.list("snapshots") == []
+    assert there.hashes("snapshots") == []
     sent = Crossed(sshd, tmp_path, "to")
     monkeypatch.setenv("WEPY_SSH", sent.shell)
     assert wepy("push mine.orch", address).status == 0

@@ -95,14 +95,14 @@ def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, place: str, tmp_
     assert came.status == 3
     assert f"{place}/objects/{rotten[:2]}/{rotten} is damaged" in came.err
     assert missing in came.err and cut in came.err and "incoming" not in came.err
-    assert Store.open(tmp_path / "back.orch").list("snapshots") == []
+    assert Store.open(tmp_path / "back.orch").hashes("snapshots") == []
     check(tmp_path / "back.orch")
     pushed = wepy("push mine.orch", place)
     assert pushed.status == 3 and f"{cut} has 3 bytes" in pushed.err
     assert fs.cat_file(at[cut]) == b"cut"
     assert fs.exists(at[missing])
     again = wepy("reconcile orch back.orch", place)
-    assert Store.open(tmp_path / "back.orch").list("snapshots") == [chain.snapshots[1]], again.err
+    assert Store.open(tmp_path / "back.orch").hashes("snapshots") == [chain.snapshots[1]], again.err
 
 
 @pytest.mark.parametrize("place", BRIEF, indirect=True)

@@ -42,17 +42,17 @@ def test_databases_come_in_with_their_hashes(wepy: Wepy, tmp_path: Path) -> None
     assert result.status == 0, result.err
     assert f" * [new run] {START[:7]}..{END[:7]} (53 cycles)" in result.err.splitlines()
     new = Store.open(tmp_path / "new.orch")
-    assert new.list("snapshots") == sorted([START, END])
-    assert new.list("configs") == sorted([CONFIG, JOB_CONFIG])
+    assert new.hashes("snapshots") == sorted([START, END])
+    assert new.hashes("configs") == sorted([CONFIG, JOB_CONFIG])
     assert new.ref("default-snapshot") == START and new.ref("default-config") == CONFIG
     assert new.file("snapshots", START).read_bytes() == EXPORTED.read_bytes()
     check(new.path)
     assert wepy("reconcile orch new.orch", JOB, INITIAL) == (0, "", "Already up to date.\n")
-    (record,) = (new.manifest("runs", md5) for md5 in new.list("runs"))
+    (record,) = (new.manifest("runs", md5) for md5 in new.hashes("runs"))
     assert record["n_cycles"] == 53 and record["seed"] is None
     assert record["reproducible"] is False and record["environment"] == {"wepy": "1.x"}
-    assert all(new.missing("runs", md5) == [] for md5 in new.list("runs"))
-    run = load_run(new, new.list("runs")[0])
+    assert all(new.missing("runs", md5) == [] for md5 in new.hashes("runs"))
+    run = load_run(new, new.hashes("runs")[0])
     assert (run.n_cycles, run.seed, run.n_steps) == (53, None, None)
 
 
@@ -62,7 +62,7 @@ def test_the_same_row_gives_the_same_record(wepy: Wepy, tmp_path: Path) -> None:
         assert wepy(f"reconcile orch {name}", JOB).status == 0
     one, two = (Store.open(tmp_path / name) for name in ("one.orch", "two.orch"))
     assert contents(one) == contents(two)
-    assert one.list("runs") == ["6539e7c0503ffd6ac9762feb5fc706ae"]
+    assert one.hashes("runs") == ["6539e7c0503ffd6ac9762feb5fc706ae"]
 
 
 def test_a_dry_run_and_json(wepy: Wepy, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ os._exit(0)
     result = wepy("reconcile orch new.orch", database)
     assert result.status == 0, result.err
     new = Store.open(tmp_path / "new.orch")
-    assert new.list("snapshots") == sorted([START, END])
-    assert len(new.list("runs")) == (1 if mode == "delete" else 0)
+    assert new.hashes("snapshots") == sorted([START, END])
+    assert len(new.hashes("runs")) == (1 if mode == "delete" else 0)
     assert snapshot_of(folder) == before
     os.chmod(folder, 0o755)
 
@@ -172,7 +172,7 @@ def test_damaged_rows_are_told_and_skipped(wepy: Wepy, tmp_path: Path) -> None:
     result = wepy("reconcile orch new.orch", database)
     assert result.status == 3
     new = Store.open(tmp_path / "new.orch")
-    assert new.list("snapshots") == sorted([START, whole])
+    assert new.hashes("snapshots") == sorted([START, whole])
     assert wepy("ls runs new.orch").lines == [f"{START}, {whole}"]
     assert result.err.count("[left out] snapshot") == 6
     assert (
@@ -211,7 +211,7 @@ def test_a_page_that_has_rotten_costs_what_is_on_it(wepy: Wepy, tmp_path: Path) 
         assert result.status in (0, 1, 3) and "bug" not in result.err, result.err
         if result.status != 1:
             store = Store.open(tmp_path / f"{first}.orch")
-            assert set(store.list("snapshots")) <= {START, END}
+            assert set(store.hashes("snapshots")) <= {START, END}
             check(store.path)
     assert 3 in statuses
 
@@ -291,7 +291,7 @@ def test_a_rotten_entry_is_damage(wepy: Wepy, tmp_path: Path) -> None:
     assert wepy("ls snapshots new.orch").status == 3
     assert wepy("get snapshot new.orch", START).status == 3
     result = wepy("reconcile orch clean.orch new.orch")
-    assert result.status == 3 and Store.open(tmp_path / "clean.orch").list("snapshots") == [END]
+    assert result.status == 3 and Store.open(tmp_path / "clean.orch").hashes("snapshots") == [END]
 
 
 @pytest.mark.parametrize(

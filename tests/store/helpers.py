@@ -56,7 +56,7 @@ def add_run(store: Store, start: str, end: str, config: str, n_cycles: int = 12)
 
 def contents(store: Store) -> dict[str, list[str]]:
     """All hashes of all kinds."""
-    return {kind: store.list(kind) for kind in KINDS}
+    return {kind: store.hashes(kind) for kind in KINDS}
 
 
 def check(root: Path) -> None:

@@ -104,7 +104,7 @@ def test_what_cannot_be_synced_gets_no_name(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(system.WholeSync, "__call__", broken)
     with pytest.raises(OSError, match="Input/output"), store.batch() as batch:
         batch.put_many("objects", MANY)
-    assert not store.list("objects")
+    assert not store.hashes("objects")
     check(store.path)
 
 
@@ -113,11 +113,11 @@ def test_collisions_are_refused_among_many(store: Store) -> None:
     one, two = wang_pair()
     with pytest.raises(MD5CollisionError), store.batch() as batch:
         batch.put_many("objects", [*MANY, one, two])
-    assert not store.list("objects")
+    assert not store.hashes("objects")
     store.put("objects", one)
     with pytest.raises(MD5CollisionError), store.batch() as batch:
         batch.put_many("objects", [*MANY, two])
-    assert store.read("objects", store.list("objects")[0]) is not None
+    assert store.read("objects", store.hashes("objects")[0]) is not None
     check(store.path)
 
 
@@ -138,7 +138,7 @@ def test_bringing_many_tells_which_are_bad(store: Store, tmp_path: Path) -> None
     bad = {place: type(item) for place, item in enumerate(got) if item != refs[place]}
     last = len(refs) - 1
     assert bad == {3: DamagedEntryError, 5: FileNotFoundError, last: DamagedEntryError}
-    assert len(store.list("objects")) == len(refs) - 3
+    assert len(store.hashes("objects")) == len(refs) - 3
     check(store.path)
 
 
@@ -198,8 +198,8 @@ def test_very_many_are_not_all_read(
     plan = reconcile.plan(store, [other])
     assert plan.unread == (3 if what in ("nothing", "new") else 0)
     assert not reconcile.apply(plan).left
-    assert all(store.missing("snapshots", md5) == [] for md5 in other.list("snapshots"))
-    assert store.list("snapshots") == other.list("snapshots")
+    assert all(store.missing("snapshots", md5) == [] for md5 in other.hashes("snapshots"))
+    assert store.hashes("snapshots") == other.hashes("snapshots")
     check(store.path)
 
 
@@ -208,7 +208,7 @@ def test_few_wait_only_for_their_own(store: Store, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(system.WholeSync, "of", lambda path: pytest.fail("syncfs for few files"))
     with store.batch() as batch:
         batch.put_many("objects", MANY[:FEW])
-    assert batch_module.FEW == FEW and len(store.list("objects")) == FEW
+    assert batch_module.FEW == FEW and len(store.hashes("objects")) == FEW
 
 
 @pytest.mark.parametrize("odd", ["", "README", "x" * 32, "directory", "line\nbreak"])
@@ -222,7 +222,7 @@ def test_listing_finds_entries_alone(store: Store, odd: str) -> None:
     elif odd:
         (inside / odd).touch()
     (inside / ("0" * 32 if md5[0] != "0" else "1" * 32)).touch()
-    assert store.list("objects") == [md5]
+    assert store.hashes("objects") == [md5]
     assert resolve(store, md5[:5], ["objects"]) == ("objects", md5)
 
 
@@ -243,5 +243,5 @@ def test_files_come_in_as_their_bytes(store: Store, tmp_path: Path) -> None:
     for bad in (tmp_path / "none", tmp_path):
         with pytest.raises((OSError, DamagedEntryError)), other.batch() as batch:
             batch.put_files("objects", [*paths, bad])
-        assert not other.list("objects")
+        assert not other.hashes("objects")
         check(other.path)

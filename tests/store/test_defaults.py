@@ -92,7 +92,7 @@ def test_a_default_that_is_set_stays(tmp_path: Path) -> None:
     target, source = job(tmp_path / "new.orch", "a", "b"), job(tmp_path / "2.orch", "x", "y")
     new, outcome = merged(tmp_path, source)
     assert new.ref("default-snapshot") == snapshot(target, "b") and not outcome.refs
-    plan = reconcile.plan(tmp_path / "alone", [source], only=[("runs", source.list("runs")[0])])
+    plan = reconcile.plan(tmp_path / "alone", [source], only=[("runs", source.hashes("runs")[0])])
     assert not plan.refs and not plan.end
 
 

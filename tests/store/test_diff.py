@@ -123,11 +123,11 @@ def test_walkers(store: Store) -> None:
 def test_what_is_missing_is_said(store: Store) -> None:
     """S5: a difference all the same, with what is not there."""
     a, b = side(store, x=npy([1.0])), side(store, x=npy([2.0]))
-    for md5 in store.list("objects"):
+    for md5 in store.hashes("objects"):
         store.remove("objects", md5)
     assert "is not there" in one(a, b).how
     a, b = (walkers(store, [1.0], [0], [x, x]) for x in (1.0, 2.0))
-    for md5 in store.list("objects"):
+    for md5 in store.hashes("objects"):
         store.remove("objects", md5)
     assert all("is not there" in d.how for d in differences(a, b))
 

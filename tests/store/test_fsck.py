@@ -58,7 +58,7 @@ def test_a_whole_store(filled: Store) -> None:
     assert tree_of(filled.path) == tree
     result = fsck.check(filled)
     assert result.entries == {"objects": 6, "configs": 1, "snapshots": 2, "runs": 1}
-    sizes = [filled.size(kind, md5) or 0 for kind in KINDS for md5 in filled.list(kind)]
+    sizes = [filled.size(kind, md5) or 0 for kind in KINDS for md5 in filled.hashes(kind)]
     assert (result.files_read, result.bytes_read) == (10, sum(sizes))
 
 
@@ -89,7 +89,7 @@ def test_a_second_process(store: Store, monkeypatch: pytest.MonkeyPatch, dies: b
     with store.batch() as batch:
         batch.put_many("objects", [f"{number}".encode() * 99 for number in range(300)])
         batch.put("objects", bytes(1 << 20))
-    md5s = store.list("objects")
+    md5s = store.hashes("objects")
     for md5 in md5s[::7]:
         store.file("objects", md5).write_bytes(b"damaged")
     alone = fsck.check(store, sha256=True)
@@ -120,7 +120,7 @@ def test_what_needs_it_is_named(filled: Store) -> None:
     filled.remove("objects", md5)
     (problem,) = fsck.check(filled).problems
     assert (problem.what, problem.name) == (report.MISSING, md5)
-    run = filled.list("runs")[0]
+    run = filled.hashes("runs")[0]
     assert problem.needed_by == (
         Need("snapshots", start),
         Need("runs", run),
@@ -131,7 +131,7 @@ def test_what_needs_it_is_named(filled: Store) -> None:
 def test_fast_looks_at_names_and_sizes(filled: Store) -> None:
     """--fast finds what is missing or has another size, and reads no object."""
     first, second, third = (
-        ref.md5 for _, ref in filled.references("snapshots", filled.list("snapshots")[0])
+        ref.md5 for _, ref in filled.references("snapshots", filled.hashes("snapshots")[0])
     )
     filled.remove("objects", first)
     os.truncate(filled.file("objects", second), 3)
@@ -146,7 +146,7 @@ def test_fast_looks_at_names_and_sizes(filled: Store) -> None:
 
 def test_subsets_cover_everything_once(filled: Store) -> None:
     """Each object is read in exactly one of t parts, for several t."""
-    for md5 in filled.list("objects"):
+    for md5 in filled.hashes("objects"):
         file = filled.file("objects", md5)
         file.write_bytes(file.read_bytes()[::-1])
     everything = sorted(problem.name for problem in fsck.check(filled).problems)
@@ -154,7 +154,7 @@ def test_subsets_cover_everything_once(filled: Store) -> None:
         names = []
         for number in range(1, parts + 1):
             names += [p.name for p in fsck.check(filled, subset=(number, parts)).problems]
-        assert sorted(names) == everything == filled.list("objects")
+        assert sorted(names) == everything == filled.hashes("objects")
 
 
 def test_a_misplaced_entry_goes_home(filled: Store) -> None:
@@ -180,7 +180,7 @@ def test_a_misplaced_entry_goes_home(filled: Store) -> None:
 
 def test_a_swapped_file_is_recognised(filled: Store) -> None:
     """Of a file that holds the content of another it is said which."""
-    first, second = filled.list("objects")[:2]
+    first, second = filled.hashes("objects")[:2]
     shutil.copy(filled.file("objects", first), filled.file("objects", second))
     (problem,) = fsck.check(filled).problems
     assert problem.name == second and path_of(filled, "objects", first) not in problem.path
@@ -279,7 +279,7 @@ def test_links(filled: Store, tmp_path: Path) -> None:
 
 def test_a_linked_directory(filled: Store, tmp_path: Path) -> None:
     """A prefix directory that is a link out of the store is told: a copy would lack it."""
-    md5 = filled.list("objects")[0]
+    md5 = filled.hashes("objects")[0]
     os.rename(filled.file("objects", md5).parent, tmp_path / "moved")
     filled.file("objects", md5).parent.symlink_to(tmp_path / "moved")
     assert found(fsck.check(filled)) == [(report.LINK, f"objects/{md5[:2]}")]
@@ -288,7 +288,7 @@ def test_a_linked_directory(filled: Store, tmp_path: Path) -> None:
 def test_no_files(filled: Store, tmp_path: Path) -> None:
     """A directory or a pipe with an entry's name stops nobody; a copy replaces it."""
     copy = Store(shutil.copytree(filled.path, tmp_path / "copy.orch"))
-    first, second = filled.list("objects")[:2]
+    first, second = filled.hashes("objects")[:2]
     for md5 in (first, second):
         filled.file("objects", md5).unlink()
     filled.file("objects", first).mkdir()
@@ -334,7 +334,7 @@ def test_refs(filled: Store, tmp_path: Path) -> None:
     """Rubbish, a hash of nothing, a hash of the wrong kind; healed from a copy, and one that
     names what may still come is left alone without one (S5, S7)."""
     copy = Store(shutil.copytree(filled.path, tmp_path / "copy.orch"))
-    config = filled.list("configs")[0]
+    config = filled.hashes("configs")[0]
     (filled.path / "refs" / "tags" / "bound").write_text("f" * 32 + "\n")
     (filled.path / "refs" / "default-snapshot").write_text(config + "\n")
     (filled.path / "refs" / "tags" / "odd").write_text("rubbish")
@@ -357,12 +357,12 @@ def test_a_checkpoint_that_goes_while_we_look(filled: Store) -> None:
     check are no damage."""
     last = add_snapshot(filled, "superseded")
     parts = [ref.md5 for _, ref in filled.references("snapshots", last)]
-    stays = {r.md5 for _, r in filled.references("snapshots", filled.list("snapshots")[0])}
+    stays = {r.md5 for _, r in filled.references("snapshots", filled.hashes("snapshots")[0])}
     steps = []
 
     def progress(done: int, total: int) -> None:
         # Manifests have been read by now, and no object.
-        if done >= total - len(filled.list("objects")) and not steps:
+        if done >= total - len(filled.hashes("objects")) and not steps:
             steps.append(done)
             filled.remove("snapshots", last)
             for md5 in parts:
@@ -441,7 +441,7 @@ def test_hidden_files_as_an_ordinary_user(tmp_path: Path) -> None:
     """A file without any right to read is told, and made readable again."""
     store = Store.create(tmp_path / "a.orch")
     add_snapshot(store, "a")
-    md5 = store.list("objects")[0]
+    md5 = store.hashes("objects")[0]
     store.file("objects", md5).chmod(0)
     result = fsck.check(store)
     assert [(p.what, p.name) for p in result.problems] == [(report.UNREADABLE, md5)]

@@ -89,16 +89,16 @@ def test_unnamed_snapshots_go_when_told(lived_in: Store) -> None:
     plan = gc.plan(lived_in, unnamed=True, now=later())
     kinds = [item.kind for item in plan.items]
     assert kinds == ["snapshots", "objects", "objects", "objects", "tmp"]
-    runs = lived_in.list("runs")
+    runs = lived_in.hashes("runs")
     gc.apply(plan)
-    assert lived_in.list("runs") == runs and len(lived_in.list("snapshots")) == 4
+    assert lived_in.hashes("runs") == runs and len(lived_in.hashes("snapshots")) == 4
     report = fsck.check(lived_in)
     assert report.healthy and not report.notes
 
 
 def test_refused_when_a_manifest_cannot_be_read(lived_in: Store) -> None:
     """Nobody knows what a damaged manifest needs, so nothing goes; nor with a damaged ref."""
-    file = lived_in.file("snapshots", lived_in.list("snapshots")[0])
+    file = lived_in.file("snapshots", lived_in.hashes("snapshots")[0])
     data = file.read_bytes()
     file.write_bytes(b"{}")
     with pytest.raises(gc.UnreadableManifestsError, match="fsck"):
@@ -216,12 +216,12 @@ def build(path: Path, shared: bool = False) -> tuple[Store, set[str]]:
     file has a second name elsewhere."""
     store = Store.create(path)
     add_run(store, add_snapshot(store, "a"), add_snapshot(store, "b"), add_config(store, "c"))
-    stays = {md5 for kind in KINDS for md5 in store.list(kind)}
+    stays = {md5 for kind in KINDS for md5 in store.hashes(kind)}
     add_snapshot(store, "u")
     add_snapshot(store, "v", parts=1)
     add_orphan(store)
     for kind in KINDS:
-        for md5 in store.list(kind):
+        for md5 in store.hashes(kind):
             os.utime(store.file(kind, md5), (1e9, 1e9))
             if shared:
                 os.link(store.file(kind, md5), path.with_name(f"{path.name}-{kind}-{md5}"))
@@ -245,7 +245,7 @@ def test_killed_at_every_point(tmp_path: Path) -> None:
         status = in_child(work)
         assert fsck.check(store).healthy
         collect(store)
-        assert {md5 for kind in KINDS for md5 in store.list(kind)} == stays
+        assert {md5 for kind in KINDS for md5 in store.hashes(kind)} == stays
         assert fsck.check(store).healthy and not list((store.path / "tmp").iterdir())
         if status == 0:
             break

@@ -49,7 +49,7 @@ def kill_at_random(
 def assert_whole(store: Store) -> None:
     """Every name has its bytes, and everything it names is there."""
     for kind in KINDS:
-        for md5 in store.list(kind):
+        for md5 in store.hashes(kind):
             store.read(kind, md5)
             assert kind == "objects" or store.missing(kind, md5) == []
 
@@ -61,7 +61,7 @@ def test_killed_while_writing(store: Store) -> None:
         assert_whole(store)
     # A busy machine may not have come as far as a run in so short a time.
     at_most = 0.15
-    while not store.list("runs"):
+    while not store.hashes("runs"):
         at_most *= 2
         assert at_most < 60
         kill_at_random(_write_for_ever, store.path, 12, at_most)

@@ -100,7 +100,7 @@ class TwoStores(RuleBasedStateMachine):
     def agrees(self) -> None:
         """The listing is the model's, and just what the model calls whole is complete."""
         for index, store in enumerate(self.stores):
-            assert store.list("snapshots") == sorted(self.hashes[x] for x in self.listed[index])
+            assert store.hashes("snapshots") == sorted(self.hashes[x] for x in self.listed[index])
             for label in self.listed[index]:
                 complete = store.missing("snapshots", self.hashes[label]) == []
                 assert complete == (label in self.whole(index))

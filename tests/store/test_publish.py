@@ -142,7 +142,7 @@ def test_eight_processes_put_the_same(store: Store) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 8
-    assert len(store.list("objects")) == 12
+    assert len(store.hashes("objects")) == 12
     rotten = [f.read_bytes() for f in (store.path / "quarantine").iterdir()]
     assert rotten and set(rotten) == {b"rot"}
     check(store.path)
@@ -172,7 +172,7 @@ def test_nothing_is_visible_after_an_error(store: Store) -> None:
         batch.put("snapshots", b"b")
         batch.put("objects", BIG)
         raise ZeroDivisionError
-    assert not store.list("objects") and not store.list("snapshots")
+    assert not store.hashes("objects") and not store.hashes("snapshots")
     check(store.path)
 
 
@@ -217,4 +217,4 @@ def test_a_full_disk_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatc
         store.put("objects", b"small")
     monkeypatch.undo()
     check(store.path)
-    assert not store.list("objects")
+    assert not store.hashes("objects")

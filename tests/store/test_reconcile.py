@@ -168,9 +168,9 @@ def test_the_incomplete_is_left_out_with_what_needs_it(store: Store, other: Stor
         outcome = merge(store, other)
         assert {(left.kind, left.md5) for left in outcome.left} == {("snapshots", b), ("runs", run)}
         assert part.md5 in outcome.left[0].why
-        assert b not in store.list("snapshots") and not store.list("runs")
+        assert b not in store.hashes("snapshots") and not store.hashes("runs")
         file.write_bytes(b"")
-    assert len(store.list("snapshots")) == 2
+    assert len(store.hashes("snapshots")) == 2
     file.write_bytes(data)
     assert {e.md5 for e in merge(store, other).entries} == {b, run}
     assert contents(store) == contents(other)
@@ -182,7 +182,7 @@ def test_halves_in_two_sources_make_a_whole(store: Store, other: Store, tmp_path
     fill(other, "abc")
     third = Store.create(tmp_path / "c.orch")
     merge(third, other)
-    for index, md5 in enumerate(other.list("objects")):
+    for index, md5 in enumerate(other.hashes("objects")):
         [other, third][index % 2].remove("objects", md5)
     outcome = merge(store, other, third)
     assert not outcome.left and len(outcome.entries) == 5
@@ -195,7 +195,7 @@ def test_half_a_target_is_healed(store: Store, other: Store) -> None:
     """S5: a target with manifests whose parts are missing or truncated gets the parts."""
     fill(other, "ab")
     merge(store, other)
-    first, second = store.list("objects")[:2]
+    first, second = store.hashes("objects")[:2]
     store.remove("objects", first)
     file = store.file("objects", second)
     file.unlink()
@@ -248,7 +248,7 @@ def test_a_collision_made_on_purpose_is_seen(store: Store, other: Store) -> None
     file.write_bytes(two)
     outcome = merge(store, other)
     assert [left.md5 for left in outcome.left] == [md5] and "SHA-256" in outcome.left[0].why
-    assert not store.list("objects") and not store.list("snapshots")
+    assert not store.hashes("objects") and not store.hashes("snapshots")
 
 
 def test_tags_and_defaults(store: Store, other: Store, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_what_goes_meanwhile_is_no_damage(store: Store, other: Store) -> None:
         other.remove("objects", md5)
     outcome = reconcile.apply(plan)
     assert [e.md5 for e in outcome.entries] == [keep] and not outcome.left
-    assert store.list("snapshots") == [keep]
+    assert store.hashes("snapshots") == [keep]
 
 
 def test_a_run_without_its_facts_is_damage(store: Store, other: Store) -> None:

@@ -37,7 +37,7 @@ def source(tmp_path: Path) -> Store:
 
 def files_of(store: Store) -> Iterator[Path]:
     """The files of all entries."""
-    return (store.file(kind, md5) for kind in KINDS for md5 in store.list(kind))
+    return (store.file(kind, md5) for kind in KINDS for md5 in store.hashes(kind))
 
 
 def merge(target: Store | Path, source: Store) -> reconcile.Outcome:
@@ -90,9 +90,9 @@ def test_putting_again_renews_what_is_shared(store: Store, source: Store) -> Non
     plan = gc.plan(store, now=later())
     assert [item.name for item in plan.items] == [other.md5]
     gc.apply(plan)
-    assert store.list("objects") == [orphan.md5]
+    assert store.hashes("objects") == [orphan.md5]
     gc.apply(gc.plan(store, now=later(30)))
-    assert store.list("objects") == []
+    assert store.hashes("objects") == []
     assert (source.path / "second name").read_bytes() == b"shared"
 
 
@@ -107,7 +107,7 @@ def test_a_renewal_between_plan_and_apply_is_seen(store: Store, source: Store) -
     assert [item.name for item in plan.items] == [orphan.md5]
     store.put("objects", b"shared")
     second.unlink()
-    assert not gc.apply(plan).removed and store.list("objects") == [orphan.md5]
+    assert not gc.apply(plan).removed and store.hashes("objects") == [orphan.md5]
 
 
 def test_a_link_of_a_carrier_is_renewed_itself(store: Store, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def by_reconcile(source: Store, target: Path) -> None:
 
 
 def by_get_run(source: Store, target: Path) -> None:
-    (run,) = source.list("runs")
+    (run,) = source.hashes("runs")
     record = source.manifest("runs", run)
     words = ["get", "run", f"--output={target}", str(source.path)]
     assert main([*words, record["start"]["md5"], record["end"]["md5"]]) == 0
@@ -157,7 +157,7 @@ def by_get_run(source: Store, target: Path) -> None:
 def by_repair(source: Store, target: Path) -> None:
     store = Store.create(target)
     for kind in KINDS:
-        for md5 in source.list(kind):
+        for md5 in source.hashes(kind):
             with store.batch() as batch:
                 batch.put(kind, source.read(kind, md5))
             store.file(kind, md5).write_bytes(b"damaged")
@@ -169,7 +169,7 @@ def by_repair(source: Store, target: Path) -> None:
 def by_bring(source: Store, target: Path) -> None:
     with Store.create(target).batch() as batch:
         for kind in KINDS:
-            for md5 in source.list(kind):
+            for md5 in source.hashes(kind):
                 batch.bring(kind, md5, source.file(kind, md5))
 
 
@@ -243,7 +243,7 @@ def test_what_is_swapped_while_it_is_linked(
     """An owner of the source's directory who puts another file, or a link to one, there at the
     last moment gets neither in under the entry's name."""
     link = os.link
-    target = source.file("objects", source.list("objects")[0])
+    target = source.file("objects", source.hashes("objects")[0])
     data = target.read_bytes()
     secret = tmp_path / "secret"
     secret.write_bytes(data)

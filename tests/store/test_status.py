@@ -31,7 +31,7 @@ def test_everything_that_can_be_told(store: Store) -> None:
     assert tree_of(store.path) == tree
     assert found.whole
     for kind in KINDS:
-        sizes = [store.size(kind, md5) or 0 for md5 in store.list(kind)]
+        sizes = [store.size(kind, md5) or 0 for md5 in store.hashes(kind)]
         assert found.entries[kind] == (len(sizes), sum(sizes))
     assert (found.defaults, found.tags) == ({"config": config}, {"bound": end})
     assert found.unnamed == (("snapshots", unnamed),)

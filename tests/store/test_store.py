@@ -62,7 +62,7 @@ def test_a_half_made_store_is_finished(tmp_path: Path) -> None:
     (store.path / "tmp" / "host-1-2").write_text("half")
     with pytest.raises(NotAStoreError, match="parts of one"):
         Store.open(store.path)
-    assert Store.create(store.path).list("objects") == []
+    assert Store.create(store.path).hashes("objects") == []
 
 
 def test_what_is_no_store_is_said(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_foreign_files_are_passed_over(store: Store) -> None:
     (store.path / "refs" / "tags" / ".nfs1").write_text("x")
     dangling = prefix / (md5[:2] + "f" * 30)
     dangling.symlink_to("../.git/annex/none")
-    assert store.list("snapshots") == sorted([md5, dangling.name])
+    assert store.hashes("snapshots") == sorted([md5, dangling.name])
     assert not store.has("snapshots", dangling.name)
     assert store.tags() == {}
 
@@ -293,7 +293,7 @@ def test_removing_takes_one_entry(store: Store) -> None:
     a, b = add_snapshot(store, "a"), add_snapshot(store, "b")
     store.remove("snapshots", a)
     store.remove("snapshots", a)
-    assert store.list("snapshots") == [b]
+    assert store.hashes("snapshots") == [b]
 
 
 def test_entries_of_no_kind_are_bugs(store: Store) -> None:
@@ -301,7 +301,7 @@ def test_entries_of_no_kind_are_bugs(store: Store) -> None:
     with pytest.raises(ValueError, match="kind"):
         store.file("refs", "0" * 32)
     with pytest.raises(ValueError, match="kind"):
-        store.list("tmp")
+        store.hashes("tmp")
     with pytest.raises(ValueError, match="ref"):
         store.ref("HEAD")
     assert canonical.dumps(Ref("0" * 32, "1" * 64, 0).to_json())

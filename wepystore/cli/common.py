@@ -122,7 +122,7 @@ def find_runs(store: Store, start: str, end: str) -> list[Run]:
     """
     from wepystore.store.runs import read_run
 
-    runs = [read_run(store, md5) for md5 in store.list("runs")]
+    runs = [read_run(store, md5) for md5 in store.hashes("runs")]
     first = _snapshot_of_runs(store, start, {run.start for run in runs})
     last = _snapshot_of_runs(store, end, {run.end for run in runs})
     found = [run for run in runs if (run.start, run.end) == (first, last)]

@@ -40,7 +40,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     store = open_store(args["ORCH"])
     names = names_of(store, console)
     runs, damaged = _runs(store)
-    here = set(store.list("snapshots"))
+    here = set(store.hashes("snapshots"))
     if args["--json"]:
         console.json(_json(here, runs, names, args["--graph"]))
     elif args["--graph"]:
@@ -97,7 +97,7 @@ def _by_end(runs: Runs) -> dict[str, list[Run]]:
 def _runs(store: Store) -> tuple[Runs, list[str]]:
     """All runs, in order of their snapshots, and what is wrong with those that are damaged."""
     runs, damaged = {}, []
-    for md5 in store.list("runs"):
+    for md5 in store.hashes("runs"):
         try:
             record = store.manifest("runs", md5)
             runs[run_of(record, md5, store.locate("runs", md5))] = record

@@ -51,7 +51,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """List one kind."""
     store = open_store(args["ORCH"])
     kind = next(kind for kind in ("snapshots", "configs", "runs") if args[kind])
-    hashes = store.list(kind)
+    hashes = store.hashes(kind)
     detailed = args["--long"] or args["--json"]
     if len(hashes) > MANY and kind != "runs" and not detailed:
         console.hashes(hashes)

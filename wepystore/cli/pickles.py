@@ -58,7 +58,7 @@ def all_subjects(store: Store, warn: Callable[[str], None]) -> list[Subject]:
     and left out."""
     found = []
     for kind in ("configs", "snapshots"):
-        for md5 in store.list(kind):
+        for md5 in store.hashes(kind):
             try:
                 found.append(_entry(store, kind, md5))
             except DamagedError as error:

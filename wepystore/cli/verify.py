@@ -110,7 +110,7 @@ def _find(store: Store, text: str) -> list[str]:
     from wepystore.store.runs import read_run
 
     found = [
-        run for run in (read_run(store, each) for each in store.list("runs")) if run.end == md5
+        run for run in (read_run(store, each) for each in store.hashes("runs")) if run.end == md5
     ]
     if not found:
         raise NoRunEndsThereError(path=store.path, end=md5)

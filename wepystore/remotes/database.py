@@ -7,7 +7,6 @@ a run record, always the same for the same row.
 
 from __future__ import annotations
 
-import builtins
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -40,7 +39,7 @@ class Database(Mirror):
 
     def __init__(self, file: str, scratch: Path) -> None:
         super().__init__(scratch, Listing(True))
-        self.left: builtins.list[Left] = []
+        self.left: list[Left] = []
         self._origin = file
         self._rows: dict[tuple[str, str], tuple[Ref, int]] = {}
         self._runs: dict[str, bytes] = {}
@@ -80,7 +79,7 @@ class Database(Mirror):
     def ref(self, name: str) -> str | None:
         return self._refs.get(name)
 
-    def tag_names(self) -> builtins.list[str]:
+    def tag_names(self) -> list[str]:
         return []
 
     def fetch(

@@ -164,7 +164,7 @@ class Incoming:
         earlier = [s for s in self.stores if isinstance(s, Mirror) and s is not mirror]
         wanted = []
         for kind in _RECORDS:
-            for md5 in mirror.list(kind):
+            for md5 in mirror.hashes(kind):
                 if here is not None and here.size(kind, md5) == mirror.size(kind, md5):
                     continue
                 if not any(other.is_staged(kind, md5) for other in earlier):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +110,7 @@ class Mirror(Store):
         """Take another staging folder, while there is nothing in the first."""
         Store.__init__(self, path)
 
-    def list(self, kind: str) -> builtins.list[str]:
+    def hashes(self, kind: str) -> list[str]:
         return sorted(self._sizes.get(kind, ()))
 
     def has(self, kind: str, md5: str) -> bool:

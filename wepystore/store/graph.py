@@ -113,7 +113,7 @@ def load(store: Store, objects: bool = True) -> Graph:
     """Read all manifests, records and refs of a store; each is verified by its MD5."""
     graph = Graph()
     for kind in NAMING:
-        for md5 in store.list(kind):
+        for md5 in store.hashes(kind):
             what = store.locate(kind, md5)
             try:
                 parts, number = parse(kind, md5, store.read(kind, md5), what)
@@ -132,7 +132,7 @@ def load(store: Store, objects: bool = True) -> Graph:
         if found is not None:
             graph.refs[name] = found
     if objects:
-        graph.objects = store.list("objects")
+        graph.objects = store.hashes("objects")
     return graph
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -165,7 +164,7 @@ class Store:
         """The same as text, which is several times faster."""
         return f"{self._root}/{names.path_of(kind, names.check_hash(md5))}"
 
-    def list(self, kind: str) -> list[str]:
+    def hashes(self, kind: str) -> list[str]:
         """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
         if kind not in ONE:
             raise ValueError(f"{kind!r} is no kind of entry")
@@ -175,7 +174,7 @@ class Store:
         """The hashes that begin with `prefix`, sorted."""
         return chain.from_iterable(self._directories(kind, prefix))
 
-    def _directories(self, kind: str, prefix: str) -> Iterator[builtins.list[str]]:
+    def _directories(self, kind: str, prefix: str) -> Iterator[list[str]]:
         """The same, a list for each directory."""
         root = os.path.join(self.path, kind)
         try:
@@ -243,13 +242,11 @@ class Store:
         stands in for it (see formats.py). Raises as read_manifest."""
         return self.read_manifest(kind, md5, ref).value
 
-    def references(
-        self, kind: str, md5: str, ref: Ref | None = None
-    ) -> builtins.list[tuple[str, Ref]]:
+    def references(self, kind: str, md5: str, ref: Ref | None = None) -> list[tuple[str, Ref]]:
         """What a manifest or record names; nothing for an object. Raises as read_manifest."""
         return [] if kind == "objects" else self.read_manifest(kind, md5, ref).parts()
 
-    def missing(self, kind: str, md5: str) -> builtins.list[tuple[str, Ref]]:
+    def missing(self, kind: str, md5: str) -> list[tuple[str, Ref]]:
         """What an entry names, directly or through others, and is not here (S5).
 
         Only existence and size are looked at. Raises MissingError or DamagedError when the
@@ -257,9 +254,9 @@ class Store:
         """
         return self.lacking(self.references(kind, md5))
 
-    def lacking(self, parts: Sequence[tuple[str, Ref]]) -> builtins.list[tuple[str, Ref]]:
+    def lacking(self, parts: Sequence[tuple[str, Ref]]) -> list[tuple[str, Ref]]:
         """Of what a manifest names (see references), what is not here; otherwise as missing."""
-        lacking: builtins.list[tuple[str, Ref]] = []
+        lacking: list[tuple[str, Ref]] = []
         todo = [*parts]
         seen = set(todo)
         while todo:
@@ -362,7 +359,7 @@ class Store:
         if file.parent.is_dir():
             sync_directory(file.parent)
 
-    def tag_names(self) -> builtins.list[str]:
+    def tag_names(self) -> list[str]:
         """The names of all tags, sorted. Foreign files are passed over."""
         try:
             return sorted(filter(names.is_tag, os.listdir(self.path / "refs" / "tags")))
@@ -382,12 +379,12 @@ class Store:
             names.check_tag(tag)
         return self.path / "refs" / name
 
-    def beginning(self, kind: str, prefix: str) -> builtins.list[str]:
+    def beginning(self, kind: str, prefix: str) -> list[str]:
         """The hashes of a kind that begin with these digits, sorted."""
         return list(self._names(kind, prefix))
 
 
-def _plain_names(directory: str, suffix: str) -> builtins.list[str] | None:
+def _plain_names(directory: str, suffix: str) -> list[str] | None:
     """The hashes among the names in a directory, if all are (else None), several times faster
     than looking at each."""
     if os.stat(directory).st_nlink != 2:
@@ -404,7 +401,7 @@ def _plain_names(directory: str, suffix: str) -> builtins.list[str] | None:
     return None
 
 
-def _checked_names(directory: str, suffix: str) -> builtins.list[str]:
+def _checked_names(directory: str, suffix: str) -> list[str]:
     """The hashes among the names in a directory."""
     with os.scandir(directory) as entries:
         return [

@@ -218,7 +218,7 @@ class Checkpointer:
         needed = {
             ref.md5
             for kind in ("snapshots", "configs")
-            for md5 in self.store.list(kind)
+            for md5 in self.store.hashes(kind)
             for _, ref in self.store.references(kind, md5)
         }
         for kind, md5 in sorted(entries):
@@ -235,7 +235,7 @@ class Checkpointer:
         # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
         return any(
             ref.md5 == snapshot
-            for run in self.store.list("runs")
+            for run in self.store.hashes("runs")
             for _, ref in self.store.references("runs", run)
         )
 

@@ -141,7 +141,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
     at the start again would cut the files of what was run.
     """
     found, others = [], 0
-    for md5 in job.store.list("runs"):
+    for md5 in job.store.hashes("runs"):
         try:
             record = load_run(job.store, md5)
         except DamagedError as problem:

@@ -133,7 +133,7 @@ def _configuration_of(store: Store, wanted: str | None) -> str:
         return resolve(store, wanted, ("configs",))[1]
     if store.ref("default-config") is not None:
         return resolve(store, "default", ("configs",))[1]
-    known = store.list("configs")
+    known = store.hashes("configs")
     if len(known) != 1:
         problem = f"{len(known)} configurations and no default" if known else "no configuration"
         raise NoConfigurationError(store=store.path, problem=problem)

@@ -359,7 +359,7 @@ def _platform_of(
 def _waypoints(store: Store, run: str, record: RunRecord) -> dict[int, list[Ref]]:
     """The ends of shorter records of the same run, which are its checkpoints, by their cycles."""
     found: dict[int, list[Ref]] = {}
-    for md5 in store.list("runs"):
+    for md5 in store.hashes("runs"):
         brief = read_run(store, md5)
         same = (brief.start, brief.config) == (record.start.md5, record.config.md5)
         if md5 == run or not same or not 0 < brief.n_cycles < record.n_cycles:

@@ -93,7 +93,7 @@ def look(store: Store) -> Status:
 def _sizes(store: Store, kind: str) -> dict[str, int]:
     sizes = {}
     root = os.fspath(store.path)
-    for md5 in store.list(kind):
+    for md5 in store.hashes(kind):
         try:
             sizes[md5] = os.stat(f"{root}/{path_of(kind, md5)}").st_size
         except OSError:

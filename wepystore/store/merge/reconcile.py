@@ -173,7 +173,7 @@ class _Planner:
         found: dict[Name, list[Store]] = {}
         for kind in ("configs", "snapshots", "runs"):
             for source in self.sources:
-                for md5 in source.list(kind):
+                for md5 in source.hashes(kind):
                     if only is None or (kind, md5) in only:
                         found.setdefault((kind, md5), []).append(source)
         names = sorted(found, key=lambda name: (KINDS.index(name[0]), name[1]))
@@ -222,7 +222,7 @@ class _Planner:
         return all(
             ("objects", md5) in coming or self._is_alike(("objects", md5), [source])
             for source in self.sources
-            for md5 in source.list("objects")
+            for md5 in source.hashes("objects")
         )
 
     def _entry(self, kind: str, md5: str) -> frozenset[Name] | str | None:
@@ -366,7 +366,7 @@ class _Planner:
     def _origin(self, md5: str) -> str:
         """Where the runs that led to a snapshot began, of those that the target has or gets."""
         if self.target is not None:
-            for each in self.target.list("runs"):
+            for each in self.target.hashes("runs"):
                 with contextlib.suppress(DamagedError, OSError):
                     self.runs.add(read_run(self.target, each))
 
