@@ -319,6 +319,7 @@ def test_files_that_are_truncated_empty_foreign_or_swapped(orch: Path, tmp_path:
         (["orchs", "x", "default", "10", "10"], "orch"),
         (["orch", "--job-dri=x", "x", "default", "10", "10"], "--job-dir"),
         (["orch", "--seed"], "--seed"),
+        (["orch", "--seed=" + "9" * 5000, "x", "default", "10", "10"], "--seed must be"),
         ([], ""),
     ],
 )

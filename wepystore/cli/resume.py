@@ -53,12 +53,12 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["SECONDS"] is not None:
         changes["seconds"] = seconds_of(args["SECONDS"])
 
-    from wepystore.cli.progress import RunProgress
+    from wepystore.cli.run_display import RunDisplay
     from wepystore.orchestrator.run.resume import resume
     from wepystore.records.trust import noting, tell, users_own
 
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     tell(noting(users_own, console.warn))
-    with components_on_stderr(), RunProgress(console) as progress:
-        outcome = resume(job_dir, changes, progress, trust=user_trust())
+    with components_on_stderr(), RunDisplay(console) as display:
+        outcome = resume(job_dir, changes, display, trust=user_trust())
     return tell_outcome(outcome, console)

@@ -51,7 +51,7 @@ from wepystore.cli.running import (
     seconds_of,
     tell_outcome,
 )
-from wepystore.cli.usage import WrongUsageError, usage_lines
+from wepystore.cli.usage import WrongUsageError, is_number, usage_lines
 from wepystore.orchestrator.run.request import RunRequest
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         **options_of(args, RunRequest),
     )
 
-    from wepystore.cli.progress import RunProgress
+    from wepystore.cli.run_display import RunDisplay
     from wepystore.orchestrator.run.run import run
     from wepystore.records.trust import noting, tell, users_own
 
@@ -84,8 +84,8 @@ def main(args: dict[str, Any], console: Console) -> int:
         start = _start(args)
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     tell(noting(users_own, console.warn))
-    with components_on_stderr(), RunProgress(console) as progress:
-        outcome = run(start, request, progress)
+    with components_on_stderr(), RunDisplay(console) as display:
+        outcome = run(start, request, display)
     return tell_outcome(outcome, console)
 
 
@@ -100,21 +100,13 @@ def _check_words(args: dict[str, Any]) -> None:
     named = f"{first!r} is a folder, so it stands for ORCH"
     if not os.path.isdir(first):
         return
-    if second == NO_LIMIT or _is_number(second):
+    if second == NO_LIMIT or is_number(second):
         says = (
             f"START is missing: {named}, and after it comes {second!r}; say 'default' between them"
         )
     else:
         says = f"STEPS is missing: {named}, {second!r} for START and {third!r} for SECONDS"
     raise WrongUsageError(says, usage_lines(__doc__)[:1])
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _start(args: dict[str, Any]) -> Start:

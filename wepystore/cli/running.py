@@ -71,7 +71,8 @@ def _name_of(text: str, word: str) -> str:
 
 
 def _seed_of(text: str, word: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+    # Python refuses to read thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 100) or int(text) >= 2**63:
         raise UsageError(f"{word} must be a whole number from 0 to 2^63 - 1, not {text!r}")
     return int(text)
 

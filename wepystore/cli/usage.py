@@ -107,7 +107,7 @@ def _apart(argv: list[str], known: dict[str, bool]) -> tuple[list[str], list[str
         word = rest.pop(0)
         if word == "--":
             return options, words + rest
-        if not word.startswith("-") or word == "-" or _is_number(word):
+        if not word.startswith("-") or word == "-" or is_number(word):
             words.append(word)
         elif word.startswith("--"):
             name, equals, _ = word.partition("=")
@@ -148,7 +148,8 @@ def _takes_value(name: str, word: str, known: dict[str, bool]) -> bool:
     raise UsageError(f"there is no option {name!r}{where}{near or listed}")
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word is a number, and no option though it may begin with a dash."""
     try:
         float(word)
     except ValueError:

@@ -71,13 +71,13 @@ def main(args: dict[str, Any], console: Console) -> int:
     store, text = _named(args)
     runs = _find(store, text)
 
-    from wepystore.cli.progress import RunProgress
+    from wepystore.cli.run_display import RunDisplay
     from wepystore.orchestrator.verify.verify import distinct, verify
 
     verdicts = []
     for run in distinct(store, runs):
-        with components_on_stderr(), RunProgress(console) as progress:
-            verdict = verify(store, run, means, progress, user_trust())
+        with components_on_stderr(), RunDisplay(console) as display:
+            verdict = verify(store, run, means, display, user_trust())
         verdicts.append(verdict)
         if not args["--json"]:
             _tell(verdict, console)

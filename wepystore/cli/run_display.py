@@ -22,7 +22,7 @@ _FIRST_LINE_S = 30.0
 _LAST_LINE_S = 300.0
 
 
-class RunProgress(Watcher):
+class RunDisplay(Watcher):
     """A Watcher that draws on stderr."""
 
     def __init__(self, console: Console) -> None:
@@ -33,7 +33,7 @@ class RunProgress(Watcher):
         self._latest: Progress | None = None
         self._shown: Progress | None = None
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> RunDisplay:
         return self
 
     def begun(self, what: Begun) -> None:
