@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import openmm
 from openmm import app
 
+from tests.warm import Warm
 from wepystore.api import (
     Apparatus,
     Configuration,
@@ -212,18 +213,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
 
 
+@cache
+def _warm(**early: str) -> Warm:
+    return Warm(sys.executable, environment(**early))
+
+
+#: What Python, or OpenMM, reads before a program of ours begins.
+_EARLY = ("PYTHONHASHSEED", "OPENMM_CPU_THREADS")
+
+
 def python(
     script: Path | str, *arguments: str | os.PathLike[str], cwd: Path | None = None, **more: str
 ) -> str:
-    """Run a script (a path) in a fresh interpreter; what it printed. Fails with its stderr."""
-    done = subprocess.run(
-        [sys.executable, os.fspath(script), *map(os.fspath, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment(**more),
-        timeout=120,
-    )
+    """Run a script (a path) in a process of its own; what it printed. Fails with its stderr."""
+    warm = _warm(**{name: more[name] for name in _EARLY if name in more})
+    done = warm.run([os.fspath(each) for each in (script, *arguments)], environment(**more), cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import Warm
+
 REPOSITORY = Path(__file__).parents[2]
 _FOLDER = REPOSITORY / ".venv-wepy"
 # What wepy needs and does not say so (mdtraj, matplotlib), and what this package needs.
@@ -73,13 +75,9 @@ def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWep
         OPENMM_CPU_THREADS="1",
     )
 
+    warm = Warm(wepy_python, environment, ("-W", "ignore"), ("pandas", "mdtraj"))
+
     def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [wepy_python, "-W", "ignore", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env={**environment, **more},
-        )
+        return warm.run([str(word) for word in words], {**environment, **more})
 
     return run
