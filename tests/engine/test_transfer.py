@@ -19,7 +19,6 @@ from wepystore.engine.mappers.pack import pack_answers, unpack_answers
 from wepystore.engine.mappers.segment import Done
 from wepystore.engine.runners.openmm import simulation
 from wepystore.engine.runners.openmm.seeding import (
-    CheckpointSeeder,
     ReinitializingSeeder,
     choose_seeder,
 )
@@ -256,9 +255,7 @@ def test_what_another_context_left_over_does_not_matter(n_particles: int) -> Non
     context = on_reference(system, langevin())
     for seeded in (
         choose_transfer(context, state).put,
-        lambda state, seed: DocumentedTransfer(
-            context, choose_seeder(context, state["positions"])
-        ).put(state, seed),
+        lambda state, seed: DocumentedTransfer(context, choose_seeder(context)).put(state, seed),
     ):
         found = set()
         for number in range(4):
@@ -269,7 +266,6 @@ def test_what_another_context_left_over_does_not_matter(n_particles: int) -> Non
             found.add(read(context))
         assert len(found) == 1
     assert isinstance(choose_transfer(context, state), CheckpointTransfer)
-    assert isinstance(choose_seeder(context, state["positions"]), CheckpointSeeder)
 
 
 def test_a_state_without_box_or_time_gets_a_new_context_s() -> None:

@@ -109,9 +109,7 @@ def test_without_a_box_the_fast_way_gives_the_documented_bits(monkeypatch: Any) 
     monkeypatch.setattr(
         simulation,
         "choose_transfer",
-        lambda context, state: DocumentedTransfer(
-            context, choose_seeder(context, np.asarray(state["positions"]))
-        ),
+        lambda context, state: DocumentedTransfer(context, choose_seeder(context)),
     )
     assert ends() == fast
 

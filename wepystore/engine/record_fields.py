@@ -10,23 +10,56 @@ constants of equal order:
 - ``…_DTYPES``: ``int`` or ``float``, stored as 64 bits;
 - ``…_RECORD_FIELDS``: the fields short enough for a table.
 
-The mixins below give them as the accessor methods that reporters call, under
-the names wepy's components use, so that reporters take either kind.
+The mixins below give them as the methods that reporters call, under the names that
+wepy's components have, so that reporters take either kind. For a group `g` they are
+g_field_names(), g_field_shapes(), g_field_dtypes(), g_record_field_names(), and
+g_fields(): (name, shape, dtype) of every field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, overload
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, ClassVar, TypeVar, overload
 
 from numpy.typing import NDArray
 
 #: A fixed shape, or Ellipsis where the length of a rank-1 value varies.
 Shape = Any
-#: (name, shape, dtype) of one field.
-FieldSpec = tuple[str, Shape, type]
+_C = TypeVar("_C", bound=type)
+_METHODS = {
+    "field_names": ["FIELDS"],
+    "field_shapes": ["SHAPES"],
+    "field_dtypes": ["DTYPES"],
+    "fields": ["FIELDS", "SHAPES", "DTYPES"],
+    "record_field_names": ["RECORD_FIELDS"],
+}
 
 
+def _with_accessors(*groups: str) -> Callable[[_C], _C]:
+    """Add the methods of these groups to a class."""
+
+    def add(cls: _C) -> _C:
+        for group in groups:
+            for method, columns in _METHODS.items():
+                constants = [f"{group.upper()}_{column}" for column in columns]
+                setattr(cls, f"{group}_{method}", _reading(constants))
+        return cls
+
+    return add
+
+
+def _reading(constants: Sequence[str]) -> Callable[[Any], Any]:
+    """A method that gives one constant, or the rows of several."""
+    get = attrgetter(*constants)
+
+    def method(self: Any) -> Any:
+        return get(self) if len(constants) == 1 else list(zip(*get(self), strict=True))
+
+    return method
+
+
+@_with_accessors("resampling", "resampler")
 class ResamplerRecords:
     """Field accessors of a resampler."""
 
@@ -40,47 +73,8 @@ class ResamplerRecords:
     RESAMPLER_DTYPES: ClassVar[tuple[type, ...]] = ()
     RESAMPLER_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ()
 
-    def resampling_field_names(self) -> tuple[str, ...]:
-        """Names of the fields of a resampling record."""
-        return self.RESAMPLING_FIELDS
 
-    def resampling_field_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the fields of a resampling record."""
-        return self.RESAMPLING_SHAPES
-
-    def resampling_field_dtypes(self) -> tuple[type, ...]:
-        """Types of the fields of a resampling record."""
-        return self.RESAMPLING_DTYPES
-
-    def resampling_fields(self) -> list[FieldSpec]:
-        """(name, shape, dtype) of every field of a resampling record."""
-        return _specs(self.RESAMPLING_FIELDS, self.RESAMPLING_SHAPES, self.RESAMPLING_DTYPES)
-
-    def resampling_record_field_names(self) -> tuple[str, ...]:
-        """Fields of a resampling record that fit into a table."""
-        return self.RESAMPLING_RECORD_FIELDS
-
-    def resampler_field_names(self) -> tuple[str, ...]:
-        """Names of the fields of a resampler record."""
-        return self.RESAMPLER_FIELDS
-
-    def resampler_field_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the fields of a resampler record."""
-        return self.RESAMPLER_SHAPES
-
-    def resampler_field_dtypes(self) -> tuple[type, ...]:
-        """Types of the fields of a resampler record."""
-        return self.RESAMPLER_DTYPES
-
-    def resampler_fields(self) -> list[FieldSpec]:
-        """(name, shape, dtype) of every field of a resampler record."""
-        return _specs(self.RESAMPLER_FIELDS, self.RESAMPLER_SHAPES, self.RESAMPLER_DTYPES)
-
-    def resampler_record_field_names(self) -> tuple[str, ...]:
-        """Fields of a resampler record that fit into a table."""
-        return self.RESAMPLER_RECORD_FIELDS
-
-
+@_with_accessors("bc", "warping", "progress")
 class BoundaryRecords:
     """Field accessors of boundary conditions."""
 
@@ -99,72 +93,6 @@ class BoundaryRecords:
     PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = ()
     PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = ()
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ()
-
-    def bc_field_names(self) -> tuple[str, ...]:
-        """Names of the fields of a boundary condition record."""
-        return self.BC_FIELDS
-
-    def bc_field_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the fields of a boundary condition record."""
-        return self.BC_SHAPES
-
-    def bc_field_dtypes(self) -> tuple[type, ...]:
-        """Types of the fields of a boundary condition record."""
-        return self.BC_DTYPES
-
-    def bc_fields(self) -> list[FieldSpec]:
-        """(name, shape, dtype) of every field of a boundary condition record."""
-        return _specs(self.BC_FIELDS, self.BC_SHAPES, self.BC_DTYPES)
-
-    def bc_record_field_names(self) -> tuple[str, ...]:
-        """Fields of a boundary condition record that fit into a table."""
-        return self.BC_RECORD_FIELDS
-
-    def warping_field_names(self) -> tuple[str, ...]:
-        """Names of the fields of a warping record."""
-        return self.WARPING_FIELDS
-
-    def warping_field_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the fields of a warping record."""
-        return self.WARPING_SHAPES
-
-    def warping_field_dtypes(self) -> tuple[type, ...]:
-        """Types of the fields of a warping record."""
-        return self.WARPING_DTYPES
-
-    def warping_fields(self) -> list[FieldSpec]:
-        """(name, shape, dtype) of every field of a warping record."""
-        return _specs(self.WARPING_FIELDS, self.WARPING_SHAPES, self.WARPING_DTYPES)
-
-    def warping_record_field_names(self) -> tuple[str, ...]:
-        """Fields of a warping record that fit into a table."""
-        return self.WARPING_RECORD_FIELDS
-
-    def progress_field_names(self) -> tuple[str, ...]:
-        """Names of the fields of a progress record."""
-        return self.PROGRESS_FIELDS
-
-    def progress_field_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the fields of a progress record."""
-        return self.PROGRESS_SHAPES
-
-    def progress_field_dtypes(self) -> tuple[type, ...]:
-        """Types of the fields of a progress record."""
-        return self.PROGRESS_DTYPES
-
-    def progress_fields(self) -> list[FieldSpec]:
-        """(name, shape, dtype) of every field of a progress record."""
-        return _specs(self.PROGRESS_FIELDS, self.PROGRESS_SHAPES, self.PROGRESS_DTYPES)
-
-    def progress_record_field_names(self) -> tuple[str, ...]:
-        """Fields of a progress record that fit into a table."""
-        return self.PROGRESS_RECORD_FIELDS
-
-
-def _specs(
-    names: tuple[str, ...], shapes: tuple[Shape, ...], dtypes: tuple[type, ...]
-) -> list[FieldSpec]:
-    return list(zip(names, shapes, dtypes, strict=True))
 
 
 class RecordColumns(Sequence[dict[str, Any]]):

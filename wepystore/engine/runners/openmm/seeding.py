@@ -1,27 +1,20 @@
-"""Give an OpenMM context a fresh, known random generator, as cheaply as its platform allows.
+"""Give an OpenMM context a known random generator.
 
 OpenMM takes a new seed only in `Context.reinitialize()`, which costs 0.2 ms for
-two particles and 20 ms for a box of water. On the Reference platform the same
-effect is to be had in a microsecond: a checkpoint taken before the first random
-number holds the bare seed, so a context that loads such a checkpoint with other
-seed bytes starts its generator from that seed. Where in the checkpoint the seed
-lies is not documented; it is found by comparing two checkpoints, and nothing is
-used that has not been seen, in this process and for this very system, to give
-the bits that `reinitialize` gives.
+two particles and 20 ms for a box of water. On the Reference platform a seed may
+travel with the state instead, in a checkpoint: see `transfer`.
 
 All contexts of the Reference platform in a process share one generator. It makes
 normal numbers in pairs, and the second of a pair that nobody asked for yet is
-no part of such a checkpoint: see `SharedGenerator`.
+no part of a checkpoint: see `SharedGenerator`.
 """
 
 from __future__ import annotations
 
 import functools
-import random
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import openmm
 
 #: Integrators that carry nothing from one step to the next but positions,
@@ -39,10 +32,6 @@ SEEDED_PLATFORMS = ("Reference", "CPU")
 #: Those that draw from the one generator that a context of the CPU platform has. OpenMM refuses
 #: to give it two seeds; all others bring one of their own there.
 _CPU_GENERATOR = (openmm.LangevinIntegrator, openmm.LangevinMiddleIntegrator)
-
-_PROBE_SEEDS = (0x01020304, 0x51626374)
-#: How many steps from one state must agree before a fast way is trusted.
-PROBE_STEPS = 5
 
 
 class Seeder(Protocol):
@@ -112,7 +101,7 @@ class SharedGenerator:
         platform = openmm.Platform.getPlatformByName("Reference")
         self._context = openmm.Context(system, integrator, platform)
         self._context.setPositions([[0.0, 0.0, 0.0]])
-        # A step draws three. Whether that leaves none and one is for `choose_seeder` to see.
+        # A step draws three. Whether that leaves none and one is for `transfer.prove` to see.
         integrator.step(2)
         load = self._context.loadCheckpoint
         #: Leaves no normal number over.
@@ -126,20 +115,6 @@ class SharedGenerator:
 def shared_generator() -> SharedGenerator:
     """The only one in this process."""
     return SharedGenerator()
-
-
-class CheckpointSeeder:
-    """The fast way on the Reference platform: load a checkpoint with other seed bytes."""
-
-    def __init__(self, context: openmm.Context, checkpoint: bytes, offset: int) -> None:
-        self._context = context
-        self._sweep = shared_generator().sweep
-        self._head = checkpoint[:offset]
-        self._tail = checkpoint[offset + 4 :]
-
-    def __call__(self, seed: int) -> None:
-        self._sweep()
-        self._context.loadCheckpoint(self._head + seed.to_bytes(4, "little") + self._tail)
 
 
 def integrators_with_seeds(integrator: openmm.Integrator) -> list[Any]:
@@ -188,61 +163,14 @@ def keeps_to_itself(system: openmm.System) -> bool:
     )
 
 
-def choose_seeder(context: openmm.Context, positions: np.ndarray) -> Seeder:
-    """The fastest seeder that provably equals `reinitialize` for this context.
-
-    Parameters
-    ----------
-    context : openmm.Context
-        Its state is lost.
-    positions : ndarray, shape (n_particles, 3), nm
-        A physically sensible conformation to try a few steps from.
-    """
-    integrator = context.getIntegrator()
-    system = context.getSystem()
+def choose_seeder(context: openmm.Context) -> Seeder:
+    """How to seed this context."""
     platform = context.getPlatform().getName()
-    if not integrators_with_seeds(integrator) and not forces_with_seeds(system):
+    seeds = integrators_with_seeds(context.getIntegrator())
+    if not seeds and not forces_with_seeds(context.getSystem()):
         # On the CPU platform a context remembers all the same: its list of neighbours, made
         # where an earlier walker was, gives the order of sums, and so the last bits (R1).
         return ReinitializingSeeder(context) if platform == "CPU" else NothingToSeed()
     if platform not in SEEDED_PLATFORMS:
         return OnceSeeder(context)
-    slow = ReinitializingSeeder(context)
-    if platform != "Reference" or not keeps_to_itself(system):
-        return slow
-    if type(integrator) not in MEMORYLESS_INTEGRATORS:
-        # Trying it out would leave traces in what such an integrator remembers.
-        return slow
-    first, second = (_seeded_checkpoint(context, slow, seed) for seed in _PROBE_SEEDS)
-    offset = first.find(_PROBE_SEEDS[0].to_bytes(4, "little"))
-    if offset < 0:
-        return slow
-    fast = CheckpointSeeder(context, first, offset)
-    spliced = first[:offset] + _PROBE_SEEDS[1].to_bytes(4, "little") + first[offset + 4 :]
-    if spliced != second:
-        return slow
-    for seed in (7, random.Random(len(positions)).randrange(1, 2**31)):
-        if not np.array_equal(
-            _trial(context, slow, seed, positions), _trial(context, fast, seed, positions)
-        ):
-            return slow
-    return fast
-
-
-def _seeded_checkpoint(context: openmm.Context, seeder: Seeder, seed: int) -> bytes:
-    seeder(seed)
-    checkpoint: bytes = context.createCheckpoint()
-    return checkpoint
-
-
-def _trial(context: openmm.Context, seeder: Seeder, seed: int, positions: np.ndarray) -> np.ndarray:
-    shared_generator().litter()
-    # Velocities of zero let the thermostat's first kicks show at once.
-    seeder(seed)
-    context.setPositions(positions)
-    context.setVelocities(np.zeros_like(positions))
-    context.getIntegrator().step(PROBE_STEPS)
-    state = context.getState(positions=True, velocities=True)
-    return np.concatenate(
-        [state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value]
-    )
+    return ReinitializingSeeder(context)
