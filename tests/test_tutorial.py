@@ -72,6 +72,7 @@ def walk_through(fixture: str, tmp: Path, first: list[object], again: list[objec
         "checkpoint.orch",
         "job.json",
         f".{start_hash}.dash.org.state",
+        f".{start_hash}.restree.gexf.spool",
         *(
             f"{start_hash}.{suffix}"
             for suffix in ("wepy.h5", "dash.org", "init_top.pdb", "walkers.dcd", "restree.gexf")

@@ -66,6 +66,7 @@ def test_reporters_do_not_change_the_result(recording: Recording, tmp_path: Path
         assert one.state.equals(other.state)
     assert sorted(os.listdir(tmp_path)) == [
         ".watched.dash.org.state",
+        ".watched.restree.gexf.spool",
         "watched.dash.org",
         "watched.init_top.pdb",
         "watched.restree.gexf",

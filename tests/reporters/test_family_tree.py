@@ -89,7 +89,7 @@ def test_a_continuous_warp_keeps_its_edges(recording: Recording, tmp_path: Path)
 def test_a_resumed_tree_equals_one_never_interrupted(
     path: str, recording: Recording, tmp_path: Path, cut: int, orderly: bool
 ) -> None:
-    """R2, whether the job was killed (its spool is there) or ended (it is made anew)."""
+    """R2, whether the job was killed or ended."""
     first = open_reporter(FamilyTreeReporter(), tmp_path / "job", recording)
     for report in recording.reports[: cut if orderly else cut + 3]:
         first.report(**report)
@@ -102,7 +102,23 @@ def test_a_resumed_tree_equals_one_never_interrupted(
         resumed.report(**report)
     resumed.cleanup()
     assert Path(resumed.path).read_bytes() == Path(path).read_bytes()
-    assert os.listdir(tmp_path) == ["job.restree.gexf"]
+    assert sorted(os.listdir(tmp_path)) == [".job.restree.gexf.spool", "job.restree.gexf"]
+
+
+def test_without_its_spool_a_tree_does_not_go_on(recording: Recording, tmp_path: Path) -> None:
+    """The GEXF, which would lose all cycles so far, is left alone; where neither is there, the tree
+    begins anew."""
+    made = Path(replay(FamilyTreeReporter(), tmp_path / "job", recording, recording.reports[:3]))
+    (tmp_path / ".job.restree.gexf.spool").unlink()
+    before = made.read_bytes()
+    with pytest.raises(OSError, match=r"cannot be continued: it is not there; .* remove it and"):
+        open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=3)
+    assert made.read_bytes() == before
+    made.unlink()
+    again = open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=3)
+    again.report(**recording.reports[3])
+    again.cleanup()
+    assert {name.partition("-")[0] for name in nx.read_gexf(made)} == {"3"}
 
 
 def test_composing_happens_when_the_run_has_doubled(recording: Recording, tmp_path: Path) -> None:

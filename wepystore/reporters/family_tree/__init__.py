@@ -6,14 +6,12 @@ goes, as records of fixed size, into a hidden file beside it (the *spool*), and
 the GEXF is composed from that when the run has twice the cycles it had the last
 time, looked at whenever the job flushes, and at the end. All the
 compositions of a run together then cost about as much as two of the last.
-The spool is removed at the end; that of a killed job stays, holds every cycle
-up to the last flush, and is what a resumed job goes on with. A job that ended in
-order and is resumed all the same gets its spool back from the GEXF.
+The spool holds every cycle up to the last flush, and is what a resumed job goes on
+with; so it stays.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -21,7 +19,6 @@ import time
 import zlib
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -91,7 +88,7 @@ class FamilyTreeReporter(Reporter):
         self._n_cycles = 0
         self._composed = 0
         with named_errors(self._spool_path):
-            goes_on = bool(self._resume_at) and self._restore_spool()
+            goes_on = bool(self._resume_at) and self._has_spool()
             opened = (
                 open_own(self._spool_path, os.O_RDWR) if goes_on else create_own(self._spool_path)
             )
@@ -151,15 +148,13 @@ class FamilyTreeReporter(Reporter):
             self.compose()
 
     def cleanup(self, **parts: Any) -> None:
-        """Compose the whole tree and remove the spool."""
+        """Compose the whole tree."""
         if self._spool is None:
             return
         self._write_waiting()
         self.compose()
         self._spool.close()
         self._spool = None
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._spool_path)
 
     def compose(self) -> None:
         """Write the GEXF file from the spool, in one pass for nodes and one for edges."""
@@ -190,24 +185,14 @@ class FamilyTreeReporter(Reporter):
         self._waiting_bytes = 0
         self._written = time.monotonic()
 
-    def _restore_spool(self) -> bool:
-        """True if there is a spool to go on with, made from the GEXF if need be."""
+    def _has_spool(self) -> bool:
+        """Whether there is a spool to go on with; OSError if it is missing beside its GEXF."""
         if os.path.lexists(self._spool_path):
             check_own(self._spool_path, writing=True)
             return os.path.getsize(self._spool_path) >= _HEADER
-        try:
-            with open(open_own(self.path, os.O_RDONLY), "rb") as file:
-                progress, rows = gexf.read(file)
-        except (FileNotFoundError, ValueError):
-            return False
-        starts = np.flatnonzero(np.diff(rows["cycle"], prepend=-1))
-        for start, stop in pairwise([*starts.tolist(), len(rows)]):
-            gexf.seal(rows[start:stop])
-        # Whole or not at all: killed in between, the GEXF must still be what counts.
-        with replacing(self._spool_path, draft_name(self._spool_path)) as file:
-            file.write(_header(progress))
-            file.write(rows.tobytes())
-        return True
+        if os.path.lexists(self.path):
+            raise self._is_damaged("it is not there")
+        return False
 
     def _take_over(self, n_cycles: int) -> None:
         """Drop from the spool what lies past `n_cycles`."""

@@ -1,4 +1,4 @@
-"""Rows of a family tree as GEXF, the XML that Gephi and networkx read, and back."""
+"""Rows of a family tree as GEXF, the XML that Gephi and networkx read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import IO, Any
-from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -96,12 +95,10 @@ def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
     """
     last = int(rows["cycle"][-1]) if len(rows) else 0
     start_of_last = int(np.searchsorted(rows["cycle"], last))
-    onwards = " ".join(map(str, rows["next_parent"][start_of_last:].tolist()))
     file.write(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<gexf xmlns="{_NAMESPACE}" version="1.2">\n'
-        # Where the last cycle's walkers go on is no edge yet; `read` needs it.
-        f"<meta><creator>wepystore</creator><description>next {onwards}</description></meta>\n"
+        "<meta><creator>wepystore</creator></meta>\n"
         '<graph mode="static" defaultedgetype="directed">\n'
         '<attributes class="node" mode="static">\n'
     )
@@ -124,70 +121,6 @@ def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
         number += len(lines)
         file.write("".join(lines))
     file.write("</edges>\n</graph>\n</gexf>\n")
-
-
-def read(file: IO[bytes]) -> tuple[list[str], NDArray[Any]]:
-    """The names of the progress columns and the rows that `write` wrote.
-
-    Raises
-    ------
-    ValueError
-        The file is not one that `write` wrote.
-    """
-    try:
-        return _read(file)
-    except (ElementTree.ParseError, KeyError, ValueError, OverflowError, IndexError) as error:
-        raise ValueError(f"not a family tree: {error}") from error
-
-
-def _read(file: IO[bytes]) -> tuple[list[str], NDArray[Any]]:
-    titles: list[str] = []
-    found: dict[tuple[int, int], dict[str, Any]] = {}
-    parents: dict[tuple[int, int], int] = {}
-    onwards: list[int] = []
-    for _, element in ElementTree.iterparse(file):
-        kind = element.tag.rpartition("}")[2]
-        if kind == "description":
-            onwards = [int(word) for word in (element.text or "").split()[1:]]
-        elif kind == "attribute":
-            titles.append(element.attrib["title"])
-        elif kind == "node":
-            cycle, _, walker = element.attrib["id"].partition("-")
-            found[int(cycle), int(walker)] = {
-                value.attrib["for"]: value.attrib["value"]
-                for value in element.iter()
-                if value.attrib.get("for")
-            }
-            element.clear()
-        elif kind == "edge":
-            cycle, _, walker = element.attrib["target"].partition("-")
-            parent = element.attrib["source"].partition("-")[2]
-            parents[int(cycle) - 1, int(walker)] = int(parent)
-            element.clear()
-    if titles[: len(_FIXED)] != [title for title, _ in _FIXED]:
-        raise ValueError("not a family tree of this program: the attributes are others")
-    last = max((cycle for cycle, _ in found), default=-1)
-    parents.update({(last, walker): parent for walker, parent in enumerate(onwards)})
-    progress = titles[len(_FIXED) :]
-    places = sorted(found.keys() | parents.keys())
-    rows = np.zeros(len(places), dtype=row_dtype(len(progress)))
-    rows["region"] = -1
-    rows["progress"] = np.nan
-    for row, place in zip(rows, places, strict=True):
-        row["cycle"], row["walker"] = place
-        row["next_parent"] = parents.get(place, -1)
-        values = found.get(place)
-        if values is None:
-            continue
-        row["flags"] = WALKER | (WARPED if values["3"] == "true" else 0)
-        row["weight"] = float(values["2"])
-        levels = [int(level) for level in values.get("4", "").split(".") if level]
-        row["region"][: len(levels)] = levels
-        for column in range(len(progress)):
-            text = values.get(str(len(_FIXED) + column))
-            if text is not None:
-                row["progress"][column] = float(text)
-    return progress, rows
 
 
 def _batches(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
