@@ -6,6 +6,7 @@ Nothing happens when it is imported. What a program pickles by way of it, its us
 on: see wepystore.records.trust.
 """
 
+from wepystore.compat.wepy.repairs import prepare_wepy
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
 from wepystore.engine.boundary_conditions.rebinding import RebindingBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC, TargetBC
@@ -51,7 +52,6 @@ from wepystore.engine.runners.langevin import (
 from wepystore.engine.runners.openmm import OpenMMRunner, as_walker_state
 from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState
-from wepystore.engine.wepy_repairs import prepare_wepy
 from wepystore.orchestrator.setup import Prepared, prepare_store
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import (

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Wepy
 from tests.systems import REPOSITORY
 from wepystore.api import Prepared
-from wepystore.engine.wepy_repairs import have_wepy
+from wepystore.compat.wepy.repairs import have_wepy
 from wepystore.store import Store
 
 FIXTURES = REPOSITORY / "fixtures" / "wepy1"

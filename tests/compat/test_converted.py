@@ -18,7 +18,7 @@ from wepystore.api import (
     REVOResampler,
     load_snapshot,
 )
-from wepystore.engine.wepy_repairs import have_wepy
+from wepystore.compat.wepy.repairs import have_wepy
 from wepystore.store import Store
 
 __all__ = ["wepy"]

@@ -265,7 +265,7 @@ def test_walkers_of_an_ensemble(in_wepy: InWepy) -> None:
     code = """
 import numpy as np
 from wepystore.api import Ensemble, Walker, WalkerState
-from wepystore.engine.runners.wepy_walkers import TheirWalkers
+from wepystore.compat.wepy.walkers import TheirWalkers
 places = np.arange(50.0).reshape(50, 1, 1)
 made = TheirWalkers(False)(Ensemble.adopt(np.full(50, 1 / 50), {"positions": places}))
 assert [w.state["positions"].item() for w in made] == list(range(50))

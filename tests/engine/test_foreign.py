@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from wepystore.api import NoResampler, RandomWalkRunner, SerialMapper, Walker, WalkerState
-from wepystore.engine.errors import ComponentError
-from wepystore.engine.foreign import (
+from wepystore.compat.wepy.repairs import WepyMissingError, have_wepy, prepare_wepy
+from wepystore.engine.adapt import (
     is_ours,
     native_state,
     native_walkers,
     seeded_globals,
     segment_function,
 )
+from wepystore.engine.errors import ComponentError
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
-from wepystore.engine.wepy_repairs import WepyMissingError, have_wepy, prepare_wepy
 
 
 def ensemble(n_walkers: int = 4) -> list[Walker]:

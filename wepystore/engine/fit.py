@@ -2,7 +2,7 @@
 
 Only what is certainly wrong is refused. A part of somebody's own is taken as it
 is if it has the methods that the manager calls. Nothing here is asked when an
-entry of a store or an exported file is decoded: what is old or foreign stays
+entry of a store or an exported file is decoded: what is old or of another program stays
 readable, and a run of it says itself what is wrong.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.engine.adapt import is_ours, native_state, plug_of
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, UnfitError, WrongPartError
-from wepystore.engine.foreign import is_ours, is_wepy, native_state
 from wepystore.engine.parameters import platform_properties
 from wepystore.engine.protocols import (
     MeasuringCapabilities,
@@ -310,6 +310,8 @@ def fields_of(state: Any) -> Mapping[str, Any]:
 def _check_states(walkers: Sequence[Any], runner: Any) -> None:
     """Shapes and numbers, as far as the runner is known to need them so."""
     known = isinstance(runner, Runner) and is_ours(runner)
+    plug = None if isinstance(runner, Runner) else plug_of(runner)
+    checker = runner if plug is None else plug.runner(runner)
     for index, state in distinct_states(walkers):
         if "positions" not in state:
             continue
@@ -320,22 +322,8 @@ def _check_states(walkers: Sequence[Any], runner: Any) -> None:
                 problem="a position is NaN or infinite",
                 way_out="look at where the positions came from",
             )
-        if isinstance(runner, Runner):
-            runner.check_state(state, where)
-        elif is_wepy(runner):
-            _check_against_wepy(state, runner, where)
-
-
-def _check_against_wepy(state: Mapping[str, Any], runner: Any, where: str) -> None:
-    """That wepy's OpenMMRunner, which holds a system, finds a position for each particle."""
-    count = getattr(getattr(runner, "system", None), "getNumParticles", None)
-    if callable(count) and np.shape(state["positions"]) != (count(), 3):
-        raise UnfitError(
-            where=where,
-            problem=f"its positions have shape {np.shape(state['positions'])}, but the system has "
-            f"{count()} particles",
-            way_out=f"shape {(count(), 3)} is needed",
-        )
+        if isinstance(checker, Runner):
+            checker.check_state(state, where)
 
 
 # ---- atoms

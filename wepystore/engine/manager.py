@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine import foreign, rng
+from wepystore.engine import adapt, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
 from wepystore.engine.fit import check_periodicity, weights_problem
 from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
 from wepystore.engine.protocols import DrawingCapabilities, RunnerCapabilities
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
-from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import WepystoreError
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -104,9 +103,9 @@ class CycleManager:
         self.interruptible = False
         self._opened: list[Any] = []
         self._monitored = False
-        # wepy's runners and walkers come in as ours; everything below is the same for both.
-        self.runner = adapted_runner(self.runner)
-        self.init_walkers = foreign.native_walkers(self.init_walkers)
+        # Runners and walkers of other programs come in as ours: all below is the same for both.
+        self.runner = adapt.adapted_runner(self.runner)
+        self.init_walkers = adapt.native_walkers(self.init_walkers)
         # A runner of whole ensembles needs no workers: its arrays are the batch.
         self._whole = callable(RunnerCapabilities(self.runner).run_segments)
         self._takers = {
@@ -116,9 +115,9 @@ class CycleManager:
         # A mapper that knows no seeds runs the segments as the runner alone would.
         self._seeded = _accepts(self.work_mapper.map, "seed")
         self._segment_func = (
-            foreign.segment_function(self.runner) if self._seeded else self.runner.run_segment
+            adapt.segment_function(self.runner) if self._seeded else self.runner.run_segment
         )
-        foreign.prepare(self.boundary_conditions, self.resampler)
+        adapt.prepare(self.boundary_conditions, self.resampler)
         self._decisions = decision_numbers(self.resampler)
         self.n_init_walkers = len(self.init_walkers)
         check_monitor(self.monitor)
@@ -172,8 +171,8 @@ class CycleManager:
             resampled_walkers, resampling_data, resampler_data = self.resampler.resample(
                 warped_walkers
             )
-            if not foreign.is_ours(self.resampler):
-                resampled_walkers = foreign.native_walkers(resampled_walkers)
+            if not adapt.is_ours(self.resampler):
+                resampled_walkers = adapt.native_walkers(resampled_walkers)
             weights = weights_of(resampled_walkers)
         _check_totals(warped_weights, weights, cycle_idx, "the resampler")
         resampled_walkers, weights = _without_drift(resampled_walkers, weights)
@@ -301,8 +300,8 @@ class CycleManager:
                 warped, warp_data, bc_data, progress_data = self.boundary_conditions.warp_walkers(
                     walkers, cycle_idx
                 )
-                if not foreign.is_ours(self.boundary_conditions):
-                    warped = foreign.native_walkers(warped)
+                if not adapt.is_ours(self.boundary_conditions):
+                    warped = adapt.native_walkers(warped)
                 weights_of(warped)  # Whatever is no walker has none.
         report.update(warp_data=warp_data, bc_data=bc_data, progress_data=progress_data)
         return warped
@@ -315,8 +314,8 @@ class CycleManager:
         if take is not None:
             with named(component, cycle_idx):
                 take(self.streams.generator(purpose, cycle_idx))
-        elif not foreign.is_ours(component):
-            return foreign.seeded_globals(self.streams.generator(purpose, cycle_idx))
+        elif not adapt.is_ours(component):
+            return adapt.seeded_globals(self.streams.generator(purpose, cycle_idx))
         return contextlib.nullcontext()
 
     def cleanup(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wepystore.engine.errors import ComponentError, StepError
-from wepystore.engine.foreign import is_wepy
+from wepystore.engine.runners.base import AdaptedRunner
 from wepystore.errors import WepystoreError
 
 _METHODS = ("init", "cycle_monitor", "cleanup")
@@ -35,18 +35,18 @@ def check_monitor(monitor: Any) -> None:
 class Monitored:
     """What a monitor is given as the manager, for one call.
 
-    It has the components (of wepy's runner itself, not what makes it run here), the number of
-    walkers at the start, and of the cycle what reporters are told, as `_last_report`, which
-    wepy's own monitor reads.
+    It has the components (another program's runner itself, not what stands for it here), the
+    number of walkers at the start, and of the cycle what reporters are told, as `_last_report`,
+    which wepy's own monitor reads.
     """
 
     def __init__(self, manager: Any, report: Mapping[str, Any]) -> None:
         self._manager = manager
-        runner = getattr(manager.runner, "wepy_runner", None)
-        self._runner = runner if is_wepy(runner) else manager.runner
-        # wepy's OpenMM runner notes times of its parts; of any other there are none.
-        splits = getattr(runner, "_last_cycle_segments_split_times", None) or []
-        self._last_report = {**report, "runner_splits_time": splits}
+        runner = manager.runner
+        adapted = isinstance(runner, AdaptedRunner)
+        self._runner = runner.original if adapted else runner
+        splits = runner.split_times if adapted else None
+        self._last_report = {**report, "runner_splits_time": splits or []}
 
     def __getattr__(self, name: str) -> Any:
         if name == "runner":

@@ -128,6 +128,7 @@ class RunnerCapabilities(Capabilities):
     environment(platform, properties) : facts for the run record
     reproducible(platform, properties) : whether equal seeds give equal bits; None if it cannot tell
     run_segments : of an EnsembleRunner
+    drop_contexts() : forgets what it keeps between segments
     """
 
     platform: str | None = None
@@ -135,6 +136,7 @@ class RunnerCapabilities(Capabilities):
     environment: Callable[[str | None, Properties], Mapping[str, Any] | None] = _nothing
     reproducible: Callable[[str | None, Properties], bool] | None = None
     run_segments: Callable[..., Sequence[Any]] | None = None
+    drop_contexts: Callable[[], None] = _nothing
 
 
 class StructureCapabilities(Capabilities):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from wepystore.engine.adapt import plug_of
 from wepystore.engine.component import Component
-from wepystore.engine.foreign import wepy_class
 
 
 def undoing(boundary_conditions: Any, resampler: Any) -> Callable[[], None]:
@@ -16,10 +16,11 @@ def undoing(boundary_conditions: Any, resampler: Any) -> Callable[[], None]:
 
     Either may be None. A component says by `state` what changes while it runs. Of any other object
     all attributes are copied, since a checkpoint keeps all of them; what cannot be copied
-    cannot be taken back. wepy's own boundary conditions never change.
+    cannot be taken back. Boundary conditions of another program may be known never to change.
     """
-    known = wepy_class(type(boundary_conditions)) is not None
-    parts = [resampler] if known else [boundary_conditions, resampler]
+    plug = plug_of(boundary_conditions)
+    fixed = plug is not None and plug.never_changes(boundary_conditions)
+    parts = [resampler] if fixed else [boundary_conditions, resampler]
     steps = [_undoing(part) for part in parts]
 
     def undo() -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from wepystore.engine import fit
+from wepystore.engine.adapt import native_state
 from wepystore.engine.ensemble import Ensemble
-from wepystore.engine.foreign import native_state
 from wepystore.engine.walker import Walker
 from wepystore.errors import BuildWarning
 from wepystore.records.errors import CannotRecordError, MalformedRecordError

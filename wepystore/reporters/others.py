@@ -134,7 +134,7 @@ class OthersReporter(Reporter):
                 raise
             except Exception as problem:
                 why = f"it could not close its files: {type(problem).__name__}: {problem}"
-                raise ComponentError(component=self._name, problem=why) from problem
+                raise ComponentError(component=self.name, problem=why) from problem
 
     # ---- what it is
 
@@ -143,7 +143,8 @@ class OthersReporter(Reporter):
         raise NotImplementedError
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """The class that the user knows."""
         return self._class.__name__
 
     def _paths(self, part: str = "") -> list[str]:
@@ -168,7 +169,7 @@ class OthersReporter(Reporter):
 
     def _keeping(self, part: str = "") -> KeptFiles:
         paths = self._paths(part)
-        base = paths[0] if paths else f"{self.path}{part}.{self._name}"
+        base = paths[0] if paths else f"{self.path}{part}.{self.name}"
         return KeptFiles(paths, base, self._folders)
 
     def _pickled(self) -> bytes | str:
@@ -186,7 +187,7 @@ class OthersReporter(Reporter):
         memory = self._pickled() if self._keeper is not None else "nothing here keeps it"
         if isinstance(memory, str):
             self.remarks += (
-                f"reporter {self._name} cannot be pickled ({memory}): if this job is interrupted, "
+                f"reporter {self.name} cannot be pickled ({memory}): if this job is interrupted, "
                 f"what follows goes into new files, {os.path.basename(self.path)}.from-CYCLE, "
                 "and not into the old ones as if it had never stopped; nothing is lost",
             )
@@ -225,7 +226,7 @@ class OthersReporter(Reporter):
         self._make(self._kept.paths)
         names = [os.path.basename(path) for path in self._kept.paths] or ["what it writes"]
         self.remarks += (
-            f"reporter {self._name} is not gone on with ({why}): cycles from {n_cycles} on go into "
+            f"reporter {self.name} is not gone on with ({why}): cycles from {n_cycles} on go into "
             f"{', '.join(names)}; its old files stay, and may hold some of these cycles too",
         )
 
@@ -239,7 +240,7 @@ class OthersReporter(Reporter):
         except (Exception, SystemExit) as problem:
             raise StepError(
                 cycle_idx=cycle_idx,
-                component=self._name,
+                component=self.name,
                 problem=f"{type(problem).__name__}: {problem}",
             ) from problem
 

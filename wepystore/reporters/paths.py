@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from wepystore.engine.adapt import PLUGS
+
 _FILES = ("path", "file", "filename", "fname")
 _FOLDERS = ("dir", "directory", "folder")
 #: Of these only what looks like the name of a file.
@@ -34,7 +36,7 @@ _NAME = re.compile(r"[^\s/]+\.[A-Za-z]\w{0,9}")
 _BEGINNINGS = ("/", "./", "../", "~/")
 _LONGEST = 4096
 #: Packages whose classes hold no path of a job's among their own attributes.
-_KNOWN = ("wepy", "wepystore", "builtins")
+_KNOWN = (*PLUGS, "wepystore", "builtins")
 
 #: (name of the attribute, its value) -> what takes its place; the value itself for what is no path.
 Swap = Callable[[str, Any], Any]
@@ -80,7 +82,7 @@ def _is_special(text: str) -> bool:
 
 
 def declared(reporter: Any) -> list[str]:
-    """The files that a file reporter of wepy's kind says it writes."""
+    """The files that a reporter says it writes, as wepy's do."""
     paths = getattr(reporter, "file_paths", None)
     if not isinstance(paths, (list, tuple)):
         return []

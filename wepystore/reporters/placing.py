@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from wepystore.engine.foreign import is_ours, is_wepy
+from wepystore.engine.adapt import is_ours, plug_of
+from wepystore.engine.protocols import ReporterCapabilities
 from wepystore.reporters.base import Reporter
-from wepystore.reporters.others import GivenReporter
+from wepystore.reporters.others import GivenReporter, OthersReporter
 from wepystore.reporters.paths import JobNames, declared, is_folder, is_path, swapped
-from wepystore.reporters.wepy import GivenWepyReporter, WepyReporter
 
 
 @dataclass
@@ -55,7 +55,7 @@ def placed(
     for reporter in reporters:
         if isinstance(reporter, Reporter) and is_ours(reporter):
             reporter.bind(prefix)
-            taken += reporter.files() if isinstance(reporter, WepyReporter) else [reporter.path]
+            taken += reporter.files() if isinstance(reporter, OthersReporter) else [reporter.path]
     placing = _Placing(JobNames(prefix, taken))
     # First what is certain, so that one who reads another's file finds it.
     for reporter in reporters:
@@ -91,23 +91,23 @@ class _Placing:
             }
 
     def reporter(self, reporter: Any) -> Any:
-        if isinstance(reporter, WepyReporter):
+        if isinstance(reporter, OthersReporter):
             # Its files are named by the job; what else its options say is looked at as well.
             return self.moved(reporter, "reporter")[0]
+        plug = plug_of(reporter)
         if not _is_anothers(reporter):
-            return GivenWepyReporter(reporter) if is_wepy(reporter) else reporter
+            return reporter if plug is None else plug.reporter(reporter, (), ())
         new, files, folders = self.moved(reporter, "reporter")
-        if is_wepy(new):
-            return GivenWepyReporter(new, files, folders)
-        if (files or folders) and not hasattr(new, "resume"):
+        if plug is not None:
+            return plug.reporter(new, files, folders)
+        if (files or folders) and not ReporterCapabilities(new).resumes:
             return GivenReporter(new, files, folders)
         return new
 
     def moved(self, thing: Any, kind: str) -> tuple[Any, list[str], list[str]]:
         """A copy that writes into the job's folder; its files and its folders there."""
         own = self._declared.get(id(thing), {})
-        made_later = isinstance(thing, WepyReporter)
-        name = (thing.reporter_class if made_later else type(thing)).__name__
+        name = thing.name if isinstance(thing, OthersReporter) else type(thing).__name__
         files = list(own.values())
         folders: list[str] = []
         moved = dict(own)

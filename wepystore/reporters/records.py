@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.engine.foreign import is_wepy
+from wepystore.engine.adapt import plug_of
 from wepystore.errors import FailedError
 
 
@@ -83,12 +83,12 @@ def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
             getattr(component, f"{upper}_DTYPES", ()),
             strict=True,
         )
-    # An image may be of any rank; here they are all kept alike, flat.
-    flat = "image" if is_wepy(component) else None
+    plug = plug_of(component)
+    flat = frozenset() if plug is None else plug.FLAT_FIELDS
     fields = tuple(
         RecordField(
             str(name),
-            None if shape is Ellipsis or flat == name else tuple(int(each) for each in shape),
+            None if shape is Ellipsis or name in flat else tuple(int(each) for each in shape),
             np.dtype(dtype),
         )
         for name, shape, dtype in specs

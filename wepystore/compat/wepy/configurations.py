@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wepystore.engine.foreign import is_wepy, wepy_class
+from wepystore.compat.wepy.classes import is_wepy, wepy_class
+from wepystore.compat.wepy.reporters import WepyReporter
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.records.configuration import Configuration
@@ -19,7 +20,6 @@ from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
-from wepystore.reporters.wepy import WepyReporter
 
 #: What wepy's HDF5 reporter saves if it is not told which fields.
 _ALL_FIELDS = (

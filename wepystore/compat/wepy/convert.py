@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from wepystore.compat.wepy import without
+from wepystore.compat.wepy.classes import is_wepy, wepy_class
 from wepystore.compat.wepy.configurations import configuration_of, native_configuration
 from wepystore.compat.wepy.loading import load, snapshot_of
+from wepystore.compat.wepy.runner import topology_text
+from wepystore.engine.adapt import native_state, native_walkers
 from wepystore.engine.boundary_conditions.base import NoBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC
 from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
@@ -30,14 +33,12 @@ from wepystore.engine.distances.receptor import (
     ReceptorLigandDistance,
     UnbindingDistance,
 )
-from wepystore.engine.foreign import is_wepy, native_state, native_walkers, wepy_class
 from wepystore.engine.protocols import MeasuringCapabilities, PeriodicCapabilities
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
 from wepystore.engine.resamplers.wexplore import WExploreResampler
 from wepystore.engine.runners.openmm import OpenMMRunner
 from wepystore.engine.runners.random_walk import RandomWalkRunner
-from wepystore.engine.runners.wepy import topology_text
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
 from wepystore.records.configuration import Configuration

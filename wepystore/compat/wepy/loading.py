@@ -7,8 +7,8 @@ import binascii
 import zlib
 from typing import Any
 
-from wepystore.engine.foreign import native_walkers
-from wepystore.engine.wepy_repairs import WepyMissingError, have_wepy, prepare_wepy
+from wepystore.compat.wepy.repairs import WepyMissingError, have_wepy, prepare_wepy
+from wepystore.engine.adapt import native_walkers
 from wepystore.records import pickles
 from wepystore.records.errors import MalformedRecordError, PickleLoadError
 from wepystore.records.snapshot import Apparatus, Snapshot
@@ -21,7 +21,7 @@ _MEMBERS = {"snapshots": ("walkers", "apparatus"), "configs": ("reporter_classes
 def load(kind: str, data: bytes, where: str) -> Any:
     """wepy's own object in the bytes of an entry: a SimSnapshot or a Configuration of wepy's.
 
-    Runs what is in the pickle. wepy is made usable first (engine.wepy_repairs).
+    Runs what is in the pickle. wepy is made usable first (repairs.py).
 
     Raises
     ------

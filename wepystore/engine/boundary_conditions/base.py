@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.adapt import native_state, plug_of
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import CoordinateError
-from wepystore.engine.foreign import is_wepy, native_state
 from wepystore.engine.parameters import listed, real
 from wepystore.engine.record_fields import BoundaryRecords
 from wepystore.engine.walker import WalkerState
@@ -211,7 +211,7 @@ class WarpBC(BoundaryConditions):
 
 def _as_state(state: Any) -> Any:
     """A state that every other component takes, and a store keeps as arrays."""
-    if is_wepy(state):
+    if plug_of(state) is not None:
         return native_state(state)
     return WalkerState(**state) if isinstance(state, dict) else state
 

@@ -8,6 +8,8 @@ from itertools import repeat
 from typing import Any
 
 from wepystore.engine.component import Component
+from wepystore.engine.mappers.segment import runner_of
+from wepystore.engine.runners.base import AdaptedRunner
 
 
 class WorkMapper(Component):
@@ -69,9 +71,9 @@ def tasks(
 
 def portable(segment_func: Callable[..., Any], dumps: Callable[[Any], bytes] | None) -> bytes:
     """`segment_func` as bytes that a fresh interpreter can load."""
-    owner = getattr(segment_func, "__self__", segment_func)
-    # An adapter is this package's, the runner in it need not be.
-    owner = type(getattr(owner, "wepy_runner", owner))
+    runner = runner_of(segment_func)
+    # What stands for a runner is this package's, the runner need not be.
+    owner = type(runner.original if isinstance(runner, AdaptedRunner) else runner)
     # What this package defines is importable anywhere; a user's class may live in a
     # script that no worker can import, so it must travel by value.
     if owner.__module__.startswith("wepystore.") or dumps is None:

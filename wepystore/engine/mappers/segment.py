@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wepystore.engine.protocols import RunnerCapabilities
 from wepystore.errors import WepystoreError
 
 
@@ -79,9 +80,12 @@ def run_task(
 
 def drop_contexts(segment_func: Callable[..., Any]) -> None:
     """Let the runner forget what it keeps between segments, if it can."""
-    drop = getattr(getattr(segment_func, "__self__", None), "drop_contexts", None)
-    if drop is not None:
-        drop()
+    RunnerCapabilities(runner_of(segment_func)).drop_contexts()
+
+
+def runner_of(segment_func: Callable[..., Any]) -> Any:
+    """The runner whose segments a function runs; a plain function itself."""
+    return getattr(segment_func, "__self__", segment_func)
 
 
 def said(problem: BaseException) -> str:

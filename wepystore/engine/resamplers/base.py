@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.adapt import counterpart
 from wepystore.engine.component import Component
 from wepystore.engine.record_fields import ResamplerRecords, Shape
 from wepystore.engine.resamplers.decision import Decision
-from wepystore.engine.wepy_repairs import have_wepy
 
 
 class Resampler(ResamplerRecords, Component):
@@ -34,11 +33,9 @@ class Resampler(ResamplerRecords, Component):
 
     @property
     def decision(self) -> Any:
-        """The decisions as wepy's reporters want them: its own class, of the same numbers, if wepy
-        is here."""
-        if self.DECISION is Decision and have_wepy():
-            return import_module("wepy.resampling.decisions.clone_merge").MultiCloneMergeDecision
-        return self.DECISION
+        """The decisions as reporters want them, another program's too: its own class, of the same
+        numbers, if it is installed."""
+        return counterpart(self.DECISION)
 
     def set_rng(self, rng: np.random.Generator) -> None:
         """Draw from `rng` from now on; the manager calls this before each use (R1)."""

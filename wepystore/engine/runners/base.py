@@ -71,6 +71,23 @@ class Runner(Component):
         return {}
 
 
+class AdaptedRunner(Runner):
+    """Base of what stands for a runner of another program's.
+
+    Attributes
+    ----------
+    original : object
+        That runner, which reporters and monitors of its program are shown.
+    """
+
+    original: Any
+
+    @property
+    def split_times(self) -> Any:
+        """Seconds that the runner notes of the parts of its segments, as it notes them; or None."""
+        return None
+
+
 class EnsembleRunner(Runner):
     """Base of the runners that propagate all walkers at once, as arrays.
 

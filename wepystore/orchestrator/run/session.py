@@ -6,13 +6,12 @@ import datetime
 import errno
 from typing import Any
 
+from wepystore.engine.adapt import adapted_runner, draws_from_the_run, releases
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.fit import doubts
-from wepystore.engine.foreign import draws_from_the_run, releases
 from wepystore.engine.manager import CycleManager, CycleResult, named
 from wepystore.engine.mappers.base import WorkMapper
 from wepystore.engine.rng import Streams
-from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.engine.undo import undoing
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import (

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.engine.adapt import plug_of
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.errors import NeverResamplesError
-from wepystore.engine.foreign import is_wepy
 from wepystore.engine.manager import CycleResult, named
 from wepystore.engine.resamplers.base import Resampler
 
@@ -43,7 +43,7 @@ class Stillness:
             except NeverResamplesError as error:
                 why = str(error)
         else:
-            why = self._bound_of_wepy(walkers)
+            why = self._bound(walkers)
         return self._say(why)
 
     def after(self, result: CycleResult, cycle_idx: int) -> str | None:
@@ -66,7 +66,7 @@ class Stillness:
     def _why(self, result: CycleResult) -> str | None:
         if isinstance(self._resampler, Resampler):
             return self._resampler.why_still(result.walkers)
-        why = self._bound_of_wepy(result.walkers)
+        why = self._bound(result.walkers)
         if why is not None:
             return why
         places = {_place(record) for record in result.resampling_data}
@@ -77,22 +77,10 @@ class Stillness:
             "at its bounds on weights"
         )
 
-    def _bound_of_wepy(self, walkers: Sequence[Any]) -> str | None:
-        """The same of wepy's own resamplers, whose pmax is a number, by default 0.1."""
-        pmax = getattr(self._resampler, "pmax", None) if is_wepy(self._resampler) else None
-        weights = np.sort(weights_of(walkers))
-        if not isinstance(pmax, float) or len(weights) < 2:
-            return None
-        lightest = float(weights[:2].sum())
-        # WExplore merges up to pmax, REVO below it.
-        below = any(cls.__name__ == "REVOResampler" for cls in type(self._resampler).__mro__)
-        if lightest < pmax or (lightest == pmax and not below):
-            return None
-        return (
-            f"{type(self._resampler).__name__} can clone and merge nothing: the two lightest of "
-            f"{len(weights)} walkers weigh {lightest:.6g} together, and its pmax is {pmax:g}; "
-            "raise pmax or take more walkers"
-        )
+    def _bound(self, walkers: Sequence[Any]) -> str | None:
+        """What is known of a resampler of another program's."""
+        plug = plug_of(self._resampler)
+        return None if plug is None else plug.why_still(self._resampler, weights_of(walkers))
 
 
 def _place(record: Any) -> tuple[int, ...] | None:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wepystore.engine.adapt import adapted_runner, releases
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.errors import PlatformError
-from wepystore.engine.foreign import releases
 from wepystore.engine.manager import CycleManager, CycleResult
 from wepystore.engine.rng import Streams
-from wepystore.engine.runners.wepy import adapted_runner
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.environment import (
     Difference,

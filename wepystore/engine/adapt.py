@@ -1,11 +1,13 @@
-"""Components that were not written for this package, wepy's above all.
+"""Components that were not written for this package, those of other programs above all.
 
-How they cross (docs/design/0018-wepy-components.md):
+A program whose components run here has a plug-in, named in one table by the package that they
+come from and loaded when one of them is met; nothing else here names such a program. How they
+cross (docs/design/0018-wepy-components.md, docs/design/0038-plug-ins.md):
 
-- *Walkers* are always `Walker`s with a `WalkerState` outside of a component. Of wepy's own
-  classes, what a component returns is turned into them on the way out: the fields are what
+- *Walkers* are always `Walker`s with a `WalkerState` outside of a component. What a component
+  of another program's returns is turned into them on the way out: the fields are what
   `state.dict()` gives, to the bit and in its shapes, without those that are None.
-- *Runners* of wepy's get wepy's walkers: see runners/wepy.py.
+- *Runners* get the walkers that they know from the runner that stands for them.
 - *Random numbers*: a component that takes no generator (`set_rng`) draws from the global ones of
   `random` and `numpy.random`. While it is called, these start from the stream
   that it would have been given (R1); afterwards they are as they were before.
@@ -14,10 +16,14 @@ How they cross (docs/design/0018-wepy-components.md):
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,38 +31,89 @@ from numpy.typing import NDArray
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.protocols import DrawingCapabilities
+from wepystore.engine.runners.base import AdaptedRunner, Runner
 from wepystore.engine.walker import Walker, WalkerState
-from wepystore.engine.wepy_repairs import KNOWN_RELEASE, installed, prepare_wepy
 
-_WEPY = "wepy"
 _OURS = "wepystore"
 
-#: What every class has in its namespace; a subclass that has no more is its base.
-_NOTHING = frozenset(
-    {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"}
-    | {"__firstlineno__", "__static_attributes__", "__slotnames__"}
-)
+#: Package that components come from -> the plug-in for it, imported when one of them is met.
+PLUGS = {"wepy": "wepystore.compat.wepy.plug"}
 
-#: Resamplers and boundary conditions of wepy's that, in its release KNOWN_RELEASE, take all of
-#: their random numbers from the global generators, and nothing from clocks or hash seeds.
-_REPEATABLE = frozenset(
-    {
-        "wepy.resampling.resamplers.wexplore.WExploreResampler",
-        "wepy.resampling.resamplers.revo.REVOResampler",
-        "wepy.resampling.resamplers.resampler.NoResampler",
-        "wepy.boundary_conditions.boundary.NoBC",
-        "wepy.boundary_conditions.receptor.UnbindingBC",
-        "wepy.boundary_conditions.randomwalk.RandomWalkBC",
-    }
-)
-
-#: Packages whose release bears on the bits of a run with components of wepy's.
-_BELOW_WEPY = ("wepy", "networkx", "geomm")
+#: Modules that pickles name -> where what they had is now; it still says that it is from there.
+_MOVED = {
+    "wepystore.engine.wepy_repairs": "wepystore.compat.wepy.repairs",
+    "wepystore.reporters.wepy": "wepystore.compat.wepy.reporters",
+}
 
 
-def is_wepy(thing: Any) -> bool:
-    """Whether `thing` is of a class of the package wepy, or of one derived from such a class."""
-    return any(cls.__module__.partition(".")[0] == _WEPY for cls in type(thing).__mro__)
+class Plug(Protocol):
+    """What is asked of a plug-in, always of components of its program's classes or derived ones.
+
+    Attributes
+    ----------
+    FLAT_FIELDS : fields of records that files hold flat, whatever their shapes
+    """
+
+    FLAT_FIELDS: frozenset[str]
+
+    def prepare(self) -> None:
+        """Make the program usable in this process. Raises a FailedError if it is not here."""
+
+    def runner(self, theirs: Any) -> AdaptedRunner:
+        """What stands for a runner: it takes and gives this package's walkers, and a seed."""
+
+    def reporter(self, theirs: Any, files: Sequence[str], folders: Sequence[str]) -> Any:
+        """A Reporter that calls a reporter; what it writes is `files` and `folders`, or, if both
+        are empty, what it says itself."""
+
+    def draws_from_the_run(self, component: Any) -> bool:
+        """Whether all random numbers of one without `set_rng` are known to be the global ones."""
+
+    def releases(self) -> dict[str, str]:
+        """The packages that its components compute with, and their versions, for a record."""
+
+    def never_changes(self, boundary_conditions: Any) -> bool:
+        """Whether these are known to be the same after a cycle as before it."""
+
+    def counterpart(self, thing: Any) -> Any:
+        """What its reporters know in place of a class of ours; `thing` itself if nothing."""
+
+    def why_still(self, resampler: Any, weights: NDArray[np.float64]) -> str | None:
+        """Why a resampler can clone and merge nothing, in words; None if it can."""
+
+
+@functools.lru_cache(1024)
+def _package_of_class(cls: Any) -> str | None:
+    packages = (base.__module__.partition(".")[0] for base in cls.__mro__)
+    return next((package for package in packages if package in PLUGS), None)
+
+
+def _package(thing: Any) -> str | None:
+    cls: Any = type(thing)
+    return _package_of_class(cls)
+
+
+def plug_of(thing: Any) -> Plug | None:
+    """The plug-in for what `thing` is of, or derived from; None for what is of no such program."""
+    package = _package(thing)
+    return None if package is None else _plug(package)
+
+
+def _plug(package: str) -> Plug:
+    return cast(Plug, import_module(PLUGS[package]))
+
+
+def moved(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that pickles name, for what a plug-in has now."""
+
+    def found(name: str) -> Any:
+        if not name.startswith("__"):
+            thing = vars(import_module(_MOVED[module])).get(name)
+            if thing is not None and thing.__module__ == module:
+                return thing
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return found
 
 
 def is_ours(thing: Any) -> bool:
@@ -64,46 +121,54 @@ def is_ours(thing: Any) -> bool:
     return type(thing).__module__.partition(".")[0] == _OURS
 
 
-def wepy_class(cls: type) -> str | None:
-    """The class of wepy's that `cls` is, or does not differ from, as "module.Name"; else None."""
-    while cls.__module__.partition(".")[0] != _WEPY:
-        if len(cls.__bases__) != 1 or not vars(cls).keys() <= _NOTHING:
-            return None
-        (cls,) = cls.__bases__
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def is_known_release() -> bool:
-    """Whether the wepy that is installed is the one whose source is known here."""
-    return installed(_WEPY) == KNOWN_RELEASE
+def adapted_runner(runner: Any) -> Any:
+    """What stands for a runner of another program's here; any other as it is."""
+    plug = None if isinstance(runner, Runner) else plug_of(runner)
+    if plug is None:
+        return runner
+    plug.prepare()
+    return plug.runner(runner)
 
 
 def draws_from_the_run(component: Any) -> bool:
     """Whether all random numbers of a component come from the run's seed (R1).
 
     So it is with built-in ones, with those that take a generator by `set_rng`, and
-    with those of wepy's own whose source is known; any other may draw from
+    with those of other programs whose source is known; any other may draw from
     wherever it likes.
     """
-    if component is None or type(component).__module__.startswith(f"{_OURS}."):
+    if component is None or is_ours(component):
         return True
     if DrawingCapabilities(component).set_rng is not None:
         return True
-    return wepy_class(type(component)) in _REPEATABLE and is_known_release()
+    plug = plug_of(component)
+    return plug is not None and plug.draws_from_the_run(component)
 
 
 def releases(*components: Any) -> dict[str, str]:
-    """The packages that components of wepy's compute with, and their versions, for a record."""
-    if not any(is_wepy(component) for component in components):
-        return {}
-    found = {name: installed(name) for name in _BELOW_WEPY}
-    return {name: version for name, version in found.items() if version is not None}
+    """The packages that components of other programs compute with, and their versions."""
+    found: dict[str, str] = {}
+    for component in components:
+        plug = plug_of(component)
+        if plug is not None:
+            found |= plug.releases()
+    return found
 
 
 def prepare(*components: Any) -> None:
-    """Make wepy usable (wepy_repairs) if any of the components is of its classes."""
-    if any(is_wepy(component) for component in components):
-        prepare_wepy(drawing=False)
+    """Make the programs usable that these components are of."""
+    for component in components:
+        plug = plug_of(component)
+        if plug is not None:
+            plug.prepare()
+
+
+def counterpart(thing: Any) -> Any:
+    """What reporters of another program know in place of a class of ours, if one is installed."""
+    for package in PLUGS:
+        if package in sys.modules or find_spec(package) is not None:
+            return _plug(package).counterpart(thing)
+    return thing
 
 
 # ---- random numbers
@@ -188,7 +253,7 @@ def segment_function(runner: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = runner.run_segment
     if not is_ours(runner) and not _parameters(function)[0]:
         function = GloballySeeded(runner)
-    if type(runner).__module__.startswith("wepystore."):
+    if is_ours(runner):
         return function
     return CheckedSegments(function, runner)
 
@@ -207,7 +272,7 @@ def _parameters(function: Callable[..., Any]) -> tuple[bool, bool]:
 
 
 def native_walkers(walkers: Sequence[Any]) -> Sequence[Any]:
-    """The walkers with those of wepy's classes, or with states of them, as `Walker`s.
+    """The walkers with those of other programs, or with states of them, as `Walker`s.
 
     Walkers that share a state share one afterwards. All others are what they
     were; if there is nothing to do, `walkers` itself comes back.
@@ -218,7 +283,7 @@ def native_walkers(walkers: Sequence[Any]) -> Sequence[Any]:
     """
     if isinstance(walkers, Ensemble):
         return walkers
-    if not any(is_wepy(walker) or is_wepy(walker.state) for walker in walkers):
+    if not any(_package(w) or _package(w.state) for w in walkers):
         return walkers
     known: dict[int, Any] = {}
     return [_native(walker, index, known) for index, walker in enumerate(walkers)]
@@ -226,18 +291,18 @@ def native_walkers(walkers: Sequence[Any]) -> Sequence[Any]:
 
 def _native(walker: Any, index: int, known: dict[int, Any]) -> Any:
     state = walker.state
-    if is_wepy(state):
+    if _package(state):
         found = known.get(id(state))
         if found is None:
             found = known[id(state)] = native_state(state, f"walker {index}")
         state = found
-    elif not is_wepy(walker):
+    elif not _package(walker):
         return walker
     return Walker(state, float(walker.weight))
 
 
 def native_state(state: Any, where: str = "a state") -> WalkerState:
-    """A state of wepy's, or anything with `dict()`, as a WalkerState of the same bits.
+    """A state of another program's, or anything with `dict()`, as a WalkerState of the same bits.
 
     Quantities of OpenMM are taken in nm, ps and kJ/mol. Fields that are None are left out.
 

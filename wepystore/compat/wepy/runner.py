@@ -11,29 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.compat.wepy.classes import is_known_release, is_wepy, wepy_class
+from wepystore.compat.wepy.repairs import installed
+from wepystore.engine.adapt import native_walkers, seeded_globals
 from wepystore.engine.component import Text
-from wepystore.engine.foreign import (
-    is_known_release,
-    is_wepy,
-    native_walkers,
-    seeded_globals,
-    wepy_class,
-)
-from wepystore.engine.runners.base import Runner
-from wepystore.engine.wepy_repairs import installed, prepare_wepy
+from wepystore.engine.errors import UnfitError
+from wepystore.engine.runners.base import AdaptedRunner
 
 _PARAMETERS = "parameters/"
 
 
-def adapted_runner(runner: Any) -> Any:
-    """A runner of wepy's behind a `WepyRunner`; any other as it is."""
-    if isinstance(runner, Runner) or not is_wepy(runner):
-        return runner
-    prepare_wepy(drawing=False)
-    return WepyRunner(runner)
-
-
-class WepyRunner(Runner):
+class WepyRunner(AdaptedRunner):
     """Lets a runner of wepy's propagate this package's walkers.
 
     It gives wepy's runner wepy's walkers, draws all of its random numbers from
@@ -43,14 +31,14 @@ class WepyRunner(Runner):
 
     Parameters
     ----------
-    wepy_runner : object of a class of wepy's
+    original : object of a class of wepy's
     """
 
     # Whether the box means anything is for wepy's own components to know.
     periodic = True
 
-    def __init__(self, wepy_runner: Any) -> None:
-        self.wepy_runner = copy.copy(wepy_runner)
+    def __init__(self, original: Any) -> None:
+        self.original = copy.copy(original)
         self._carrier: _Carrier | None = None
         self._topology: Text | None = None
 
@@ -62,14 +50,14 @@ class WepyRunner(Runner):
     def _has_openmm(self) -> bool:
         return any(
             cls.__module__ == "wepy.runners.openmm" and cls.__name__ == "OpenMMRunner"
-            for cls in type(self.wepy_runner).__mro__
+            for cls in type(self.original).__mro__
         )
 
     @property
     def topology(self) -> Text | None:  # type: ignore[override]
         """Topology JSON (engine.topology), or None where there are no atoms."""
         if self._topology is None:
-            self._topology = topology_text(getattr(self.wepy_runner, "topology", None))
+            self._topology = topology_text(getattr(self.original, "topology", None))
         return self._topology
 
     @property
@@ -77,7 +65,7 @@ class WepyRunner(Runner):
         """Whether the system is periodic, where there is one: OpenMM gives all of them a box."""
         if not self._has_openmm:
             return True
-        periodic: bool = self.wepy_runner.system.usesPeriodicBoundaryConditions()
+        periodic: bool = self.original.system.usesPeriodicBoundaryConditions()
         return periodic
 
     @property
@@ -85,14 +73,30 @@ class WepyRunner(Runner):
         """The integrator's step, ps, if there is one."""
         if not self._has_openmm:
             return None
-        step: float = self.wepy_runner.integrator.getStepSize()._value
+        step: float = self.original.integrator.getStepSize()._value
         return step
 
+    @property
+    def split_times(self) -> Any:
+        """What wepy's OpenMM runner notes; of any other there is nothing."""
+        return getattr(self.original, "_last_cycle_segments_split_times", None)
+
+    def check_state(self, state: Mapping[str, Any], where: str) -> None:
+        """Raise UnfitError unless there is a position for each particle of the system."""
+        count = getattr(getattr(self.original, "system", None), "getNumParticles", None)
+        found = np.shape(state["positions"])
+        if callable(count) and found != (n := count(), 3):
+            raise UnfitError(
+                where=where,
+                problem=f"its positions have shape {found}, but the system has {n} particles",
+                way_out=f"shape {(n, 3)} is needed",
+            )
+
     def pre_cycle(self, **kwargs: Any) -> None:
-        self.wepy_runner.pre_cycle(**kwargs)
+        self.original.pre_cycle(**kwargs)
 
     def post_cycle(self, **kwargs: Any) -> None:
-        self.wepy_runner.post_cycle(**kwargs)
+        self.original.post_cycle(**kwargs)
 
     def run_segment(
         self, walker: Any, segment_length: int, *, seed: int | None = None, **kwargs: Any
@@ -112,10 +116,10 @@ class WepyRunner(Runner):
                 # What PME looks at instead of the property; it does so once a process.
                 os.environ["OPENMM_CPU_THREADS"] = chosen["Threads"]
         if seed is None:
-            done = self.wepy_runner.run_segment(given, segment_length, **kwargs)
+            done = self.original.run_segment(given, segment_length, **kwargs)
         else:
             with seeded_globals(np.random.default_rng(seed)), self._openmm_seeded(seed):
-                done = self.wepy_runner.run_segment(given, segment_length, **kwargs)
+                done = self.original.run_segment(given, segment_length, **kwargs)
         (native,) = native_walkers([done])
         positions = native.state.get("positions")
         if positions is not None and not np.isfinite(positions.sum()):
@@ -131,7 +135,7 @@ class WepyRunner(Runner):
             theirs = import_module("wepy.walker")
             return theirs.Walker(theirs.WalkerState(**fields), walker.weight)
         if self._carrier is None:
-            self._carrier = _Carrier(self.wepy_runner.system.getNumParticles(), fields)
+            self._carrier = _Carrier(self.original.system.getNumParticles(), fields)
         theirs = import_module("wepy.runners.openmm")
         others = {
             name: value
@@ -152,7 +156,7 @@ class WepyRunner(Runner):
             return
         from wepystore.engine.runners.openmm.seeding import forces_with_seeds
 
-        runner = self.wepy_runner
+        runner = self.original
         integrator = runner.integrator
         # The system is the snapshot's own: it must come out as it went in.
         forces = forces_with_seeds(runner.system)
@@ -176,10 +180,10 @@ class WepyRunner(Runner):
         As with wepy the properties are those of whoever names the platform. On the CPU platform,
         one thread and a fixed order of sums unless they say otherwise: only so it repeats (R1).
         """
-        own: str | None = getattr(self.wepy_runner, "platform_name", None)
+        own: str | None = getattr(self.original, "platform_name", None)
         name = platform or own
         if platform is None or (properties is None and name == own):
-            properties = getattr(self.wepy_runner, "platform_kwargs", None)
+            properties = getattr(self.original, "platform_kwargs", None)
         chosen = {key: str(value) for key, value in (properties or {}).items()}
         if name == "CPU":
             chosen.setdefault("Threads", "1")
@@ -195,7 +199,7 @@ class WepyRunner(Runner):
         the Reference platform, or on CPU with Threads=1 and DeterministicForces=true.
         Of a user's subclass it cannot be known.
         """
-        known = wepy_class(type(self.wepy_runner))
+        known = wepy_class(type(self.original))
         if not is_known_release():
             return False
         if known == "wepy.runners.randomwalk.RandomWalkRunner":
@@ -233,7 +237,7 @@ class WepyRunner(Runner):
         return facts
 
     def summary(self) -> dict[str, str]:
-        facts = {"runner": f"{type(self.wepy_runner).__name__} of wepy {_version()}"}
+        facts = {"runner": f"{type(self.original).__name__} of wepy {_version()}"}
         if self._has_openmm:
             facts["platform"] = str(self.resolve_platform()[0])
             facts["step"] = f"{self.step_size:g} ps"
@@ -324,4 +328,4 @@ def _version() -> str:
     return installed("wepy") or "1.x"
 
 
-__all__: Sequence[str] = ["WepyRunner", "adapted_runner", "topology_text"]
+__all__: Sequence[str] = ["WepyRunner", "topology_text"]
