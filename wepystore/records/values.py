@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -285,47 +285,20 @@ def decode(value: Any, fetch: Fetch, where: str) -> Any:
             return [decode(item, fetch, f"{where}[{k}]") for k, item in enumerate(value)]
         return value
     try:
-        _check_form(value)
-        if "array" in value:
-            return _decode_array(value["array"], fetch, where)
-        if "text" in value:
-            return Text(fetch(Ref.from_json(value["text"], where)).decode())
-        if "float" in value:
-            return float(value["float"])
-        if "dict" in value:
-            return {
-                key: decode(item, fetch, f"{where}.{key}") for key, item in value["dict"].items()
-            }
-        if "pairs" in value:
-            return {key: decode(item, fetch, f"{where}.{key}") for key, item in value["pairs"]}
-        if "states" in value:
-            return decode_states(value["states"], fetch, where)
-        if "state" in value:
-            return decode_states(value["state"], fetch, where)[0]
-        if "component" in value:
-            return decode_component(value["component"], fetch, where)
-        if "pickle" in value:
-            return _decode_pickle(value, fetch, where)
+        form = _FORMS.get(frozenset(value))
+        if form is None:
+            raise ValueError(f"unknown form {reprlib.repr(sorted(value))}")
+        return _DECODERS[form](value if form == "pickle" else value[form], fetch, where)
     except WepystoreError:
         raise
     except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=where, what="value", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
-    raise AssertionError("a form that nobody decodes")
 
 
-#: The keys of each form, as `encode` writes them.
-_FORMS = {
-    frozenset((key,))
-    for key in ("array", "text", "states", "state", "component", "dict", "float", "pairs")
-} | {frozenset(("pickle", "of"))}
-
-
-def _check_form(value: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the keys are those of one form, and no others."""
-    if frozenset(value) not in _FORMS:
-        raise ValueError(f"unknown form {reprlib.repr(sorted(value))}")
+def _decode_items(items: Iterable[tuple[str, Any]], fetch: Fetch, where: str) -> dict[str, Any]:
+    return {key: decode(item, fetch, f"{where}.{key}") for key, item in items}
 
 
 def decode_component(record: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
@@ -335,12 +308,10 @@ def decode_component(record: Mapping[str, Any], fetch: Fetch, where: str) -> Any
     cls = registry.builtin_class(record["class"], where)
     # Before any of them is decoded: what is refused is not even looked at.
     cls.check_names(record["params"].keys(), record["version"])
-    params = {key: decode(item, fetch, f"{where}.{key}") for key, item in record["params"].items()}
+    params = _decode_items(record["params"].items(), fetch, where)
     component = cls.from_params(params, record["version"])
     if "state" in record:
-        component.restore(
-            {key: decode(item, fetch, f"{where}.{key}") for key, item in record["state"].items()}
-        )
+        component.restore(_decode_items(record["state"].items(), fetch, where))
     return component
 
 
@@ -408,3 +379,21 @@ def decode_states(value: Mapping[str, Any], fetch: Fetch, where: str) -> list[Wa
             where=where, what="index of states", problem=f"it goes beyond {len(uniques)} states"
         )
     return [uniques[k] for k in index]
+
+
+#: How each form that `encode` writes is read: by what stands under its key.
+_DECODERS: dict[str, Callable[[Any, Fetch, str], Any]] = {
+    "array": _decode_array,
+    "text": lambda value, fetch, where: Text(fetch(Ref.from_json(value, where)).decode()),
+    "float": lambda value, fetch, where: float(value),
+    "dict": lambda value, fetch, where: _decode_items(value.items(), fetch, where),
+    "pairs": _decode_items,
+    "states": decode_states,
+    "state": lambda value, fetch, where: decode_states(value, fetch, where)[0],
+    "component": decode_component,
+    "pickle": _decode_pickle,
+}
+
+#: The forms by all their keys.
+_FORMS = {frozenset((key,)): key for key in _DECODERS if key != "pickle"}
+_FORMS[frozenset(("pickle", "of"))] = "pickle"

@@ -135,24 +135,9 @@ class DashboardReporter(Reporter):
         if step_size:
             totals.time_ps += n_steps * step_size
             totals.aggregate_ps += n_steps * step_size * n_walkers
-        self._last_parts = {"whole cycle": now - self._clock}
-        totals.wall_s += now - self._clock
-        totals.timed_cycles += 1
-        self._clock = now
-        for key, name in _PARTS.items():
-            seconds = report.get(key)
-            if seconds is not None:
-                self._last_parts[name] = seconds
-                totals.parts_s[name] = totals.parts_s.get(name, 0.0) + seconds
-        for worker, seconds in (report.get("worker_segment_times") or {}).items():
-            sums = totals.workers.setdefault(str(worker), [0.0, 0.0])
-            sums[0] += len(seconds)
-            sums[1] += sum(seconds)
+        self._add_times(now, report)
         if self._resampler is not None:
-            counted = count_decisions(report.get("resampling_data") or (), self._decisions)
-            for name, more in zip(_COUNTS, counted or (None, None), strict=True):
-                total = getattr(totals, name)
-                setattr(totals, name, None if total is None or more is None else total + more)
+            self._add_decisions(report.get("resampling_data") or ())
         warped = [
             self._add_warp(int(report["cycle_idx"]), warp) for warp in report.get("warp_data") or ()
         ]
@@ -194,6 +179,28 @@ class DashboardReporter(Reporter):
             self._recalled,
             self._flux,
         )
+
+    def _add_times(self, now: float, report: Mapping[str, Any]) -> None:
+        totals = self._totals
+        self._last_parts = {"whole cycle": now - self._clock}
+        totals.wall_s += now - self._clock
+        totals.timed_cycles += 1
+        self._clock = now
+        for key, name in _PARTS.items():
+            seconds = report.get(key)
+            if seconds is not None:
+                self._last_parts[name] = seconds
+                totals.parts_s[name] = totals.parts_s.get(name, 0.0) + seconds
+        for worker, seconds in (report.get("worker_segment_times") or {}).items():
+            sums = totals.workers.setdefault(str(worker), [0.0, 0.0])
+            sums[0] += len(seconds)
+            sums[1] += sum(seconds)
+
+    def _add_decisions(self, records: Sequence[Any]) -> None:
+        counted = count_decisions(records, self._decisions)
+        for name, more in zip(_COUNTS, counted or (None, None), strict=True):
+            total = getattr(self._totals, name)
+            setattr(self._totals, name, None if total is None or more is None else total + more)
 
     def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> float:
         weight = float(np.ravel(warp.get("weight", math.nan))[0])

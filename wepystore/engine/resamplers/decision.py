@@ -140,31 +140,10 @@ def _resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]]
     squashed: list[tuple[int, int]] = []
     children: dict[int, int] = {}
     for walker_idx, record in enumerate(records):
-        decision, targets = read_record(record)
-        for target in targets:
-            if not 0 <= target < n_walkers:
-                raise DecisionError(
-                    reason=f"walker {walker_idx} ({decision.name}) names slot {target}, "
-                    f"but there are slots 0 to {n_walkers - 1}"
-                )
-        if decision is Decision.CLONE:
-            if len(targets) < 2:
-                raise DecisionError(
-                    reason=f"walker {walker_idx} is cloned into {len(targets)} slots, "
-                    "at least 2 are needed"
-                )
-        elif len(targets) != 1:
-            raise DecisionError(
-                reason=f"walker {walker_idx} ({decision.name}) names {len(targets)} slots, not 1"
-            )
+        decision, targets = _checked(walker_idx, record, n_walkers)
         if decision is Decision.SQUASH:
             squashed.append((walker_idx, targets[0]))
             continue
-        if targets[0] != walker_idx:
-            raise DecisionError(
-                reason=f"walker {walker_idx} ({decision.name}) survives, "
-                f"but its first slot is {targets[0]} and not its own"
-            )
         if decision is Decision.KEEP_MERGE:
             kept[walker_idx] = []
         elif decision is Decision.CLONE:
@@ -185,6 +164,33 @@ def _resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]]
     if -1 in filled:
         raise DecisionError(reason=f"no walker fills slot {filled.index(-1)}")
     return filled, kept, children
+
+
+def _checked(walker_idx: int, record: Record, n_walkers: int) -> tuple[Decision, list[int]]:
+    """Decision and slots of one walker, which are as many as it needs, and its own one first."""
+    decision, targets = read_record(record)
+    for target in targets:
+        if not 0 <= target < n_walkers:
+            raise DecisionError(
+                reason=f"walker {walker_idx} ({decision.name}) names slot {target}, "
+                f"but there are slots 0 to {n_walkers - 1}"
+            )
+    if decision is Decision.CLONE:
+        if len(targets) < 2:
+            raise DecisionError(
+                reason=f"walker {walker_idx} is cloned into {len(targets)} slots, "
+                "at least 2 are needed"
+            )
+    elif len(targets) != 1:
+        raise DecisionError(
+            reason=f"walker {walker_idx} ({decision.name}) names {len(targets)} slots, not 1"
+        )
+    if decision is not Decision.SQUASH and targets[0] != walker_idx:
+        raise DecisionError(
+            reason=f"walker {walker_idx} ({decision.name}) survives, "
+            f"but its first slot is {targets[0]} and not its own"
+        )
+    return decision, targets
 
 
 def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> Sequence[Any]:
