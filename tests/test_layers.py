@@ -179,7 +179,7 @@ WITHIN_STORE = ("pickles", "merge", "care")
 def test_the_core_of_a_store_needs_none_of_what_is_built_on_it() -> None:
     """Whoever only reads or writes a store loads no care, no merging and no reading of pickles.
 
-    Care comes last: a repair brings what is missing as a merge does (merge.reconcile.Copy).
+    Care comes last: a repair takes from the sources that a merge takes from.
     """
     wrong = []
     for file in FILES:

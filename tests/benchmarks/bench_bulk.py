@@ -34,8 +34,7 @@ from pathlib import Path
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Lacking, Misused, Row
-from wepystore.store import Store, canonical
-from wepystore.store.merge import reconcile
+from wepystore.store import Store, canonical, merge
 from wepystore.store.names import Ref
 
 LEFT_OUT = {
@@ -140,15 +139,15 @@ def halves(folder: Path, refs: list[Ref], parts: int = PARTS) -> None:
     add_manifests(source, refs, parts)
     names = source.hashes("snapshots")[::2]
     chosen = [("snapshots", md5) for md5 in names]
-    reconcile.apply(reconcile.plan(folder / "half.orch", [source], only=chosen))
+    merge.apply(merge.plan(folder / "half.orch", [source], only=chosen))
     # As copies: a store that came from elsewhere shares no inode with the source.
     shell(f"cp -r {folder}/half.orch {folder}/apart; rm -r {folder}/half.orch")
     os.rename(folder / "apart", folder / "half.orch")
 
 
-def merge(folder: Path) -> None:
-    outcome = reconcile.apply(
-        reconcile.plan(Store.open(folder / "b.orch"), [Store.open(folder / "a.orch")])
+def reconciled(folder: Path) -> None:
+    outcome = merge.apply(
+        merge.plan(Store.open(folder / "b.orch"), [Store.open(folder / "a.orch")])
     )
     assert not outcome.left
 
@@ -162,8 +161,8 @@ def bench_reconcile(folder: Path, which: str, rounds: int) -> Iterator[Row]:
     works: dict[str, Callable[[], object]] = {
         "rsync": lambda: shell(command),
         "rsync; sync -f": lambda: shell(f"{command}; sync -f {folder}/b.orch"),
-        "reconcile": lambda: merge(folder),
-        "reconcile, copying": lambda: merge(folder),
+        "reconcile": lambda: reconciled(folder),
+        "reconcile, copying": lambda: reconciled(folder),
     }
     times: dict[str, list[float]] = {side: [] for side in works}
     for number in range(rounds):
@@ -195,7 +194,7 @@ def bench_linear(folder: Path, rounds: int) -> Iterator[Row]:
         for _ in range(rounds):
             clear(folder / "b.orch")
             shell(f"cp -r {folder}/half.orch {folder}/b.orch")
-            taken.append(seconds(lambda: merge(folder)))
+            taken.append(seconds(lambda: reconciled(folder)))
         each[count] = statistics.median(taken) / count
         yield Row(f"reconcile of {count:,} objects, each", each[count] * 1e6, "µs")
         for name in ("a.orch", "b.orch", "half.orch"):
@@ -226,7 +225,7 @@ def bench_no_op(folder: Path, rounds: int) -> Iterator[Row]:
         taken = []
         for _ in range(rounds):
             start = time.perf_counter()
-            outcome = reconcile.apply(reconcile.plan(target, [source]))
+            outcome = merge.apply(merge.plan(target, [source]))
             taken.append(time.perf_counter() - start)
             assert not outcome.entries and not outcome.left
         middle = statistics.median(taken)

@@ -22,10 +22,9 @@ from wepystore.api import prepare_store
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.job.job import Job
-from wepystore.store import Store
+from wepystore.store import Store, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import NoSuchStoreError, NotAStoreError
-from wepystore.store.merge import reconcile
 
 EVENTS = ("os.mkdir", "os.link", "os.rename", "os.listdir", "os.scandir", "open")
 
@@ -142,11 +141,11 @@ def test_a_ref_is_not_moved_by_the_second_of_two(folder: Path) -> None:
         store.set_ref("tags/shared", str(store.ref("default-snapshot")))
         store.set_ref("tags/same", add_snapshot(store, "end"))
     target = folder / "t.orch"
-    plans = [reconcile.plan(target, [store]) for store in (one, two)]
-    assert not reconcile.apply(plans[0]).conflicts
-    outcome = reconcile.apply(plans[1])
+    plans = [merge.plan(target, [store]) for store in (one, two)]
+    assert not merge.apply(plans[0]).conflicts
+    outcome = merge.apply(plans[1])
     (conflict,) = outcome.conflicts
-    assert (conflict.name, conflict.source) == ("tags/shared", two.path)
+    assert (conflict.name, conflict.source) == ("tags/shared", two.label)
     made = check(target, one, two)
     for ref in ("default-snapshot", "default-config", "tags/shared", "tags/same"):
         assert made.ref(ref) == one.ref(ref)

@@ -16,10 +16,9 @@ from wepystore.api import Prepared
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.run.start import start_from_store
-from wepystore.store import KINDS, Store, carriers, graph
+from wepystore.store import KINDS, Store, carriers, graph, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import NewerFormatError
-from wepystore.store.merge import reconcile
 from wepystore.store.names import MARK
 
 Name = graph.Name
@@ -46,7 +45,7 @@ def whole(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Who
         job = folder / f"job{number}"
         start = run_job(store, start, job, seed=number).end
         made = Store.open(job / "checkpoint.orch")
-        reconcile.apply(reconcile.plan(store, [made]))
+        merge.apply(merge.plan(store, [made]))
     store.set_ref("tags/last", start)
     assert len(store.hashes("runs")) == 2
     files = sorted(
@@ -213,7 +212,7 @@ def _is_brought_back(whole: Whole, store: Store, file: str) -> None:
     if file.startswith("runs/") and not any(end == ref.md5 for _, ref in whole.parts[_name(file)]):
         # The first run: its end is the start of the second, so nothing shows.
         assert not found.notes
-    reconcile.apply(reconcile.plan(store, [whole.store]))
+    merge.apply(merge.plan(store, [whole.store]))
     assert (store.path / file).read_bytes() == (whole.store.path / file).read_bytes()
 
 
@@ -262,5 +261,5 @@ def test_what_no_copy_has_is_set_aside(whole: Whole, tmp_path: Path) -> None:
     assert [p.name for p in done.unhealed] == [md5]
     assert [path for path, _ in done.quarantined] == [f"objects/{md5[:2]}/{md5}"]
     assert [p.what for p in fsck.check(store).problems] == [report.MISSING]
-    reconcile.apply(reconcile.plan(store, [whole.store]))
+    merge.apply(merge.plan(store, [whole.store]))
     assert fsck.check(store).healthy

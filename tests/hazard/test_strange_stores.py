@@ -21,10 +21,9 @@ from wepystore.api import load_snapshot
 from wepystore.cli.main import main
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.setup import Prepared
-from wepystore.store import Store, bundle, canonical
+from wepystore.store import Store, bundle, canonical, merge
 from wepystore.store.care import fsck, gc, report
 from wepystore.store.errors import BadJSONError, DamagedBundleError, NotABundleError
-from wepystore.store.merge import reconcile
 from wepystore.store.names import EntryRef, Ref, references
 
 __all__ = ["wepy", "world"]
@@ -84,7 +83,7 @@ def test_what_is_not_understood_is_never_lost(
     """A manifest with a key that none has is refused by name where it is loaded, is told by fsck,
     and nothing is removed beside it."""
     store = Store.create(tmp_path / "s.orch")
-    reconcile.apply(reconcile.plan(store, [pair_store.store]))
+    merge.apply(merge.plan(store, [pair_store.store]))
     odd = changed(store, pair_store.snapshot_hash, change)
     key = "'x'" if change is with_one_more_key else "'recording'"
     for ref in store.hashes("snapshots"):
@@ -116,7 +115,7 @@ def test_deeper_keys_are_refused_where_they_are_read(
 ) -> None:
     """Keys that no walkers and no apparatus have are refused by name when a snapshot is loaded."""
     store = Store.create(tmp_path / "s.orch")
-    reconcile.apply(reconcile.plan(store, [pair_store.store]))
+    merge.apply(merge.plan(store, [pair_store.store]))
     with pytest.raises(DamagedError, match=r"'alchemist'|'hidden'"):
         load_snapshot(store, changed(store, pair_store.snapshot_hash, change))
 

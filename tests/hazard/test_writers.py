@@ -18,9 +18,8 @@ from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.writers import LABELS
 from tests.store.helpers import add_config, add_run, add_snapshot, check, memory
 from tests.systems import REPOSITORY
-from wepystore.store import Store
+from wepystore.store import Store, merge
 from wepystore.store.care import fsck, report
-from wepystore.store.merge import reconcile
 
 WRITERS, READERS = 8, 2
 
@@ -127,7 +126,7 @@ def test_a_directory_shared_by_a_group(tmp_path: Path, umask: int) -> None:
     try:
         store = Store.create(shared / "s.orch")
         store.set_ref("tags/one", add_snapshot(store, "one"))
-        reconcile.apply(reconcile.plan(store, [private]))
+        merge.apply(merge.plan(store, [private]))
     finally:
         os.umask(old)
     for path in (store.path, *store.path.rglob("*")):
@@ -163,7 +162,7 @@ def test_a_link_is_made_only_for_the_same_readers(tmp_path: Path) -> None:
         shared.chmod(0o2770)
         old = os.umask(0o027)
         try:
-            outcome = reconcile.apply(reconcile.plan(shared / "s.orch", [source]))
+            outcome = merge.apply(merge.plan(shared / "s.orch", [source]))
         finally:
             os.umask(old)
         assert bool(outcome.linked) == is_linked, (oct(mode), source_group)

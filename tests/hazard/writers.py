@@ -17,8 +17,7 @@ from typing import Any
 
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.cli.main import main
-from wepystore.store import Store
-from wepystore.store.merge import reconcile
+from wepystore.store import Store, merge
 from wepystore.store.resolving import resolve
 
 # So few that most of what is added is there already, or is just being added by somebody else.
@@ -41,7 +40,7 @@ def write(store: Store, until: float, draw: random.Random, sources: list[Store])
             made["runs"].add(add_run(store, start, end, config))
         elif act == 2:
             source = draw.choice(sources)
-            outcome = reconcile.apply(reconcile.plan(store, [source]))
+            outcome = merge.apply(merge.plan(store, [source]))
             assert not outcome.left, outcome.left
             for kind in made:
                 made[kind] |= set(source.hashes(kind))

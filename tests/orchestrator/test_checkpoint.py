@@ -46,7 +46,7 @@ from wepystore.api import (
 from wepystore.engine.errors import WeightError
 from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedError
 from wepystore.store.errors import MissingError
-from wepystore.store.merge.reconcile import apply, plan
+from wepystore.store.merge import apply, plan
 
 KINDS = ("objects", "configs", "snapshots", "runs")
 

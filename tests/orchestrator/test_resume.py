@@ -43,7 +43,7 @@ from wepystore.orchestrator.job.written import LISTED, Written
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.library import save_run, save_snapshot
 from wepystore.records.snapshot import Apparatus
-from wepystore.store.merge.reconcile import apply, plan
+from wepystore.store.merge import apply, plan
 
 STOPS = """
 import os, sys

@@ -19,8 +19,7 @@ from tests.hazard.hostile import plant
 from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli.main import main
-from wepystore.store import KINDS, Store
-from wepystore.store.merge import reconcile
+from wepystore.store import KINDS, Store, merge
 from wepystore.store.names import MARK
 
 STATUSES = {0, 1, 2, 3, 4, 5}
@@ -177,7 +176,7 @@ def good(pair_store: Prepared, folder: Path) -> Good:
     store = Store.create(folder / "good.orch")
     outcome = run_job(pair_store.store, pair_store.snapshot_hash, folder / "job", n_cycles=1)
     sources = [pair_store.store, Store.open(folder / "job" / "checkpoint.orch")]
-    reconcile.apply(reconcile.plan(store, sources))
+    merge.apply(merge.plan(store, sources))
     store.set_ref("tags/bound", outcome.end)
     return Good(store, outcome.start, outcome.end, pair_store.config_hash, store.hashes("runs")[0])
 

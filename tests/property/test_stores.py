@@ -14,10 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.store.helpers import add_config, add_run, add_snapshot, memory
 from wepystore.errors import DamagedError
-from wepystore.store import KINDS, Store, graph
+from wepystore.store import KINDS, Store, graph, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import MissingError
-from wepystore.store.merge import reconcile
 
 Name = tuple[str, str]
 STORES = 3
@@ -226,8 +225,8 @@ class Stores(RuleBasedStateMachine):
         assert self._files(model.store) == now and self._refs(model.store) == after
         assert not {entry for entry in again.entries if entry.new}
 
-    def _merged(self, model: Model, others: list[Model]) -> reconcile.Outcome:
-        return reconcile.apply(reconcile.plan(model.store, [other.store for other in others]))
+    def _merged(self, model: Model, others: list[Model]) -> merge.Outcome:
+        return merge.apply(merge.plan(model.store, [other.store for other in others]))
 
     # ---- what looks and heals
 

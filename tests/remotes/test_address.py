@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from wepystore.remotes.address import parse
+from wepystore.remotes.elsewhere import inventory_of
 from wepystore.remotes.errors import MalformedAddressError
-from wepystore.remotes.mirror import listing_of
 from wepystore.remotes.staging import Staging
 
 
@@ -76,7 +76,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_listing_knows_only_names_of_a_store() -> None:
     """S10: of what a remote lists, only well-formed names are ever used."""
     good = "ab" + "0" * 30
-    sizes = listing_of(
+    sizes = inventory_of(
         [
             (f"objects/ab/{good}", 1),
             (f"runs/ab/{good}.json", 2),

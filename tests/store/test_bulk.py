@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pytest
 
 from tests.store.helpers import add_snapshot, check, contents
 from tests.store.test_publish import wang_pair
-from wepystore.store import Store, system
+from wepystore.store import Store, merge, system
 from wepystore.store import batch as batch_module
 from wepystore.store import publish as publish_module
 from wepystore.store.batch import FEW
 from wepystore.store.errors import DamagedEntryError, MD5CollisionError
-from wepystore.store.merge import reconcile
+from wepystore.store.merge import applying, planning
 from wepystore.store.resolving import resolve
 
 MANY = [b"%d" % number * 50 for number in range(4 * FEW)]
@@ -155,7 +156,7 @@ def test_a_reconcile_of_many_is_the_union(store: Store, tmp_path: Path) -> None:
             # Readable by fewer than the target: not to be linked.
             for file in other.path.glob("[os]*/*/*"):
                 file.chmod(0o600)
-        outcome = reconcile.apply(reconcile.plan(target, [other]))
+        outcome = merge.apply(merge.plan(target, [other]))
         assert not outcome.left and (outcome.linked == 0) == (target is copied)
         assert contents(target) == contents(other)
         check(target.path)
@@ -167,11 +168,13 @@ def test_small_pieces_make_the_same(
     """However the files are divided into batches and steps, all come and progress ends full."""
     other = Store.create(tmp_path / "b.orch")
     add_snapshot(other, "x", parts=10)
-    monkeypatch.setattr(reconcile, "_CHUNK_FILES", 4)
-    monkeypatch.setattr(reconcile, "_STEP_BYTES", 1)
+    monkeypatch.setattr(applying, "_CHUNK_FILES", 4)
+    monkeypatch.setattr(applying, "_STEP_BYTES", 1)
     told: list[tuple[int, int]] = []
-    reconcile.apply(reconcile.plan(store, [other]), lambda *now: told.append(now))
-    assert told == [(number, 12) for number in range(1, 13)]
+    plan = merge.plan(store, [other])
+    merge.apply(plan, lambda *now: told.append(now))
+    sizes = itertools.accumulate(copy.ref.size for copy in plan.copies)
+    assert len(plan.copies) == 12 and told == [(size, plan.size) for size in sizes]
     assert contents(store) == contents(other)
 
 
@@ -183,7 +186,7 @@ def test_very_many_are_not_all_read(
     the result is the same, damage of the target is healed (S5), and the plan says how many."""
     other = Store.create(tmp_path / "b.orch")
     old = [add_snapshot(other, label) for label in "abc"]
-    reconcile.apply(reconcile.plan(store, [other]))
+    merge.apply(merge.plan(store, [other]))
     part = store.references("snapshots", old[0])[-1][1]
     if what == "new":
         add_snapshot(other, "d")
@@ -194,10 +197,10 @@ def test_very_many_are_not_all_read(
     elif what == "cut":
         store.file("objects", part.md5).unlink()
         store.file("objects", part.md5).write_bytes(b"cut")
-    monkeypatch.setattr(reconcile, "MANY", 1)
-    plan = reconcile.plan(store, [other])
+    monkeypatch.setattr(planning, "MANY", 1)
+    plan = merge.plan(store, [other])
     assert plan.unread == (3 if what in ("nothing", "new") else 0)
-    assert not reconcile.apply(plan).left
+    assert not merge.apply(plan).left
     assert all(store.missing("snapshots", md5) == [] for md5 in other.hashes("snapshots"))
     assert store.hashes("snapshots") == other.hashes("snapshots")
     check(store.path)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.helpers import add_config, add_run, add_snapshot
-from wepystore.store import Store
-from wepystore.store.merge import reconcile
+from wepystore.store import Store, merge
 from wepystore.store.runs import Run, origin_of
 
 
@@ -31,9 +30,9 @@ def snapshot(store: Store, label: str) -> str:
     return add_snapshot(store, label)
 
 
-def merged(tmp_path: Path, *sources: Store) -> tuple[Store, reconcile.Outcome]:
+def merged(tmp_path: Path, *sources: Store) -> tuple[Store, merge.Outcome]:
     """A new store with all that these have."""
-    outcome = reconcile.apply(reconcile.plan(tmp_path / "new.orch", sources))
+    outcome = merge.apply(merge.plan(tmp_path / "new.orch", sources))
     return Store.open(tmp_path / "new.orch"), outcome
 
 
@@ -92,7 +91,7 @@ def test_a_default_that_is_set_stays(tmp_path: Path) -> None:
     target, source = job(tmp_path / "new.orch", "a", "b"), job(tmp_path / "2.orch", "x", "y")
     new, outcome = merged(tmp_path, source)
     assert new.ref("default-snapshot") == snapshot(target, "b") and not outcome.refs
-    plan = reconcile.plan(tmp_path / "alone", [source], only=[("runs", source.hashes("runs")[0])])
+    plan = merge.plan(tmp_path / "alone", [source], only=[("runs", source.hashes("runs")[0])])
     assert not plan.refs and not plan.end
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
-from wepystore.store import Store
-from wepystore.store.merge import reconcile
+from wepystore.store import Store, merge
 from wepystore.store.names import KINDS
 
 
@@ -31,7 +30,7 @@ def _write_for_ever(root: Path) -> None:
 def _merge_for_ever(root: Path) -> None:
     source = Store.open(root.parent / "source")
     while True:
-        reconcile.apply(reconcile.plan(root, [source]))
+        merge.apply(merge.plan(root, [source]))
 
 
 def kill_at_random(
@@ -78,5 +77,5 @@ def test_killed_while_reconciling(tmp_path: Path) -> None:
         Store.create(target)
         kill_at_random(_merge_for_ever, target, seed)
         assert_whole(Store.open(target))
-        reconcile.apply(reconcile.plan(target, [source]))
+        merge.apply(merge.plan(target, [source]))
         assert contents(Store.open(target)) == contents(source)

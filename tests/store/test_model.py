@@ -13,9 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.store.helpers import add_snapshot, check, memory
 from wepystore.errors import DamagedError
-from wepystore.store import Store, bundle
+from wepystore.store import Store, bundle, merge
 from wepystore.store.errors import IncompleteError
-from wepystore.store.merge import reconcile
 
 labels = st.sampled_from("abcd")
 which = st.integers(0, 1)
@@ -70,7 +69,7 @@ class TwoStores(RuleBasedStateMachine):
     def merge(self, into: int) -> None:
         """The union, of all that is whole in one or both together (S6)."""
         source = 1 - into
-        outcome = reconcile.apply(reconcile.plan(self.stores[into], [self.stores[source]]))
+        outcome = merge.apply(merge.plan(self.stores[into], [self.stores[source]]))
         here = {p for x in self.listed[into] for p in self.parts[x]} - self.bad[into]
         there = {p for x in self.listed[source] for p in self.parts[x]} - self.bad[source]
         can = {x for x in self.listed[source] if set(self.parts[x]) <= here | there}

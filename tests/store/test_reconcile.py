@@ -13,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents, entry, memory
-from wepystore.store import Store, canonical
+from wepystore.store import Store, canonical, merge
 from wepystore.store import publish as publish_module
 from wepystore.store.errors import NotAStoreError
-from wepystore.store.merge import reconcile
-from wepystore.store.merge.reconcile import Outcome
+from wepystore.store.merge import Outcome
 
 
-def merge(target: Store | Path, *sources: Store) -> Outcome:
+def reconciled(target: Store | Path, *sources: Store) -> Outcome:
     """Plan and apply."""
-    return reconcile.apply(reconcile.plan(target, sources))
+    return merge.apply(merge.plan(target, sources))
 
 
 def fill(store: Store, labels: str) -> str:
@@ -41,7 +40,7 @@ def test_what_is_new_comes_and_is_listed(store: Store, other: Store) -> None:
     """Snapshots, configurations and runs come over; the outcome lists them with their facts."""
     first = add_snapshot(store, "a")
     run = fill(other, "ab")
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert [(e.kind, e.new) for e in outcome.entries] == [
         ("configs", True),
         ("snapshots", True),
@@ -58,32 +57,32 @@ def test_what_is_new_comes_and_is_listed(store: Store, other: Store) -> None:
 def test_again_changes_nothing(store: Store, other: Store) -> None:
     """Idempotent: the second plan is empty."""
     fill(other, "abc")
-    merge(store, other)
-    plan = reconcile.plan(store, [other, store])
+    reconciled(store, other)
+    plan = merge.plan(store, [other, store])
     assert not plan.copies and not plan.entries and not plan.refs and not plan.conflicts
-    assert reconcile.apply(plan).entries == ()
+    assert merge.apply(plan).entries == ()
 
 
 def test_a_target_that_is_not_there_is_made(other: Store, tmp_path: Path) -> None:
     """The plan writes nothing; applying it makes the store. A plain directory is refused."""
     fill(other, "ab")
-    plan = reconcile.plan(tmp_path / "new" / "c.orch", [other])
+    plan = merge.plan(tmp_path / "new" / "c.orch", [other])
     assert plan.creates and not (tmp_path / "new").exists() and plan.size > 0
-    reconcile.apply(plan)
+    merge.apply(plan)
     assert contents(Store.open(tmp_path / "new" / "c.orch")) == contents(other)
     (tmp_path / "empty").mkdir()
-    merge(tmp_path / "empty", other)
+    reconciled(tmp_path / "empty", other)
     assert contents(Store.open(tmp_path / "empty")) == contents(other)
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "thesis.tex").touch()
     with pytest.raises(NotAStoreError):
-        reconcile.plan(tmp_path / "plain", [other])
+        merge.plan(tmp_path / "plain", [other])
 
 
 def test_files_are_linked_where_they_can_be(store: Store, other: Store) -> None:
     """On one file system nothing is stored twice."""
     md5 = add_snapshot(other, "a")
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert outcome.copied == 0 and outcome.linked == 4
     assert store.file("snapshots", md5).samefile(other.file("snapshots", md5))
 
@@ -94,7 +93,7 @@ def test_private_files_are_copied_into_a_shared_store(store: Store, other: Store
     os.chmod(store.path / "wepystore.json", 0o664)
     for file in other.path.glob("objects/*/*"):
         file.chmod(0o600)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert (outcome.linked, outcome.copied) == (1, 3)
     (_, part), *_ = store.references("snapshots", md5)
     assert store.file("objects", part.md5).stat().st_mode & 0o444 == 0o444
@@ -114,7 +113,7 @@ def test_files_are_copied_where_they_cannot_be_linked(
 
     fill(other, "ab")
     monkeypatch.setattr(publish_module.os, "link", across)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert outcome.linked == 0 and outcome.copied == 10
     assert contents(store) == contents(other)
     check(store.path)
@@ -137,8 +136,8 @@ def test_the_union_in_any_order(worlds: list[str]) -> None:
         for number, order in enumerate(itertools.permutations(stores)):
             target = Path(f"{folder}/one-by-one{number}")
             for source in order:
-                merge(target, source)
-            merge(Path(f"{folder}/at-once{number}"), *order)
+                reconciled(target, source)
+            reconciled(Path(f"{folder}/at-once{number}"), *order)
             results += [
                 contents(Store.open(t))
                 for t in Path(folder).glob(f"*{number}")
@@ -165,14 +164,14 @@ def test_the_incomplete_is_left_out_with_what_needs_it(store: Store, other: Stor
             file.write_bytes(bad)
         elif bad is not None:
             file.symlink_to("nowhere")
-        outcome = merge(store, other)
+        outcome = reconciled(store, other)
         assert {(left.kind, left.md5) for left in outcome.left} == {("snapshots", b), ("runs", run)}
         assert part.md5 in outcome.left[0].why
         assert b not in store.hashes("snapshots") and not store.hashes("runs")
         file.write_bytes(b"")
     assert len(store.hashes("snapshots")) == 2
     file.write_bytes(data)
-    assert {e.md5 for e in merge(store, other).entries} == {b, run}
+    assert {e.md5 for e in reconciled(store, other).entries} == {b, run}
     assert contents(store) == contents(other)
     check(store.path)
 
@@ -181,26 +180,26 @@ def test_halves_in_two_sources_make_a_whole(store: Store, other: Store, tmp_path
     """S6: the parts may be spread over the sources and the target."""
     fill(other, "abc")
     third = Store.create(tmp_path / "c.orch")
-    merge(third, other)
+    reconciled(third, other)
     for index, md5 in enumerate(other.hashes("objects")):
         [other, third][index % 2].remove("objects", md5)
-    outcome = merge(store, other, third)
+    outcome = reconciled(store, other, third)
     assert not outcome.left and len(outcome.entries) == 5
     check(store.path)
-    merge(other, third)
+    reconciled(other, third)
     assert contents(other) == contents(store)
 
 
 def test_half_a_target_is_healed(store: Store, other: Store) -> None:
     """S5: a target with manifests whose parts are missing or truncated gets the parts."""
     fill(other, "ab")
-    merge(store, other)
+    reconciled(store, other)
     first, second = store.hashes("objects")[:2]
     store.remove("objects", first)
     file = store.file("objects", second)
     file.unlink()
     file.write_bytes(b"cut")
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert outcome.entries and not any(e.new for e in outcome.entries)
     assert contents(store) == contents(other)
     check(store.path)
@@ -214,7 +213,7 @@ def test_the_damaged_is_never_linked_in(store: Store, other: Store, which: str) 
     run = fill(other, "ab")
     b = add_snapshot(other, "b")
     good = Store.create(other.path.parent / "good")
-    merge(good, other)
+    reconciled(good, other)
     kind, md5 = {
         "object": ("objects", other.references("snapshots", b)[-1][1].md5),
         "manifest": ("snapshots", b),
@@ -225,12 +224,12 @@ def test_the_damaged_is_never_linked_in(store: Store, other: Store, which: str) 
     data[5] ^= 1
     file.unlink()
     file.write_bytes(data)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     expected = {("runs", run)} if which == "run" else {("snapshots", b), ("runs", run)}
     assert {(left.kind, left.md5) for left in outcome.left} == expected
     assert not store.has(kind, md5)
     check(store.path)
-    assert not merge(store, other, good).left
+    assert not reconciled(store, other, good).left
     assert contents(store) == contents(good)
     check(store.path)
 
@@ -246,7 +245,7 @@ def test_a_collision_made_on_purpose_is_seen(store: Store, other: Store) -> None
     file = other.file("objects", ref.md5)
     file.unlink()
     file.write_bytes(two)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert [left.md5 for left in outcome.left] == [md5] and "SHA-256" in outcome.left[0].why
     assert not store.hashes("objects") and not store.hashes("snapshots")
 
@@ -262,12 +261,12 @@ def test_tags_and_defaults(store: Store, other: Store, tmp_path: Path) -> None:
     other.set_ref("default-config", config)
     other.set_ref("tags/bound", theirs)
     other.set_ref("tags/new", theirs)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert store.ref("default-snapshot") == ours and store.ref("default-config") == config
     assert store.tags() == {"bound": ours, "new": theirs}
     assert [(c.name, c.ours, c.theirs) for c in outcome.conflicts] == [("tags/bound", ours, theirs)]
     assert store.has("snapshots", theirs)
-    both = merge(tmp_path / "new", store, other)
+    both = reconciled(tmp_path / "new", store, other)
     assert {c.theirs for c in both.conflicts} == {ours, theirs}
     assert Store.open(tmp_path / "new").tags() == {"new": theirs}
 
@@ -278,7 +277,7 @@ def test_bad_refs_are_left_out(store: Store, other: Store) -> None:
     other.set_ref("tags/gone", md5)
     (other.path / "refs/tags/rot").write_text("x")
     other.remove("snapshots", md5)
-    outcome = merge(store, other)
+    outcome = reconciled(store, other)
     assert {left.md5 for left in outcome.left} == {"tags/gone", "tags/rot"}
     assert store.tags() == {}
 
@@ -287,12 +286,12 @@ def test_what_goes_meanwhile_is_no_damage(store: Store, other: Store) -> None:
     """A live job replaces its checkpoint between plan and apply: what is gone with its manifest
     is skipped, and the rest comes."""
     keep, gone = add_snapshot(other, "a"), add_snapshot(other, "b")
-    plan = reconcile.plan(store, [other])
+    plan = merge.plan(store, [other])
     parts = [ref.md5 for _, ref in other.references("snapshots", gone)]
     other.remove("snapshots", gone)
     for md5 in parts[1:]:  # the first is the apparatus, shared with the other
         other.remove("objects", md5)
-    outcome = reconcile.apply(plan)
+    outcome = merge.apply(plan)
     assert [e.md5 for e in outcome.entries] == [keep] and not outcome.left
     assert store.hashes("snapshots") == [keep]
 
@@ -301,12 +300,13 @@ def test_a_run_without_its_facts_is_damage(store: Store, other: Store) -> None:
     """A run record that does not say from where to where stays out."""
     record = {"type": "run", "start": entry(other, "snapshots", add_snapshot(other, "a"))}
     md5 = other.put("runs", canonical.dumps(record)).md5
-    assert [left.md5 for left in merge(store, other).left] == [md5]
+    assert [left.md5 for left in reconciled(store, other).left] == [md5]
 
 
 def test_progress_is_told(store: Store, other: Store) -> None:
-    """The last call says that all files are done."""
+    """The last call says that all bytes are done."""
     fill(other, "ab")
     told: list[tuple[int, int]] = []
-    reconcile.apply(reconcile.plan(store, [other]), lambda *now: told.append(now))
-    assert told[-1] == (10, 10)
+    plan = merge.plan(store, [other])
+    merge.apply(plan, lambda *now: told.append(now))
+    assert told[-1] == (plan.size, plan.size) and len(plan.copies) == 10

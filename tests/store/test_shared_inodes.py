@@ -16,10 +16,9 @@ from tests.store.helpers import add_config, add_run, add_snapshot, check, conten
 from tests.store.test_gc import in_child, later
 from tests.systems import tree_of
 from wepystore.cli.main import main
-from wepystore.store import Store, canonical, renewal
+from wepystore.store import Store, canonical, merge, renewal
 from wepystore.store.care import fsck, gc
 from wepystore.store.errors import DamagedEntryError
-from wepystore.store.merge import reconcile
 from wepystore.store.names import KINDS, Ref
 
 OLD = (1e9, 1e9)
@@ -40,8 +39,8 @@ def files_of(store: Store) -> Iterator[Path]:
     return (store.file(kind, md5) for kind in KINDS for md5 in store.hashes(kind))
 
 
-def merge(target: Store | Path, source: Store) -> reconcile.Outcome:
-    return reconcile.apply(reconcile.plan(target, [source]))
+def reconciled(target: Store | Path, source: Store) -> merge.Outcome:
+    return merge.apply(merge.plan(target, [source]))
 
 
 def fill(store: Store) -> None:
@@ -60,7 +59,7 @@ def test_putting_again_leaves_the_other_store_alone(store: Store, source: Store)
     source.put("snapshots", canonical.dumps(manifest))
     for file in files_of(source):
         os.utime(file, OLD)
-    assert merge(store, source).copied == 0
+    assert reconciled(store, source).copied == 0
     before = tree_of(source.path)
     fill(store)
     store.put("objects", b"L" * (2 << 20))
@@ -128,7 +127,7 @@ def test_a_link_of_a_carrier_is_renewed_itself(store: Store, tmp_path: Path) -> 
 def test_repair_leaves_the_mode_of_the_other_name(store: Store, source: Store) -> None:
     """An entry that cannot be read gets other mode bits if it is of this store alone; what has
     another name becomes a file of its own, or goes aside."""
-    merge(store, source)
+    reconciled(store, source)
     file = next(files_of(store))
     there = source.path / file.relative_to(store.path)
     there.chmod(0)
@@ -144,7 +143,7 @@ def test_repair_leaves_the_mode_of_the_other_name(store: Store, source: Store) -
 
 
 def by_reconcile(source: Store, target: Path) -> None:
-    merge(target, source)
+    reconciled(target, source)
 
 
 def by_get_run(source: Store, target: Path) -> None:
@@ -203,7 +202,7 @@ def test_a_link_does_not_show_more(source: Store, tmp_path: Path, umask: int) ->
     it is linked."""
     old = os.umask(umask)
     try:
-        outcome = merge(tmp_path / "t.orch", source)
+        outcome = reconciled(tmp_path / "t.orch", source)
     finally:
         os.umask(old)
     assert (outcome.copied == 0) == (umask == 0o022)
@@ -217,7 +216,7 @@ def test_what_another_user_owns_is_copied(source: Store, tmp_path: Path) -> None
         pytest.skip("only root can give files to somebody else")
     for file in files_of(source):
         os.chown(file, 54321, -1)
-    assert merge(tmp_path / "t.orch", source).linked == 0
+    assert reconciled(tmp_path / "t.orch", source).linked == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -229,7 +228,7 @@ def test_what_another_user_owns_is_copied(source: Store, tmp_path: Path) -> None
         def as_another() -> bool:
             os.setgid(54321)
             os.setuid(54321)
-            return merge(folder / "t.orch", theirs).linked == 0
+            return reconciled(folder / "t.orch", theirs).linked == 0
 
         assert in_child(as_another) == 0
         target = Store.open(folder / "t.orch")

@@ -84,25 +84,12 @@ def _open_damaged(path: str | None) -> Store:
 
 def _repair(store: Store, report: Report, others: list[str]) -> Repaired:
     """Heal from any sources that reconcile takes."""
-    from dataclasses import replace
-
     from wepystore.cli import merging
-    from wepystore.remotes import Incoming
-    from wepystore.remotes.address import parse
+    from wepystore.remotes import sources
     from wepystore.store.care import fsck
-    from wepystore.store.merge import reconcile
-    from wepystore.store.places import root_of
 
-    if all(parse(other).kind == "store" for other in others):
-        return fsck.repair(store, report, [Store.open(root_of(other)) for other in others])
-    with Incoming(store.path, others, shell=merging.shell()) as incoming:
-        nothing = reconcile.plan(store, [])
-        return fsck.repair(
-            store,
-            report,
-            incoming.stores,
-            lambda copies: incoming.fetch(replace(nothing, copies=tuple(copies))),
-        )
+    with sources(store, others, shell=merging.shell()) as found:
+        return fsck.repair(store, report, found)
 
 
 def _subset(text: str) -> tuple[int, int]:

@@ -101,7 +101,7 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
 
 
 def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
-    from wepystore.store.merge import reconcile
+    from wepystore.store import merge
 
     if output is not None and output.lower().rstrip("/").endswith((*_OTHERS[1:], ".pkl")):
         name = f"{os.path.splitext(output.rstrip('/'))[0]}.orch"
@@ -115,11 +115,11 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
     # else makes that directory.
     parent, name = os.path.split(target.rstrip("/"))
     part = os.path.join(parent, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    plan = reconcile.plan(part, [store], only=[("runs", run.md5) for run in runs])
+    plan = merge.plan(part, [store], only=[("runs", run.md5) for run in runs])
     if plan.left:
         raise RunIncompleteError(path=store.path, why=plan.left[0].why)
     try:
-        outcome = reconcile.apply(plan)
+        outcome = merge.apply(plan)
         if outcome.left:
             raise RunIncompleteError(path=store.path, why=outcome.left[0].why)
         os.rename(part, target)

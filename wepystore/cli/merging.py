@@ -4,8 +4,6 @@ bar."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import INCOMPLETE, count, size_text
@@ -13,7 +11,9 @@ from wepystore.cli.console import Console
 from wepystore.store.names import ONE
 
 if TYPE_CHECKING:
-    from wepystore.store.merge.reconcile import Copy, Entry, Outcome, Plan
+    from wepystore.store.merge import Plan
+    from wepystore.store.merge.planning import Arrival
+    from wepystore.store.merge.source import Progress
 
 CONFLICT = 4
 # Less than this is done before a bar could be looked at.
@@ -26,35 +26,19 @@ def shell() -> str | None:
     return os.environ.get("WEPY_SSH") or None
 
 
-class Words:
-    """What a user calls the stores, and a message about them."""
-
-    def label(self, path: Path) -> str:
-        """A store's path in the user's words."""
-        return str(path)
-
-    def text(self, message: str) -> str:
-        """A message in the user's words."""
-        return message
-
-
-def status_of(done: Plan | Outcome) -> int:
-    """The exit status: something was left out, or only tags differ, or neither."""
-    if done.left:
-        return INCOMPLETE
-    return CONFLICT if done.conflicts else 0
-
-
-def tell(console: Console, done: Plan | Outcome, heading: str, words: Any) -> None:
-    """The lines on stderr; nothing when nothing came, was left out or differs."""
+def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: bool = False) -> int:
+    """What came, or would come: lines on stderr, and JSON. `moved` says how much, if anything is.
+    Returns the exit status: something was left out, or only tags differ, or neither."""
+    if as_json:
+        console.json(_json(done))
     if done.unread:
         console.note(
             f"{done.unread} entries that both sides have were not looked into; "
             "'wepy fsck --fast' looks at all."
         )
-    if not (done.entries or done.refs or done.left or done.conflicts):
-        return
-    console.note(heading)
+    has_news = bool(done.entries or done.refs or done.left or done.conflicts)
+    if has_news:
+        console.note(heading)
     for entry in done.entries:
         console.note(" * " + _line(entry))
     for name, md5 in done.refs:
@@ -65,18 +49,24 @@ def tell(console: Console, done: Plan | Outcome, heading: str, words: Any) -> No
         console.note(f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…{why}")
     for left in done.left:
         what = "ref" if left.kind == "refs" else ONE[left.kind]
-        why = words.text(left.why)
-        console.note(f" ! [left out] {what} {left.md5} of {words.label(left.source)}: {why}")
+        console.note(f" ! [left out] {what} {left.md5} of {left.source}: {left.why}")
     for conflict in done.conflicts:
         ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
         console.note(
             f" ! [conflict] {conflict.name.removeprefix('tags/')}: {ours}, "
-            f"{conflict.theirs[:8]}… in {words.label(conflict.source)}; left alone"
+            f"{conflict.theirs[:8]}… in {conflict.source}; left alone"
         )
+    if moved:
+        console.note(moved)
+    elif not has_news:
+        console.note("Already up to date.")
+    if done.left:
+        return INCOMPLETE
+    return CONFLICT if done.conflicts else 0
 
 
-def as_json(done: Plan | Outcome, words: Any) -> dict[str, Any]:
-    """The same for programs."""
+def _json(done: Plan) -> dict[str, Any]:
+    """What came, or would come, for programs."""
     return {
         "entries": [
             {"kind": e.kind, "hash": e.md5, "new": e.new}
@@ -86,23 +76,17 @@ def as_json(done: Plan | Outcome, words: Any) -> dict[str, Any]:
         "refs": dict(done.refs),
         "default_there": done.end or None,
         "conflicts": [
-            {"name": c.name, "ours": c.ours, "theirs": c.theirs, "source": words.label(c.source)}
+            {"name": c.name, "ours": c.ours, "theirs": c.theirs, "source": c.source}
             for c in done.conflicts
         ],
         "left_out": [
-            {
-                "kind": x.kind,
-                "hash": x.md5,
-                "source": words.label(x.source),
-                "why": words.text(x.why),
-            }
-            for x in done.left
+            {"kind": x.kind, "hash": x.md5, "source": x.source, "why": x.why} for x in done.left
         ],
         "bytes": done.size,
     }
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Arrival) -> str:
     word = "new" if entry.new else "healed"
     what = {"configs": "config"}.get(entry.kind, ONE[entry.kind])
     if entry.run is None:
@@ -115,9 +99,10 @@ def _line(entry: Entry) -> str:
 class Bar:
     """Bytes, speed and time left, on a terminal, when there is enough to do to look at it."""
 
-    def __init__(self, console: Console, what: str, size: int, files: int) -> None:
+    def __init__(self, console: Console, what: str, plan: Plan) -> None:
         self._bar: Any = None
-        if console.stderr_is_terminal and (size > _LONG_BYTES or files > _LONG_FILES):
+        is_long = plan.size > _LONG_BYTES or len(plan.copies) > _LONG_FILES
+        if console.stderr_is_terminal and is_long:
             from rich import progress
 
             self._bar = progress.Progress(
@@ -129,7 +114,7 @@ class Bar:
                 console=console.rich(),
                 transient=True,
             )
-            self._task = self._bar.add_task(what, total=size)
+            self._task = self._bar.add_task(what, total=plan.size)
 
     def __enter__(self) -> Bar:
         if self._bar is not None:
@@ -141,20 +126,11 @@ class Bar:
             self._bar.stop()
 
     @property
-    def by_bytes(self) -> Callable[[int, int], None] | None:
-        """A function to call with (bytes done, bytes in all)."""
+    def update(self) -> Progress | None:
+        """What to call with (bytes done, bytes in all); None where there is no bar."""
         if self._bar is None:
             return None
         return lambda done, total: self._bar.update(self._task, completed=done, total=total)
-
-    def by_files(self, copies: tuple[Copy, ...]) -> Callable[[int, int], None] | None:
-        """The same with (files done, files in all), which come in the order of `copies`."""
-        if self._bar is None:
-            return None
-        done = [0]
-        for copy in copies:
-            done.append(done[-1] + copy.ref.size)
-        return lambda files, _: self._bar.update(self._task, completed=done[files])
 
 
 def would(verb: str, plan: Plan) -> str:

@@ -26,7 +26,8 @@ from wepystore.store.places import is_place, root_of
 
 if TYPE_CHECKING:
     from wepystore.store import Store
-    from wepystore.store.merge.reconcile import Outcome, Plan
+    from wepystore.store.merge import Plan
+    from wepystore.store.merge.applying import Mover
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -49,48 +50,31 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 
 def _push_here(store: Store, path: str, args: dict[str, Any], console: Console) -> int:
-    from wepystore.cli import merging
-    from wepystore.store.merge import reconcile
+    from wepystore.store import merge
 
-    plan = reconcile.plan(root_of(path), [store])
-    outcome = None
-    if not args["--dry-run"]:
-        with merging.Bar(console, "sending", plan.size, len(plan.copies)) as bar:
-            outcome = reconcile.apply(plan, bar.by_files(plan.copies))
-    return _tell(console, plan, outcome, merging.Words(), args)
+    return _send(merge.plan(root_of(path), [store]), None, args, console)
 
 
 def _push_away(store: Store, address: str, args: dict[str, Any], console: Console) -> int:
     from wepystore.cli import merging
-    from wepystore.remotes import Outgoing
+    from wepystore.remotes import destination
+    from wepystore.store import merge
 
     try:
-        with Outgoing(store, address, shell=merging.shell()) as outgoing:
-            plan = outgoing.plan()
-            outcome = None
-            if not args["--dry-run"]:
-                with merging.Bar(console, "sending", plan.size, len(plan.copies)) as bar:
-                    outcome = outgoing.apply(plan, bar.by_bytes)
-            return _tell(console, plan, outcome, outgoing, args)
+        with destination(store, address, shell=merging.shell()) as there:
+            return _send(merge.plan(there, [store]), there, args, console)
     except KeyboardInterrupt:
         console.note("What has crossed is kept: run the same command again to go on from there.")
         raise
 
 
-def _tell(
-    console: Console, plan: Plan, outcome: Outcome | None, words: Any, args: dict[str, Any]
-) -> int:
+def _send(plan: Plan, mover: Mover | None, args: dict[str, Any], console: Console) -> int:
     from wepystore.cli import merging
+    from wepystore.store import merge
 
-    done = outcome or plan
-    if args["--json"]:
-        console.json(merging.as_json(done, words))
-    merging.tell(console, done, f"To {args['DEST']}", words)
-    if outcome is None:
-        console.note(merging.would("send", plan))
-    elif outcome.linked or outcome.copied:
-        files = outcome.linked + outcome.copied
-        console.note(f"{files} files sent, {size_text(outcome.size)}.")
-    elif not (done.entries or done.refs or done.left or done.conflicts):
-        console.note("Already up to date.")
-    return merging.status_of(done)
+    moved = merging.would("send", plan)
+    if not args["--dry-run"]:
+        with merging.Bar(console, "sending", plan) as bar:
+            plan = merge.apply(plan, bar.update, mover)
+        moved = f"{len(plan.copies)} files sent, {size_text(plan.size)}." if plan.copies else ""
+    return merging.tell(console, plan, f"To {args['DEST']}", moved, args["--json"])

@@ -27,33 +27,25 @@ from wepystore.cli.console import Console
 def main(args: dict[str, Any], console: Console) -> int:
     """Reach the sources, plan, fetch, apply, tell."""
     from wepystore.cli import merging
-    from wepystore.remotes import Incoming
-    from wepystore.store.merge import reconcile
+    from wepystore.remotes import sources
+    from wepystore.store import merge
     from wepystore.store.places import root_of
 
     dry = args["--dry-run"]
-    sources, target = args["SOURCE"], root_of(args["TARGET"])
+    addresses, target = args["SOURCE"], root_of(args["TARGET"])
     try:
-        with Incoming(target, sources, shell=merging.shell(), dry=dry) as incoming:
-            plan = incoming.plan()
-            done: reconcile.Plan | reconcile.Outcome = plan
-            linked = copied = 0
+        with sources(target, addresses, shell=merging.shell(), dry=dry) as found:
+            done = merge.plan(target, found)
+            moved = merging.would("bring", done)
             if not dry:
-                with merging.Bar(console, "fetching", plan.size, len(plan.copies)) as bar:
-                    incoming.fetch(plan, bar.by_bytes)
-                with merging.Bar(console, "verifying", plan.size, len(plan.copies)) as bar:
-                    outcome = reconcile.apply(plan, bar.by_files(plan.copies))
-                done, linked, copied = outcome, outcome.linked, outcome.copied
-            if args["--json"]:
-                console.json(merging.as_json(done, incoming))
-            merging.tell(console, done, f"From {', '.join(sources)}", incoming)
+                with merging.Bar(console, "fetching", done) as bar:
+                    merge.fetch(done, bar.update)
+                with merging.Bar(console, "verifying", done) as bar:
+                    done = came = merge.apply(done, bar.update)
+                moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
     except KeyboardInterrupt:
         console.note("What has crossed is kept: run the same command again to go on from there.")
         raise
-    if dry:
-        console.note(merging.would("bring", plan))
-    elif linked or copied:
-        console.note(f"{linked} files linked, {copied} copied, {size_text(done.size)}.")
-    elif not (done.entries or done.refs or done.left or done.conflicts):
-        console.note("Already up to date.")
-    return merging.status_of(done)
+    if not (dry or done.copies):
+        moved = ""
+    return merging.tell(console, done, f"From {', '.join(addresses)}", moved, args["--json"])

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from wepystore.remotes.errors import DatabaseError
-from wepystore.remotes.mirror import Listing, Mirror, Progress
 from wepystore.remotes.opening import Opened
-from wepystore.store import canonical, formats
-from wepystore.store.errors import MissingError
-from wepystore.store.merge.reconcile import Left
-from wepystore.store.names import ONE, EntryRef, Ref, is_hash
+from wepystore.store import Store, canonical, formats
+from wepystore.store.errors import DamagedEntryError, MissingError
+from wepystore.store.graph import Name
+from wepystore.store.names import KINDS, ONE, EntryRef, Ref, is_hash
 from wepystore.store.store import DEFAULTS
 
 _TABLES = {
@@ -32,21 +33,23 @@ _META = {
 }
 
 
-class Database(Mirror):
-    """What a database holds, as a store. What is wanted of it is written to the folder `path` by
-    `fetch`. `left` says which rows are damaged. `scratch` is an empty folder for a copy, should
-    one be needed. Raises DatabaseError."""
+class Database:
+    """What a database holds, as a source (see merge/source.py). `faults` says which rows are
+    damaged. A row becomes a file, in the folder that `folder` gives, when its file is asked for.
+    Raises DatabaseError."""
 
-    def __init__(self, file: str, scratch: Path) -> None:
-        super().__init__(scratch, Listing(True))
-        self.left: list[Left] = []
-        self._origin = file
-        self._rows: dict[tuple[str, str], tuple[Ref, int]] = {}
+    def __init__(self, file: str, folder: Callable[[], Path]) -> None:
+        self.label = file
+        self.faults: dict[Name, str] = {}
+        self._sizes: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._folder = folder
+        self._rows: dict[Name, tuple[Ref, int]] = {}
         self._runs: dict[str, bytes] = {}
         self._refs: dict[str, str] = {}
         self._opened: Opened | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="wepystore-")
         try:
-            self._opened = Opened(file, scratch)
+            self._opened = Opened(file, Path(self._scratch.name))
             self._scan()
             self._opened.trust()
         except (sqlite3.Error, OSError) as error:
@@ -55,51 +58,64 @@ class Database(Mirror):
         except DatabaseError:
             self.close()
             raise
-        self._sizes = {kind: {} for kind in (*_TABLES, "runs")}
-        for (kind, md5), (ref, _) in self._rows.items():
-            self._sizes[kind][md5] = ref.size
-        for md5, record in self._runs.items():
-            self._sizes["runs"][md5] = len(record)
 
     def close(self) -> None:
         """Let go of the file."""
         if self._opened is not None:
             self._opened.close()
+        self._scratch.cleanup()
 
-    # ---- as a store
+    # ---- as a source: all is here
+
+    def hashes(self, kind: str) -> list[str]:
+        return sorted(self._sizes[kind])
+
+    def has(self, kind: str, md5: str) -> bool:
+        return md5 in self._sizes[kind]
+
+    is_there = is_near = has
+
+    def size(self, kind: str, md5: str) -> int | None:
+        return self._sizes[kind].get(md5)
+
+    def fetch(self, names: Sequence[Name], progress: Any = None) -> None:
+        """Nothing has to be."""
+
+    def where(self, kind: str, md5: str) -> str:
+        return f"{kind}/{md5} in {self.label}"
 
     def read(self, kind: str, md5: str, ref: Ref | None = None) -> bytes:
         if kind == "runs" and md5 in self._runs:
             return self._runs[md5]
         if (kind, md5) not in self._rows:
-            raise MissingError(file=f"{kind}/{md5} in {self._origin}", needed="")
+            raise MissingError(file=self.where(kind, md5), needed="")
         table, _, column = _TABLES[kind]
-        return self._text(table, column, self._rows[kind, md5][1])
+        try:
+            return self._text(table, column, self._rows[kind, md5][1])
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise DamagedEntryError(file=self.where(kind, md5), why=str(error)) from None
+
+    @cached_property
+    def _files(self) -> Store:
+        return Store(self._folder())
+
+    def locate(self, kind: str, md5: str) -> str:
+        file = self._files.file(kind, md5)
+        if self._files.size(kind, md5) != self.size(kind, md5):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_name(f".{md5}.part")
+            part.write_bytes(self.read(kind, md5))
+            os.replace(part, file)
+        return os.fspath(file)
 
     def ref(self, name: str) -> str | None:
         return self._refs.get(name)
 
+    def has_ref(self, name: str) -> bool:
+        return name in self._refs
+
     def tag_names(self) -> list[str]:
         return []
-
-    def fetch(
-        self,
-        names: Sequence[tuple[str, str]],
-        progress: Progress | None = None,
-        total: int = 0,
-    ) -> None:
-        """Write entries to files; they are verified once more when they get their names."""
-        done = 0
-        for kind, md5 in names:
-            file = self.file(kind, md5)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            data = self.read(kind, md5)
-            part = file.with_name(f".{md5}.part")
-            part.write_bytes(data)
-            os.replace(part, file)
-            done += len(data)
-            if progress is not None:
-                progress(min(done, total), total)
 
     # ---- the tables
 
@@ -132,6 +148,7 @@ class Database(Mirror):
                 self._leave(kind, name, f"it is a {ONE[str(form.kind_of(data))]}")
             else:
                 self._rows[kind, name] = (ref, row)
+                self._sizes[kind][name] = ref.size
 
     def _scan_runs(self) -> None:
         columns = "start_hash, end_hash, config_hash, last_cycle_idx"
@@ -150,9 +167,11 @@ class Database(Mirror):
                 self._leave("runs", name, f"its last cycle is {_word(last)}")
             else:
                 record = self._record(parts, last + 1)
-                self._runs[Ref.of(record).md5] = record
+                ref = Ref.of(record)
+                self._runs[ref.md5] = record
+                self._sizes["runs"][ref.md5] = ref.size
 
-    def _record(self, parts: dict[str, tuple[str, str]], n_cycles: int) -> bytes:
+    def _record(self, parts: dict[str, Name], n_cycles: int) -> bytes:
         # Nothing here may change: the record's hash, and so whether a second reconcile brings it
         # again, follows from it.
         refs = {
@@ -204,7 +223,7 @@ class Database(Mirror):
         return value
 
     def _leave(self, kind: str, name: str, why: str) -> None:
-        self.left.append(Left(kind, name, Path(self._origin), why))
+        self.faults[kind, name] = why
 
 
 def _word(value: object) -> str:

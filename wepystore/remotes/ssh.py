@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import IO
 
 from wepystore.remotes.address import Address
+from wepystore.remotes.elsewhere import Inventory, inventory_of, no_store
 from wepystore.remotes.errors import (
     BrokenOffError,
     CannotWriteThereError,
     NotInstalledError,
     UnreachableError,
 )
-from wepystore.remotes.mirror import Listing, Progress, listing_of, no_store
 from wepystore.store import Store
+from wepystore.store.merge.source import Progress
 from wepystore.store.names import KINDS, MARK
 from wepystore.store.places import INSIDE
 
@@ -97,7 +98,7 @@ class SSH:
     def _destination(self) -> str:
         return f"{self._host}:{self._path}/"
 
-    def listing(self) -> Listing:
+    def listing(self) -> Inventory:
         try:
             found = self._list()
             if not any(path == MARK for path, _ in found) and len(found) > 1:
@@ -111,11 +112,11 @@ class SSH:
         except _Failure as failure:
             why = self._reason(failure)
             if why.startswith("there is no such directory"):
-                return Listing(False, exists=False)
+                return Inventory(False, exists=False)
             raise UnreachableError(address=self.address, why=why) from None
         if not any(path == MARK for path, _ in found):
             return no_store(path for path, _ in found)
-        return listing_of(found)
+        return inventory_of(found)
 
     def _list(self) -> list[tuple[str, int]]:
         arguments = ("-r", "--list-only", "--no-h", *_FILTERS, self._source)

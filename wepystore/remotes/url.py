@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from wepystore.remotes.address import Address
+from wepystore.remotes.elsewhere import Inventory, inventory_of, no_store
 from wepystore.remotes.errors import (
     BrokenOffError,
     CannotWriteThereError,
     NotInstalledError,
     UnreachableError,
 )
-from wepystore.remotes.mirror import Listing, Progress, listing_of, no_store
 from wepystore.store import Store
+from wepystore.store.merge.source import Progress
 from wepystore.store.names import KINDS, MARK
 from wepystore.store.places import INSIDE
 from wepystore.store.store import DIRECTORIES
@@ -68,7 +69,7 @@ class URL:
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-    def listing(self) -> Listing:
+    def listing(self) -> Inventory:
         fs = self._fs
         # What third-party file systems raise has no common base class.
         try:
@@ -84,15 +85,15 @@ class URL:
                     return found
             # `exists` is False for whatever went wrong; this says what it was.
             fs.info(self._at(MARK))
-            return listing_of([(MARK, 0), *self._files(fs)])
+            return inventory_of([(MARK, 0), *self._files(fs)])
         except Exception as error:
             raise UnreachableError(address=self.address, why=_line(error)) from None
 
-    def _no_store(self, fs: Any) -> Listing:
+    def _no_store(self, fs: Any) -> Inventory:
         try:
             names = [entry["name"].rstrip("/") for entry in fs.ls(self._root, detail=True)]
         except FileNotFoundError:
-            return Listing(False, exists=False)
+            return Inventory(False, exists=False)
         names = [name.rpartition("/")[2] for name in names if name != self._root]
         return no_store([*names, *(path for path, _ in self._files(fs))])
 

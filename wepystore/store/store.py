@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Versions do not go so far: a larger number is damage.
 _NO_FORMAT = 10**6
+# What is in the file MARK of every store.
+MARKED = canonical.dumps({"format": FORMAT, "type": "store"})
 DIRECTORIES = (*KINDS, "refs", "tmp", "quarantine")
 _HEX_DIGITS = b"0123456789abcdef"
 DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
@@ -82,9 +84,8 @@ class Store:
         for directory in changed:
             sync_directory(directory)
         # Last: a directory with this file in it is a store.
-        mark = canonical.dumps({"format": FORMAT, "type": "store"})
         try:
-            publish.write_file(root, root / MARK, mark)
+            publish.write_file(root, root / MARK, MARKED)
         except FileExistsError:
             raise StoreExistsError(path=root) from None
         return cls(root)
@@ -278,6 +279,30 @@ class Store:
             return None
         return stat.st_size
 
+    # ---- as a source of another store (see merge/source.py): all is here
+
+    faults: Mapping[tuple[str, str], str] = {}
+
+    @property
+    def label(self) -> str:
+        """What the user calls it, for messages."""
+        return self._root
+
+    def where(self, kind: str, md5: str) -> str:
+        """An entry's place, for messages."""
+        return self.locate(kind, md5)
+
+    def is_there(self, kind: str, md5: str) -> bool:
+        """Whether anything has this name, be it damaged or a link to nothing."""
+        return os.path.lexists(self.locate(kind, md5))
+
+    def is_near(self, kind: str, md5: str) -> bool:
+        """Whether it need not be fetched."""
+        return True
+
+    def fetch(self, names: Sequence[tuple[str, str]], progress: Any = None) -> None:
+        """Nothing has to be."""
+
     # ---- adding and removing
 
     def batch(self) -> Batch:
@@ -324,6 +349,10 @@ class Store:
             why = names.hash_fault(text) if text else "it is empty"
             raise BadJSONError(what=file, why=f"{why}; write the right hash into it or remove it")
         return text
+
+    def has_ref(self, name: str) -> bool:
+        """Whether there is a ref of this name, be it damaged."""
+        return os.path.lexists(self._ref_file(name))
 
     def set_ref(self, name: str, md5: str) -> None:
         """Point a ref at an entry that is there. Raises MissingError, WrongKindError."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,11 @@ from wepystore.store.care import report
 from wepystore.store.care.listing import mark_fault
 from wepystore.store.care.report import Problem, Report
 from wepystore.store.errors import DamagedEntryError
-from wepystore.store.merge.reconcile import Copy
+from wepystore.store.merge import Source
 from wepystore.store.names import KINDS, MARK, Ref
-from wepystore.store.store import Store
+from wepystore.store.store import MARKED, Store
 
 Name = graph.Name
-Fetch = Callable[[Sequence[Copy]], None]
 
 # What the name is taken away from when nothing better is there.
 _SET_ASIDE = frozenset(
@@ -68,26 +67,20 @@ class Repaired:
     """Bytes of that."""
 
 
-def repair(
-    store: Store, found: Report, sources: Sequence[Store] = (), fetch: Fetch | None = None
-) -> Repaired:
+def repair(store: Store, found: Report, sources: Sequence[Source] = ()) -> Repaired:
     """Do what can be done about the problems of a report.
 
     With `sources`, the right content of what is damaged or missing comes from the first of them
     that has it whole, verified, with what it needs and is not here. Without, damaged files are
     only set aside. A ref that is damaged or points nowhere is set as in the first source whose
-    ref of that name means something here. `fetch` is called, with what is needed, before files of
-    the sources are read, if these are not on this machine.
+    ref of that name means something here. Raises what Source.fetch raises.
     """
-    return _Repair(store, found, sources, fetch).repair()
+    return _Repair(store, found, sources).repair()
 
 
 class _Repair:
-    def __init__(
-        self, store: Store, found: Report, sources: Sequence[Store], fetch: Fetch | None
-    ) -> None:
+    def __init__(self, store: Store, found: Report, sources: Sequence[Source]) -> None:
         self.store = store
-        self.fetch = fetch
         self.problems = found.problems
         self.sources = sources
         self.aside: list[tuple[str, str]] = []
@@ -122,10 +115,10 @@ class _Repair:
         self._mark()
         self._clear()
         # What manifests name has to be known before it is planned what else is to come.
-        self._call({name: p.ref for name, p in self.bad.items() if name[0] != "objects"})
+        self._fetch({name: p.ref for name, p in self.bad.items() if name[0] != "objects"})
         for name, problem in self.bad.items():
             self._want(*name, problem.ref)
-        self._call(self.wanted)
+        self._fetch(self.wanted)
         self._bring_all()
         self._see_replaced(set(os.listdir(quarantine)) - before)
         self._set_aside()
@@ -144,8 +137,7 @@ class _Repair:
         file = self.store.path / MARK
         if os.path.lexists(file):
             self._quarantine(MARK, MARK)
-        mark = files.read_plain(self.sources[0].path / MARK, files.MAX_REF)
-        publish.write_file(self.store.path, file, mark)
+        publish.write_file(self.store.path, file, MARKED)
 
     # ---- what stands in the way
 
@@ -212,36 +204,28 @@ class _Repair:
         return self.needs[name]
 
     def _parts(self, kind: str, md5: str, ref: Ref | None) -> graph.Parts:
-        for store in (self.store, *self.sources):
+        for source in (self.store, *self.sources):
+            if not source.is_near(kind, md5):
+                continue
             try:
-                data = store.read(kind, md5, ref)
-                return graph.parse(kind, md5, data, str(store.file(kind, md5)))[0]
+                data = source.read(kind, md5, ref)
+                return graph.parse(kind, md5, data, source.where(kind, md5))[0]
             except (DamagedError, OSError):
                 continue
         return ()
 
     def _holders(self, kind: str, md5: str, ref: Ref | None) -> list[Path]:
-        found = []
-        for store in self.sources:
-            size = store.size(kind, md5)
-            if size is not None and (ref is None or size == ref.size):
-                found.append(store.file(kind, md5))
+        found = [Path(s.locate(kind, md5)) for s in self.sources if _has(s, (kind, md5), ref)]
         if (kind, md5) in self.strays:
             found.append(self.strays[kind, md5])
         return found
 
     # ---- fetching
 
-    def _call(self, wanted: Mapping[Name, Ref | None]) -> None:
-        """Have `fetch` bring files near."""
-        copies = []
-        for (kind, md5), ref in wanted.items():
-            for source in self.sources:
-                size = source.size(kind, md5)
-                if size is not None and (ref is None or size == ref.size):
-                    copies.append(Copy(kind, ref or Ref(md5, "", size), (source,)))
-        if self.fetch is not None and copies:
-            self.fetch(copies)
+    def _fetch(self, wanted: Mapping[Name, Ref | None]) -> None:
+        """Have these near, from every source that has them."""
+        for source in self.sources:
+            source.fetch([name for name, ref in wanted.items() if _has(source, name, ref)])
 
     def _bring_all(self) -> None:
         """In the order of S4, a chunk at a time; what needs something that failed stays out."""
@@ -387,6 +371,12 @@ def _is_complete(store: Store, kind: str, md5: str) -> bool:
         return not store.missing(kind, md5)
     except (DamagedError, FailedError, OSError):
         return False
+
+
+def _has(source: Source, name: Name, ref: Ref | None) -> bool:
+    """Whether a source lists a file that can be the right one, by its size."""
+    size = source.size(*name)
+    return size is not None and (ref is None or size == ref.size)
 
 
 def _is_whole(store: Store, kind: str, md5: str, ref: Ref | None = None) -> bool:

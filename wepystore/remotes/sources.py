@@ -1,0 +1,98 @@
+"""The sources of a reconcile or a repair, wherever they are.
+
+    with sources(target, addresses) as found:      who is there, and what they hold
+        made = merge.plan(target, found)            manifests come near: into TARGET/tmp/
+        merge.fetch(made, progress)                 objects too
+        outcome = merge.apply(made)                 they are verified and get their names
+
+Only what the target lacks crosses: a source that is elsewhere is listed first, then those manifests
+and run records are fetched that the target has not, or not in that size, then just the objects that
+the plan names. Everything is verified when it gets its name, as from a local source.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from wepystore.remotes.address import Address, parse
+from wepystore.remotes.connect import transport
+from wepystore.remotes.elsewhere import Elsewhere
+from wepystore.remotes.errors import BrokenOffError, NotAStoreThereError
+from wepystore.remotes.staging import Staging
+from wepystore.store import Store
+from wepystore.store.merge import Source
+from wepystore.store.places import root_of
+
+# Files of this machine that are sources, by the kind of their address: MODULE:NAME, imported when
+# one is met, of a class that is called with the path and a function that gives a folder for files.
+_READERS = {"sqlite": "wepystore.remotes.database:Database"}
+# What comes goes on where it was after these. Any other end is one that the same files would lead
+# to again.
+_CUT_OFF = (BrokenOffError, OSError, KeyboardInterrupt)
+
+
+@contextmanager
+def sources(
+    target: Store | str | os.PathLike[str],
+    addresses: Sequence[str],
+    *,
+    shell: str | None = None,
+    dry: bool = False,
+) -> Iterator[list[Source]]:
+    """One source for each address, in that order. With `dry`, nothing at all is written to the
+    target; else one that is not there is made as soon as all sources have been reached and one of
+    them is elsewhere. A Store is taken for one as it is.
+
+    Raises what Store.open raises for target and local sources, and MalformedAddressError,
+    UnreachableError, NotAStoreThereError, NotInstalledError, DatabaseError, BrokenOffError.
+    """
+    parsed = [parse(address) for address in addresses]
+    path = target.path if isinstance(target, Store) else Path(target)
+    creates = not isinstance(target, Store) and Store.can_create(path)
+    if not isinstance(target, Store) and not creates:
+        Store.open(path)
+    with ExitStack() as stack:
+
+        def folder(name: str) -> Path:
+            """Where to put what comes from an address: beside its place in the target."""
+            if dry:
+                scratch = tempfile.TemporaryDirectory(prefix="wepystore-")
+                return Path(stack.enter_context(scratch))
+            if creates:
+                Store.ensure(path)
+            staging = Staging(path / "tmp", name)
+            stack.push(lambda _, error, __: staging.close(keep=isinstance(error, _CUT_OFF)))
+            return staging.path
+
+        reached = [_reach(address, shell, folder, path, stack) for address in parsed]
+        yield [come() for come in reached]
+
+
+def _reach(
+    address: Address,
+    shell: str | None,
+    folder: Callable[[str], Path],
+    target: Path,
+    stack: ExitStack,
+) -> Callable[[], Source]:
+    """See who is there. What is returned gives the source, once all have been reached."""
+    way = transport(address, shell)
+    if way is not None:
+        found = way.listing()
+        if not found.is_store:
+            raise NotAStoreThereError(address=address.text, why=found.fault())
+        return lambda: Elsewhere(way, found, folder(address.text), target)
+    if address.kind in _READERS:
+        module, _, name = _READERS[address.kind].partition(":")
+        into = partial(folder, os.path.abspath(address.path))
+        source = getattr(import_module(module), name)(address.path, into)
+        stack.callback(source.close)
+    else:
+        source = Store.open(root_of(address.path))
+    return lambda: source
