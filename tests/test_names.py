@@ -185,3 +185,39 @@ def test_ways_out_are_commands_and_are_taken() -> None:
     texts = [text for file in others for _, text in texts_of(file)]
     in_messages = {name for text in texts for name in re.findall(r"\{(to_[a-z_]+)\}", text)}
     assert in_messages <= set(errors.WAYS) <= in_messages.union(texts)
+
+
+#: Names that modules of several rooms share, and what they mean in each of them.
+SHARED_NAMES = {
+    "base": "what the classes of a folder are derived from",
+    "errors": "what can go wrong in a room",
+    "files": "how a room opens files that anybody may have put there",
+    "pickles": "pickles: made, read without being loaded, told of",
+    "run": "a run: its record, what does it, the command",
+    "trust": "which pickles may be loaded, and the command that says so",
+    "wepy": "what is for programs written for wepy 1.x",
+}
+
+
+def test_a_module_name_means_one_thing() -> None:
+    """Modules and folders of different rooms have different names, except commands, which are
+    called as what they do, and those that mean one thing everywhere."""
+    rooms: dict[str, set[str]] = {}
+    for file in PACKAGE.rglob("*.py"):
+        room, *inner = file.relative_to(PACKAGE).with_suffix("").parts
+        if inner and not (room == "cli" and inner[-1] in COMMANDS):
+            for name in inner:
+                rooms.setdefault(name, set()).add(room)
+    shared = {name for name, found in rooms.items() if len(found) > 1 and name != "__init__"}
+    assert shared <= set(SHARED_NAMES)
+
+
+def test_docstrings_can_be_read_alone() -> None:
+    """None begins with "The same": what is it the same as?"""
+    found = [
+        f"{file.relative_to(PACKAGE)}:{line}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for line, text in texts_of(file)
+        if text.startswith("The same")
+    ]
+    assert not found

@@ -102,7 +102,7 @@ def start_writing(descriptor: int) -> None:
 
 
 def sync_existing(path: str | Path) -> None:
-    """The same for a file that was there before: nobody knows whether its writer did it."""
+    """A file that was there before on the disk: nobody knows whether its writer saw to it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     sync(descriptor)
 

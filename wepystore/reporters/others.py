@@ -246,7 +246,7 @@ class OthersReporter(Reporter):
 
 
 class GivenReporter(OthersReporter):
-    """The same for a reporter that a script has made itself.
+    """Runs a reporter of somebody's own that a script has made, as it is.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ class Batch:
         return self.put_many(kind, [data])[0]
 
     def put_many(self, kind: str, many: Sequence[Data]) -> list[Ref]:
-        """The same for several entries at once, which is faster when they are large: they are
+        """Add several entries at once, which is faster when they are large: they are
         hashed in parallel (a single MD5 cannot be)."""
         self._expect(len(many))
         every = [publish.buffers_of(data) for data in many]
@@ -140,7 +140,7 @@ class Batch:
         return ref
 
     def put_files(self, kind: str, paths: Sequence[str | os.PathLike[str]]) -> list[Ref]:
-        """The same for the bytes of files that belong to no store: large ones are never in memory
+        """Add the bytes of files that belong to no store: large ones are never in memory
         as a whole, and are copied and hashed in parallel. OSError if one cannot be read."""
         self._expect(len(paths))
         workers = self._ready()
@@ -179,7 +179,7 @@ class Batch:
         return self._brought(kind, path, *self._bring(path, md5, os.fspath(source), ref))
 
     def bring_many(self, kind: str, many: Sequence[tuple[Ref, str]]) -> list[Brought]:
-        """The same for many (ref, source), large ones in parallel; what one raises is in its
+        """Add entries from many (ref, source), large ones in parallel; what one raises is in its
         place in the result."""
         self._expect(len(many))
         workers = self._ready()

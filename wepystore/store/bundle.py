@@ -154,7 +154,7 @@ def read(
 def parse(
     data: bytes, path: str, kind: str | None = None
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
-    """The same from the bytes of a file; `path` is for messages."""
+    """What `read` gives, from the bytes of a file; `path` is for messages."""
     other = formats.format_of(data)
     if other is not None:
         return _whole(data, path, kind, other)
@@ -166,7 +166,7 @@ def parse(
 def unpack(
     data: bytes, path: str, kind: str | None = None, start: int = 0
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
-    """The same from the archive; `start` is how many bytes of the file `data` has before it.
+    """What `read` gives, from the archive; `start` is how many bytes `data` has before it.
 
     With start = 0, data is what a pickle machine hands to `load`: the archive without its head
     and without the comment, both of which it has consumed.

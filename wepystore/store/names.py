@@ -64,7 +64,7 @@ class Ref(NamedTuple):
 
     @staticmethod
     def _of(value: dict[str, Any], what: str) -> Ref:
-        """The same of an object that has the keys of one, and perhaps a kind."""
+        """The Ref in an object that has the keys of one, and perhaps a kind."""
         md5, sha256, size = value["md5"], value["sha256"], value["size"]
         # type(), not isinstance: True is an int.
         if type(size) is int and type(md5) is str and type(sha256) is str:

@@ -162,7 +162,7 @@ class Store:
         return Path(self.locate(kind, md5))
 
     def locate(self, kind: str, md5: str) -> str:
-        """The same as text, which is several times faster."""
+        """The path of an entry as text, which is several times faster than `file`."""
         return f"{self._root}/{names.path_of(kind, names.check_hash(md5))}"
 
     def hashes(self, kind: str) -> list[str]:
@@ -176,7 +176,7 @@ class Store:
         return chain.from_iterable(self._directories(kind, prefix))
 
     def _directories(self, kind: str, prefix: str) -> Iterator[list[str]]:
-        """The same, a list for each directory."""
+        """The hashes that begin with `prefix`, a sorted list for each directory."""
         root = os.path.join(self.path, kind)
         try:
             directories = [prefix[:2]] if len(prefix) >= 2 else sorted(os.listdir(root))

@@ -159,7 +159,7 @@ def _needing(configuration: Configuration, notes: list[str]) -> Converted:
 
 
 def convert_snapshot(snapshot: Snapshot) -> Converted:
-    """The same walkers and, as far as there are counterparts, native components."""
+    """A snapshot of these walkers and, as far as there are counterparts, native components."""
     notes: list[str] = []
     walkers = list(native_walkers(snapshot.walkers))
     parts = snapshot.apparatus
