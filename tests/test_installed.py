@@ -73,7 +73,7 @@ def test_a_run_without_a_program_ends_well_and_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("tests/store/test_bundle.py", "-k", "unzip"),
+            *("tests/store/test_exports.py", "-k", "unzip"),
         ],
         cwd=REPOSITORY,
         env={**os.environ, "PATH": str(tmp_path), installed.ALLOWED: ""},

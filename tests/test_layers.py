@@ -238,7 +238,7 @@ def test_light_rooms_import_nothing_heavy_at_once(room: str) -> None:
 def test_importing_the_command_line_imports_nothing_heavy() -> None:
     """The same, seen from outside: also nothing through another module."""
     code = (
-        "import sys; import wepystore.cli.main, wepystore.store.store, wepystore.store.bundle;"
+        "import sys; import wepystore.cli.main, wepystore.store.store, wepystore.store.exports;"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
     said = subprocess.check_output(

@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from wepystore.orchestrator.run.request import RunRequest
     from wepystore.orchestrator.run.run import run
     from wepystore.orchestrator.run.start import start_from_store
-    from wepystore.store import bundle
+    from wepystore.store import exports
 
     home = tmp_path_factory.mktemp("disk")
     store = prepare_store(
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     start = start_from_store(store, "default", None)
     request = RunRequest(n_steps=10, job_dir=home / "job", job_name="job", n_cycles=2, seed=1)
     outcome = run(start, request, Recorder())
-    bundle.write(store, "snapshots", outcome.start, home / "s.pkl")
+    exports.write(store, "snapshots", outcome.start, home / "s.pkl")
     return {
         "home": str(home),
         "store": str(home / "job" / "checkpoint.orch"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.durable import unfinished_path
-from wepystore.store import Store, bundle, canonical
+from wepystore.store import Store, canonical, exports
 from wepystore.store.batch import FEW
 
 LARGE = bytes(range(256)) * 5000  # more than 1 MiB: hashed in threads
@@ -54,7 +54,7 @@ def make_old(root: Path) -> None:
 
 def _for_add(folder: Path) -> None:
     source = Store.create(folder / "s.orch")
-    bundle.write(source, "snapshots", add_large_snapshot(source, "new"), folder / "new.snap")
+    exports.write(source, "snapshots", add_large_snapshot(source, "new"), folder / "new.snap")
     target = Store.create(folder / "t.orch")
     add_large_snapshot(target, "there")
     make_old(target.path)
@@ -63,7 +63,7 @@ def _for_add(folder: Path) -> None:
 def _for_add_over_damage(folder: Path) -> None:
     _for_add(folder)
     target = Store(folder / "t.orch")
-    _, _, entries = bundle.read(folder / "new.snap")
+    _, _, entries = exports.read(folder / "new.snap")
     for kind, md5 in entries:
         file = target.file(kind, md5)
         file.parent.mkdir(exist_ok=True)
@@ -255,7 +255,7 @@ MODULES = [
     "wepystore.cli.tag",
     "wepystore.cli.usage",
     "wepystore.store.batch",
-    "wepystore.store.bundle",
+    "wepystore.store.exports",
     "wepystore.store.care.fsck",
     "wepystore.store.care.gc",
     "wepystore.store.merge",

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Wepy, wepy
 from tests.store.test_publish import wang_pair
 from wepystore.errors import WepystoreError
-from wepystore.store import Store, bundle, canonical
+from wepystore.store import Store, canonical, exports
 from wepystore.store.care import fsck
 from wepystore.store.names import Ref
 
@@ -37,7 +37,7 @@ def _side(folder: Path, name: str, content: bytes) -> Side:
         manifest = {"type": "snapshot", "format": 1, "apparatus": [ref.to_json(), other.to_json()]}
         snapshot = batch.put("snapshots", canonical.dumps(manifest)).md5
     file = folder / f"{name}.snap"
-    bundle.write(store, "snapshots", snapshot, file)
+    exports.write(store, "snapshots", snapshot, file)
     return Side(store, snapshot, file, content, ref)
 
 

@@ -17,7 +17,7 @@ from tests.hazard.inject import Injector
 from tests.hazard.scenarios import LARGE
 from tests.store.helpers import add_config, add_snapshot, contents
 from tests.systems import REPOSITORY
-from wepystore.store import Store, bundle, canonical
+from wepystore.store import Store, canonical, exports
 from wepystore.store.care import fsck, report
 
 DISK_BYTES = 6 << 20
@@ -123,7 +123,7 @@ def test_add(disk: Path, tmp_path: Path) -> None:
     """`wepy add`: no room for it, for half of it, for the last directory."""
     source = Store.create(tmp_path / "s.orch")
     md5 = add_snapshots(source)[0]
-    bundle.write(source, "snapshots", md5, tmp_path / "new.snap")
+    exports.write(source, "snapshots", md5, tmp_path / "new.snap")
     target = Store.create(disk / "t.orch")
     add_snapshot(target, "before")
     failures = in_all_rooms(

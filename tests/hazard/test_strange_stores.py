@@ -21,9 +21,9 @@ from wepystore.api import load_snapshot
 from wepystore.cli.main import main
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.setup import Prepared
-from wepystore.store import Store, bundle, canonical, merge
+from wepystore.store import Store, canonical, exports, merge
 from wepystore.store.care import fsck, gc, report
-from wepystore.store.errors import BadJSONError, DamagedBundleError, NotABundleError
+from wepystore.store.errors import BadJSONError, DamagedExportError, NotAnExportError
 from wepystore.store.names import EntryRef, Ref, references
 
 __all__ = ["wepy", "world"]
@@ -298,13 +298,13 @@ def test_nothing_is_waited_for(wepy: Wepy, world: World, tmp_path: Path) -> None
 
 def framed(archive: bytes) -> bytes:
     """An archive without its comment as the file that `wepy get` would make of it."""
-    body = archive[:-2] + struct.pack("<H", len(bundle.TAIL))
-    return bundle.HEAD + struct.pack("<Q", len(body)) + body + bundle.TAIL
+    body = archive[:-2] + struct.pack("<H", len(exports.TAIL))
+    return exports.HEAD + struct.pack("<Q", len(body)) + body + exports.TAIL
 
 
 def archive_of(entries: list[tuple[str, int, int]], data: bytes) -> bytes:
     """A file whose central directory names (name, offset, size) in `data`, whatever is there."""
-    start = len(bundle.HEAD) + 8
+    start = len(exports.HEAD) + 8
     central = b""
     for name, offset, size in entries:
         raw = name.encode()
@@ -331,8 +331,8 @@ def test_overlapping_members_cost_nothing(tmp_path: Path) -> None:
 
     def work() -> bool:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with pytest.raises(DamagedBundleError, match="overlaps"):
-            bundle.read(file)
+        with pytest.raises(DamagedExportError, match="overlaps"):
+            exports.read(file)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
     assert in_child(work) == 0
@@ -351,28 +351,28 @@ def test_strange_archives(tmp_path: Path) -> None:
         [("wepystore.json", 0, 10), ("b", 0, 10)],
     ):
         file.write_bytes(archive_of(entries, bytes(1000)))
-        with pytest.raises(DamagedBundleError):
-            bundle.read(file)
+        with pytest.raises(DamagedExportError):
+            exports.read(file)
     deflated = tmp_path / "zip"
     with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("wepystore.json", b"0" * 5_000_000)
     file.write_bytes(framed(deflated.read_bytes()))
-    with pytest.raises(DamagedBundleError, match="compressed"):
-        bundle.read(file)
+    with pytest.raises(DamagedExportError, match="compressed"):
+        exports.read(file)
     for size in (1 << 40, 30):
-        file.write_bytes(bundle.HEAD + struct.pack("<Q", 100))
+        file.write_bytes(exports.HEAD + struct.pack("<Q", 100))
         os.truncate(file, size)
-        with pytest.raises((DamagedBundleError, NotABundleError)):
-            bundle.read(file)
+        with pytest.raises((DamagedExportError, NotAnExportError)):
+            exports.read(file)
     file.write_bytes(b"eJxx")
     os.truncate(file, 1 << 40)
-    with pytest.raises(NotABundleError, match="far too many"):
-        bundle.read(file)
+    with pytest.raises(NotAnExportError, match="far too many"):
+        exports.read(file)
     file.unlink()
     os.mkfifo(file)
     for path in (file, tmp_path):
-        with pytest.raises((NotABundleError, OSError)):
-            bundle.read(path)
+        with pytest.raises((NotAnExportError, OSError)):
+            exports.read(path)
 
 
 def test_get_names_the_file_it_cannot_write(wepy: Wepy, world: World, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from wepystore.api import (
 from wepystore.engine.component import Component
 from wepystore.records import bundle
 from wepystore.records.errors import CannotRecordError
-from wepystore.store import bundle as files
+from wepystore.store import exports as files
 
 
 @pytest.fixture(scope="module")

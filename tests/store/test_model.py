@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.store.helpers import add_snapshot, check, memory
 from wepystore.errors import DamagedError
-from wepystore.store import Store, bundle, merge
+from wepystore.store import Store, exports, merge
 from wepystore.store.errors import IncompleteError
 
 labels = st.sampled_from("abcd")
@@ -87,13 +87,13 @@ class TwoStores(RuleBasedStateMachine):
         file = self.folder / "file"
         md5 = self.hashes[label]
         if label in self.whole(index):
-            bundle.write(self.stores[index], "snapshots", md5, file)
-            assert bundle.add(self.stores[1 - index], file) == md5
+            exports.write(self.stores[index], "snapshots", md5, file)
+            assert exports.add(self.stores[1 - index], file) == md5
             self.listed[1 - index].add(label)
             self.bad[1 - index] -= set(self.parts[label])
         else:
             with pytest.raises((IncompleteError, DamagedError)):
-                bundle.write(self.stores[index], "snapshots", md5, file)
+                exports.write(self.stores[index], "snapshots", md5, file)
 
     @invariant()
     def agrees(self) -> None:

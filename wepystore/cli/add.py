@@ -17,8 +17,8 @@ from wepystore.cli.console import Console
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Add the entry and print its hash."""
-    from wepystore.store import bundle
+    from wepystore.store import exports
 
     store = store_of(args, "FILE")
-    console.out(bundle.add(store, args["FILE"], "snapshots" if args["snapshot"] else "configs"))
+    console.out(exports.add(store, args["FILE"], "snapshots" if args["snapshot"] else "configs"))
     return 0

@@ -20,7 +20,7 @@ from typing import Any
 
 from wepystore.cli.common import cut, store_of
 from wepystore.cli.console import Console
-from wepystore.store import Store, bundle
+from wepystore.store import Store, exports
 from wepystore.store.errors import WrongKindError
 from wepystore.store.manifests import Manifest
 from wepystore.store.merge.diff import differences
@@ -52,6 +52,6 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _manifest(store: Store | None, text: str, kinds: tuple[str, ...]) -> Manifest:
     if store is None or os.path.isfile(text):
-        kind, md5, entries = bundle.read(text)
+        kind, md5, entries = exports.read(text)
         return Manifest.among(entries, kind, md5, text)
     return store.read_manifest(*resolve(store, text, tuple(dict.fromkeys(kinds))))

@@ -79,7 +79,7 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 
 def _get_file(store: Store, kind: str, text: str, output: str | None, force: bool) -> str:
-    from wepystore.store import bundle
+    from wepystore.store import exports
 
     if output is not None and output.lower().endswith(_OTHERS):
         what = SUFFIXES[kind].split(".")[1]
@@ -94,7 +94,7 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
     file = output or md5 + SUFFIXES[kind]
     _check_directory(file)
     try:
-        bundle.write(store, kind, md5, file, replace=force)
+        exports.write(store, kind, md5, file, replace=force)
     except FileExistsError:
         raise FileExistsAlreadyError(file=file) from None
     return file

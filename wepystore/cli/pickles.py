@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from wepystore.cli.common import find_runs, size_text, store_of
 from wepystore.errors import DamagedError
-from wepystore.store import Ref, Store, bundle, formats
+from wepystore.store import Ref, Store, exports, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE
 from wepystore.store.pickles import opcodes
@@ -85,7 +85,7 @@ def _run(store: Store, md5: str) -> list[Subject]:
 
 
 def _file(path: str) -> Subject:
-    kind, md5, entries = bundle.read(path)
+    kind, md5, entries = exports.read(path)
     found = Manifest.among(entries, kind, md5, path)
     title = f"{path}: {ONE[kind]} {md5}"
     return Subject(

@@ -1,6 +1,6 @@
 """What `dill.load` of an exported file calls, and the way to write such a file from memory.
 
-The layout of the file is the store's affair (wepystore.store.bundle): it is read
+The layout of the file is the store's affair (wepystore.store.exports): it is read
 and written there without any pickle. Here the objects come out of it.
 """
 
@@ -18,7 +18,7 @@ from wepystore.records.configuration import (
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from wepystore.records.values import Sink
-from wepystore.store import bundle as files
+from wepystore.store import exports as files
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, Ref
 
@@ -32,7 +32,7 @@ def load(archive: bytes) -> Snapshot | Configuration:
 
 
 def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
-    """The object of entries that `wepystore.store.bundle.read` gave."""
+    """The object of entries that `wepystore.store.exports.read` gave."""
     found = Manifest.among(entries, kind, md5, md5)
     decode = decode_snapshot if kind == "snapshots" else decode_configuration
     return decode(found.value, found.fetch, f"{ONE[kind]} {md5}")

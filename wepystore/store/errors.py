@@ -58,7 +58,7 @@ class MD5CollisionError(FailedError):
     other is refused, because a name must mean one content; change any byte of it to store it"""
 
 
-class NotABundleError(FailedError):
+class NotAnExportError(FailedError):
     """{path} is not a file of '{to_export}': {why}"""
 
 
@@ -84,7 +84,7 @@ class LinkedDirectoryError(DamagedError):
     written through it; replace it by a real directory"""
 
 
-class DamagedBundleError(DamagedError):
+class DamagedExportError(DamagedError):
     """{path} is damaged: {why}; get it again with '{to_export}'"""
 
 

@@ -40,7 +40,7 @@ class Manifest(NamedTuple):
     def among(
         cls, entries: Mapping[tuple[str, str], bytes], kind: str, md5: str, what: str
     ) -> Manifest:
-        """The one in the entries that bundle.read gives."""
+        """The one in the entries that exports.read gives."""
 
         def fetch(ref: Ref) -> bytes:
             # Only these were verified: what a reference of another form says may be a lie.

@@ -11,7 +11,7 @@ from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.records.trust import Asked, Trust, arguments
-from wepystore.store import bundle, carriers, formats
+from wepystore.store import carriers, exports, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef
 from wepystore.store.pickles.pickled import parts_in
@@ -179,7 +179,7 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
 
 
 def _from_file(kind: str, file: str) -> _Found:
-    _, md5, entries = bundle.read(file, kind)
+    _, md5, entries = exports.read(file, kind)
 
     def bring(target: Store) -> None:
         with target.batch() as batch:

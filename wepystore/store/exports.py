@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from wepystore import durable
 from wepystore.store import canonical, carriers, files, formats
 from wepystore.store.errors import (
-    DamagedBundleError,
     DamagedEntryError,
-    NotABundleError,
+    DamagedExportError,
     NotAFileError,
+    NotAnExportError,
     WrongKindError,
 )
 from wepystore.store.manifests import Manifest
@@ -132,14 +132,14 @@ def read(
 ) -> tuple[str, str, dict[tuple[str, str], bytes]]:
     """(kind, md5, {(kind, md5): bytes}) of a file, every byte of it verified.
 
-    Raises NotABundleError (something else, empty, truncated), DamagedBundleError, and
+    Raises NotAnExportError (something else, empty, truncated), DamagedExportError, and
     WrongKindError when `kind` is given and it is the other one.
     """
     path = str(file)
     try:
         descriptor = files.open_plain(file)
     except DamagedEntryError:
-        raise NotABundleError(path=path, why="it is not a file") from None
+        raise NotAnExportError(path=path, why="it is not a file") from None
     with open(descriptor, "rb") as stream:
         size = os.fstat(descriptor).st_size
         # Of a file of any size nothing more is read unless it begins as one of them.
@@ -147,7 +147,7 @@ def read(
         if not head.startswith(formats.HEADS):
             _check_size(head, path, size)
         elif size > files.MAX_MANIFEST:
-            raise NotABundleError(path=path, why=f"it has {size} bytes, far too many")
+            raise NotAnExportError(path=path, why=f"it has {size} bytes, far too many")
         return parse(head + stream.read(), path, kind)
 
 
@@ -178,28 +178,28 @@ def unpack(
     found, md5 = head.get("kind"), head.get("md5")
     if head.get("format") != FORMAT:
         why = f"it has format {head.get('format')!r}, this program reads {FORMAT}: upgrade it"
-        raise NotABundleError(path=path, why=why)
+        raise NotAnExportError(path=path, why=why)
     if (
         not isinstance(found, str)
         or found not in KINDS
         or not isinstance(md5, str)
         or not is_hash(md5)
     ):
-        raise DamagedBundleError(path=path, why=f"{MARK} in it does not name an entry")
+        raise DamagedExportError(path=path, why=f"{MARK} in it does not name an entry")
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
     own = _take(members, path_of(found, md5), path)
     if Ref.of(own).md5 != md5:
-        raise DamagedBundleError(path=path, why=f"the {ONE[found]} in it is not {md5}")
+        raise DamagedExportError(path=path, why=f"the {ONE[found]} in it is not {md5}")
     what = f"{path}: {path_of(found, md5)}"
     entries = {(found, md5): own}
     for part, ref in references(canonical.load_object(own, what), what):
         content = _take(members, path_of(part, ref.md5), path)
         if Ref.of(content) != ref:
-            raise DamagedBundleError(path=path, why=f"{part}/{ref.md5} in it has wrong bytes")
+            raise DamagedExportError(path=path, why=f"{part}/{ref.md5} in it has wrong bytes")
         entries[part, ref.md5] = content
     if members:
-        raise DamagedBundleError(path=path, why=f"it holds {min(members)!r}, which nothing names")
+        raise DamagedExportError(path=path, why=f"it holds {min(members)!r}, which nothing names")
     return found, md5, entries
 
 
@@ -209,11 +209,11 @@ def _whole(
     """The one entry of a file that another program exported; its bytes are the entry (I3)."""
     why = other.fault(data)
     if why is not None:
-        raise NotABundleError(path=path, why=f"it looks like one of {other.TYPE}, and {why}")
+        raise NotAnExportError(path=path, why=f"it looks like one of {other.TYPE}, and {why}")
     found = other.kind_of(data) or kind
     if found is None:
         why = f"it is a pickle of {other.TYPE}, neither of a snapshot nor of a configuration"
-        raise NotABundleError(path=path, why=why)
+        raise NotAnExportError(path=path, why=why)
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
     md5 = Ref.of(data).md5
@@ -224,26 +224,26 @@ def _check_frame(data: bytes, path: str, start: int) -> None:
     """The pickle around the archive is ours to the byte, and all of it is there."""
     _check_size(data[:start], path, len(data))
     if not data.endswith(TAIL):
-        raise DamagedBundleError(path=path, why="its last bytes are wrong")
+        raise DamagedExportError(path=path, why="its last bytes are wrong")
 
 
 def _check_size(head: bytes, path: str, size: int) -> None:
     """The first bytes are ours, and there are as many behind them as they say."""
     if not head:
-        raise NotABundleError(path=path, why="it is empty")
+        raise NotAnExportError(path=path, why="it is empty")
     if not head.startswith(HEAD[: len(head)]):
-        raise NotABundleError(path=path, why=_guess(head))
+        raise NotAnExportError(path=path, why=_guess(head))
     start = len(HEAD) + _LENGTH.size
     if size < start + _END_SIZE:
-        raise NotABundleError(path=path, why=f"it is truncated after {size} bytes")
+        raise NotAnExportError(path=path, why=f"it is truncated after {size} bytes")
     (length,) = _LENGTH.unpack_from(head, len(HEAD))
     expected = start + length + len(TAIL)
     if size < expected:
         why = f"it is truncated: it has {size} bytes of {expected}"
-        raise NotABundleError(path=path, why=why)
+        raise NotAnExportError(path=path, why=why)
     if size > expected:
         why = f"{size - expected} bytes follow its end"
-        raise DamagedBundleError(path=path, why=why)
+        raise DamagedExportError(path=path, why=why)
 
 
 def _guess(data: bytes) -> str:
@@ -281,7 +281,7 @@ def _read_zip(data: bytes, path: str) -> dict[str, bytes]:
         OverflowError,
     ) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise DamagedBundleError(path=path, why=why) from None
+        raise DamagedExportError(path=path, why=why) from None
 
 
 def _check_layout(infos: Sequence[zipfile.ZipInfo], end: int) -> None:
@@ -307,7 +307,7 @@ def _take(members: dict[str, bytes], name: str, path: str) -> bytes:
     try:
         return members.pop(name)
     except KeyError:
-        raise DamagedBundleError(path=path, why=f"{name} is not in it") from None
+        raise DamagedExportError(path=path, why=f"{name} is not in it") from None
 
 
 def add(store: Store, file: str | os.PathLike[str], kind: str | None = None) -> str:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests import installed
 from tests.store.helpers import add_config, add_snapshot, check, contents
 from wepystore.errors import DamagedError
-from wepystore.store import Store, bundle
+from wepystore.store import Store, exports
 from wepystore.store.errors import (
-    DamagedBundleError,
+    DamagedExportError,
     IncompleteError,
     MissingError,
-    NotABundleError,
+    NotAnExportError,
     WrongKindError,
 )
 
@@ -27,7 +27,7 @@ from wepystore.store.errors import (
 @pytest.fixture
 def exported(store: Store, tmp_path: Path) -> Path:
     """A snapshot in a file."""
-    bundle.write(
+    exports.write(
         store, "snapshots", add_snapshot(store, "a", parts=3), tmp_path / "a.snap.dill.pkl"
     )
     return tmp_path / "a.snap.dill.pkl"
@@ -39,10 +39,10 @@ def test_get_then_add_gives_the_same_hash(store: Store, tmp_path: Path, kind: st
     getting it from there gives the same file again."""
     md5 = add_snapshot(store, "a") if kind == "snapshots" else add_config(store, "a")
     one, two = tmp_path / "one", tmp_path / "two"
-    bundle.write(store, kind, md5, one)
+    exports.write(store, kind, md5, one)
     other = Store.create(tmp_path / "b.orch")
-    assert bundle.add(other, one, kind) == md5 == bundle.add(other, one)
-    bundle.write(other, kind, md5, two)
+    assert exports.add(other, one, kind) == md5 == exports.add(other, one)
+    exports.write(other, kind, md5, two)
     assert one.read_bytes() == two.read_bytes()
     assert contents(other) == contents(store)
     check(other.path)
@@ -76,7 +76,7 @@ def test_a_pickle_machine_calls_load_with_the_archive(exported: Path) -> None:
     with open(exported, "rb") as file:
         word, data = Machine(file).load()
         assert word == "loaded" and file.read() == b""
-    assert bundle.unpack(data, "x") == bundle.read(exported)
+    assert exports.unpack(data, "x") == exports.read(exported)
 
 
 def test_something_else_is_said_to_be(tmp_path: Path) -> None:
@@ -92,18 +92,18 @@ def test_something_else_is_said_to_be(tmp_path: Path) -> None:
     ]:
         file = tmp_path / "x"
         file.write_bytes(data)
-        with pytest.raises(NotABundleError, match=match) as caught:
-            bundle.read(file)
+        with pytest.raises(NotAnExportError, match=match) as caught:
+            exports.read(file)
         assert caught.value.exit_status == 1
 
 
 def test_the_wrong_kind_is_refused(store: Store, exported: Path, tmp_path: Path) -> None:
     """A configuration where a snapshot is expected, and the reverse."""
     with pytest.raises(WrongKindError, match="is a snapshot, and a configuration"):
-        bundle.add(store, exported, "configs")
-    bundle.write(store, "configs", add_config(store, "c"), tmp_path / "c")
+        exports.add(store, exported, "configs")
+    exports.write(store, "configs", add_config(store, "c"), tmp_path / "c")
     with pytest.raises(WrongKindError, match="is a configuration, and a snapshot"):
-        bundle.read(tmp_path / "c", "snapshots")
+        exports.read(tmp_path / "c", "snapshots")
 
 
 def test_truncated_files_are_refused(exported: Path) -> None:
@@ -114,10 +114,10 @@ def test_truncated_files_are_refused(exported: Path) -> None:
         *range(120, len(data) - 120, 41),
         *range(len(data) - 120, len(data)),
     ]:
-        with pytest.raises(NotABundleError, match="truncated"):
-            bundle.parse(data[:length], "x")
-    with pytest.raises(DamagedBundleError, match="1 bytes follow"):
-        bundle.parse(data + b"x", "x")
+        with pytest.raises(NotAnExportError, match="truncated"):
+            exports.parse(data[:length], "x")
+    with pytest.raises(DamagedExportError, match="1 bytes follow"):
+        exports.parse(data + b"x", "x")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
@@ -130,8 +130,8 @@ def test_a_flipped_bit_is_seen(exported: Path, data: st.DataObject) -> None:
     bad = bytearray(good)
     bad[place] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        assert bundle.parse(bytes(bad), "x") == bundle.parse(good, "x")
-    except (NotABundleError, DamagedError) as error:
+        assert exports.parse(bytes(bad), "x") == exports.parse(good, "x")
+    except (NotAnExportError, DamagedError) as error:
         assert "\n" not in str(error)
 
 
@@ -142,10 +142,10 @@ def test_smuggled_members_are_refused(store: Store, exported: Path) -> None:
         with zipfile.ZipFile(stream, "a") as archive:
             archive.writestr(extra, b"x")
         raw = stream.getvalue()
-        start = len(bundle.HEAD) + 8
+        start = len(exports.HEAD) + 8
         length = (len(raw) - start - 3).to_bytes(8, "little")
-        with pytest.raises(DamagedBundleError, match="nothing names"):
-            bundle.parse(bundle.HEAD + length + raw[start:], "x")
+        with pytest.raises(DamagedExportError, match="nothing names"):
+            exports.parse(exports.HEAD + length + raw[start:], "x")
 
 
 def test_an_incomplete_entry_is_not_written(store: Store, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_incomplete_entry_is_not_written(store: Store, tmp_path: Path) -> Non
     md5 = add_snapshot(store, "a")
     store.remove("objects", store.references("snapshots", md5)[0][1].md5)
     with pytest.raises(IncompleteError, match="1 missing"):
-        bundle.write(store, "snapshots", md5, tmp_path / "x")
+        exports.write(store, "snapshots", md5, tmp_path / "x")
     with pytest.raises(MissingError):
-        bundle.write(store, "snapshots", "0" * 32, tmp_path / "x")
+        exports.write(store, "snapshots", "0" * 32, tmp_path / "x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.orch"]
