@@ -18,7 +18,7 @@ DVC = "/data/.dvc/cache/files/md5/98/ea6e4f216f2fb4b69fff9b3a44842c"
 
 
 @pytest.mark.parametrize(
-    ("target", "keeper"),
+    ("target", "carrier"),
     [
         (ANNEX, "git-annex"),
         (".git/annex/objects/zQ/MQ/key/key", "git-annex"),
@@ -28,9 +28,9 @@ DVC = "/data/.dvc/cache/files/md5/98/ea6e4f216f2fb4b69fff9b3a44842c"
         ("../annexobjects", None),
     ],
 )
-def test_keeper_of_a_link(target: str, keeper: str | None) -> None:
+def test_keeper_of_a_link(target: str, carrier: str | None) -> None:
     """Only links of the programs we know are taken for such."""
-    assert carriers.keeper_of_link(target) == keeper
+    assert carriers.carrier_of_link(target) == carrier
 
 
 def test_keeper_of_a_file(tmp_path: Path) -> None:
@@ -38,15 +38,15 @@ def test_keeper_of_a_file(tmp_path: Path) -> None:
     link, plain, pointer = tmp_path / "link", tmp_path / "plain", tmp_path / "pointer"
     (tmp_path / ".git/annex/objects").mkdir(parents=True)
     link.symlink_to(".git/annex/objects/key")
-    assert carriers.keeper_of(link) == "git-annex"
+    assert carriers.carrier_of(link) == "git-annex"
     (tmp_path / ".git/annex/objects/key").write_text("here")
-    assert carriers.keeper_of(link) is None
+    assert carriers.carrier_of(link) is None
     plain.write_text("not /annex/objects/")
-    assert carriers.keeper_of(plain) is None
+    assert carriers.carrier_of(plain) is None
     pointer.write_text("/annex/objects/MD5-s3--98ea\n")
-    assert carriers.keeper_of(pointer) == "git-annex"
+    assert carriers.carrier_of(pointer) == "git-annex"
     for other in ("nothing", "plain/nothing", "."):
-        assert carriers.keeper_of(tmp_path / other) is None
+        assert carriers.carrier_of(tmp_path / other) is None
 
 
 def test_names_are_quoted_and_many_are_shortened() -> None:

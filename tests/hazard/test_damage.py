@@ -19,9 +19,8 @@ from wepystore.orchestrator.run.start import start_from_store
 from wepystore.store import KINDS, Store, carriers, graph, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import NewerFormatError
-from wepystore.store.names import MARK
+from wepystore.store.names import MARK, Name
 
-Name = graph.Name
 IS_ROOT = os.geteuid() == 0
 
 

@@ -10,9 +10,9 @@ from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
-from wepystore.store.names import ONE
+from wepystore.store.manifests import walkers_of
+from wepystore.store.names import ONE, REFERENCE, is_ref
 
-_REF = frozenset(("md5", "sha256", "size"))
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
 # Nor are values deeper than this taken apart, or more than so many items of a list.
@@ -34,7 +34,7 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
     if kind != "runs":
         yield f"{len(parts)} objects, {size_text(total_size(parts))}, {pickled} of them pickled"
     if kind == "snapshots":
-        yield from _walkers(store, manifest.get("walkers"))
+        yield from _walkers(store, manifest)
     for key, value in manifest.items():
         if key not in ("type", "format", "walkers"):
             yield from _tree(store, key, value, 0)
@@ -74,29 +74,20 @@ def _header(store: Store, md5: str) -> tuple[str, tuple[int, ...]] | None:
         return None
 
 
-def _walkers(store: Store, walkers: Any) -> Iterator[str]:
-    if not isinstance(walkers, dict):
-        return
-    weights = walkers.get("weights")
-    if isinstance(weights, list) and weights and all(_is_number(w) for w in weights):
+def _walkers(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
+    walkers = walkers_of(manifest)
+    weights = walkers.weights
+    if weights:
         yield (
             f"{len(weights)} walkers, weights {min(weights):.4g} to {max(weights):.4g}, "
             f"sum {sum(weights):.12g}"
         )
-    states = walkers.get("states")
-    if isinstance(states, list) and all(isinstance(state, int) for state in states):
-        different = len(set(states))
+    if walkers.states is not None:
+        different = len(set(walkers.states))
         yield "1 state" if different == 1 else f"{different} different states"
-    groups = walkers.get("groups", [walkers])
-    for group in groups if isinstance(groups, list) else []:
-        for name, ref in _fields(group):
-            yield f"  {name}: {_object(store, ref, name)}"
-
-
-def _fields(group: Any) -> list[tuple[str, Ref]]:
-    fields = group.get("fields") if isinstance(group, dict) else None
-    found = sorted(fields.items()) if isinstance(fields, dict) else []
-    return [(name, Ref.from_json(ref, name)) for name, ref in found if _is_ref(ref)]
+    for fields in walkers.fields:
+        for name, ref in sorted(fields.items()):
+            yield f"  {name}: {_object(store, Ref.from_json(ref, name), name)}"
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:
@@ -129,11 +120,11 @@ def _tree(store: Store, name: str, value: Any, depth: int) -> Iterator[str]:
 
 def _in_one_line(store: Store, name: str, value: dict[str, Any]) -> str | None:
     """What a dict stands for if it is an object, an entry, a pickle or an array."""
-    if _is_ref(value):
+    if is_ref(value):
         return _object(store, Ref.from_json(value, name))
-    if value.keys() == _REF | {"kind"}:
+    if value.keys() == REFERENCE | {"kind"}:
         return str(value["md5"])
-    if _is_ref(value.get("pickle")):
+    if is_ref(value.get("pickle")):
         ref = Ref.from_json(value["pickle"], name)
         return f"PICKLED {_cut(value.get('of', ''))}, {_object(store, ref)}"
     array = value.get("array")
@@ -169,22 +160,13 @@ def _component(store: Store, name: str, component: dict[str, Any], depth: int) -
 
 def _pickles(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
-        if _is_ref(value.get("pickle")):
+        if is_ref(value.get("pickle")):
             yield value["pickle"]
         for inner in value.values():
             yield from _pickles(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _pickles(inner)
-
-
-def _is_ref(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == _REF
-
-
-def _is_number(value: Any) -> bool:
-    # Greater whole numbers than any double are no weights; they cannot even be made one.
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def _cut(value: Any) -> str:

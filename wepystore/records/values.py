@@ -27,7 +27,7 @@ from wepystore.engine.walker import WalkerState
 from wepystore.errors import WepystoreError
 from wepystore.records import npy, pickles, registry, trust
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
-from wepystore.store.names import Ref
+from wepystore.store.names import REFERENCE, Ref
 
 Integers = NDArray[np.int64]
 
@@ -49,9 +49,6 @@ class Sink(Bytes, Protocol):
     def put_text(self, text: Text) -> Ref: ...
 
 
-#: The keys of a reference in a manifest (store.names).
-_REFERENCE = {"md5", "sha256", "size"}
-
 #: The keys of a component; "state" is there where it has one.
 _COMPONENT = {"class", "version", "params", "state"}
 
@@ -64,19 +61,12 @@ Fetch = Callable[[Ref], bytes]
 
 def encode(value: Any, sink: Sink, where: str) -> Any:
     """JSON for `value`; its large parts go to `sink`. `where` names it in errors."""
-    if value is None or isinstance(value, bool):
+    if value is None or type(value) is str:
         return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        number = float(value)
-        return number if math.isfinite(number) else {"float": str(number)}
-    if isinstance(value, np.bool_):
-        return bool(value)
+    if isinstance(value, _NUMBERS):
+        return _encode_number(value)
     if isinstance(value, Text):
         return {"text": sink.put_text(value).to_json()}
-    if type(value) is str:
-        return value
     if type(value) in (list, tuple):
         if value and all(isinstance(item, WalkerState) for item in value):
             return {"states": encode_states(value, sink, where)}
@@ -84,18 +74,28 @@ def encode(value: Any, sink: Sink, where: str) -> Any:
     if isinstance(value, WalkerState):
         return {"state": encode_states([value], sink, where)}
     if type(value) is dict and all(isinstance(key, str) for key in value):
-        if value.keys() >= _REFERENCE:
-            # Whoever walks a manifest would take it for a reference to an object.
-            pairs = [[key, encode(item, sink, f"{where}.{key}")] for key, item in value.items()]
-            return {"pairs": pairs}
-        return {"dict": {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}}
+        held = {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}
+        # Whoever walks a manifest would take it for a reference to an object.
+        is_like_one = held.keys() >= REFERENCE
+        return {"pairs": [list(pair) for pair in held.items()]} if is_like_one else {"dict": held}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {"array": _encode_array(value, sink, where)}
-    if isinstance(value, Component):
-        name = registry.builtin_name(value)
-        if name is not None:
-            return {"component": encode_component(value, name, sink, where)}
+    name = registry.builtin_name(value) if isinstance(value, Component) else None
+    if name is not None:
+        return {"component": encode_component(value, name, sink, where)}
     return _encode_pickle(value, sink, where)
+
+
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def _encode_number(value: Any) -> Any:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    number = float(value)
+    return number if math.isfinite(number) else {"float": str(number)}
 
 
 def encode_component(component: Component, name: str, sink: Sink, where: str) -> Any:

@@ -19,8 +19,7 @@ from wepystore.remotes.errors import DatabaseError
 from wepystore.remotes.opening import Opened
 from wepystore.store import Store, canonical, formats
 from wepystore.store.errors import DamagedEntryError, MissingError
-from wepystore.store.graph import Name
-from wepystore.store.names import KINDS, ONE, EntryRef, Ref, is_hash
+from wepystore.store.names import KINDS, ONE, EntryRef, Name, Ref, is_hash
 from wepystore.store.store import DEFAULTS
 
 _TABLES = {

@@ -22,10 +22,9 @@ from wepystore.remotes.errors import CannotWriteThereError
 from wepystore.store import Store, files
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError
-from wepystore.store.graph import Name
 from wepystore.store.merge.planning import Copy
 from wepystore.store.merge.source import Progress
-from wepystore.store.names import difference, path_of
+from wepystore.store.names import Name, difference, path_of
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from wepystore.errors import WepystoreError
 from wepystore.remotes.errors import NoRoomError
 from wepystore.store import Store
 from wepystore.store.carriers import FILES
-from wepystore.store.graph import Name
 from wepystore.store.merge.source import Progress
-from wepystore.store.names import KINDS, MARK, Ref, is_tag, path_of
+from wepystore.store.names import KINDS, MARK, Name, Ref, is_tag, path_of
 from wepystore.store.store import DEFAULTS, DIRECTORIES
 
 # No other name of a remote's listing is ever used as a path here (S10).

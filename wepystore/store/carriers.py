@@ -36,49 +36,49 @@ _LINKS = {
 _SHOWN = 16
 
 
-def keeper_of_link(target: str) -> str | None:
+def carrier_of_link(target: str) -> str | None:
     """The program that keeps the content of a symbolic link to this target."""
     slashed = "/" + target
     return next((name for part, name in _LINKS.items() if part in slashed), None)
 
 
-def keeper_of(file: str | os.PathLike[str]) -> str | None:
+def carrier_of(file: str | os.PathLike[str]) -> str | None:
     """The program that has the content of a file which is not here; None if none is known."""
     try:
         if not os.path.lexists(file):
             return None
         if os.path.islink(file):
-            return None if os.path.exists(file) else keeper_of_link(os.readlink(file))
+            return None if os.path.exists(file) else carrier_of_link(os.readlink(file))
         with open(open_plain(os.fspath(file)), "rb") as reader:
             return "git-annex" if reader.read(len(POINTER)) == POINTER else None
     except (OSError, DamagedEntryError):
         return None
 
 
-def command(keeper: str, files: Sequence[str | os.PathLike[str]]) -> str:
+def command(carrier: str, files: Sequence[str | os.PathLike[str]]) -> str:
     """What brings the content of these."""
-    if keeper == "DVC":
+    if carrier == "DVC":
         return "dvc pull"
     return "git annex get " + " ".join(shlex.quote(os.fspath(file)) for file in files)
 
 
-def brings(file: str | os.PathLike[str], keeper: str) -> str:
+def brings(file: str | os.PathLike[str], carrier: str) -> str:
     """Where the content of one file is, and how to get it, in words."""
-    return f"{keeper} has it elsewhere, and '{command(keeper, [file])}' brings it"
+    return f"{carrier} has it elsewhere, and '{command(carrier, [file])}' brings it"
 
 
 def missing(file: Path, **fields: object) -> MissingError:
     """The error for a file whose content is not here; `fields` are kept in it."""
-    keeper = keeper_of(file)
-    if keeper is None:
+    carrier = carrier_of(file)
+    if carrier is None:
         return MissingError(file=file, needed="", **fields)
-    return ElsewhereError(file=file, needed="", why=brings(file, keeper), **fields)
+    return ElsewhereError(file=file, needed="", why=brings(file, carrier), **fields)
 
 
 def way_of_one(files: Sequence[Path]) -> str:
     """How to bring one content that would be in any of these; empty when none says."""
-    found = ((file, keeper_of(file)) for file in files)
-    return next((f": {brings(file, keeper)}" for file, keeper in found if keeper), "")
+    found = ((file, carrier_of(file)) for file in files)
+    return next((f": {brings(file, carrier)}" for file, carrier in found if carrier), "")
 
 
 def incomplete(
@@ -93,16 +93,16 @@ def way(files: Sequence[Path]) -> str:
     """How to bring what is missing, as the end of a message."""
     kept: dict[str, list[Path]] = {}
     for file in files:
-        keeper = keeper_of(file)
-        if keeper is not None:
-            kept.setdefault(keeper, []).append(file)
+        carrier = carrier_of(file)
+        if carrier is not None:
+            kept.setdefault(carrier, []).append(file)
     if not kept:
         return f"bring the rest from another store with '{way_out('to_merge')}'"
     words = []
-    for keeper, names in sorted(kept.items()):
+    for carrier, names in sorted(kept.items()):
         shown: Sequence[Path] = names
         if len(names) > _SHOWN:
             # Their kinds' directories: a name less to copy, a few files more.
             shown = sorted({name.parent.parent for name in names})
-        words.append(f"'{command(keeper, shown)}'")
+        words.append(f"'{command(carrier, shown)}'")
     return f"bring the rest with {' and '.join(words)}"

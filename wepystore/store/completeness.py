@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from wepystore.errors import DamagedError
 from wepystore.store.names import Ref
-from wepystore.store.store import Store
 
 Part = tuple[str, Ref]
+
+
+class _Entries(Protocol):
+    """What is asked of a store, or of what is like one."""
+
+    def size(self, kind: str, md5: str) -> int | None: ...
+
+    def references(self, kind: str, md5: str, ref: Ref | None = None) -> Sequence[Part]: ...
 
 
 class Completeness:
     """What entries of a store lack, as of the first time that each was looked at."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: _Entries) -> None:
         self._store = store
         self._sizes: dict[tuple[str, str], int | None] = {}
         self._below: dict[Part, tuple[Part, ...] | DamagedError] = {}
 
     def lacking(self, parts: Iterable[Part]) -> list[Part]:
-        """As Store.lacking: of what a manifest names, what is not here. Only existence and size are
-        looked at, and manifests verified. Raises MissingError, DamagedError."""
+        """Of what a manifest names, directly or through others, what is not here.
+
+        Only existence and size are looked at, and manifests verified. Raises MissingError,
+        DamagedError.
+        """
         found: dict[Part, None] = {}
         named = []
         for part in parts:

@@ -11,11 +11,10 @@ from wepystore.errors import DamagedError
 from wepystore.store import canonical, formats
 from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Ref, is_hex, references
+from wepystore.store.names import Name, Ref, is_hex, references
 from wepystore.store.runs import run_of
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
-Name = tuple[str, str]  # (kind, md5)
 Parts = Sequence[tuple[str, Ref]]
 
 # Kinds that name others. Listed in this order, then objects: the reverse of S4, so that what is

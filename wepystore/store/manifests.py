@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wepystore.store import formats
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Ref, references
+from wepystore.store.names import Ref, is_ref, references
 
 
 class Manifest(NamedTuple):
@@ -61,3 +61,49 @@ class Manifest(NamedTuple):
     def parts(self) -> list[tuple[str, Ref]]:
         """What it names: (kind, Ref), once each. Raises BadJSONError."""
         return list(references(self.value, self.what))
+
+
+class Walkers(NamedTuple):
+    """What a snapshot tells of its walkers. It may be a stranger's: None is what is not as it
+    should be.
+
+    Attributes
+    ----------
+    weights : list of float or None
+    states : list of int or None
+        For each walker the number of its state.
+    fields : list of dict
+        For each group of states the name of each of its stacks, and the JSON of the stack's Ref.
+    """
+
+    weights: list[float] | None = None
+    states: list[int] | None = None
+    fields: Sequence[dict[str, Any]] = ()
+
+
+def walkers_of(manifest: Mapping[str, Any]) -> Walkers:
+    """What a manifest tells of walkers: nothing if it is no snapshot's."""
+    held = manifest.get("walkers")
+    if not isinstance(held, dict):
+        return Walkers()
+    groups = held.get("groups", [held])
+    groups = groups if isinstance(groups, list) else []
+    found = [group.get("fields") for group in groups if isinstance(group, dict)]
+    return Walkers(
+        _all(held.get("weights"), _is_weight),
+        _all(held.get("states"), lambda k: type(k) is int),
+        [
+            {name: ref for name, ref in fields.items() if is_ref(ref)}
+            for fields in found
+            if isinstance(fields, dict)
+        ],
+    )
+
+
+def _all(value: Any, fits: Callable[[Any], bool]) -> list[Any] | None:
+    return value if isinstance(value, list) and all(map(fits, value)) else None
+
+
+def _is_weight(value: Any) -> bool:
+    # Greater whole numbers than any double are no weights; they cannot even be made one.
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)

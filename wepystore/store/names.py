@@ -28,8 +28,12 @@ MARK = "wepystore.json"
 
 _HEX = "0123456789abcdef"
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+")
-_KEYS = frozenset(("md5", "sha256", "size"))
-_ENTRY_KEYS = _KEYS | {"kind"}
+#: An entry: its kind and its hash.
+Name = tuple[str, str]
+
+#: The keys of a reference in a manifest.
+REFERENCE = frozenset(("md5", "sha256", "size"))
+_ENTRY_KEYS = REFERENCE | {"kind"}
 _NESTED = (dict, list)
 # Bytes; no file system has larger files.
 _LARGEST = 1 << 63
@@ -56,9 +60,9 @@ class Ref(NamedTuple):
     @staticmethod
     def from_json(value: Any, what: str) -> Ref:
         """The Ref in a JSON value read from `what`; BadJSONError when it is not one."""
-        if not isinstance(value, dict) or not value.keys() >= _KEYS:
+        if not isinstance(value, dict) or not value.keys() >= REFERENCE:
             raise BadJSONError(what=what, why="a reference lacks md5, sha256 or size")
-        if value.keys() != _KEYS:
+        if value.keys() != REFERENCE:
             raise _with_more(value, what)
         return Ref._of(value, what)
 
@@ -177,12 +181,12 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
         if not isinstance(value, dict):
             continue
         # By their number first: of thousands of manifests most objects are no references.
-        if len(value) == 3 and value.keys() == _KEYS:
+        if len(value) == 3 and value.keys() == REFERENCE:
             found = ("objects", Ref.from_json(value, what))
         elif len(value) == 4 and value.keys() == _ENTRY_KEYS:
             entry = EntryRef.from_json(value, what)
             found = (entry.kind, entry.ref)
-        elif "sha256" in value and value.keys() >= _KEYS:
+        elif "sha256" in value and value.keys() >= REFERENCE:
             raise _with_more(value, what)
         else:
             inner = [key for key, item in value.items() if isinstance(item, _NESTED)]
@@ -197,6 +201,11 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
 def is_hash(text: Any) -> bool:
     """Whether this is the name of an entry: 32 lower-case hex digits."""
     return isinstance(text, str) and len(text) == 32 and not text.strip(_HEX)
+
+
+def is_ref(value: Any) -> bool:
+    """Whether a JSON value has the form of what a manifest says of an object (see Ref)."""
+    return isinstance(value, dict) and value.keys() == REFERENCE
 
 
 def is_entry(value: Any, kind: str) -> TypeGuard[dict[str, Any]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.durable import make_directory, sync_directory
-from wepystore.errors import way_out
+from wepystore.errors import WepystoreError, way_out
 from wepystore.store import canonical, carriers, files, names
+from wepystore.store.completeness import Completeness
 from wepystore.store.errors import (
     BadJSONError,
     DamagedEntryError,
@@ -114,43 +115,7 @@ class Store:
         """The store at a path. Raises NoSuchStoreError, NotAStoreError, NewerFormatError, and
         DamagedMarkError when its wepystore.json is damaged."""
         root = Path(path)
-        mark = root / MARK
-        try:
-            data = files.read_plain(mark, files.MAX_REF)
-        except NotADirectoryError:
-            raise NotAStoreError(path=root, why=_file_fault(root)) from None
-        except FileNotFoundError:
-            if not os.path.lexists(root):
-                raise NoSuchStoreError(path=root) from None
-            if carriers.keeper_of(mark):
-                raise carriers.missing(mark, path=root) from None
-            if os.path.islink(mark):
-                raise DamagedMarkError(what=mark, why="a link to nothing", path=root) from None
-            if os.path.exists(mark):
-                # Somebody has made the store since we looked.
-                return cls.open(root)
-            why = f"it has no {MARK}"
-            if any((root / kind).is_dir() for kind in KINDS):
-                why += ", but parts of one: copy the rest of it"
-            elif (root / CHECKPOINT).is_symlink():
-                why += f", and its {CHECKPOINT} is a link: name what it leads to, if you trust it"
-            raise NotAStoreError(path=root, why=why) from None
-        except DamagedEntryError as error:
-            raise DamagedMarkError(what=mark, why=error.fields["why"], path=root) from None
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            raise DamagedMarkError(what=mark, why="a link to itself", path=root) from None
-        if data.startswith(carriers.POINTER):
-            raise carriers.missing(mark, path=root)
-        try:
-            value = canonical.load_object(data, str(mark))
-        except BadJSONError as error:
-            raise DamagedMarkError(what=mark, why=error.fields["why"], path=root) from None
-        found = value.get("format")
-        if type(found) is not int or not 1 <= found < _NO_FORMAT:
-            why = "it gives no format version"
-            raise DamagedMarkError(what=mark, why=why, path=root)
+        found = _format_of(root)
         if found > FORMAT:
             raise NewerFormatError(path=root, found=found, known=FORMAT)
         return cls(root)
@@ -214,7 +179,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             raise carriers.missing(Path(file)) from None
         except DamagedEntryError:
-            if carriers.keeper_of(Path(file)):
+            if carriers.carrier_of(Path(file)):
                 raise carriers.missing(Path(file)) from None
             raise
 
@@ -257,19 +222,7 @@ class Store:
 
     def lacking(self, parts: Sequence[tuple[str, Ref]]) -> list[tuple[str, Ref]]:
         """Of what a manifest names (see references), what is not here; otherwise as missing."""
-        lacking: list[tuple[str, Ref]] = []
-        todo = [*parts]
-        seen = set(todo)
-        while todo:
-            part, ref = todo.pop(0)
-            if self.size(part, ref.md5) != ref.size:
-                lacking.append((part, ref))
-            elif part != "objects":
-                for found in self.references(part, ref.md5, ref):
-                    if found not in seen:
-                        seen.add(found)
-                        todo.append(found)
-        return lacking
+        return Completeness(self).lacking(parts)
 
     def size(self, kind: str, md5: str) -> int | None:
         """The size of an entry's file in bytes; None when it is not there."""
@@ -339,7 +292,7 @@ class Store:
         try:
             data = files.read_plain(file, files.MAX_REF)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            if carriers.keeper_of(file):
+            if carriers.carrier_of(file):
                 raise carriers.missing(file) from None
             return None
         if data.startswith(carriers.POINTER):
@@ -455,6 +408,51 @@ def _foreign(root: Path) -> str | None:
         if name != "tmp" and inside:
             return f"{name}/{inside[0]}"
     return None
+
+
+def _format_of(root: Path) -> int:
+    """What a store's own file gives; raises as Store.open."""
+    mark = root / MARK
+    try:
+        data = files.read_plain(mark, files.MAX_REF)
+        if data.startswith(carriers.POINTER):
+            raise carriers.missing(mark, path=root)
+        found = canonical.load_object(data, str(mark)).get("format")
+        if type(found) is int and 1 <= found < _NO_FORMAT:
+            return found
+        why = "it gives no format version"
+    except NotADirectoryError:
+        raise NotAStoreError(path=root, why=_file_fault(root)) from None
+    except FileNotFoundError:
+        problem = _no_mark(root, mark)
+        if problem is None:
+            return _format_of(root)
+        raise problem from None
+    except (DamagedEntryError, BadJSONError) as error:
+        why = error.fields["why"]
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        why = "a link to itself"
+    raise DamagedMarkError(what=mark, why=why, path=root)
+
+
+def _no_mark(root: Path, mark: Path) -> WepystoreError | None:
+    """Why a store's own file was not there; None if somebody has made the store since."""
+    if not os.path.lexists(root):
+        return NoSuchStoreError(path=root)
+    if carriers.carrier_of(mark):
+        return carriers.missing(mark, path=root)
+    if os.path.islink(mark):
+        return DamagedMarkError(what=mark, why="a link to nothing", path=root)
+    if os.path.exists(mark):
+        return None
+    why = f"it has no {MARK}"
+    if any((root / kind).is_dir() for kind in KINDS):
+        why += ", but parts of one: copy the rest of it"
+    elif (root / CHECKPOINT).is_symlink():
+        why += f", and its {CHECKPOINT} is a link: name what it leads to, if you trust it"
+    return NotAStoreError(path=root, why=why)
 
 
 def _file_fault(root: Path) -> str:

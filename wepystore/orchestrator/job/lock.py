@@ -18,6 +18,7 @@ from typing import Any
 
 from wepystore import durable
 from wepystore.orchestrator.errors import JobBusyError
+from wepystore.store.system import is_alive
 
 LOCK = ".lock"
 
@@ -128,7 +129,7 @@ def _flock(descriptor: int, folder: Path) -> None:
         if problem.errno not in _NO_LOCKS:
             raise
         # Without locks only a process of this very host can be asked after.
-        if holder and holder["host"] == os.uname().nodename and _alive(holder["pid"]):
+        if holder and holder["host"] == os.uname().nodename and is_alive(holder["pid"]):
             raise JobBusyError(job_dir=folder, holder=_told(holder)) from None
 
 
@@ -154,13 +155,3 @@ def _told(holder: dict[str, Any]) -> str:
     if not holder:
         return "another process"
     return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

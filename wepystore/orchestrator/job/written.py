@@ -20,12 +20,10 @@ from pathlib import Path
 
 from wepystore import durable
 from wepystore.reporters import files
+from wepystore.store.names import Name
 
 LISTED = ".checkpoints"
 LISTED_DRAFT = f"{LISTED}.tmp"
-
-#: Kind and MD5.
-Entry = tuple[str, str]
 
 _LINE = re.compile(rb"([+-]) (objects|snapshots|runs) ([0-9a-f]{32})")
 _WRITER = re.compile(rb"= (\S*-[0-9]{1,19})")
@@ -52,18 +50,18 @@ class Written:
     def __init__(self, folder: Path) -> None:
         self._file = folder / LISTED
         self._draft = folder / LISTED_DRAFT
-        self._listed: dict[Entry, None] = {}
+        self._listed: dict[Name, None] = {}
         # Bytes in the file; None where it has to be written whole.
         self._size: int | None = None
         self.writers: list[str] = []
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[Name]:
         """What an earlier process of this job has listed and not struck off."""
         try:
             data = files.read_own(self._file, _TOO_LONG)
         except FileNotFoundError:
             return []
-        listed: dict[Entry, None] = {}
+        listed: dict[Name, None] = {}
         self.writers = []
         for line in data.split(b"\n"):
             # One that a crash has cut short is passed over: what it was to list has no name yet.
@@ -77,12 +75,12 @@ class Written:
                 self.writers.append(found[1].decode("utf-8", "replace"))
         return list(listed)
 
-    def replace(self, entries: Iterable[Entry]) -> None:
+    def replace(self, entries: Iterable[Name]) -> None:
         """List these and no others, durably."""
         self._listed = dict.fromkeys(entries)
         self._rewrite()
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Iterable[Name]) -> None:
         """List entries that are about to be written, durably."""
         new = [entry for entry in entries if entry not in self._listed]
         self._listed.update(dict.fromkeys(new))
@@ -94,7 +92,7 @@ class Written:
             except FileNotFoundError:
                 self._rewrite()  # Somebody has removed it.
 
-    def strike(self, entries: Iterable[Entry]) -> None:
+    def strike(self, entries: Iterable[Name]) -> None:
         """These have gone."""
         gone = [entry for entry in entries if entry in self._listed]
         for entry in gone:
@@ -118,7 +116,7 @@ class Written:
             file.write(data)
         self._size = len(data)
 
-    def _append(self, sign: str, entries: Iterable[Entry], lasting: bool) -> None:
+    def _append(self, sign: str, entries: Iterable[Name], lasting: bool) -> None:
         data = _lines(sign, entries)
         before, self._size = self._size or 0, None
         descriptor = files.open_own(self._file, os.O_WRONLY | os.O_APPEND)
@@ -133,9 +131,9 @@ def _writer() -> str:
     return durable.unfinished_path(Path()).name.rpartition("-")[0]
 
 
-def _lines(sign: str, entries: Iterable[Entry]) -> bytes:
+def _lines(sign: str, entries: Iterable[Name]) -> bytes:
     # An empty line first: the one before may have been cut short.
     return b"\n" + b"".join(f"{sign} {kind} {md5}\n".encode() for kind, md5 in entries)
 
 
-__all__ = ["LISTED", "LISTED_DRAFT", "Entry", "Written"]
+__all__ = ["LISTED", "LISTED_DRAFT", "Written"]

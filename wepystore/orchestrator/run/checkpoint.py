@@ -10,13 +10,13 @@ from typing import Any
 
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.job.written import Entry, Written
+from wepystore.orchestrator.job.written import Written
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
 from wepystore.records.values import Bytes
-from wepystore.store.names import EntryRef, Ref
+from wepystore.store.names import EntryRef, Name, Ref
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
 
@@ -67,10 +67,10 @@ class Checkpointer:
         self._texts: dict[Text, Ref] = {}
         self._listed = written
         # By checkpoint: only what was not there before is ours to take away again.
-        self._written: list[list[Entry]] = []
+        self._written: list[list[Name]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
-        self._going: set[Entry] = set()
-        self._removing: Future[list[Entry]] | None = None
+        self._going: set[Name] = set()
+        self._removing: Future[list[Name]] | None = None
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
@@ -161,7 +161,7 @@ class Checkpointer:
                 if path.name.startswith(begins):
                     path.unlink()
 
-    def _told(self, run: str) -> list[Entry]:
+    def _told(self, run: str) -> list[Name]:
         """A record whose end somebody was told of, and that end; nothing for any other."""
         try:
             record = load_run(self.store, run)
@@ -201,11 +201,11 @@ class Checkpointer:
             for text in [t for t, ref in self._texts.items() if ("objects", ref.md5) in gone]:
                 del self._texts[text]
 
-    def _remove(self, entries: set[Entry]) -> list[Entry]:
+    def _remove(self, entries: set[Name]) -> list[Name]:
         """Take entries away, but for those still needed, which are given back."""
         # What names something goes, durably, before what it names: no reader, not even
         # after a crash, sees a name whose parts are gone (S4, backwards).
-        shared: list[Entry] = []
+        shared: list[Name] = []
         tagged = self._tagged()
         for kind in ("runs", "snapshots"):
             for each, md5 in sorted(entries):
@@ -256,7 +256,7 @@ class _Noting:
 
     def __init__(self, sink: Bytes) -> None:
         self._sink = sink
-        self.entries: list[Entry] = []
+        self.entries: list[Name] = []
 
     def put(self, kind: str, data: Any) -> Ref:
         ref = self._sink.put(kind, data)

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files, graph
 from wepystore.store.care import listing, report, scan
-from wepystore.store.care.listing import Listing
+from wepystore.store.care.listing import Names
 from wepystore.store.care.repair import Repaired, repair
 from wepystore.store.care.report import Need, Note, Problem, Report
 from wepystore.store.care.scan import Scan, Work
 from wepystore.store.errors import BadJSONError, DamagedEntryError
-from wepystore.store.names import KINDS, MARK, ONE, Ref, is_tag
+from wepystore.store.names import KINDS, MARK, ONE, Name, Ref, is_tag
 from wepystore.store.renewal import FOLDER
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
 __all__ = ["Need", "Note", "Problem", "Repaired", "Report", "check", "repair"]
 
-Name = graph.Name
 
 # What else may lie in a store without being an entry.
 _USUAL = carriers.FILES | {MARK, "gc.lock"}
@@ -64,6 +64,41 @@ def check(
             gc.enable()
 
 
+class _Named:
+    """What manifests say of the entries that they name.
+
+    Attributes
+    ----------
+    first : dict
+        By kind and hash: what the first manifest says, and which one that is.
+    others : list
+        What others say that is not the same: kind, Ref, and which.
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[str, dict[str, tuple[Ref, Name]]] = {kind: {} for kind in KINDS}
+        self.others: list[tuple[str, Ref, Name]] = []
+
+    def take(self, parts_of: Mapping[Name, graph.Parts]) -> None:
+        """Take in what all manifests name."""
+        for name, parts in parts_of.items():
+            for kind, ref in parts:
+                if self.first[kind].setdefault(ref.md5, (ref, name))[0] != ref:
+                    self.others.append((kind, ref, name))
+
+    def ref(self, kind: str, md5: str) -> Ref | None:
+        """What they agree on."""
+        found = self.first[kind].get(md5)
+        if found is None or any((kind, md5) == (k, ref.md5) for k, ref, _ in self.others):
+            return None
+        return found[0]
+
+    def size(self, md5: str) -> int | None:
+        """Of an object, in bytes."""
+        ref = self.ref("objects", md5)
+        return ref.size if ref is not None else None
+
+
 class _Checker:
     def __init__(
         self,
@@ -81,16 +116,13 @@ class _Checker:
         self.sha256 = sha256 and not fast
         self.progress = progress
         self.done = 0
-        self.listings: dict[str, Listing] = {}
+        self.listings: dict[str, Names] = {}
         self.scans: dict[str, Scan] = {}
         self._present: dict[str, set[str]] = {}
         self.graph = graph.Graph()
         self.problems: list[Problem] = []
         self.notes: list[Note] = []
-        # What a manifest says of an entry, by kind and hash, and which manifest; and what others
-        # say of it that is not the same.
-        self.expected: dict[str, dict[str, tuple[Ref, Name]]] = {kind: {} for kind in KINDS}
-        self.disagreeing: list[tuple[str, Ref, Name]] = []
+        self.named = _Named()
 
     def check(self) -> Report:
         self._mark()
@@ -100,8 +132,8 @@ class _Checker:
         with Work(self.listings["objects"], self.sha256, self.read) as work:
             for kind in graph.NAMING:
                 self._manifests(kind)
-            self._expect()
-            found = scan.scan(work, size_of=self._size_of, progress=self._step)
+            self.named.take(self.graph.parts)
+            found = scan.scan(work, size_of=self.named.size, progress=self._step)
             self.scans["objects"] = found
         self._faults()
         self._compare()
@@ -110,7 +142,7 @@ class _Checker:
         self._unnamed()
         return Report(
             self.root,
-            tuple(self._with_needs()),
+            tuple(_with_needs(self.problems, self.graph)) if self.problems else (),
             tuple(self.notes),
             {kind: len(self.listings[kind]) for kind in KINDS},
             sum(found.files_read for found in self.scans.values()),
@@ -155,24 +187,6 @@ class _Checker:
         with Work(names, self.sha256) as work:
             self.scans[kind] = scan.scan(work, keep=keep, progress=self._step)
 
-    def _expect(self) -> None:
-        for name, parts in self.graph.parts.items():
-            for kind, ref in parts:
-                first = self.expected[kind].setdefault(ref.md5, (ref, name))
-                if first[0] != ref:
-                    self.disagreeing.append((kind, ref, name))
-
-    def _size_of(self, md5: str) -> int | None:
-        ref = self._ref_of("objects", md5)
-        return ref.size if ref is not None else None
-
-    def _ref_of(self, kind: str, md5: str) -> Ref | None:
-        """What manifests agree on."""
-        if any((kind, md5) == (other, ref.md5) for other, ref, _ in self.disagreeing):
-            return None
-        found = self.expected[kind].get(md5)
-        return found[0] if found is not None else None
-
     def _faults(self) -> None:
         holders = self._names_by_content()
         for kind in KINDS:
@@ -180,12 +194,12 @@ class _Checker:
             for md5, fault in sorted(self.scans[kind].faults.items()):
                 self.graph.faults[kind, md5] = fault.why
                 absent = fault.what == report.MISSING and kind == "objects"
-                if absent and md5 not in self.expected[kind]:
+                if absent and md5 not in self.named.first[kind]:
                     continue
                 why = fault.why
                 if fault.found in holders:
                     why += f", the content of {holders[fault.found]}"
-                ref = self._ref_of(kind, md5)
+                ref = self.named.ref(kind, md5)
                 path = names.path(md5)
                 self.problems.append(Problem(fault.what, kind, md5, path, why, ref=ref))
 
@@ -195,20 +209,20 @@ class _Checker:
         if not found:
             return {}
         known = {name for kind in KINDS for name in ((kind, m) for m in self.listings[kind])}
-        known |= {(kind, md5) for kind in KINDS for md5 in self.expected[kind]}
+        known |= {(kind, md5) for kind in KINDS for md5 in self.named.first[kind]}
         return {md5: self.listings[kind].path(md5) for kind, md5 in sorted(known) if md5 in found}
 
     def _compare(self) -> None:
         """Is all there that manifests name, with the size and SHA-256 that they give?"""
-        for kind, expected in self.expected.items():
+        for kind, expected in self.named.first.items():
             sizes, sha256 = self.scans[kind].sizes, self.scans[kind].sha256
             for md5, (ref, by) in expected.items():
                 if sizes.get(md5) != ref.size or (sha256 and sha256.get(md5) != ref.sha256):
                     self._not_as_expected(kind, ref, by)
-        for kind, ref, by in self.disagreeing:
+        for kind, ref, by in self.named.others:
             digest = self._sha256(kind, ref.md5)
             self._not_as_expected(kind, ref, by, digest)
-            first, by = self.expected[kind][ref.md5]
+            first, by = self.named.first[kind][ref.md5]
             if digest != first.sha256:
                 self._not_as_expected(kind, first, by, digest)
 
@@ -231,13 +245,13 @@ class _Checker:
         by_text = f"{ONE[by[0]]} {by[1]}"
         if kind == "objects" and self.read is not None and not self.read(ref.md5):
             # Its bytes were not read, so this is what damage looks like from outside.
-            keeper = carriers.keeper_of(self.store.path / path)
-            if keeper is not None:
-                why = carriers.brings(self.store.path / path, keeper)
+            carrier = carriers.carrier_of(self.store.path / path)
+            if carrier is not None:
+                why = carriers.brings(self.store.path / path, carrier)
                 return Problem(report.MISSING, kind, ref.md5, path, why, ref=ref)
             why = f"it has {size} bytes and should have {ref.size}, by {by_text}"
             return Problem(
-                report.DAMAGED, kind, ref.md5, path, why, ref=self._ref_of(kind, ref.md5)
+                report.DAMAGED, kind, ref.md5, path, why, ref=self.named.ref(kind, ref.md5)
             )
         what = f"a size of {ref.size} bytes, not {size}" if ref.size != size else "another SHA-256"
         why = f"its MD5 is right, but {by_text} gives {what}: one of the two was made up"
@@ -256,7 +270,7 @@ class _Checker:
             # Added since the listing; or by was a checkpoint that was superseded while we looked:
             # S4 takes manifests away before what they name.
             return
-        agreed = self._ref_of(kind, ref.md5)
+        agreed = self.named.ref(kind, ref.md5)
         why = f"it is not there ({ref.size} bytes)"
         problem = Problem(report.MISSING, kind, ref.md5, path, why, ref=agreed)
         if problem not in self.problems[-1:]:
@@ -296,59 +310,52 @@ class _Checker:
                 why = f"a link out of the store, to {target}: a copy of the store lacks it"
                 self.problems.append(Problem(report.LINK, "store", path, path, why))
             for odd in names.odd:
-                if odd.md5 is not None and not self._is_there(kind, odd.md5):
+                if odd.md5 is not None and odd.md5 not in self.scans[kind].sizes:
                     why = f"it belongs to {names.path(odd.md5)}"
                     problem = Problem(report.MISPLACED, kind, odd.md5, odd.path, why)
                     self.problems.append(problem)
                 else:
                     self.notes.append(Note(report.FOREIGN, odd.path, odd.why))
-        for path in _others(self.store.path / "refs", {*DEFAULTS.values(), "tags"}):
-            self.notes.append(Note(report.FOREIGN, f"refs/{path}", "no ref has such a name"))
-        for path in _others(self.store.path / "refs" / "tags", ()):
-            if not is_tag(path):
-                self.notes.append(Note(report.FOREIGN, f"refs/tags/{path}", "no tag is named so"))
-        for path in _others(self.store.path / "tmp", ()):
-            if path != FOLDER:
-                self.notes.append(Note(report.LEFTOVER, f"tmp/{path}", "an unfinished write"))
-        for path in _others(self.store.path / "quarantine", ()):
-            self.notes.append(Note(report.QUARANTINED, f"quarantine/{path}", "set aside"))
-
-    def _is_there(self, kind: str, md5: str) -> bool:
-        return md5 in self.scans[kind].sizes
+        tags = filter(is_tag, _others(self.store.path / "refs" / "tags", ()))
+        for folder, known, what, why in (
+            ("refs", {*DEFAULTS.values(), "tags"}, report.FOREIGN, "no ref has such a name"),
+            ("refs/tags", {*tags}, report.FOREIGN, "no tag is named so"),
+            ("tmp", {FOLDER}, report.LEFTOVER, "an unfinished write"),
+            ("quarantine", set[str](), report.QUARANTINED, "set aside"),
+        ):
+            for name in _others(self.store.path / folder, known):
+                self.notes.append(Note(what, f"{folder}/{name}", why))
 
     def _unnamed(self) -> None:
         for kind, md5 in self.graph.unnamed():
             path = self.listings[kind].path(md5)
             why = "no run, tag or default needs it"
             self.notes.append(Note(report.UNNAMED, path, why))
-        for md5 in sorted(self.scans["objects"].sizes.keys() - self.expected["objects"].keys()):
+        for md5 in sorted(self.scans["objects"].sizes.keys() - self.named.first["objects"].keys()):
             path = self.listings["objects"].path(md5)
             self.notes.append(Note(report.ORPHAN, path, "nothing names it"))
 
-    def _with_needs(self) -> Iterable[Problem]:
-        """The problems, each with all that is incomplete because of it."""
-        if not self.problems:
-            return
-        names = {(p.kind, p.name) for p in self.problems}
-        by = graph.needers(self.graph.parts, names)
-        held: dict[str, list[str]] = {}
-        for ref, md5 in sorted(self.graph.refs.items()):
-            held.setdefault(md5, []).append(ref)
-        order = {kind: place for place, kind in enumerate((*KINDS, "refs", "store"))}
-        for p in sorted(self.problems, key=lambda p: (order[p.kind], p.name, p.what)):
-            if p.kind == "store":
-                yield p
-                continue
-            found = by[p.kind, p.name]
-            needs = [Need(*name) for name in found]
-            reached = [(p.kind, p.name), *found]
-            needs += [
-                Need("refs", ref)
-                for kind, md5 in reached
-                for ref in held.get(md5, ())
-                if kind in graph.kinds_of_ref(ref)
-            ]
-            yield Problem(p.what, p.kind, p.name, p.path, p.why, tuple(dict.fromkeys(needs)), p.ref)
+
+def _with_needs(problems: Sequence[Problem], known: graph.Graph) -> Iterator[Problem]:
+    """The problems, each with all that is incomplete because of it."""
+    by = graph.needers(known.parts, {(p.kind, p.name) for p in problems})
+    held: dict[str, list[str]] = {}
+    for ref, md5 in sorted(known.refs.items()):
+        held.setdefault(md5, []).append(ref)
+    order = {kind: place for place, kind in enumerate((*KINDS, "refs", "store"))}
+    for p in sorted(problems, key=lambda p: (order[p.kind], p.name, p.what)):
+        if p.kind == "store":
+            yield p
+            continue
+        found = by[p.kind, p.name]
+        needs = [Need(*name) for name in found]
+        needs += [
+            Need("refs", ref)
+            for kind, md5 in ((p.kind, p.name), *found)
+            for ref in held.get(md5, ())
+            if kind in graph.kinds_of_ref(ref)
+        ]
+        yield replace(p, needed_by=tuple(dict.fromkeys(needs)))
 
 
 def _others(directory: Path, known: Iterable[str]) -> list[str]:

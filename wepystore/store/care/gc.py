@@ -40,12 +40,10 @@ from typing import Any, NamedTuple
 from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import files, graph
-from wepystore.store.names import KINDS, is_hash
+from wepystore.store.names import KINDS, Name, is_hash
 from wepystore.store.renewal import FOLDER, Renewals
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
-
-Name = graph.Name
 
 GRACE_S = 14 * 86400.0
 LOCK = "gc.lock"
@@ -140,6 +138,32 @@ def plan(
     before = now - grace_s
     renewals = Renewals.of(store.path)
     found = graph.load(store)
+    _check_known(store, found)
+
+    def old(kind: str, md5: str, why: str) -> Item | None:
+        file = store.file(kind, md5)
+        facts = _facts(file)
+        if facts is None:
+            return None
+        changed = facts.st_mtime if (kind, md5) in recovered else _age_mark(facts)
+        if max(changed, renewals.last(facts)) >= before:
+            return None
+        return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
+
+    superfluous = found.unnamed() if unnamed else ()
+    all_items = [old(*name, "no run, tag or default needs it") for name in superfluous]
+    going = [(item.kind, item.name) for item in all_items if item is not None]
+    all_items += [old("objects", md5, "nothing names it") for md5 in sorted(found.orphans(going))]
+    all_items += _left_in_tmp(store, before)
+    items = [item for item in all_items if item is not None]
+    items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
+    young = len(all_items) - len(items)
+    known = frozenset(found.parts)
+    return Plan(store, grace_s, unnamed, now, tuple(items), young, known, renewals)
+
+
+def _check_known(store: Store, found: graph.Graph) -> None:
+    """Raise if there is something of which nobody here knows what it needs."""
     bad = {**found.faults, **{("refs", name): why for name, why in found.bad_refs.items()}}
     if bad:
         first = "/".join(min(bad))
@@ -151,42 +175,24 @@ def plan(
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise NewerEntriesError(path=store.path, what=unknown[0] + more)
-    items: list[Item] = []
-    young = 0
-    going: list[Name] = []
-    for kind, md5 in found.unnamed() if unnamed else ():
-        item = _item(
-            store, kind, md5, "no run, tag or default needs it", before, recovered, renewals
-        )
-        if item is not None:
-            items.append(item)
-            going.append((kind, md5))
-        young += item is None
-    for md5 in sorted(found.orphans(going)):
-        item = _item(store, "objects", md5, "nothing names it", before, recovered, renewals)
-        if item is not None:
-            items.append(item)
-        young += item is None
+
+
+def _left_in_tmp(store: Store, before: float) -> Iterator[Item | None]:
+    """What is in tmp/; None for what is young or in use."""
     for path in _tmp_files(store):
         facts = _facts(store.path / path)
         if facts is None:
             continue
         name = path.removeprefix("tmp/")
         if name.startswith(_ASIDE):
-            items.append(Item("tmp", name, path, facts.st_size, "of an interrupted gc"))
+            yield Item("tmp", name, path, facts.st_size, "of an interrupted gc")
             continue
         newest, size = _age_mark(facts), facts.st_size
         why, busy = "an unfinished write", _writer(name).alive
         if stat.S_ISDIR(facts.st_mode):
             newest, size = _inside(store.path / path)
             why, busy = "an unfinished transfer", _is_taken(store.path / path)
-        if newest < before and not busy:
-            items.append(Item("tmp", name, path, size, why))
-        else:
-            young += 1
-    items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
-    known = frozenset(found.parts)
-    return Plan(store, grace_s, unnamed, now, tuple(items), young, known, renewals)
+        yield Item("tmp", name, path, size, why) if newest < before and not busy else None
 
 
 def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Collected:
@@ -247,25 +253,6 @@ def recover(store: Store) -> list[Name]:
 
 
 # ---- what may go
-
-
-def _item(
-    store: Store,
-    kind: str,
-    md5: str,
-    why: str,
-    before: float,
-    recovered: Collection[Name],
-    renewals: Renewals,
-) -> Item | None:
-    file = store.file(kind, md5)
-    facts = _facts(file)
-    if facts is None:
-        return None
-    changed = facts.st_mtime if (kind, md5) in recovered else _age_mark(facts)
-    if max(changed, renewals.last(facts)) >= before:
-        return None
-    return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
 
 
 def _facts(file: Path) -> os.stat_result | None:

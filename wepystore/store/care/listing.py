@@ -20,8 +20,8 @@ class Odd(NamedTuple):
     md5: str | None
 
 
-class Listing:
-    """The names of one kind. Paths are relative to the store."""
+class Names:
+    """The names in the directories of one kind, read once. Paths are relative to the store."""
 
     def __init__(self, root: str, kind: str) -> None:
         self.root = root
@@ -48,9 +48,9 @@ class Listing:
         return sum(len(inside) for _, inside in self.regular) + len(self.links)
 
 
-def list_kind(root: str, kind: str) -> Listing:
+def list_kind(root: str, kind: str) -> Names:
     """All names under a kind's directory. A directory that cannot be listed raises OSError."""
-    listing = Listing(root, kind)
+    listing = Names(root, kind)
     suffix = ".json" if kind == "runs" else ""
     top = os.path.join(root, kind)
     if leaves(top, root):
@@ -108,9 +108,9 @@ def leaves(path: str, root: str) -> bool:
 def mark_fault(store: Store) -> str | None:
     """What is wrong with a store's own file. Raises NewerFormatError."""
     file = store.path / MARK
-    keeper = carriers.keeper_of(file)
-    if keeper is not None:
-        return carriers.brings(file, keeper)
+    carrier = carriers.carrier_of(file)
+    if carrier is not None:
+        return carriers.brings(file, carrier)
     try:
         data = files.read_plain(file, files.MAX_REF)
     except FileNotFoundError:

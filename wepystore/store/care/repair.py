@@ -23,10 +23,8 @@ from wepystore.store.care.listing import mark_fault
 from wepystore.store.care.report import Problem, Report
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.merge import Source
-from wepystore.store.names import KINDS, MARK, Ref
+from wepystore.store.names import KINDS, MARK, Name, Ref
 from wepystore.store.store import MARKED, Store
-
-Name = graph.Name
 
 # What the name is taken away from when nothing better is there.
 _SET_ASIDE = frozenset(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from wepystore.store import carriers
 from wepystore.store.care import report
-from wepystore.store.care.listing import Listing, leaves
+from wepystore.store.care.listing import Names, leaves
 from wepystore.store.files import MAX_MANIFEST, hash_descriptor, manifest_fault, open_plain
 from wepystore.store.names import Ref
 
@@ -76,7 +76,7 @@ class Work:
 
     def __init__(
         self,
-        listing: Listing,
+        listing: Names,
         sha256: bool = False,
         read: Callable[[str], bool] | None = None,
     ) -> None:
@@ -198,7 +198,7 @@ def scan(
 class _Scanner:
     def __init__(
         self,
-        listing: Listing,
+        listing: Names,
         sha256: bool,
         read: Callable[[str], bool] | None,
         keep: Callable[[str, bytes], None] | None,
@@ -326,7 +326,7 @@ class _Scanner:
             target = os.readlink(full)
         except OSError:
             return
-        if carriers.keeper_of_link(target) is None and leaves(full, self.root):
+        if carriers.carrier_of_link(target) is None and leaves(full, self.root):
             why = f"a link out of the store, to {target}"
             self.result.faults[md5] = Fault(report.LINK, why)
             return
@@ -394,10 +394,10 @@ def _manifest_fault(path: str, size: int) -> str:
 
 
 def _absent(target: str, path: str) -> str:
-    keeper = carriers.keeper_of_link(target)
-    if keeper is None:
+    carrier = carriers.carrier_of_link(target)
+    if carrier is None:
         return f"a link to {target}, where nothing is"
-    return carriers.brings(path, keeper)
+    return carriers.brings(path, carrier)
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from wepystore.errors import DamagedError
 from wepystore.store.errors import NoSuchStoreError, NotAStoreError
-from wepystore.store.graph import Name
 from wepystore.store.merge.planning import Conflict, Copy, Left, Plan
 from wepystore.store.merge.source import Progress, Source, bring_near
-from wepystore.store.names import KINDS, Ref
+from wepystore.store.names import KINDS, Name, Ref
 from wepystore.store.store import DEFAULTS, Store
 
 if TYPE_CHECKING:

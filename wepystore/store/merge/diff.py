@@ -15,10 +15,8 @@ from typing import Any, NamedTuple
 
 from wepystore.errors import DamagedError
 from wepystore.store.arrays import Array, read_array
-from wepystore.store.manifests import Manifest
-from wepystore.store.names import Ref
-
-_REF = frozenset(("md5", "sha256", "size"))
+from wepystore.store.manifests import Manifest, walkers_of
+from wepystore.store.names import REFERENCE, Ref, is_ref
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ def _leaf(path: str, value: Any) -> Iterator[tuple[str, _Leaf]]:
 
 def _object(path: str, value: dict[str, Any]) -> Iterator[tuple[str, _Leaf]]:
     ref = value.get("pickle")
-    if _is_ref(ref):
+    if is_ref(ref):
         yield path, _Leaf("pickle", (ref, value.get("of")))
         return
-    if value.keys() == _REF:
+    if is_ref(value):
         yield path, _Leaf("array", value)
         return
-    if value.keys() == _REF | {"kind"}:
+    if value.keys() == REFERENCE | {"kind"}:
         yield path, _Leaf("entry", value)
         return
     if len(value) == 1:
@@ -130,10 +128,6 @@ def _object(path: str, value: dict[str, Any]) -> Iterator[tuple[str, _Leaf]]:
         yield from _leaf(f"{path}.{name}", item)
 
 
-def _is_ref(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == _REF
-
-
 # ---- in words
 
 
@@ -155,7 +149,7 @@ def _words(leaf: _Leaf | None) -> str | None:
         return f"pickled {of}, {_object_words(ref)}"
     if kind == "entry":
         return str(value.get("md5"))
-    if kind == "array" and not _is_ref(value):
+    if kind == "array" and not is_ref(value):
         return (
             f"array {_shape(value.get('shape'))} {value.get('dtype')} {_plain(value.get('data'))}"
         )
@@ -189,7 +183,7 @@ def _how(first: _Leaf, second: _Leaf, a: Manifest, b: Manifest) -> str:
     try:
         if first.kind == "array":
             return _array_how(_array(first.value, a), _array(second.value, b))
-        if first.kind == "text" and _is_ref(first.value) and _is_ref(second.value):
+        if first.kind == "text" and is_ref(first.value) and is_ref(second.value):
             return _text_how(_bytes(first.value, a), _bytes(second.value, b))
     except DamagedError as error:
         return str(error)
@@ -203,7 +197,7 @@ def _bytes(ref: Any, side: Manifest) -> bytes:
 
 
 def _array(value: Any, side: Manifest) -> Array | None:
-    if _is_ref(value):
+    if is_ref(value):
         return read_array(_bytes(value, side))
     return None
 
@@ -295,32 +289,22 @@ def _range(weights: list[float]) -> str:
 
 
 def _walkers_of(side: Manifest) -> _Walkers:
-    walkers = side.value.get("walkers")
-    walkers = walkers if isinstance(walkers, dict) else {}
-    weights = walkers.get("weights")
-    numbers = [float(w) for w in weights if _is_number(w)] if isinstance(weights, list) else []
-    groups = walkers.get("groups", [walkers])
-    groups = [g for g in groups if isinstance(g, dict)] if isinstance(groups, list) else []
+    found = walkers_of(side.value)
     fields = {}
     digests: list[str] = []
     damage = ""
-    for number, group in enumerate(groups):
-        members = group.get("fields")
-        refs = {k: v for k, v in members.items() if _is_ref(v)} if isinstance(members, dict) else {}
-        prefix = "walkers." if len(groups) == 1 else f"walkers.groups[{number}]."
+    for number, refs in enumerate(found.fields):
+        prefix = "walkers." if len(found.fields) == 1 else f"walkers.groups[{number}]."
         fields.update({prefix + name: ref for name, ref in refs.items()})
         try:
             digests.extend(_digests(refs, side))
         except (DamagedError, ValueError) as error:
             damage = str(error)
-    index = walkers.get("states")
-    states = []
-    for k in index if isinstance(index, list) and not damage else ():
-        if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k < len(digests):
-            damage = "a walker's state is not among the states"
-            break
-        states.append(digests[k])
-    return _Walkers(numbers, states, fields, damage)
+    index = found.states or []
+    if not damage and not all(0 <= k < len(digests) for k in index):
+        damage = "a walker's state is not among the states"
+    states = [] if damage else [digests[k] for k in index]
+    return _Walkers(found.weights or [], states, fields, damage)
 
 
 def _digests(refs: dict[str, Any], side: Manifest) -> list[str]:
@@ -343,8 +327,3 @@ def _digests(refs: dict[str, Any], side: Manifest) -> list[str]:
             digest.update(f"{name} {array.dtype} {array.shape[1:]} ".encode())
             digest.update(array.bits[k * size : (k + 1) * size])
     return [digest.hexdigest() for digest in hashes or []]
-
-
-def _is_number(value: Any) -> bool:
-    # Greater whole numbers than any double are no weights; they cannot even be made one.
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)

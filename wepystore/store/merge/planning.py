@@ -20,9 +20,8 @@ from pathlib import Path
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files
 from wepystore.store.errors import MD5CollisionError
-from wepystore.store.graph import Name
 from wepystore.store.merge.source import Source, bring_near, read_manifest
-from wepystore.store.names import KINDS, ONE, Ref
+from wepystore.store.names import KINDS, ONE, Name, Ref
 from wepystore.store.runs import Run, origin_of, run_of
 from wepystore.store.store import DEFAULTS, Store
 

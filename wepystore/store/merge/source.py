@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from wepystore.store.graph import Name
 from wepystore.store.manifests import Manifest
-from wepystore.store.names import Ref
+from wepystore.store.names import Name, Ref
 
 #: progress(bytes done, bytes in all)
 Progress = Callable[[int, int], None]
