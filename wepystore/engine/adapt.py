@@ -239,7 +239,7 @@ class CheckedSegments:
         FloatingPointError : its positions hold NaN or infinity.
         """
         moved = self.function(walker, segment_length, **keywords)
-        if not (hasattr(moved, "weight") and hasattr(moved, "state")):
+        if not is_walker(moved):
             raise TypeError(f"{type(self.__self__).__name__} gave no walker but {moved!r:.60}")
         # A state may be anything that the other parts understand.
         state = moved.state if isinstance(moved.state, Mapping) else {}
@@ -269,6 +269,16 @@ def _parameters(function: Callable[..., Any]) -> tuple[bool, bool]:
 
 
 # ---- walkers
+
+
+def is_walker(thing: Any) -> bool:
+    """Whether it has what every walker has, whoever's it is."""
+    return hasattr(thing, "weight") and hasattr(thing, "state")
+
+
+def is_state(thing: Any) -> bool:
+    """Whether its fields can be had, as those of ours or by `dict()`."""
+    return isinstance(thing, Mapping) or hasattr(thing, "dict")
 
 
 def native_walkers(walkers: Sequence[Any]) -> Sequence[Any]:

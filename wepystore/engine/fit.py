@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.adapt import is_ours, native_state, plug_of
+from wepystore.engine.adapt import is_ours, is_state, is_walker, native_state, plug_of
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, UnfitError, WrongPartError
@@ -241,14 +241,14 @@ def _check_each(walkers: Sequence[Any]) -> None:
     if isinstance(walkers, Ensemble):
         return
     for index, walker in enumerate(walkers):
-        if not (hasattr(walker, "weight") and hasattr(walker, "state")):
+        if not is_walker(walker):
             raise WrongPartError(
                 part=f"walkers[{index}]",
                 wanted="a walker",
                 got=_described(walker),
                 way_out="make one of a state and a weight: Walker(state, weight)",
             )
-        if not (isinstance(walker.state, Mapping) or hasattr(walker.state, "dict")):
+        if not is_state(walker.state):
             raise WrongPartError(
                 part=f"the state of walkers[{index}]",
                 wanted="a WalkerState",

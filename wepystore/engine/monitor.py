@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wepystore.engine.errors import ComponentError, StepError
+from wepystore.engine.protocols import name_of
 from wepystore.engine.runners.base import AdaptedRunner
 from wepystore.errors import WepystoreError
 
@@ -27,7 +28,7 @@ def check_monitor(monitor: Any) -> None:
     if lacking or isinstance(monitor, type):
         problem = f"it has no {lacking[0]}()" if lacking else "it is a class, and not an object"
         raise ComponentError(
-            component=f"the monitor {getattr(monitor, '__name__', type(monitor).__name__)}",
+            component=f"the monitor {name_of(monitor)}",
             problem=f"{problem}; a monitor has init(), cycle_monitor(manager, walkers), cleanup()",
         )
 

@@ -10,6 +10,8 @@ import re
 import reprlib
 from typing import Any
 
+from wepystore.engine.protocols import CoordinateCapabilities, DistanceCapabilities
+
 
 def real(value: Any, name: str, wanted: str = "a number") -> float:
     """`value` as a float: a finite number, of Python's or numpy's. No text, no truth."""
@@ -85,14 +87,15 @@ def platform_properties(value: Any, name: str = "platform_properties") -> dict[s
 
 def distance_like(value: Any, name: str = "distance") -> Any:
     """`value`, if it can be asked for images of states."""
-    if not (callable(getattr(value, "image", None)) or callable(getattr(value, "images", None))):
+    ways = DistanceCapabilities(value)
+    if not (callable(ways.image) or callable(ways.images)):
         raise _wrong(value, name, "a distance, with a method image(state)")
     return value
 
 
 def coordinate_like(value: Any, name: str = "coordinate") -> Any:
     """`value`, if it can be asked how far states have come."""
-    if not (callable(value) or callable(getattr(value, "many", None))):
+    if not (callable(value) or callable(CoordinateCapabilities(value).many)):
         raise _wrong(value, name, "a function of a state or have a method many(states)")
     return value
 

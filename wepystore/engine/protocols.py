@@ -8,9 +8,10 @@ of the part where it comes in; nobody asks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Properties = Mapping[str, str] | None
 
@@ -102,6 +103,11 @@ def _nothing(*given: Any, **keywords: Any) -> None:
     """Stands in for a method that a part has not."""
 
 
+def name_of(part: Any) -> str:
+    """What to call a part in a message: a function or a class by its own name."""
+    return str(getattr(part, "__name__", type(part).__name__))
+
+
 _LACKING = object()
 
 
@@ -187,6 +193,7 @@ class MeasuringCapabilities(Capabilities):
 class DistanceCapabilities(Capabilities):
     """Of a distance: the faster ways to ask for many at once; see distances.base.Distance."""
 
+    image: Callable[[Any], Any] | None = None
     images: Callable[[Sequence[Any]], Any] | None = None
     image_distances: Callable[[Any, Any], Any] | None = None
     pairwise: Callable[[Any], Any] | None = None
@@ -197,6 +204,27 @@ class CoordinateCapabilities(Capabilities):
 
     many: Callable[[Sequence[Any]], Any] | None = None
     takes_ensembles: bool = False
+
+
+class PotentialCapabilities(Capabilities):
+    """Of a potential; see runners.langevin.Potential."""
+
+    gradient: Callable[[Any], Any] | None = None
+    exact: bool = False
+
+
+class DecisionCapabilities(Capabilities):
+    """Of a resampler, the class of its decisions; of that, the number of each."""
+
+    DECISION: Any = None
+    enum_dict_by_name: Callable[[], Mapping[str, int]] | None = None
+
+
+class SummaryCapabilities(Capabilities):
+    """Of any part: what it tells a person who watches; of a runner also its step, ps."""
+
+    summary: Callable[[], Any] = _nothing
+    step_size: float | None = None
 
 
 class MapperCapabilities(Capabilities):
@@ -216,7 +244,7 @@ class MapperCapabilities(Capabilities):
 class ReporterCapabilities(Capabilities):
     """Of a reporter: what it wants to know of jobs; see reporters.base.Reporter."""
 
-    bind: Callable[[str], None] = _nothing
+    bind: Callable[[Any], None] = _nothing
     keep_with: Callable[[Any], None] = _nothing
     annotate: Callable[..., None] = _nothing
     resume: Callable[[int], None] = _nothing
@@ -226,6 +254,22 @@ class ReporterCapabilities(Capabilities):
     def resumes(self) -> bool:
         """Whether it goes on with files that are there."""
         return "resume" in vars(self)
+
+
+class FileCapabilities(Capabilities):
+    """Of a reporter that names its files itself, as wepy's do, or of its class.
+
+    Attributes
+    ----------
+    file_paths : what it writes
+    FILE_ORDER : the attributes in which it has these paths
+    SUGGESTED_FILENAME_TEMPLATE, SUGGESTED_EXTENSIONS : how they should be named
+    """
+
+    file_paths: Any = ()
+    FILE_ORDER: Sequence[str] = ()
+    SUGGESTED_FILENAME_TEMPLATE: str = "{config}{narration}{reporter_class}.{ext}"
+    SUGGESTED_EXTENSIONS: Sequence[str] = ()
 
 
 class RemarkCapabilities(Capabilities):

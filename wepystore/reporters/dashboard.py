@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.protocols import SummaryCapabilities
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, named_errors, replace_file
@@ -131,7 +132,7 @@ class DashboardReporter(Reporter):
         totals.n_cycles = int(report["cycle_idx"]) + 1
         totals.n_steps += n_steps
         totals.walker_steps += n_steps * n_walkers
-        step_size = getattr(self._runner, "step_size", None)
+        step_size = SummaryCapabilities(self._runner).step_size
         if step_size:
             totals.time_ps += n_steps * step_size
             totals.aggregate_ps += n_steps * step_size * n_walkers
@@ -417,8 +418,7 @@ def _now(
 
 def _summary(part: Any) -> dict[str, str]:
     """What a component says of itself; {} for one that says nothing."""
-    tell = getattr(part, "summary", None)
-    facts = tell() if callable(tell) else {}
+    facts = SummaryCapabilities(part).summary()
     return dict(facts) if isinstance(facts, Mapping) else {}
 
 

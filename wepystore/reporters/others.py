@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from wepystore.engine.errors import ComponentError, StepError
+from wepystore.engine.protocols import ReporterCapabilities
 from wepystore.errors import WepystoreError
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.files import check_own, check_own_folder
@@ -266,8 +267,7 @@ class GivenReporter(OthersReporter):
     def bind(self, base: str | os.PathLike[str]) -> None:
         """Take the path prefix; one that names its own files is told it as well."""
         super().bind(base)
-        if hasattr(self._given, "bind"):
-            self._given.bind(base)
+        ReporterCapabilities(self._given).bind(base)
 
     @property
     def _class(self) -> type:

@@ -21,6 +21,7 @@ from pathlib import PurePath
 from typing import Any
 
 from wepystore.engine.adapt import PLUGS
+from wepystore.engine.protocols import FileCapabilities
 
 _FILES = ("path", "file", "filename", "fname")
 _FOLDERS = ("dir", "directory", "folder")
@@ -83,7 +84,7 @@ def _is_special(text: str) -> bool:
 
 def declared(reporter: Any) -> list[str]:
     """The files that a reporter says it writes, as wepy's do."""
-    paths = getattr(reporter, "file_paths", None)
+    paths = FileCapabilities(reporter).file_paths
     if not isinstance(paths, (list, tuple)):
         return []
     return [str(path) for path in paths if isinstance(path, (str, PurePath)) and str(path)]

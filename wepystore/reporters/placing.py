@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from wepystore.engine.adapt import is_ours, plug_of
-from wepystore.engine.protocols import ReporterCapabilities
+from wepystore.engine.protocols import FileCapabilities, ReporterCapabilities
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.others import GivenReporter, OthersReporter
 from wepystore.reporters.paths import JobNames, declared, is_folder, is_path, swapped
@@ -138,7 +138,7 @@ class _Placing:
 
 def _is_of(own: Mapping[str, str], text: str, attribute: str, thing: Any) -> bool:
     """Whether an attribute of a file reporter has one of its files, and not just the same word."""
-    order = getattr(thing, "FILE_ORDER", ())
+    order = FileCapabilities(thing).FILE_ORDER
     return text in own and (attribute in order or "/" in text or "." in text)
 
 

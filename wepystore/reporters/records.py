@@ -70,19 +70,9 @@ def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
     A component that declares nothing (or None) gets the columns that readers
     of resampling and warping records cannot do without.
     """
-    prefix = _PREFIXES[table]
+    method, *constants = _declared(component, table, "fields", "FIELDS", "SHAPES", "DTYPES")
     specs: Iterable[Any]
-    method = getattr(component, f"{prefix}_fields", None)
-    if method is not None:
-        specs = method()
-    else:
-        upper = prefix.upper()
-        specs = zip(
-            getattr(component, f"{upper}_FIELDS", ()),
-            getattr(component, f"{upper}_SHAPES", ()),
-            getattr(component, f"{upper}_DTYPES", ()),
-            strict=True,
-        )
+    specs = zip(*(each or () for each in constants), strict=True) if method is None else method()
     plug = plug_of(component)
     flat = frozenset() if plug is None else plug.FLAT_FIELDS
     fields = tuple(
@@ -98,15 +88,20 @@ def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
 
 def table_record_names(component: Any, table: str) -> list[str]:
     """The columns that belong into a summary table, in the order readers unpack them."""
-    prefix = _PREFIXES[table]
-    method = getattr(component, f"{prefix}_record_field_names", None)
-    if method is not None:
-        names = list(method())
-    else:
-        names = list(getattr(component, f"{prefix.upper()}_RECORD_FIELDS", ()))
+    method, constant = _declared(component, table, "record_field_names", "RECORD_FIELDS")
+    names = list((constant or ()) if method is None else method())
     if not names and table in _DEFAULTS:
         names = [field.name for field in _DEFAULTS[table]]
     return [str(name) for name in names]
+
+
+def _declared(component: Any, table: str, *names: str) -> list[Any]:
+    """What a component has of a table under these names, methods in lower case, or None."""
+    prefix = _PREFIXES[table]
+    return [
+        getattr(component, f"{prefix if name.islower() else prefix.upper()}_{name}", None)
+        for name in names
+    ]
 
 
 def column(
@@ -167,7 +162,7 @@ def parents(
             origin = lineage[walker]
             targets = record["target_idxs"]
             # Raveled: some of wepy's records nest it.
-            for slot in targets.ravel().tolist() if hasattr(targets, "ravel") else targets:
+            for slot in targets.ravel().tolist() if isinstance(targets, np.ndarray) else targets:
                 slots[slot] = origin
         lineage = [slots.get(slot, -1) for slot in range(max(slots, default=-1) + 1)]
     return lineage
@@ -177,4 +172,4 @@ def _one(value: Any) -> int:
     """The one number of a value that may be a scalar or an array of one."""
     if type(value) is int:
         return value
-    return int(value.item()) if hasattr(value, "item") else int(value)
+    return int(value.item()) if isinstance(value, (np.ndarray, np.generic)) else int(value)

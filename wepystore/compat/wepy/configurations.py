@@ -15,6 +15,7 @@ from wepystore.compat.wepy.classes import is_wepy, wepy_class
 from wepystore.compat.wepy.reporters import WepyReporter
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
+from wepystore.engine.protocols import FileCapabilities
 from wepystore.records.configuration import Configuration
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
@@ -41,7 +42,7 @@ def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
     suffixes = [
         suffix
         for cls in found.reporter_classes
-        for suffix in getattr(cls, "SUGGESTED_EXTENSIONS", ())
+        for suffix in FileCapabilities(cls).SUGGESTED_EXTENSIONS
     ]
     # As wepy does where two of its reporters would write to one file.
     own_name = len(set(suffixes)) < len(suffixes)

@@ -10,12 +10,11 @@ import numpy as np
 
 from wepystore.compat.wepy.classes import is_wepy
 from wepystore.compat.wepy.repairs import have_wepy, prepare_wepy
-from wepystore.compat.wepy.runner import WepyRunner
+from wepystore.compat.wepy.runner import NotedByRunner, WepyRunner
 from wepystore.compat.wepy.walkers import TheirWalkers
+from wepystore.engine.protocols import FileCapabilities
 from wepystore.reporters.others import GivenReporter, OthersReporter
 
-#: How wepy names a file where its class does not say.
-_TEMPLATE = "{config}{narration}{reporter_class}.{ext}"
 _WALKERS = ("init_walkers", "new_walkers", "resampled_walkers")
 #: Modes of wepy's for a file that is there already.
 _GOING_ON = ("r", "r+")
@@ -56,8 +55,7 @@ class _AsWepy(OthersReporter):
         if "cycle_idx" in made:
             # wepy gives what the runner has noted, where it notes anything.
             runner = self._known.get("runner")
-            noted = getattr(runner, "_last_cycle_segments_split_times", None)
-            made["runner_splits_time"] = noted
+            made["runner_splits_time"] = NotedByRunner(runner)._last_cycle_segments_split_times
         if "resampler_data" in made and self._is_hdf5:
             made["resampler_data"] = [_with_arrays(record) for record in made["resampler_data"]]
         return made
@@ -115,15 +113,15 @@ class WepyReporter(_AsWepy):
 
     def _paths(self, part: str = "") -> list[str]:
         folder, name = os.path.split(self.path)
-        template = getattr(self.reporter_class, "SUGGESTED_FILENAME_TEMPLATE", _TEMPLATE)
-        suffixes = getattr(self.reporter_class, "SUGGESTED_EXTENSIONS", ())
+        named = FileCapabilities(self.reporter_class)
+        template = named.SUGGESTED_FILENAME_TEMPLATE
         own = f".{self.name}" if self.own_name else ""
         return [
             os.path.join(
                 folder,
                 template.format(config=name + part, narration="", reporter_class=own, ext=suffix),
             )
-            for suffix in suffixes
+            for suffix in named.SUGGESTED_EXTENSIONS
         ]
 
     def _make(self, paths: list[str]) -> None:
@@ -157,7 +155,7 @@ class GivenWepyReporter(_AsWepy, GivenReporter):
         """Take the path prefix; one that names its own files is told it as well."""
         super().bind(base)
         if not self._files and not self._folders:
-            self._files = [str(path) for path in getattr(self._given, "file_paths", ())]
+            self._files = [str(path) for path in FileCapabilities(self._given).file_paths]
             self._owns_files = not self._files
 
 
@@ -166,7 +164,7 @@ def _walkers_for(runner: Any) -> bool | None:
     if not have_wepy():
         return None
     theirs = runner.original if isinstance(runner, WepyRunner) else runner
-    return getattr(theirs, "system", None) is not None
+    return NotedByRunner(theirs).system is not None
 
 
 def _describe_image(reporter: Any, resampler: Any) -> None:

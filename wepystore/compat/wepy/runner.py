@@ -16,9 +16,20 @@ from wepystore.compat.wepy.repairs import installed
 from wepystore.engine.adapt import native_walkers, seeded_globals
 from wepystore.engine.component import Text
 from wepystore.engine.errors import UnfitError
+from wepystore.engine.protocols import Capabilities
 from wepystore.engine.runners.base import AdaptedRunner
 
 _PARAMETERS = "parameters/"
+
+
+class NotedByRunner(Capabilities):
+    """What a runner of wepy's has in attributes, if it has it."""
+
+    topology: Any = None
+    system: Any = None
+    platform_name: str | None = None
+    platform_kwargs: Mapping[str, Any] | None = None
+    _last_cycle_segments_split_times: Any = None
 
 
 class WepyRunner(AdaptedRunner):
@@ -57,7 +68,7 @@ class WepyRunner(AdaptedRunner):
     def topology(self) -> Text | None:  # type: ignore[override]
         """Topology JSON (engine.topology), or None where there are no atoms."""
         if self._topology is None:
-            self._topology = topology_text(getattr(self.original, "topology", None))
+            self._topology = topology_text(NotedByRunner(self.original).topology)
         return self._topology
 
     @property
@@ -79,11 +90,11 @@ class WepyRunner(AdaptedRunner):
     @property
     def split_times(self) -> Any:
         """What wepy's OpenMM runner notes; of any other there is nothing."""
-        return getattr(self.original, "_last_cycle_segments_split_times", None)
+        return NotedByRunner(self.original)._last_cycle_segments_split_times
 
     def check_state(self, state: Mapping[str, Any], where: str) -> None:
         """Raise UnfitError unless there is a position for each particle of the system."""
-        count = getattr(getattr(self.original, "system", None), "getNumParticles", None)
+        count = getattr(NotedByRunner(self.original).system, "getNumParticles", None)
         found = np.shape(state["positions"])
         if callable(count) and found != (n := count(), 3):
             raise UnfitError(
@@ -180,10 +191,11 @@ class WepyRunner(AdaptedRunner):
         As with wepy the properties are those of whoever names the platform. On the CPU platform,
         one thread and a fixed order of sums unless they say otherwise: only so it repeats (R1).
         """
-        own: str | None = getattr(self.original, "platform_name", None)
+        noted = NotedByRunner(self.original)
+        own = noted.platform_name
         name = platform or own
         if platform is None or (properties is None and name == own):
-            properties = getattr(self.original, "platform_kwargs", None)
+            properties = noted.platform_kwargs
         chosen = {key: str(value) for key, value in (properties or {}).items()}
         if name == "CPU":
             chosen.setdefault("Threads", "1")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.engine.adapt import native_state, plug_of
+from wepystore.engine.adapt import is_state, native_state, plug_of
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import CoordinateError
@@ -105,7 +105,7 @@ class WarpBC(BoundaryConditions):
         self, initial_states: Sequence[Any], initial_weights: Sequence[float] | None
     ) -> None:
         """Check where warped walkers go, and keep it."""
-        if isinstance(initial_states, Mapping) or hasattr(initial_states, "dict"):
+        if is_state(initial_states):
             raise ValueError("initial_states must be a list of states, got a single state")
         states = listed(initial_states, "initial_states", "states")
         self.initial_states = [_as_state(s) for s in states]

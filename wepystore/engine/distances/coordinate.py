@@ -18,13 +18,14 @@ import numpy as np
 from wepystore.engine.component import Component
 from wepystore.engine.distances.base import Distance, atom_indices
 from wepystore.engine.distances.pairwise import images_of
-from wepystore.engine.ensemble import Floats
+from wepystore.engine.ensemble import Ensemble, Floats
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import coordinate_like, distance_like, listed, positive
 from wepystore.engine.protocols import (
     CoordinateCapabilities,
     DistanceCapabilities,
     PeriodicCapabilities,
+    name_of,
 )
 
 
@@ -84,7 +85,7 @@ def coordinates_of(coordinate: Any, states: Sequence[Any]) -> Floats:
 def walker_coordinates(coordinate: Any, walkers: Sequence[Any]) -> Floats:
     """The progress coordinates of walkers, shape (n, d).
 
-    An ensemble (something with ``fields``) goes whole to a coordinate that
+    An ensemble goes whole to a coordinate that
     takes it, so that it need not be taken apart.
 
     Raises
@@ -92,7 +93,7 @@ def walker_coordinates(coordinate: Any, walkers: Sequence[Any]) -> Floats:
     CoordinateError : one of them is not a number.
     ValueError : as `coordinates_of`.
     """
-    whole = hasattr(walkers, "fields") and CoordinateCapabilities(coordinate).takes_ensembles
+    whole = isinstance(walkers, Ensemble) and CoordinateCapabilities(coordinate).takes_ensembles
     states = walkers if whole else [walker.state for walker in walkers]
     values = coordinates_of(coordinate, states)
     wrong = np.flatnonzero(np.isnan(values).any(axis=1))
@@ -119,11 +120,6 @@ def _cause(state: Any) -> str:
     return "as are its positions; most often the dynamics blew up: try a shorter time step"
 
 
-def name_of(coordinate: Any) -> str:
-    """What to call a progress coordinate in a message."""
-    return str(getattr(coordinate, "__name__", type(coordinate).__name__))
-
-
 class PositionCoordinate(ProgressCoordinate):
     """Components of the positions of some atoms, nm (or the runner's unit of length).
 
@@ -148,7 +144,7 @@ class PositionCoordinate(ProgressCoordinate):
 
     def many(self, states: Sequence[Any]) -> Floats:
         """The components, shape (n, len(atoms) * len(axes))."""
-        fields = getattr(states, "fields", None)
+        fields = states.fields if isinstance(states, Ensemble) else None
         positions = np.asarray(
             [state["positions"] for state in states] if fields is None else fields["positions"]
         )

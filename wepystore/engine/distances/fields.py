@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wepystore.engine.distances.coordinate import ProgressCoordinate
-from wepystore.engine.ensemble import Floats
+from wepystore.engine.ensemble import Ensemble, Floats
 from wepystore.engine.parameters import listed
 
 
@@ -33,7 +33,7 @@ class FieldCoordinate(ProgressCoordinate):
 
     def many(self, states: Sequence[Any]) -> Floats:
         """The values, shape (n, number of values)."""
-        whole = getattr(states, "fields", None)
+        whole = states.fields if isinstance(states, Ensemble) else None
         columns = []
         for name in self.fields:
             try:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.engine.distances.coordinate import name_of, walker_coordinates
+from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import coordinate_like, listed
+from wepystore.engine.protocols import name_of
 from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions

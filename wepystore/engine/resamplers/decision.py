@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.protocols import DecisionCapabilities
 from wepystore.engine.record_fields import RecordColumns
 from wepystore.errors import FailedError
 
@@ -63,7 +64,7 @@ _BY_NUMBER = {int(decision): decision for decision in Decision}
 def read_record(record: Record) -> tuple[Decision, list[int]]:
     """The decision and the target slots of a record, whose values may be scalars or arrays."""
     number = record["decision_id"]
-    number = number.item() if hasattr(number, "item") else int(number)
+    number = number.item() if isinstance(number, (np.ndarray, np.generic)) else int(number)
     decision = _BY_NUMBER.get(number)
     if decision is None:
         raise DecisionError(reason=f"there is no decision {number!r}")
@@ -78,8 +79,7 @@ def read_record(record: Record) -> tuple[Decision, list[int]]:
 
 def decision_numbers(resampler: Any) -> dict[str, int]:
     """Name and number of each decision the resampler can take."""
-    decision = getattr(resampler, "DECISION", None)
-    by_name = getattr(decision, "enum_dict_by_name", None)
+    by_name = DecisionCapabilities(DecisionCapabilities(resampler).DECISION).enum_dict_by_name
     if by_name is None:
         return Decision.enum_dict_by_name()
     return {str(name): int(number) for name, number in by_name().items()}
@@ -107,7 +107,7 @@ def count_decisions(
     try:
         for record in records:
             number = record["decision_id"]
-            number = number.item() if hasattr(number, "item") else int(number)
+            number = number.item() if isinstance(number, (np.ndarray, np.generic)) else int(number)
             if number == clone:
                 n_cloned += np.size(record["target_idxs"]) - 1
             elif number == squash:

@@ -13,6 +13,7 @@ from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats
 from wepystore.engine.errors import SegmentError
 from wepystore.engine.parameters import positive
+from wepystore.engine.protocols import PotentialCapabilities
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.engine.walker import WalkerState
 
@@ -163,7 +164,7 @@ class OverdampedLangevinRunner(EnsembleRunner):
         dt: float = 1e-3,
         beta: float = 1.0,
     ) -> None:
-        if not callable(getattr(potential, "gradient", None)):
+        if not callable(PotentialCapabilities(potential).gradient):
             raise ValueError(f"potential must have a method gradient(x), got {potential!r}")
         self.potential = potential
         self.diffusion = positive(diffusion, "diffusion")
@@ -219,7 +220,7 @@ class OverdampedLangevinRunner(EnsembleRunner):
 
     def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
         """Whether equal seeds give equal bits: as far as the potential says so."""
-        return bool(getattr(self.potential, "exact", False))
+        return bool(PotentialCapabilities(self.potential).exact)
 
     def summary(self) -> dict[str, str]:
         """The potential and the noise."""

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from wepystore._version import __version__
+from wepystore.engine.protocols import RunnerCapabilities
 
 #: Fields of an environment, the likeliest culprit of a different end first.
 _ORDER = (
@@ -105,9 +106,7 @@ def environment_of(
         "numpy": np.__version__,
         **_host(),
     }
-    if hasattr(runner, "environment"):
-        environment.update(runner.environment(platform, properties))
-    return environment
+    return environment | dict(RunnerCapabilities(runner).environment(platform, properties) or {})
 
 
 def step_size_ps(runner: Any) -> float | None:

@@ -8,6 +8,7 @@ from wepystore.engine.mappers.base import WorkMapper
 from wepystore.engine.mappers.dask import DaskMapper, check_dask
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
+from wepystore.engine.protocols import MapperCapabilities, RunnerCapabilities
 
 WITHOUT_SCHEDULER = (
     "the configuration has a DaskMapper, and no scheduler was given: "
@@ -33,7 +34,7 @@ def choose_mapper(
         configured = _without_properties(configured)
     if scheduler is not None:
         check_dask()
-        return DaskMapper(scheduler, n_workers, getattr(configured, "segment_timeout", None))
+        return DaskMapper(scheduler, n_workers, MapperCapabilities(configured).segment_timeout)
     if needs_scheduler(configured):
         configured = ProcessMapper(configured.n_workers, None, configured.segment_timeout)
     elif isinstance(configured, DaskMapper):
@@ -53,7 +54,7 @@ def needs_scheduler(mapper: Any) -> bool:
 
 
 def _without_properties(mapper: Any) -> Any:
-    own = getattr(mapper, "worker_properties", None)
+    own = MapperCapabilities(mapper).worker_properties
     if type(mapper) is not ProcessMapper or not own:
         return mapper
     return ProcessMapper(mapper.n_workers or len(own), None, mapper.segment_timeout)
@@ -61,7 +62,7 @@ def _without_properties(mapper: Any) -> Any:
 
 def is_other_platform(override: str | None, configured: str | None, runner: Any) -> bool:
     """Whether a run is on another platform than the configuration, or else its runner, names."""
-    return override is not None and override != (configured or getattr(runner, "platform", None))
+    return override is not None and override != (configured or RunnerCapabilities(runner).platform)
 
 
 def _plain(mapper: ProcessMapper) -> bool:
@@ -84,7 +85,7 @@ def workers_of(mapper: Any, override: int | None) -> int | None:
     """How many workers a mapper has, for the run record; None if it does not say."""
     if isinstance(mapper, SerialMapper):
         return 1
-    return override or getattr(mapper, "n_workers", None)
+    return override or MapperCapabilities(mapper).n_workers
 
 
 def properties_of_workers(
@@ -95,5 +96,5 @@ def properties_of_workers(
 
     Just `properties`, unless the mapper gives its workers some of their own.
     """
-    own = getattr(mapper, "worker_properties", None)
+    own = MapperCapabilities(mapper).worker_properties
     return [{**(properties or {}), **each} for each in own] if own else [properties]

@@ -289,4 +289,6 @@ def _per_walker(progress: Mapping[str, Any], n_walkers: int) -> dict[str, Any]:
 
 def _one(value: Any) -> Any:
     """The one number of an array of one; anything else as it is."""
-    return value.item() if getattr(value, "size", 0) == 1 else value
+    return (
+        value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value
+    )
