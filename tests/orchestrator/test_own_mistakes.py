@@ -9,6 +9,8 @@ import pytest
 
 from tests.systems import Recorder, pair_apparatus, plain_configuration, run_job
 from wepystore.api import (
+    Apparatus,
+    Configuration,
     NoResampler,
     Runner,
     Snapshot,
@@ -16,7 +18,7 @@ from wepystore.api import (
     WalkerState,
     prepare_store,
 )
-from wepystore.engine.errors import StepError
+from wepystore.engine.errors import StepError, WrongPartError
 from wepystore.orchestrator.run.resume import resume
 
 
@@ -87,3 +89,20 @@ def test_a_reporter_s_when_a_job_is_resumed(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
             resume(tmp_path / "job", {"n_cycles": 5}, Recorder())
+
+
+@pytest.mark.parametrize("part", ["runner", "boundary_conditions", "resampler", "work_mapper"])
+def test_what_is_no_such_part(tmp_path: Path, part: str) -> None:
+    """A stranger's entry may hold anything: refused by name before a job folder is there."""
+    parts = {"runner": Adds(), "resampler": NoResampler(), "boundary_conditions": None}
+    configuration = plain_configuration()
+    if part in parts:
+        parts[part] = "x"
+    else:
+        configuration = Configuration.as_found(**{**vars(configuration), part: "x"})
+    walkers = [Walker(WalkerState(x=[0.0]), 1.0)]
+    start = Snapshot.as_found(walkers, Apparatus.as_found(**parts))
+    made = prepare_store(tmp_path / "x.orch", start, configuration)
+    with pytest.raises(WrongPartError, match=f"{part} must be .*can be shown, and not be run"):
+        run_job(made.store, made.snapshot_hash, tmp_path / "job")
+    assert not (tmp_path / "job").exists()

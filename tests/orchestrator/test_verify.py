@@ -42,6 +42,7 @@ from wepystore.errors import DamagedError, UntrustedError
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.resume import resume
 from wepystore.orchestrator.run.watching import Watcher
+from wepystore.orchestrator.verify.comparison import compare
 from wepystore.orchestrator.verify.verify import (
     NotRepeatableError,
     RecordedPlatformError,
@@ -49,8 +50,10 @@ from wepystore.orchestrator.verify.verify import (
     distinct,
     verify,
 )
+from wepystore.records.errors import MalformedRecordError
 from wepystore.records.library import save_run
 from wepystore.records.trust import Trust
+from wepystore.store import canonical
 from wepystore.store.pickles.pickled import parts_in
 
 
@@ -187,6 +190,22 @@ def test_what_is_compared_is_measured_right(pair: tuple[Store, str], tmp_path: P
         apart = max(float(np.abs(a.state[name] - b.state[name]).max()) for a, b in both)
         assert found.fields[name] == apart
     assert found.weights == max(abs(a.weight - b.weight) for a, b in both)
+
+
+@pytest.mark.parametrize("walkers", [True, {"states": 1.5}, {"weights": "x"}, {"groups": [{}]}])
+def test_a_recorded_end_of_another_shape_is_named(
+    pair: tuple[Store, str], tmp_path: Path, walkers: Any
+) -> None:
+    """A stranger's record may name anything as its end: told of as damaged, and no bug."""
+    shutil.copytree(pair[0].path, tmp_path / "copy.orch")
+    store = Store.open(tmp_path / "copy.orch")
+    end = load_run(*pair).end
+    manifest = store.manifest("snapshots", end.md5)
+    odd = {**manifest["walkers"], **walkers} if isinstance(walkers, dict) else walkers
+    ref = store.put("snapshots", canonical.dumps({**manifest, "walkers": odd}))
+    here = load_snapshot(store, end.md5)
+    with pytest.raises(MalformedRecordError, match=f"snapshot {ref.md5}"):
+        compare(store, ref, here.walkers, here.apparatus)
 
 
 def test_the_environment_s_difference_is_named(pair: tuple[Store, str], tmp_path: Path) -> None:

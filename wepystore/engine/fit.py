@@ -69,6 +69,17 @@ def check_apparatus(runner: Any, boundary_conditions: Any, resampler: Any) -> No
         initial[:] = [_without_unasked_box(state) for state in initial]
 
 
+def check_decoded(apparatus: Any, work_mapper: Any) -> None:
+    """Raise WrongPartError for a part that no manager could call: a run is about to begin, and what
+    was decoded has not been asked yet."""
+    way_out = "the entry that it stands in can be shown, and not be run"
+    _check_role("runner", apparatus.runner, way_out)
+    if apparatus.boundary_conditions is not None:
+        _check_role("boundary_conditions", apparatus.boundary_conditions, way_out)
+    _check_role("resampler", apparatus.resampler, way_out)
+    _check_role("work_mapper", work_mapper, way_out)
+
+
 def check_configuration(
     work_mapper: Any, reporters: Any, monitor: Any, platform: Any, properties: Any
 ) -> None:

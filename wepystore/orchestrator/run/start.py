@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wepystore.engine.fit import check_decoded
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.snapshot import Snapshot, decode_snapshot
@@ -151,9 +152,11 @@ def _join(snapshot: _Found, configuration: _Found, trust: Trust | None) -> Start
         store.set_ref("default-config", configuration.entry.md5)
         store.set_ref("default-snapshot", snapshot.entry.md5)
 
+    what, how = snapshot.decode(), configuration.decode()
+    check_decoded(what.apparatus, how.work_mapper)
     return Start(
-        snapshot=snapshot.decode(),
-        configuration=configuration.decode(),
+        snapshot=what,
+        configuration=how,
         snapshot_ref=snapshot.entry,
         config_ref=configuration.entry,
         bring_into=bring,

@@ -12,7 +12,7 @@ import numpy as np
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.sinks import Hashing
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
-from wepystore.records.values import Fetch, decode_states
+from wepystore.records.values import MISSHAPEN, Fetch, decode_states
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
@@ -50,12 +50,24 @@ class Comparison:
 def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatus) -> Comparison:
     """The recorded end, a snapshot of `store`, and the one that came out.
 
-    Loads no pickle: states are arrays (S9).
+    Loads no pickle: states are arrays (S9). Raises MalformedRecordError.
     """
     sink = Hashing()
     now = encode_snapshot(Snapshot.as_found(walkers, apparatus), sink)
     old = store.manifest("snapshots", then.md5, then)
-    new = json.loads(sink.manifests[now.md5])
+    try:
+        return _compared(old, json.loads(sink.manifests[now.md5]), walkers, store.object)
+    except MISSHAPEN as problem:
+        raise MalformedRecordError(
+            where=f"snapshot {then.md5}",
+            what="snapshot",
+            problem=f"{type(problem).__name__}: {problem}",
+        ) from problem
+
+
+def _compared(
+    old: dict[str, Any], new: dict[str, Any], walkers: Sequence[Any], fetch: Fetch
+) -> Comparison:
     parts = [part for part in _PARTS if old["apparatus"].get(part) != new["apparatus"][part]]
     if old["walkers"] != new["walkers"]:
         parts.insert(0, "walkers")
@@ -70,7 +82,7 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     for group in groups:
         for name, ref in sorted(group["fields"].items()):
             one = {"n_states": group["n_states"], "fields": {name: ref}}
-            comparing.field(name, one, first, store.object)
+            comparing.field(name, one, first, fetch)
         first += group["n_states"]
     if not all(type(number) is int and 0 <= number < first for number in index):
         problem = f"it goes beyond {first} states"
