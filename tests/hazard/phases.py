@@ -96,12 +96,12 @@ def main() -> None:
     from wepystore.engine.manager import CycleManager
     from wepystore.orchestrator.job.job import Job
     from wepystore.orchestrator.run.checkpoint import Checkpointer
-    from wepystore.orchestrator.run.session import Execution
+    from wepystore.orchestrator.run.session import Session
     from wepystore.reporters import dashboard, family_tree, hdf5, structures
 
     during(noted, "preparing", Job, "__init__")
     during(noted, "announcing", Job, "publish")
-    during(noted, "between", Execution, "run")
+    during(noted, "between", Session, "run")
     during(noted, "opening", CycleManager, "init")
     during(noted, "deciding", CycleManager, "run_cycle")
     during(noted, "dynamics", CycleManager, "_propagate")

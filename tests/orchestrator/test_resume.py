@@ -304,11 +304,11 @@ def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:
 
 def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> None:
     """A record lists at most some 1000 checkpoints, the first and the last among the ends."""
-    from wepystore.orchestrator.run import session as execution
+    from wepystore.orchestrator.run import account
 
-    most = execution._MOST_CHECKPOINTS
+    most = account._MOST_CHECKPOINTS
     try:
-        execution._MOST_CHECKPOINTS = 5
+        account._MOST_CHECKPOINTS = 5
         run_job(
             pair_store.store,
             pair_store.snapshot_hash,
@@ -317,7 +317,7 @@ def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> N
             checkpoint_freq=1,
         )
     finally:
-        execution._MOST_CHECKPOINTS = most
+        account._MOST_CHECKPOINTS = most
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     told = load_run(store, store.hashes("runs")[0]).execution["checkpoints"]
     assert len(told) <= 5 and told[-1][0] == 23

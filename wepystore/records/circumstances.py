@@ -71,6 +71,14 @@ class Circumstances(NamedTuple):
         # Older ones have no `ended_by`.
         return self.complete is True or self.ended_by is not None or self.stopped_by is not None
 
+    def counting(self, n_warped: int, n_cloned: int | None, n_merged: int | None) -> Circumstances:
+        """With what one more cycle has done; None where that is not known."""
+        return self._replace(
+            n_warped=_added(self.n_warped, n_warped),
+            n_cloned=_added(self.n_cloned, n_cloned),
+            n_merged=_added(self.n_merged, n_merged),
+        )
+
     def sampled_ps(self, n_cycles: int, n_steps: Any) -> float | None:
         """Simulated time of all walkers together, in ps."""
         if self.n_walkers is None or self.step_size_ps is None or not isinstance(n_steps, int):
@@ -80,6 +88,22 @@ class Circumstances(NamedTuple):
         except OverflowError:
             return None
         return found if math.isfinite(found) else None
+
+
+def _added(total: int | None, more: int | None) -> int | None:
+    return None if total is None or more is None else total + more
+
+
+#: Of a run that begins.
+NOTHING_YET = Circumstances(
+    wall_s=0.0,
+    complete=False,
+    n_warped=0,
+    n_cloned=0,
+    n_merged=0,
+    checkpoints=[],
+    resumed_from=[],
+)
 
 
 def stopper(ended_by: str | None) -> str | None:

@@ -155,13 +155,9 @@ class Job:
         What of `store` this job has written itself.
     spec : JobSpec or None
         None before the run begins.
-    n_resumed : int or None
-        Of a job that is resumed: after how many cycles.
 
     Raises JobExistsError, JobBusyError, JobDirError, JobNameError.
     """
-
-    n_resumed: int | None = None
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path

@@ -130,6 +130,7 @@ class StopSignals:
 
     Attributes
     ----------
+    budget : Budget
     received : str or None
         The name of the signal that came.
     """
@@ -144,7 +145,7 @@ class StopSignals:
     ) -> None:
         self.received: str | None = None
         self._on_signal = on_signal
-        self._budget = budget or Budget(float("inf"))
+        self.budget = budget or Budget(float("inf"))
         self._grace = grace
         self._before: dict[int, Any] = {}
         self._received_at = 0.0
@@ -187,14 +188,14 @@ class StopSignals:
     def _drop_in(self) -> float | None:
         """Seconds until this cycle must be dropped; None if nothing presses."""
         now = time.monotonic()
-        left = self._budget.drop_in()
+        left = self.budget.drop_in()
         if self.received is not None:
-            room = self._budget.room(min(_ROOM_S, _ROOM_SHARE * self._grace))
+            room = self.budget.room(min(_ROOM_S, _ROOM_SHARE * self._grace))
             grace = self._received_at + self._grace - room - now
             left = grace if left is None else min(left, grace)
             # A cycle that will not be done by then is better dropped now: the time is
             # another job's. One that is slower than all before may end any moment.
-            still = self._budget.slowest_cycle - (now - self._cycle_began)
+            still = self.budget.slowest_cycle - (now - self._cycle_began)
             if still > left:
                 left = 0.0
         return left

@@ -197,6 +197,12 @@ class RunRequest(Means):
     grace: Annotated[float, Option(DURATION, stored=False)] = GRACE_S
     until: Annotated[float | None, Option(MOMENT, stored=False)] = None
 
+    @property
+    def prefix(self) -> Path:
+        """What the names of the job's files begin with, of a request that names its job."""
+        assert self.job_dir is not None and self.job_name is not None
+        return self.job_dir / self.job_name
+
     def merged(self, changes: Mapping[str, Any]) -> Self:
         """This request with other values of options, by name; None for as it was.
 

@@ -13,11 +13,10 @@ from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
 from wepystore.orchestrator.job.job import SPEC, Job, JobSpec
 from wepystore.orchestrator.run.budget import Budget, StopSignals
 from wepystore.orchestrator.run.request import RunRequest
-from wepystore.orchestrator.run.run import carry_out
-from wepystore.orchestrator.run.session import Execution
+from wepystore.orchestrator.run.session import Session
 from wepystore.orchestrator.run.start import Past, Start, start_from_store
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
-from wepystore.records.circumstances import N_CYCLES, SECONDS
+from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
 from wepystore.records.trust import Trust, arguments
@@ -51,12 +50,13 @@ def resume(
         request = dataclasses.replace(request, job_dir=job.path)
         budget = Budget(request.seconds, request.n_cycles, request.until, first=past.n_cycles)
         with StopSignals(watcher.stopping, budget, request.grace) as signals:
-            execution = Execution(start, request, past)
-            job.n_resumed = past.n_cycles
+            session = Session(start, request, past)
             if spec != job.spec:
                 job.publish(spec)
-            asked_s = changes.get("seconds") or spec.request.seconds
-            return carry_out(execution, job, start, budget, signals, watcher, asked_s)
+            outcome = session.run(job, signals, watcher)
+        # Of which what is left may have been the budget.
+        asked_s = changes.get("seconds") or spec.request.seconds
+        return dataclasses.replace(outcome, seconds=asked_s)
     finally:
         job.release()
 
@@ -72,19 +72,21 @@ def _chosen(
     # Without a limit it would never end; with one, a job that has its cycles gets more.
     timed = seconds is not None and (n_cycles is None or math.isfinite(seconds))
     extends = timed or lacks or spec.extends == past.record
-    if past.complete and not extends and spec.ended == past.record:
+    if past.how.complete and not extends and spec.ended == past.record:
         return None
     # Its time or its cycles were used up, and that is the last that was asked for.
-    used_up = past.complete or past.ended_by == SECONDS
+    used_up = past.how.complete or past.how.ended_by == SECONDS
     anew = used_up and extends and spec.extends != past.record
     request = _limited(request, past, changes, anew)
     if used_up and extends:
         spec = dataclasses.replace(spec, extends=past.record)
-        past = dataclasses.replace(past, complete=False)
+        past = dataclasses.replace(past, how=past.how._replace(complete=False))
     if anew or seconds is not None or changes.get("n_cycles") is not None:
         # Interrupted again, the job is still to do what it was asked for last.
         asked = dataclasses.replace(
-            spec.request, seconds=past.wall_s + request.seconds, n_cycles=request.n_cycles
+            spec.request,
+            seconds=past.wall_s + request.seconds,
+            n_cycles=request.n_cycles,
         )
         spec = dataclasses.replace(spec, request=asked, ended=None)
     return spec, past, request
@@ -131,7 +133,9 @@ def _last(
             remark(f"{passed}: {problem}")
             continue
         return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record)
-    return start_from_store(store, spec.start.md5, config, trust=trust), Past(begun=spec.begun)
+    return start_from_store(store, spec.start.md5, config, trust=trust), Past(
+        resumed=True, how=NOTHING_YET._replace(begun=spec.begun)
+    )
 
 
 def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:
@@ -147,7 +151,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
         except DamagedError as problem:
             remark(f"the record of a checkpoint is passed over: {problem}")
             continue
-        # As in Execution: these make it this very run, however long.
+        # These make it this very run, however long.
         identity = (record.start, record.config, record.seed, record.n_steps)
         if identity == (spec.start, spec.config, spec.request.seed, spec.request.n_steps):
             found.append((md5, record))
@@ -169,20 +173,17 @@ def _complete(record: RunRecord) -> bool:
 def _past(md5: str, record: RunRecord) -> Past:
     how = record.circumstances
     return Past(
+        resumed=True,
         end=record.end.md5,
         record=md5,
         n_cycles=record.n_cycles,
-        n_warped=how.n_warped or 0,
-        n_cloned=how.n_cloned,
-        n_merged=how.n_merged,
-        wall_s=how.wall_s or 0.0,
-        begun=how.begun,
-        checkpoints=how.checkpoints or [],
-        resumed_from=how.resumed_from or [],
+        how=how._replace(
+            complete=_complete(record),
+            n_warped=how.n_warped or 0,
+            resumed_from=how.resumed_from or [],
+        ),
         environment=record.environment,
         reproducible=record.reproducible,
-        complete=_complete(record),
-        ended_by=how.ended_by,
     )
 
 
@@ -195,7 +196,7 @@ def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:
         seed=spec.request.seed,
         reproducible=past.reproducible,
         job_dir=job.path,
-        ended_by=past.ended_by or (SECONDS if spec.request.n_cycles is None else N_CYCLES),
+        ended_by=past.how.ended_by or (SECONDS if spec.request.n_cycles is None else N_CYCLES),
         complete=True,
         wanted=spec.request.n_cycles,
         seconds=spec.request.seconds,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from wepystore.engine.fit import check_decoded
 from wepystore.orchestrator.errors import NoConfigurationError
+from wepystore.records.circumstances import NOTHING_YET, Circumstances
 from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.snapshot import Snapshot, decode_snapshot
 from wepystore.records.trust import Asked, Trust, arguments
@@ -52,40 +53,30 @@ class Past:
 
     Attributes
     ----------
-    end : str or None
-        The snapshot to go on from; None if that is the start.
-    n_cycles, n_warped : int
+    resumed : bool
+        Whether there was one.
+    end, record : str or None
+        The checkpoint to go on from, and its record; None if that is the start.
+    n_cycles : int
         Done so far.
-    n_cloned, n_merged : int or None
-        Likewise; None where that is not known.
-    wall_s : float
-        Time spent on these cycles, in all sessions.
-    checkpoints : list of [int, float]
-        Cycles done and wall_s at each.
-    resumed_from : list of dict
-        As in Circumstances.
+    how : Circumstances
     environment : dict or None
-        The environment of the last session.
-    complete : bool
-        Whether it has done all it was asked for.
-    ended_by : str or None
-        What ended the session before; None for a checkpoint on the way, and in old records.
+        Of the last session.
+    reproducible : bool
     """
 
+    resumed: bool = False
     end: str | None = None
     record: str | None = None
     n_cycles: int = 0
-    n_warped: int = 0
-    n_cloned: int | None = 0
-    n_merged: int | None = 0
-    wall_s: float = 0.0
-    begun: str | None = None
-    checkpoints: list[list[float]] = field(default_factory=list)
-    resumed_from: list[dict[str, Any]] = field(default_factory=list)
+    how: Circumstances = NOTHING_YET
     environment: dict[str, Any] | None = None
     reproducible: bool = True
-    complete: bool = False
-    ended_by: str | None = None
+
+    @property
+    def wall_s(self) -> float:
+        """Time spent on these cycles, in all sessions, in s."""
+        return self.how.wall_s or 0.0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from wepystore.records.circumstances import stopper
+from wepystore.records.circumstances import Circumstances, stopper
+
+if TYPE_CHECKING:
+    from wepystore.engine.manager import CycleResult
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,27 @@ class Progress:
     n_cloned: int | None = None
     n_merged: int | None = None
 
+    @classmethod
+    def after(
+        cls, result: CycleResult, how: Circumstances, n_steps: int, elapsed: float, **stands: Any
+    ) -> Progress:
+        """After a cycle; `n_steps` of each walker were done in `elapsed`."""
+        from wepystore.engine.ensemble import weights_of
 
-def added(total: int | None, more: int | None) -> int | None:
-    """The sum of two counts; None where one of them is not known."""
-    return None if total is None or more is None else total + more
+        weights = weights_of(result.walkers)
+        ns_per_day = None
+        if how.step_size_ps is not None and elapsed > 0:
+            ns_per_day = len(weights) * n_steps * how.step_size_ps / 1000 / elapsed * 86400
+        return cls(
+            elapsed=elapsed,
+            ns_per_day=ns_per_day,
+            weight_min=float(weights.min()),
+            weight_max=float(weights.max()),
+            n_warped=how.n_warped or 0,
+            n_cloned=how.n_cloned,
+            n_merged=how.n_merged,
+            **stands,
+        )
 
 
 class Watcher:

@@ -5,32 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from wepystore.engine.adapt import adapted_runner, releases
-from wepystore.engine.ensemble import weights_of
+from wepystore.engine.adapt import adapted_runner
 from wepystore.engine.errors import PlatformError
-from wepystore.engine.manager import CycleManager, CycleResult
-from wepystore.engine.rng import Streams
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.environment import (
     Difference,
     differences,
-    environment_of,
     step_size_ps,
 )
 from wepystore.orchestrator.run.mapping import (
     choose_mapper,
     is_other_platform,
     properties_of_workers,
-    useful_workers,
 )
+from wepystore.orchestrator.run.preparation import Preparation
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.start import Start, start_from_store
-from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, added
+from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
 from wepystore.orchestrator.verify.comparison import Comparison, compare
-from wepystore.records import pickles
+from wepystore.records.circumstances import NOTHING_YET
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
@@ -128,82 +124,47 @@ class _Repetition:
         self, store: Store, run: str, record: RunRecord, start: Start, means: Means
     ) -> None:
         self._store, self._run, self._record = store, run, record
-        self._apparatus = start.snapshot.apparatus
-        self._runner = adapted_runner(self._apparatus.runner)
-        self._init_walkers = start.take_walkers()
-        self._n_walkers = len(self._init_walkers)
-        self._workers = useful_workers(means.n_workers, self._n_walkers)
-        self._platform, self._properties = _platform_of(record, start.configuration, means.platform)
+        configuration = start.configuration
+        platform, properties = _platform_of(record, configuration, means.platform)
         # Its result may be what the record says, but is not promised to be.
         self._elsewhere = means.platform not in (None, record.environment.get("platform"))
-        mapper = start.configuration.work_mapper
         # What the run itself was made with, which decides what its record could promise.
-        recorded = record.circumstances.platform_override
+        override = record.circumstances.platform_override
+        runner = adapted_runner(start.snapshot.apparatus.runner)
         then = choose_mapper(
-            mapper,
+            configuration.work_mapper,
             None,
-            other_platform=is_other_platform(
-                recorded if isinstance(recorded, str) else None,
-                start.configuration.platform,
-                self._runner,
-            ),
+            other_platform=is_other_platform(override, configuration.platform, runner),
         )
         self._of_workers = properties_of_workers(
             then, dict(record.environment.get("platform_properties") or {})
         )
-        self._mapper = choose_mapper(
-            then, self._workers, means.scheduler, other_platform=self._elsewhere
-        )
-        self._check_platform(means.platform is None)
-        runner_options: dict[str, Any] = {}
-        if self._platform is not None:
-            runner_options["platform"] = self._platform
-            if self._properties:
-                runner_options["platform_kwargs"] = self._properties
-        self._manager = CycleManager(
-            init_walkers=self._init_walkers,
-            runner=self._runner,
-            boundary_conditions=self._apparatus.boundary_conditions,
-            resampler=self._apparatus.resampler,
-            work_mapper=self._mapper,
-            streams=Streams([_whole(record.seed), int(record.start.md5, 16)]),
-            runner_options=runner_options,
-            dumps=pickles.dumps,
-        )
+        try:
+            self._prepared = Preparation(
+                start, means, _whole(record.seed), platform, properties, then, self._elsewhere
+            )
+        except PlatformError as problem:
+            if means.platform is not None:
+                raise
+            raise RecordedPlatformError(
+                platform=platform, problem=problem.fields.get("problem", problem)
+            ) from None
         self._waypoints = _waypoints(store, run, record)
         self._same_until: int | None = None
         self._other_after: int | None = None
         self._sink = Hashing()
 
-    def _check_platform(self, recorded: bool) -> None:
-        if not hasattr(self._runner, "check_platform"):
-            return
-        try:
-            for each in properties_of_workers(self._mapper, self._properties):
-                self._runner.check_platform(self._platform, each)
-        except PlatformError as problem:
-            if not recorded:
-                raise
-            raise RecordedPlatformError(
-                platform=self._platform, problem=problem.fields.get("problem", problem)
-            ) from None
-
     def verdict(self, watcher: Watcher) -> Verdict:
+        record, prepared = self._record, self._prepared
         try:
-            self._manager.init(
-                num_workers=useful_workers(self._workers, self._n_walkers, self._mapper)
-            )
-            record = self._record
-            watcher.begun(Begun(self._n_walkers, _whole(record.n_steps), _whole(record.seed)))
+            prepared.manager.init(num_workers=prepared.n_workers)
+            watcher.begun(Begun(prepared.n_walkers, _whole(record.n_steps), _whole(record.seed)))
             walkers = self._cycles(watcher)
         finally:
-            self._manager.cleanup()
-        apparatus = self._apparatus
+            prepared.manager.cleanup()
+        apparatus, environment = prepared.apparatus, prepared.environment
         end = self._hash(walkers)
         reproduced = end == record.end.ref
-        environment = environment_of(self._runner, self._platform, self._properties) | releases(
-            apparatus.runner, apparatus.boundary_conditions, apparatus.resampler
-        )
         comparison = None
         if not reproduced and self._has_the_end():
             comparison = compare(self._store, record.end.ref, walkers, apparatus)
@@ -227,24 +188,31 @@ class _Repetition:
         return self._store.has("snapshots", end) and not self._store.missing("snapshots", end)
 
     def _cycles(self, watcher: Watcher) -> Sequence[Any]:
+        manager, record = self._prepared.manager, self._record
         # Large systems' start walkers are not to stay in memory for as long as a run takes.
-        walkers, self._init_walkers = self._init_walkers, ()
-        self._manager.init_walkers = ()
+        walkers, manager.init_walkers = manager.init_walkers, ()
         begun = time.monotonic()
-        n_warped = 0
-        n_cloned: int | None = 0
-        n_merged: int | None = 0
-        for cycle_idx in range(self._record.n_cycles):
-            result = self._manager.run_cycle(walkers, _whole(self._record.n_steps), cycle_idx)
+        how = NOTHING_YET._replace(step_size_ps=step_size_ps(self._prepared.runner))
+        n_steps = _whole(record.n_steps)
+        for n_done in range(1, record.n_cycles + 1):
+            result = manager.run_cycle(walkers, n_steps, n_done - 1)
             walkers = result.walkers
-            n_warped += result.n_warped
-            n_cloned = added(n_cloned, result.n_cloned)
-            n_merged = added(n_merged, result.n_merged)
-            progress = self._progress(result, cycle_idx + 1, time.monotonic() - begun)
+            how = how.counting(result.n_warped, result.n_cloned, result.n_merged)
+            elapsed = time.monotonic() - begun
+            remaining = (record.n_cycles - n_done) * elapsed / n_done
             watcher.cycle_done(
-                replace(progress, n_warped=n_warped, n_cloned=n_cloned, n_merged=n_merged)
+                Progress.after(
+                    result,
+                    how,
+                    n_steps=n_done * n_steps,
+                    elapsed=elapsed,
+                    n_cycles_done=n_done,
+                    n_cycles=record.n_cycles,
+                    remaining=remaining,
+                    seconds=elapsed + remaining,
+                )
             )
-            self._look_at_waypoint(walkers, cycle_idx + 1)
+            self._look_at_waypoint(walkers, n_done)
         return walkers
 
     def _look_at_waypoint(self, walkers: Sequence[Any], n_done: int) -> None:
@@ -257,28 +225,7 @@ class _Repetition:
             self._other_after = n_done
 
     def _hash(self, walkers: Sequence[Any]) -> Ref:
-        return encode_snapshot(Snapshot.as_found(walkers, self._apparatus), self._sink)
-
-    def _progress(self, result: CycleResult, n_done: int, elapsed: float) -> Progress:
-        n_cycles = self._record.n_cycles
-        weights = weights_of(result.walkers)
-        remaining = (n_cycles - n_done) * elapsed / n_done
-        step_ps = step_size_ps(self._runner)
-        ns_per_day = None
-        if step_ps is not None and elapsed > 0:
-            sampled_ns = len(weights) * n_done * _whole(self._record.n_steps) * step_ps / 1000
-            ns_per_day = sampled_ns / elapsed * 86400
-        return Progress(
-            n_cycles_done=n_done,
-            n_cycles=n_cycles,
-            elapsed=elapsed,
-            remaining=remaining,
-            seconds=elapsed + remaining,
-            ns_per_day=ns_per_day,
-            weight_min=float(weights.min()),
-            weight_max=float(weights.max()),
-            n_warped=0,
-        )
+        return encode_snapshot(Snapshot.as_found(walkers, self._prepared.apparatus), self._sink)
 
     def _reason(self) -> str:
         """Why the record promises nothing."""
@@ -286,7 +233,7 @@ class _Repetition:
         platform = environment.get("platform")
         properties = dict(environment.get("platform_properties") or {})
         changed = _changes_between_sessions(self._record)
-        check = getattr(self._runner, "reproducible", None)
+        check = getattr(self._prepared.runner, "reproducible", None)
         if check is None:
             return "its runner does not say whether equal seeds give equal bits"
         for own in self._of_workers:

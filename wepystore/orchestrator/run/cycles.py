@@ -1,0 +1,175 @@
+"""The cycles of one session of a run, with the checkpoints between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wepystore.engine.manager import CycleManager, CycleResult
+from wepystore.engine.undo import undoing
+from wepystore.errors import WepystoreError
+from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedError
+from wepystore.orchestrator.run.account import Account
+from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
+from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.desk import Desk
+from wepystore.orchestrator.run.pace import Pace
+from wepystore.orchestrator.run.request import RunRequest
+from wepystore.orchestrator.run.stillness import Stillness
+from wepystore.orchestrator.run.watching import Progress, Watcher
+from wepystore.records.circumstances import ERROR, N_CYCLES, SECONDS, UNTIL
+from wepystore.records.trust import arguments
+from wepystore.store.names import EntryRef
+
+
+class Saving:
+    """Writes a checkpoint when one is due, after the reporters' files.
+
+    Parameters
+    ----------
+    checkpointer, desk, account, request, budget, watcher
+    folder : Path
+        Of the job.
+    """
+
+    def __init__(
+        self,
+        checkpointer: Checkpointer,
+        desk: Desk,
+        account: Account,
+        request: RunRequest,
+        budget: Budget,
+        watcher: Watcher,
+        folder: Path,
+    ) -> None:
+        self.folder = folder
+        self._checkpointer, self._desk, self._account = checkpointer, desk, account
+        self._budget, self._watcher = budget, watcher
+        self._every = request.checkpoint_freq
+        self._pace = Pace(request.checkpoint_every, budget.elapsed())
+        self._n_kept = account.n_done
+
+    def is_due(self) -> bool:
+        """Whether it is time for one, and another cycle follows."""
+        n_done = self._account.n_done
+        due = bool(self._every and n_done % self._every == 0)
+        return (due or self._pace.is_due(self._budget.elapsed())) and self._budget.allows(n_done)
+
+    def write(self, walkers: Sequence[Any], last: bool = False) -> EntryRef:
+        """Make one durable; the end so far."""
+        n_done = self._account.n_done
+        begun = self._budget.elapsed()
+        try:
+            # Files first: a checkpoint vouches for all that the reporters were told before it.
+            self._desk.tell("flush", n_done)
+            self._account.note_checkpoint(self._budget.elapsed())
+            end = self._checkpointer.write(walkers, n_done, last=last)
+        except OSError as problem:
+            # A full disk, most often.
+            raise CheckpointFailedError(
+                problem=_in_words(problem),
+                kept=self._kept_text(),
+                job_dir=arguments(self.folder),
+            ) from problem
+        self._n_kept = n_done
+        now = self._budget.elapsed()
+        seconds = now - begun
+        self._pace.written(now, seconds)
+        self._budget.slowest_checkpoint = max(self._budget.slowest_checkpoint, seconds)
+        self._watcher.checkpoint_written(end.md5, n_done, seconds)
+        return end
+
+    def _kept_text(self) -> str:
+        """What there is to go on from where a checkpoint could not be written."""
+        if not self._n_kept:
+            return "it was to be the first checkpoint, so no cycle is kept"
+        cycles = f"{_cycles_text(self._n_kept)} up to the last checkpoint"
+        if self._checkpointer.is_there():
+            return f"{cycles}: kept"
+        # Somebody has removed the store, or what was in it, under the run.
+        store = arguments(self._checkpointer.store.path)
+        return f"{cycles} are gone from {store}, and must come back"
+
+
+@dataclass
+class Cycles:
+    """Runs one cycle after the other until something ends them."""
+
+    manager: CycleManager
+    request: RunRequest
+    account: Account
+    saving: Saving
+    signals: StopSignals
+    watcher: Watcher
+    stillness: Stillness
+
+    def run(self) -> EntryRef | None:
+        """The end, whose checkpoint is written; None if not one cycle is done."""
+        # Those of the start are not to stay in memory for as long as a run takes.
+        walkers, self.manager.init_walkers = self.manager.init_walkers, ()
+        account, signals = self.account, self.signals
+        while (why := signals.budget.ends(account.n_done)) is None and signals.received is None:
+            undo = undoing(self.manager.boundary_conditions, self.manager.resampler)
+            try:
+                result = self._cycle(walkers)
+            except CycleDropped:
+                break
+            except (WepystoreError, OSError) as problem:
+                if account.n_done == 0:
+                    raise
+                # Back to the end of the cycle before, which was whole.
+                undo()
+                account.note_end(ERROR)
+                raise CycleFailedError(
+                    problem=_in_words(problem),
+                    n_cycles=account.n_done,
+                    cycles=_cycles_text(account.n_done),
+                    end=self.saving.write(walkers, last=True).md5,
+                    job_dir=arguments(self.saving.folder),
+                ) from problem
+            walkers = result.walkers
+            self._tell(result)
+            if self.saving.is_due():
+                self.saving.write(walkers)
+        ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
+        has_all = why == N_CYCLES or (why == SECONDS and self.request.n_cycles is None)
+        account.note_end(ended_by, has_all)
+        return self.saving.write(walkers, last=True) if account.n_done else None
+
+    def _cycle(self, walkers: Sequence[Any]) -> CycleResult:
+        self.signals.cycle_begins(self.manager)
+        try:
+            return self.manager.run_cycle(walkers, self.request.n_steps, self.account.n_done)
+        finally:
+            self.signals.cycle_ends()
+
+    def _tell(self, result: CycleResult) -> None:
+        account, budget = self.account, self.signals.budget
+        account.note_cycle(result)
+        budget.slowest_cycle = max(budget.slowest_cycle, result.times.total)
+        self.watcher.cycle_done(
+            Progress.after(
+                result,
+                account.how,
+                n_steps=(account.n_done - budget.first) * self.request.n_steps,
+                elapsed=budget.elapsed(),
+                n_cycles_done=account.n_done,
+                n_cycles=self.request.n_cycles,
+                remaining=budget.remaining(account.n_done),
+                seconds=budget.seconds,
+            )
+        )
+        if (still := self.stillness.after(result, account.n_done - 1)) is not None:
+            self.watcher.remark(still)
+
+
+def _cycles_text(n_cycles: int) -> str:
+    return "1 cycle" if n_cycles == 1 else f"{n_cycles} cycles"
+
+
+def _in_words(problem: Exception) -> Any:
+    if not isinstance(problem, OSError) or problem.strerror is None:
+        return problem
+    return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
