@@ -36,8 +36,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def execution(job: Path) -> dict[str, Any]:
     store = Store.open(job / "checkpoint.orch")
     (md5,) = store.hashes("runs")
-    found: dict[str, Any] = load_run(store, md5).execution
-    return found
+    return load_run(store, md5).execution._asdict()
 
 
 @pytest.mark.parametrize("seed", [1, 2])

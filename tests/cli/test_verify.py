@@ -285,7 +285,7 @@ def test_a_resumed_run_is_told_to_be_one(
         ]
     ):
         store = copied(
-            recorded, tmp_path / f"{n}.orch", execution={**execution, "resumed_from": resumed}
+            recorded, tmp_path / f"{n}.orch", execution=execution._replace(resumed_from=resumed)
         )
         found = wepy("verify", store.path, store.hashes("runs")[0])
         assert found.status == 0, found.err

@@ -57,8 +57,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def execution(job: Path) -> dict[str, int]:
     store = Store.open(job / "checkpoint.orch")
     (md5,) = store.hashes("runs")
-    found: dict[str, int] = load_run(store, md5).execution
-    return found
+    return load_run(store, md5).execution._asdict()
 
 
 def test_its_last_lines_say_what_the_two_runs_did(told: tuple[Path, str]) -> None:

@@ -260,7 +260,7 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     store, other = (Store.open(each / "checkpoint.orch") for each in (job, whole))
     runs = [load_run(store, md5) for md5 in store.hashes("runs")]
     *told, record = sorted(runs, key=lambda each: each.n_cycles)
-    assert len(told) == n_told and all(each.execution["ended_by"] for each in told)
+    assert len(told) == n_told and all(each.execution.ended_by for each in told)
     ends = {each.end.md5 for each in told}
     parts = {ref.md5 for end in ends for _, ref in store.references("snapshots", end)}
     for kind, more in (("objects", parts), ("snapshots", ends), ("configs", set())):
@@ -269,9 +269,9 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     twin = load_run(other, expected)
     for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
         assert getattr(record, name) == getattr(twin, name), name
-    assert record.execution["complete"] is True
+    assert record.execution.complete is True
     for name in ("n_warped", "n_cloned", "n_merged"):
-        assert record.execution[name] == twin.execution[name], name
+        assert getattr(record.execution, name) == getattr(twin.execution, name), name
     assert store.ref("default-snapshot") == other.ref("default-snapshot")
     assert wepy_main(["fsck", str(job / "checkpoint.orch")]) == 0
 

@@ -58,7 +58,7 @@ def test_a_run_starts_no_more(tmp_path: Path) -> None:
     assert sorted(workers) == ["0", "1"]
     inner = type(made.store).open(tmp_path / "job" / "checkpoint.orch")
     (run,) = inner.hashes("runs")
-    assert load_run(inner, run).execution["n_workers"] == 2
+    assert load_run(inner, run).execution.n_workers == 2
 
 
 @pytest.mark.parametrize("number", [10**12, 10**400, 10_001, 0, -1, True, 2.0, "2"])

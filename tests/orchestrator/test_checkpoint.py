@@ -212,11 +212,11 @@ def test_what_the_run_record_holds(pair_store: Prepared, tmp_path: Path) -> None
     assert {"wepystore", "python", "numpy", "openmm", "platform"} <= set(record.environment)
     assert record.environment["platform"] == "Reference"
     execution = record.execution
-    assert execution["narration"] == "first try"
-    assert execution["job_name"] == "job"
-    assert execution["n_workers"] == 1
-    assert execution["stopped_by"] is None
-    told = datetime.datetime.fromisoformat(execution["begun"])
+    assert execution.narration == "first try"
+    assert execution.job_name == "job"
+    assert execution.n_workers == 1
+    assert execution.stopped_by is None
+    told = datetime.datetime.fromisoformat(execution.begun or "")
     assert abs((told - begun).total_seconds()) < 60
     text = store.file("runs", store.hashes("runs")[0]).read_text()
     assert str(tmp_path) not in text

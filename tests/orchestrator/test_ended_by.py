@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -29,8 +28,8 @@ from wepystore.api import (
 from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.job.job import SPEC, JobSpec
 from wepystore.orchestrator.run.resume import resume
-from wepystore.records.library import save_run
 from wepystore.records.run import RunRecord
+from wepystore.store import canonical
 
 #: So short that one cycle is run, which always is, and no second one.
 NO_TIME = 1e-9
@@ -44,8 +43,7 @@ def records(job: Path) -> list[RunRecord]:
 def told(job: Path) -> list[tuple[Any, ...]]:
     """Of every record in a job's store: cycles, what ended it, whether it is complete."""
     return [
-        (each.n_cycles, each.execution["ended_by"], each.execution["complete"])
-        for each in records(job)
+        (each.n_cycles, each.execution.ended_by, each.execution.complete) for each in records(job)
     ]
 
 
@@ -76,14 +74,14 @@ def test_a_record_says_how_much_was_sampled(pair_store: Prepared, tmp_path: Path
     job = tmp_path / "job"
     stopped(pair_store.store, pair_store.snapshot_hash, job, 3, n_cycles=9, checkpoint_freq=2)
     (record,) = records(job)
-    assert record.execution["ended_by"] is None and record.execution["complete"] is False
-    assert (record.execution["n_walkers"], record.execution["step_size_ps"]) == (6, 0.002)
+    assert record.execution.ended_by is None and record.execution.complete is False
+    assert (record.execution.n_walkers, record.execution.step_size_ps) == (6, 0.002)
     for number, step in enumerate((None, "2 fs", math.nan)):
         cls = type("Odd", (FailsAt,), {"step_size": step})
         made = counting(tmp_path / f"{number}.orch", cls(-1))
         run_job(made.store, made.snapshot_hash, tmp_path / str(number))
         (record,) = records(tmp_path / str(number))
-        assert record.execution["step_size_ps"] is None
+        assert record.execution.step_size_ps is None
 
 
 def counting(path: Path, runner: Any) -> Prepared:
@@ -140,11 +138,11 @@ def test_a_job_of_before_that_was_out_of_time_is_resumed_too(
     run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=4, seconds=NO_TIME)
     store = Store.open(job / "checkpoint.orch")
     (md5,) = store.hashes("runs")
-    record = load_run(store, md5)
-    execution = {**record.execution, "complete": True}
+    value = store.manifest("runs", md5)
+    value["execution"]["complete"] = True
     for name in ("ended_by", "n_walkers", "step_size_ps"):
-        del execution[name]
-    old = save_run(store, dataclasses.replace(record, execution=execution))
+        del value["execution"][name]
+    old = store.put("runs", canonical.dumps(value)).md5
     store.remove("runs", md5)
     spec = json.loads((job / SPEC).read_text())
     spec.pop("checkpoint_every", None)

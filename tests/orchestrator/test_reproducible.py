@@ -248,5 +248,5 @@ def test_sessions_with_random_streams_of_two_kinds_promise_nothing(
     outcome = resume(job, {"n_cycles": 4}, Recorder())
     store = Store.open(job / "checkpoint.orch")
     record = max((load_run(store, md5) for md5 in store.hashes("runs")), key=lambda r: r.n_cycles)
-    assert record.execution["resumed_from"][-1]["differs"] == [field]
+    assert record.execution.resumed_from[-1]["differs"] == [field]
     assert outcome.reproducible is record.reproducible is not mixed

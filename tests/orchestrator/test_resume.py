@@ -253,7 +253,7 @@ def test_another_frequency_and_other_workers_end_the_same(
         outcome = resume(job, each, Recorder())
         store = Store.open(job / "checkpoint.orch")
         record = load_run(store, store.hashes("runs")[0])
-        (session,) = record.execution["resumed_from"]
+        (session,) = record.execution.resumed_from
         if "platform" in each:
             assert "platform" in session["differs"]
             assert not outcome.reproducible and not record.reproducible
@@ -319,7 +319,7 @@ def test_many_checkpoints_are_thinned(pair_store: Prepared, tmp_path: Path) -> N
     finally:
         account._MOST_CHECKPOINTS = most
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
-    told = load_run(store, store.hashes("runs")[0]).execution["checkpoints"]
+    told = load_run(store, store.hashes("runs")[0]).execution.checkpoints
     assert len(told) <= 5 and told[-1][0] == 23
     assert all(a < b and s <= t for (a, s), (b, t) in itertools.pairwise(told))
 
@@ -427,4 +427,4 @@ def test_no_more_workers_than_walkers(pair_store: Prepared, tmp_path: Path) -> N
     run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=1, n_workers=1000)
     store = Store.open(job / "checkpoint.orch")
     record = load_run(store, store.hashes("runs")[0])
-    assert record.execution["n_workers"] == len(pair_snapshot().walkers)
+    assert record.execution.n_workers == len(pair_snapshot().walkers)

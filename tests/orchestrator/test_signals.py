@@ -107,7 +107,7 @@ def test_a_signal_ends_the_run_after_the_cycle(
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     (run,) = store.hashes("runs")
     record = load_run(store, run)
-    assert record.execution["stopped_by"] == number.name
+    assert record.execution.stopped_by == number.name
     assert out == f"Run start and end hashes: {record.start.md5}, {record.end.md5}\n"
     assert "wepy run orch" in err or "resume" in err
     assert load_snapshot(store, record.end.md5).walkers
@@ -152,4 +152,4 @@ def test_the_time_ends_a_run_normally(made: Prepared, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     record = load_run(store, store.hashes("runs")[0])
     assert record.n_cycles >= 1
-    assert record.execution["stopped_by"] is None
+    assert record.execution.stopped_by is None

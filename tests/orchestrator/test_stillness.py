@@ -134,8 +134,13 @@ def test_counts_go_on_when_a_run_is_resumed(tmp_path: Path) -> None:
     whole, two = (record(tmp_path / name) for name in ("whole", "two"))
     assert whole.end == two.end
     for name in ("n_cloned", "n_merged"):
-        assert two.execution[name] == whole.execution[name] > first[name] > 0
-    assert counts(watcher)[-1] == (whole.execution["n_cloned"], whole.execution["n_merged"])
+        assert (
+            getattr(two.execution, name)
+            == getattr(whole.execution, name)
+            > getattr(first, name)
+            > 0
+        )
+    assert counts(watcher)[-1] == (whole.execution.n_cloned, whole.execution.n_merged)
 
 
 class Silent(Resampler):
@@ -173,4 +178,4 @@ def test_somebody_elses_decisions_are_counted_where_they_are_told(tmp_path: Path
         run_job(made.store, made.snapshot_hash, folder / "job", watcher, n_cycles=5)
         assert counts(watcher)[-1] == expected
         execution = record(folder / "job").execution
-        assert (execution["n_cloned"], execution["n_merged"]) == expected
+        assert (execution.n_cloned, execution.n_merged) == expected

@@ -252,7 +252,7 @@ def test_the_recorded_platform_counts(tmp_path: Path) -> None:
     snapshot = pair_snapshot(apparatus=pair_apparatus(runner=pair_runner(platform=None)))
     made = prepare_store(tmp_path / "s.orch", snapshot, plain_configuration())
     store, run = job_store(made, tmp_path / "job", platform="Reference")
-    execution = {**load_run(store, run).execution, "platform_override": None}
+    execution = load_run(store, run).execution._replace(platform_override=None)
     verdict = again(*forged(store, run, tmp_path / "f.orch", execution=execution))
     assert verdict.reproduced and verdict.environment["platform"] == "Reference"
 
@@ -322,7 +322,7 @@ def test_an_interrupted_run_is_repeated_in_one_go(tmp_path: Path) -> None:
     repetition that is never interrupted."""
     made = prepare_store(tmp_path / "s.orch", pair_snapshot(), plain_configuration())
     store, run = resumed(made, tmp_path / "job")
-    assert load_run(store, run).execution["resumed_from"]
+    assert load_run(store, run).execution.resumed_from
     verdict = again(store, run)
     assert verdict.reproduced and verdict.promised and verdict.changes == []
 
@@ -465,7 +465,7 @@ def test_two_records_of_one_run_are_repeated_once(pair: tuple[Store, str], tmp_p
     shutil.copytree(store.path, tmp_path / "c.orch")
     copy = Store.open(tmp_path / "c.orch")
     record = load_run(store, run)
-    execution = {**record.execution, "wall_s": 1e6}
+    execution = record.execution._replace(wall_s=1e6)
     slower = save_run(copy, dataclasses.replace(record, execution=execution))
     other = save_run(copy, dataclasses.replace(record, seed=5))
     assert distinct(copy, [run, slower, other]) == [run, other]

@@ -20,9 +20,10 @@ def test_a_run_writes_what_is_read(pair_store: Prepared, tmp_path: Path) -> None
     outcome = run_job(pair_store.store, "default", tmp_path / "job")
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     record = load_run(store, store.hashes("runs")[0])
-    told = circumstances_of(record.execution)
-    assert record.execution.keys() <= set(Circumstances._fields)
-    for key, value in record.execution.items():
+    told = record.execution
+    written = store.manifest("runs", store.hashes("runs")[0])["execution"]
+    assert written.keys() == set(Circumstances._fields)
+    for key, value in written.items():
         assert getattr(told, key) == value, key
     assert told.begun and told.complete and told.job_name == "job" and told.n_warped == 0
     assert outcome.n_cycles == record.n_cycles == 3
@@ -61,6 +62,16 @@ def test_sampled_time() -> None:
     assert told.sampled_ps(10**400, 10) is None
     assert Circumstances(n_walkers=48).sampled_ps(1, 1) is None
     assert Circumstances(n_walkers=2**62, step_size_ps=1e300).sampled_ps(10**20, 1) is None
+
+
+def test_the_format_page_has_every_field() -> None:
+    """docs/format.md says of each field of `execution` what it means, and names no other."""
+    page = (REPOSITORY / "docs" / "format.md").read_text()
+    table = page.partition("| field of `execution` |")[2].partition("\n\n")[0]
+    told = [
+        name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+    assert sorted(told) == sorted(Circumstances._fields)
 
 
 def test_nobody_else_spells_the_keys() -> None:

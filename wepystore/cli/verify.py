@@ -145,7 +145,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
 
 
 def _tell_of_resumes(verdict: Verdict, console: Console) -> None:
-    resumed = verdict.record.circumstances.resumed_from
+    resumed = verdict.record.execution.resumed_from
     if not resumed:
         return
     after = [str(each.get("n_cycles", "?")) for each in resumed]
@@ -222,7 +222,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "seed": record.seed,
         "n_steps": record.n_steps,
         "n_cycles": record.n_cycles,
-        "resumed_from": record.circumstances.resumed_from or [],
+        "resumed_from": record.execution.resumed_from or [],
         "changes": verdict.changes,
         "environment": verdict.environment,
         "differences": [

@@ -31,9 +31,9 @@ class RunRecord:
     environment : dict
         Platform and properties, versions of OpenMM, numpy, Python and wepystore, and what
         of the machine bears on the bits: orchestrator/environment.py.
-    execution : dict
-        How it came about: the fields of records/circumstances.py. What of this
-        bears on the result (the platform) stands in `environment` as well.
+    execution : Circumstances
+        How it came about. What of this bears on the result (the platform) stands in
+        `environment` as well.
     """
 
     start: EntryRef
@@ -44,12 +44,7 @@ class RunRecord:
     seed: int | None
     reproducible: bool
     environment: dict[str, Any] = field(default_factory=dict)
-    execution: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def circumstances(self) -> Circumstances:
-        """What `execution` tells, typed: by no other way are its keys looked up."""
-        return circumstances_of(self.execution)
+    execution: Circumstances = field(default_factory=Circumstances)
 
 
 #: What else than references a record must hold.
@@ -75,6 +70,7 @@ def encode_run(record: RunRecord, sink: Sink) -> Ref:
         "start": record.start.to_json(),
         "end": record.end.to_json(),
         "config": record.config.to_json(),
+        "execution": record.execution._asdict(),
     }
     return sink.put("runs", canonical.dumps(value))
 
@@ -100,7 +96,7 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
             seed=manifest["seed"],
             reproducible=manifest["reproducible"],
             environment=manifest["environment"],
-            execution=manifest["execution"],
+            execution=circumstances_of(manifest["execution"]),
         )
     except (KeyError, TypeError, ValueError) as problem:
         raise MalformedRecordError(

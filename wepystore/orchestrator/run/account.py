@@ -101,7 +101,7 @@ class Account:
             seed=self._request.seed,
             reproducible=self.reproducible(),
             environment=self._prepared.environment,
-            execution=self.how._asdict(),
+            execution=self.how,
         )
 
     def outcome(self, end: EntryRef | None) -> RunOutcome:

@@ -100,7 +100,7 @@ class Checkpointer:
         self._supersede(1 if last else _KEPT)
         if last:
             self.finish_removing()
-            self._settle(complete=record.circumstances.complete is True)
+            self._settle(complete=record.execution.complete is True)
         return end
 
     def is_there(self) -> bool:
@@ -140,7 +140,7 @@ class Checkpointer:
         own = [entry for entry in listed if entry not in told]
         if run is not None and ("runs", run) in told:
             record = load_run(self.store, run)
-            if record.circumstances.complete is not True:
+            if record.execution.complete is not True:
                 self._from = (record.end.md5, record.n_cycles, run)
         last = [entry for entry in (("snapshots", end), ("runs", run)) if entry in own]
         if end is not None:
@@ -167,9 +167,7 @@ class Checkpointer:
             record = load_run(self.store, run)
         except DamagedError:
             return []
-        return (
-            [("runs", run), ("snapshots", record.end.md5)] if record.circumstances.was_told else []
-        )
+        return [("runs", run), ("snapshots", record.end.md5)] if record.execution.was_told else []
 
     def finish(self) -> None:
         """Take away everything that the last checkpoint, that of a complete run, supersedes."""

@@ -155,7 +155,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
         identity = (record.start, record.config, record.seed, record.n_steps)
         if identity == (spec.start, spec.config, spec.request.seed, spec.request.n_steps):
             found.append((md5, record))
-        elif record.circumstances.job_name == job.name:
+        elif record.execution.job_name == job.name:
             others += 1
     if others and not found:
         raise MalformedJobError(
@@ -167,11 +167,11 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
 
 
 def _complete(record: RunRecord) -> bool:
-    return record.circumstances.complete is True
+    return record.execution.complete is True
 
 
 def _past(md5: str, record: RunRecord) -> Past:
-    how = record.circumstances
+    how = record.execution
     return Past(
         resumed=True,
         end=record.end.md5,

@@ -129,7 +129,7 @@ class _Repetition:
         # Its result may be what the record says, but is not promised to be.
         self._elsewhere = means.platform not in (None, record.environment.get("platform"))
         # What the run itself was made with, which decides what its record could promise.
-        override = record.circumstances.platform_override
+        override = record.execution.platform_override
         runner = adapted_runner(start.snapshot.apparatus.runner)
         then = choose_mapper(
             configuration.work_mapper,
@@ -267,7 +267,7 @@ def distinct(store: Store, runs: Sequence[str]) -> list[str]:
             *(record.start.md5, record.end.md5, record.config.md5),
             *(record.seed, record.n_steps, record.n_cycles, record.reproducible),
             *(environment.get("platform"), environment.get("platform_properties")),
-            record.circumstances.platform_override,
+            record.execution.platform_override,
         ]
         found.setdefault(json.dumps(facts, sort_keys=True), run)
     return list(found.values())
@@ -277,7 +277,7 @@ def _changes_between_sessions(record: RunRecord) -> list[str]:
     """Fields of the environment in which the sessions of an interrupted run differed."""
     fields: list[str] = []
     # A record may come from anybody.
-    for each in record.circumstances.resumed_from or ():
+    for each in record.execution.resumed_from or ():
         differs = each.get("differs")
         fields += [str(name) for name in differs] if isinstance(differs, list) else []
     return list(dict.fromkeys(fields))
@@ -296,7 +296,7 @@ def _platform_of(
     name = override or recorded
     if name is not None and name == recorded:
         return name, dict(environment.get("platform_properties") or {})
-    name = name or record.circumstances.platform_override or configuration.platform
+    name = name or record.execution.platform_override or configuration.platform
     if name is not None and name == configuration.platform:
         return name, dict(configuration.platform_properties or {})
     return name, {}
