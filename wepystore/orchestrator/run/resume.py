@@ -35,13 +35,14 @@ def resume(
     undone. `trust` as in start_from_store. Raises NoJobError, JobBusyError, MalformedJobError,
     FewerCyclesError, UntrustedPickleError.
     """
+    changes = {name: value for name, value in changes.items() if value is not None}
     job = Job.reopen(job_dir)
     try:
         spec = job.spec
         assert spec is not None
         start, past = _last(job, spec, trust, watcher.remark)
-        n_cycles = changes.get("n_cycles")
-        if n_cycles is not None and n_cycles < past.n_cycles:
+        if changes.get("n_cycles", past.n_cycles) < past.n_cycles:
+            n_cycles = changes["n_cycles"]
             raise FewerCyclesError(n_cycles=n_cycles, job_dir=job_dir, n_done=past.n_cycles)
         chosen = _chosen(spec, past, changes)
         if chosen is None:
@@ -55,7 +56,7 @@ def resume(
                 job.publish(spec)
             outcome = session.run(job, signals, watcher)
         # Of which what is left may have been the budget.
-        asked_s = changes.get("seconds") or spec.request.seconds
+        asked_s = changes.get("seconds", spec.request.seconds)
         return dataclasses.replace(outcome, seconds=asked_s)
     finally:
         job.release()
@@ -67,11 +68,7 @@ def _chosen(
     """What the job is now, what went before and what this session is; None if it has nothing left
     to do."""
     request = spec.request.merged(changes)
-    seconds, n_cycles = changes.get("seconds"), request.n_cycles
-    lacks = n_cycles is not None and n_cycles > past.n_cycles
-    # Without a limit it would never end; with one, a job that has its cycles gets more.
-    timed = seconds is not None and (n_cycles is None or math.isfinite(seconds))
-    extends = timed or lacks or spec.extends == past.record
+    extends = _goes_on(request, past, "seconds" in changes) or spec.extends == past.record
     if past.how.complete and not extends and spec.ended == past.record:
         return None
     # Its time or its cycles were used up, and that is the last that was asked for.
@@ -81,7 +78,7 @@ def _chosen(
     if used_up and extends:
         spec = dataclasses.replace(spec, extends=past.record)
         past = dataclasses.replace(past, how=past.how._replace(complete=False))
-    if anew or seconds is not None or changes.get("n_cycles") is not None:
+    if anew or "seconds" in changes or "n_cycles" in changes:
         # Interrupted again, the job is still to do what it was asked for last.
         asked = dataclasses.replace(
             spec.request,
@@ -92,19 +89,26 @@ def _chosen(
     return spec, past, request
 
 
+def _goes_on(request: RunRequest, past: Past, timed: bool) -> bool:
+    """Whether it asks for more than there is."""
+    if request.n_cycles is None:
+        return timed
+    # Without a limit it would never end; with one, a job that has its cycles gets more.
+    return request.n_cycles > past.n_cycles or (timed and math.isfinite(request.seconds))
+
+
 def _limited(request: RunRequest, past: Past, changes: Mapping[str, Any], anew: bool) -> RunRequest:
     """The request with the limits of this session: its seconds begin now."""
-    new_cycles = changes.get("n_cycles") is not None
-    if changes.get("seconds") is not None:
+    if "seconds" in changes:
         has_all = request.n_cycles is not None and request.n_cycles <= past.n_cycles
-        if not new_cycles and has_all and math.isfinite(request.seconds):
+        if "n_cycles" not in changes and has_all and math.isfinite(request.seconds):
             # More time for a job that has all its cycles: it is the time that counts now.
             return dataclasses.replace(request, n_cycles=None)
         return request
     seconds = request.seconds
     if not anew:
         seconds = max(0.0, seconds - past.wall_s)
-    elif not new_cycles:
+    elif "n_cycles" not in changes:
         # More cycles for a job whose time was used up: as much time once more. For the cycles
         # that it lacked because of that time: as long as they take.
         seconds = math.inf
