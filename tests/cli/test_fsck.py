@@ -95,6 +95,15 @@ def test_the_store_s_own_file(wepy: Wepy, world: World, way: str) -> None:
     assert Store.open(world.store.path).hashes("runs") == [world.run]
 
 
+def test_the_store_s_own_file_from_elsewhere(wepy: Wepy, world: World, tmp_path: Path) -> None:
+    """Any source brings it: here a URL."""
+    pytest.importorskip("fsspec")
+    shutil.copytree(world.store.path, "c.orch")
+    (world.store.path / "wepystore.json").write_bytes(b"rubbish")
+    assert wepy(f"fsck --repair --from file://{tmp_path}/c.orch w.orch").status == 0
+    assert Store.open(world.store.path).hashes("runs") == [world.run]
+
+
 @pytest.mark.parametrize(
     "line",
     [

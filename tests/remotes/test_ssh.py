@@ -391,6 +391,25 @@ def test_no_permission(
     assert not Path("new.orch").exists()
 
 
+def test_what_may_not_be_read_there_is_told(
+    wepy: Wepy, make_chain: Make, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object that cannot be read there keeps its snapshot out, and the reason is given."""
+    if os.geteuid() == 0:
+        installed.need("setpriv")
+        other = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+        monkeypatch.setenv("WEPY_SSH", sshd.script("nobody.sh", f'shift; exec {other} sh -c "$*"'))
+    with tempfile.TemporaryDirectory(prefix="wepystore-test-") as folder:
+        os.chmod(folder, 0o755)
+        chain = make_chain(f"{folder}/there.orch")
+        part = chain.store.references("snapshots", chain.snapshots[1])[-1][1].md5
+        chain.store.file("objects", part).chmod(0o600 if os.geteuid() == 0 else 0)
+        came = wepy("reconcile orch new.orch", f"127.0.0.1:{chain.store.path}")
+    (line,) = [line for line in came.err.splitlines() if "left out" in line]
+    assert came.status == 3 and chain.snapshots[1] in line and part in line
+    assert "Permission denied" in line
+
+
 def test_newer_and_damaged_stores_there(wepy: Wepy, make_chain: Make) -> None:
     """A newer format there is refused by the name the user gave, not by a folder of ours."""
     chain = make_chain("there.orch")

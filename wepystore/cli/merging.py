@@ -4,6 +4,7 @@ bar."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import INCOMPLETE, count, size_text
@@ -36,33 +37,34 @@ def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: b
             f"{done.unread} entries that both sides have were not looked into; "
             "'wepy fsck --fast' looks at all."
         )
-    has_news = bool(done.entries or done.refs or done.left or done.conflicts)
-    if has_news:
-        console.note(heading)
+    lines = list(_lines(done))
+    for line in [heading, *lines] if lines else ():
+        console.note(line)
+    if moved or not lines:
+        console.note(moved or "Already up to date.")
+    if done.left:
+        return INCOMPLETE
+    return CONFLICT if done.conflicts else 0
+
+
+def _lines(done: Plan) -> Iterator[str]:
     for entry in done.entries:
-        console.note(" * " + _line(entry))
+        yield " * " + _line(entry)
     for name, md5 in done.refs:
         kind = "tag" if name.startswith("tags/") else "default"
         why = ""
         if name == "default-snapshot" and done.end:
             why = f", where the runs began that led to {done.end[:8]}…, the default there"
-        console.note(f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…{why}")
+        yield f" * [new {kind}] {name.removeprefix('tags/')} -> {md5[:8]}…{why}"
     for left in done.left:
         what = "ref" if left.kind == "refs" else ONE[left.kind]
-        console.note(f" ! [left out] {what} {left.md5} of {left.source}: {left.why}")
+        yield f" ! [left out] {what} {left.md5} of {left.source}: {left.why}"
     for conflict in done.conflicts:
         ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
-        console.note(
+        yield (
             f" ! [conflict] {conflict.name.removeprefix('tags/')}: {ours}, "
             f"{conflict.theirs[:8]}… in {conflict.source}; left alone"
         )
-    if moved:
-        console.note(moved)
-    elif not has_news:
-        console.note("Already up to date.")
-    if done.left:
-        return INCOMPLETE
-    return CONFLICT if done.conflicts else 0
 
 
 def _json(done: Plan) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Look what is there, plan, send, tell."""
     from wepystore.remotes.address import parse
     from wepystore.remotes.errors import NoDestinationError
+    from wepystore.store import merge
 
     try:
         store = open_store(args["ORCH"])
@@ -45,14 +46,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     if address.kind == "sqlite":
         raise NoDestinationError(address=address.text)
     if address.kind == "store":
-        return _push_here(store, address.path, args, console)
+        return _send(merge.plan(root_of(address.path), [store]), None, args, console)
     return _push_away(store, address.text, args, console)
-
-
-def _push_here(store: Store, path: str, args: dict[str, Any], console: Console) -> int:
-    from wepystore.store import merge
-
-    return _send(merge.plan(root_of(path), [store]), None, args, console)
 
 
 def _push_away(store: Store, address: str, args: dict[str, Any], console: Console) -> int:

@@ -38,18 +38,9 @@ def parse(text: str) -> Address:
         return Address("store", text, path=text)
     host, path = found.groups()
     user, at, name = host.rpartition("@")
-    # ssh would take it for an option, and options of ssh run commands. rsync hands on the two parts
-    # one by one.
-    for word, what in ((user, "user"), (name, "host"), (name.lstrip("["), "host")):
-        if word.startswith("-"):
-            why = f"a {what}'s name does not begin with '-'; a file of this machine is './{text}'"
-            raise MalformedAddressError(address=text, why=why)
-    if not name or (at and not user):
-        raise MalformedAddressError(address=text, why="it names no host")
-    if any(not character.isprintable() for character in host):
-        raise MalformedAddressError(address=text, why="there is a control character in its host")
-    if "\n" in path or "\0" in path:
-        raise MalformedAddressError(address=text, why="there is a line break in its path")
+    why = _fault(user, name, path, text)
+    if why or not name or (at and not user):
+        raise MalformedAddressError(address=text, why=why or "it names no host")
     if path.startswith(":"):
         # rsync would ask a server of its own there, without ssh.
         path = f"./{path}"
@@ -57,6 +48,18 @@ def parse(text: str) -> Address:
     if path == "~" or path.startswith("~/"):
         path = path[2:]
     return Address("ssh", text, host, path.rstrip("/") or ("/" if path.startswith("/") else "."))
+
+
+def _fault(user: str, name: str, path: str, text: str) -> str:
+    """Why these are not what ssh and rsync may be given; else empty."""
+    # ssh would take it for an option, and options of ssh run commands. rsync hands on the two parts
+    # one by one.
+    for word, what in ((user, "user"), (name, "host"), (name.lstrip("["), "host")):
+        if word.startswith("-"):
+            return f"a {what}'s name does not begin with '-'; a file of this machine is './{text}'"
+    if not (user + name).isprintable():
+        return "there is a control character in its host"
+    return "there is a line break in its path" if "\n" in path or "\0" in path else ""
 
 
 def _is_database(path: str) -> bool:

@@ -51,7 +51,7 @@ class Destination(Elsewhere):
     def __init__(self, store: Store, way: Transport, folder: Path) -> None:
         found = way.listing()
         self._creates = not found.is_store
-        if self._creates and found.foreign and not found.half_made:
+        if self._creates and found.holds and not found.half_made:
             raise CannotWriteThereError(address=way.address, why=found.fault())
         super().__init__(way, found, folder, folder)
         self._store = store

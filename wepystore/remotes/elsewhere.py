@@ -39,7 +39,7 @@ class Inventory:
 
     is_store: bool
     exists: bool = True
-    foreign: str | None = None
+    holds: str | None = None
     """When it is no store: a name in that directory, if there is any."""
     half_made: bool = False
     """Whether it is no store yet, and all there is a `create` leaves that was killed or goes on."""
@@ -52,16 +52,16 @@ class Inventory:
         """Why what was listed is not a store."""
         if not self.exists:
             return "there is no such directory"
-        holds = f"; it holds {self.foreign}" if self.foreign else "; it is empty"
+        holds = f"; it holds {self.holds}" if self.holds else "; it is empty"
         return f"it has no {MARK}{holds}"
 
 
 def no_store(paths: Iterable[str]) -> Inventory:
     """What is in a directory without a mark, from the paths in it, those of directories too."""
     names = {path.rstrip("/") for path in paths} - {"", "."}
-    foreign = min((name.partition("/")[0] for name in names), default=None)
+    first = min((name.partition("/")[0] for name in names), default=None)
     half_made = all(name in _MADE_FIRST or _COMING.fullmatch(name) for name in names)
-    return Inventory(False, foreign=foreign, half_made=half_made)
+    return Inventory(False, holds=first, half_made=half_made)
 
 
 def inventory_of(files: Iterable[tuple[str, int]]) -> Inventory:

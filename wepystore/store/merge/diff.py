@@ -109,11 +109,7 @@ def _object(path: str, value: dict[str, Any]) -> Iterator[tuple[str, _Leaf]]:
     if len(value) == 1:
         ((key, inner),) = value.items()
         if key == "component" and isinstance(inner, dict):
-            yield path, _Leaf("class", (inner.get("class"), inner.get("version")))
-            for part, prefix in (("params", ""), ("state", "(state).")):
-                members = inner.get(part)
-                for name, item in members.items() if isinstance(members, dict) else ():
-                    yield from _leaf(f"{path}.{prefix}{name}", item)
+            yield from _component(path, inner)
             return
         if key in ("array", "text") and isinstance(inner, dict):
             yield path, _Leaf(key, inner)
@@ -126,6 +122,14 @@ def _object(path: str, value: dict[str, Any]) -> Iterator[tuple[str, _Leaf]]:
     yield path, _Leaf("group", None)
     for name, item in value.items():
         yield from _leaf(f"{path}.{name}", item)
+
+
+def _component(path: str, inner: dict[str, Any]) -> Iterator[tuple[str, _Leaf]]:
+    yield path, _Leaf("class", (inner.get("class"), inner.get("version")))
+    for part, prefix in (("params", ""), ("state", "(state).")):
+        members = inner.get(part)
+        for name, item in members.items() if isinstance(members, dict) else ():
+            yield from _leaf(f"{path}.{prefix}{name}", item)
 
 
 # ---- in words

@@ -20,6 +20,7 @@ from pathlib import Path
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files
 from wepystore.store.errors import MD5CollisionError
+from wepystore.store.graph import kinds_of_ref
 from wepystore.store.merge.source import Source, bring_near, read_manifest
 from wepystore.store.names import KINDS, ONE, Name, Ref
 from wepystore.store.runs import Run, origin_of, run_of
@@ -130,6 +131,11 @@ def plan(
     return found
 
 
+def _order(name: Name) -> tuple[int, str]:
+    """That of S4."""
+    return KINDS.index(name[0]), name[1]
+
+
 class _Planner:
     def __init__(self, target: Source, creates: bool, sources: Sequence[Source]) -> None:
         self.target = target
@@ -150,16 +156,9 @@ class _Planner:
         self.end = ""
 
     def plan(self, only: Collection[Name] | None) -> Plan:
-        holders: dict[Name, list[Source]] = {}
-        for kind in _NAMING:
-            for source in self.sources:
-                for md5 in source.hashes(kind):
-                    holders.setdefault((kind, md5), []).append(source)
+        holders = self._holders()
         self._fetch(holders)
-        names = sorted(
-            (name for name in holders if only is None or name in only),
-            key=lambda name: (KINDS.index(name[0]), name[1]),
-        )
+        names = sorted((n for n in holders if only is None or n in only), key=_order)
         unread = 0
         if only is None and len(names) > MANY and not self.creates:
             alike = {name for name in names if self._is_alike(name, holders[name])}
@@ -168,16 +167,12 @@ class _Planner:
                 names, unread = [], len(alike)
         self._read(names, holders)
         wanted = {name for entry in self.entries.values() for name in entry.needs}
-        copies = sorted(
-            (copy for name, copy in self.copies.items() if name in wanted),
-            key=lambda copy: (KINDS.index(copy.kind), copy.ref.md5),
-        )
         refs, conflicts = self._refs() if only is None else ({}, [])
         self._leave_faults()
         return Plan(
             self.target.label,
             self.creates,
-            tuple(copies),
+            tuple(self.copies[name] for name in sorted(wanted & self.copies.keys(), key=_order)),
             tuple(sorted(self.entries.values(), key=lambda entry: KINDS.index(entry.kind))),
             tuple(refs.items()),
             tuple(conflicts),
@@ -185,6 +180,15 @@ class _Planner:
             unread,
             self.end,
         )
+
+    def _holders(self) -> dict[Name, list[Source]]:
+        """Who lists each configuration, snapshot and run."""
+        holders: dict[Name, list[Source]] = {}
+        for kind in _NAMING:
+            for source in self.sources:
+                for md5 in source.hashes(kind):
+                    holders.setdefault((kind, md5), []).append(source)
+        return holders
 
     # ---- what is elsewhere
 
@@ -317,7 +321,8 @@ class _Planner:
         """
         key = (kind, ref)
         if key not in self.located:
-            self.located[key] = self._search(kind, ref)
+            is_here = self.target.size(kind, ref.md5) == ref.size
+            self.located[key] = is_here or self._from_sources(kind, ref)
         if new and self.located[key] and key not in self.compared:
             self.compared.add(key)
             self.located[key] = self._compare(kind, ref)
@@ -338,11 +343,6 @@ class _Planner:
             self.collisions[kind, ref] = str(MD5CollisionError(md5=ref.md5, kind=kind, path=file))
             return None
         # Damaged, with its size unchanged: the right content takes its place.
-        return self._from_sources(kind, ref)
-
-    def _search(self, kind: str, ref: Ref) -> bool | None:
-        if self.target.size(kind, ref.md5) == ref.size:
-            return True
         return self._from_sources(kind, ref)
 
     def _from_sources(self, kind: str, ref: Ref) -> bool | None:
@@ -413,10 +413,8 @@ class _Planner:
             return None
         if md5 is None or not complete:
             return md5
-        kinds = [kind for kind, default in DEFAULTS.items() if default == name]
-        for kind in kinds or ("snapshots", "configs", "runs"):
-            if isinstance(self._entry(kind, md5), frozenset):
-                return md5
+        if any(isinstance(self._entry(kind, md5), frozenset) for kind in kinds_of_ref(name)):
+            return md5
         why = f"{md5}, which it names, is not there whole"
         self.left.append(Left("refs", name, source.label, why))
         return None
