@@ -7,11 +7,15 @@ import functools
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.systems import REPOSITORY, environment
+from wepystore.engine import adapt
+from wepystore.remotes.sources import READERS
+from wepystore.store import formats
 
 PACKAGE = REPOSITORY / "wepystore"
 
@@ -40,7 +44,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     # What is there for other programs: found by name, and imported by nobody below.
     "compat": (
-        {"store", "engine", "reporters", "records", "orchestrator", "errors", "_version"},
+        {
+            *("store", "engine", "reporters", "records", "orchestrator"),
+            *("durable", "errors", "_version"),
+        },
         {"numpy", "openmm", "wepy"},
     ),
     "cli": (
@@ -220,6 +227,52 @@ def test_reading_a_store_needs_no_pickle() -> None:
         if module.split(".")[0] in unpicklers
     ]
     assert not found
+
+
+#: The tables in which the rooms name what is there for other programs, and where these are.
+BY_NAME = {
+    "engine/adapt.py": [adapt.PLUGS, adapt.MOVED],
+    "store/formats.py": [{name: place for name, (_, place) in formats.FORMATS.items()}],
+    "remotes/sources.py": [READERS],
+}
+
+
+def test_other_programs_are_named_in_tables() -> None:
+    """No room below the command line and the API names a module of compat/ but in these tables, and
+    what they name is there."""
+    naming = set()
+    for file in FILES:
+        if room_of(file) in ("compat", "cli", "api"):
+            continue
+        texts = [
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant)
+        ]
+        if any(isinstance(text, str) and "wepystore.compat" in text for text in texts):
+            naming.add(str(file.relative_to(PACKAGE)))
+    assert naming == BY_NAME.keys()
+    for table in (table for tables in BY_NAME.values() for table in tables):
+        for place in table.values():
+            module, _, name = place.partition(":")
+            assert module.startswith("wepystore.compat.")
+            assert not name or hasattr(import_module(module), name)
+
+
+def test_other_programs_are_loaded_where_something_of_theirs_is_met() -> None:
+    """Neither the engine nor a store loads what is there for wepy before it meets something of it;
+    a store that does knows it with nothing but its own room."""
+    code = (
+        "import sys, wepystore.engine.manager, wepystore.orchestrator.run.run;"
+        "from wepystore.store import formats;"
+        "there = lambda: sorted(m for m in sys.modules if m.startswith('wepystore.compat.wepy.'));"
+        "formats.manifest_of('snapshots', b'{}', 'x'); before = there();"
+        "print(before, formats.manifest_of('snapshots', b'eJxx', 'x')['type'], there())"
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
+    )
+    assert said.strip() == "[] wepy 1.x ['wepystore.compat.wepy.entries']"
 
 
 @pytest.mark.parametrize("room", LIGHT)

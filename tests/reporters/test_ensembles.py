@@ -125,6 +125,7 @@ def test_every_reporter_writes_the_same_for_ensembles_and_for_lists(tmp_path: Pa
             "job.dash.org",
             ".job.dash.org.state",
             "job.restree.gexf",
+            ".job.restree.gexf.spool",
         }
     )
     found = contents(arrays["job.wepy.h5"])

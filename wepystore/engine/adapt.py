@@ -40,7 +40,7 @@ _OURS = "wepystore"
 PLUGS = {"wepy": "wepystore.compat.wepy.plug"}
 
 #: Modules that pickles name -> where what they had is now; it still says that it is from there.
-_MOVED = {
+MOVED = {
     "wepystore.engine.wepy_repairs": "wepystore.compat.wepy.repairs",
     "wepystore.reporters.wepy": "wepystore.compat.wepy.reporters",
 }
@@ -108,7 +108,7 @@ def moved(module: str) -> Callable[[str], Any]:
 
     def found(name: str) -> Any:
         if not name.startswith("__"):
-            thing = vars(import_module(_MOVED[module])).get(name)
+            thing = vars(import_module(MOVED[module])).get(name)
             if thing is not None and thing.__module__ == module:
                 return thing
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

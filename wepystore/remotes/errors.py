@@ -34,9 +34,5 @@ class MalformedAddressError(FailedError):
     """{address} is no address: {why}"""
 
 
-class DatabaseError(FailedError):
-    """{path} cannot be read as a database of wepy 1.x: {why}"""
-
-
 class NoDestinationError(FailedError):
     """{address} is a database of wepy 1.x: those are read and never written; name a store"""

@@ -31,7 +31,7 @@ from wepystore.store.places import root_of
 
 # Files of this machine that are sources, by the kind of their address: MODULE:NAME, imported when
 # one is met, of a class that is called with the path and a function that gives a folder for files.
-_READERS = {"sqlite": "wepystore.remotes.database:Database"}
+READERS = {"sqlite": "wepystore.compat.wepy.database:Database"}
 # What comes goes on where it was after these. Any other end is one that the same files would lead
 # to again.
 _CUT_OFF = (BrokenOffError, OSError, KeyboardInterrupt)
@@ -88,8 +88,8 @@ def _reach(
         if not found.is_store:
             raise NotAStoreThereError(address=address.text, why=found.fault())
         return lambda: Elsewhere(way, found, folder(address.text), target)
-    if address.kind in _READERS:
-        module, _, name = _READERS[address.kind].partition(":")
+    if address.kind in READERS:
+        module, _, name = READERS[address.kind].partition(":")
         into = partial(folder, os.path.abspath(address.path))
         source = getattr(import_module(module), name)(address.path, into)
         stack.callback(source.close)

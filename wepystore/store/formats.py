@@ -39,15 +39,15 @@ class Format(Protocol):
 
 #: "type" of what stands in for the manifest -> how the entries begin, and who knows them. Of wepy
 #: 1.x: as base64 of a zlib header does, for the four levels of compression that it tells apart.
-_FORMATS = {"wepy 1.x": ((b"eA", b"eF", b"eJ", b"eN"), "wepystore.compat.wepy.entries")}
+FORMATS = {"wepy 1.x": ((b"eA", b"eF", b"eJ", b"eN"), "wepystore.compat.wepy.entries")}
 
 #: How entries in other formats begin.
-HEADS = tuple(head for heads, _ in _FORMATS.values() for head in heads)
+HEADS = tuple(head for heads, _ in FORMATS.values() for head in heads)
 
 
 def format_of(data: bytes) -> Format | None:
     """The format of another program that an entry's bytes are in; None for one of ours."""
-    for name, (heads, _) in _FORMATS.items():
+    for name, (heads, _) in FORMATS.items():
         if data.startswith(heads) and _known(name).recognises(data):
             return _known(name)
     return None
@@ -65,8 +65,8 @@ def manifest_of(kind: str, data: bytes, what: str) -> dict[str, Any]:
 def stands_for(manifest: Any) -> Format | None:
     """The format of the entry for which this stands, if `manifest_of` gave it for one."""
     name = manifest.get("type") if isinstance(manifest, dict) else None
-    return _known(name) if isinstance(name, str) and name in _FORMATS else None
+    return _known(name) if isinstance(name, str) and name in FORMATS else None
 
 
 def _known(name: str) -> Format:
-    return cast(Format, import_module(_FORMATS[name][1]))
+    return cast(Format, import_module(FORMATS[name][1]))

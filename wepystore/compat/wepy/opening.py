@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wepystore import durable
-from wepystore.remotes.errors import DatabaseError
+from wepystore.errors import FailedError
 from wepystore.store import files
 from wepystore.store.errors import DamagedEntryError
 
@@ -60,6 +60,10 @@ _STEPS = 1000
 _STEPS_AT_LEAST, _STEPS_PER_BYTE = 1_000_000, 2
 # A schema of wepy 1.x has eight entries.
 _MOST_ENTRIES = 1000
+
+
+class DatabaseError(FailedError):
+    """{path} cannot be read as a database of wepy 1.x: {why}"""
 
 
 class Opened:

@@ -15,8 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wepystore.remotes.errors import DatabaseError
-from wepystore.remotes.opening import Opened
+from wepystore.compat.wepy.opening import DatabaseError, Opened
 from wepystore.store import Store, canonical, formats
 from wepystore.store.errors import DamagedEntryError, MissingError
 from wepystore.store.names import KINDS, ONE, EntryRef, Name, Ref, is_hash
