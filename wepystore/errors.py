@@ -97,12 +97,6 @@ class DamagedError(WepystoreError):
     exit_status = 3
 
 
-class ConflictError(WepystoreError):
-    """{message}"""
-
-    exit_status = 4
-
-
 class UntrustedError(WepystoreError):
     """{message}"""
 

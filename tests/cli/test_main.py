@@ -18,7 +18,6 @@ from tests.cli.conftest import ENVIRONMENT, Wepy, World
 from wepystore.cli import console, get
 from wepystore.cli.main import COMMANDS, main
 from wepystore.errors import (
-    ConflictError,
     DamagedError,
     FailedError,
     StoppedError,
@@ -161,7 +160,6 @@ def test_no_command_line_gives_a_traceback(
         (FailedError("why\nnot"), 1),
         (UsageError("why not"), 2),
         (DamagedError("why not"), 3),
-        (ConflictError("why not"), 4),
         (UntrustedError("why not"), 5),
         (StoppedError("why not"), 75),
         (OSError(28, "No space left on device", "/x/why not"), 1),

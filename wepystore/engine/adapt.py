@@ -205,7 +205,7 @@ class GloballySeeded:
         # As a bound method has it: mappers ask whose segments they run.
         self.__self__ = runner
         # One that takes any keyword may look for the seed.
-        self.passes_seed = _parameters(runner.run_segment)[1]
+        self.passes_seed = takes(runner.run_segment, "seed")[1]
 
     def __call__(self, walker: Any, segment_length: int, *, seed: int, **keywords: Any) -> Any:
         """The walker after the segment; everything that is drawn globally follows from `seed`."""
@@ -251,21 +251,23 @@ class CheckedSegments:
 def segment_function(runner: Any) -> Callable[..., Any]:
     """What the work mapper calls for each walker; it takes `seed` in any case."""
     function: Callable[..., Any] = runner.run_segment
-    if not is_ours(runner) and not _parameters(function)[0]:
+    if not is_ours(runner) and not takes(function, "seed")[0]:
         function = GloballySeeded(runner)
     if is_ours(runner):
         return function
     return CheckedSegments(function, runner)
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[bool, bool]:
-    """Whether a function names a parameter `seed`, and whether it takes any keyword."""
+def takes(function: Callable[..., Any], name: str) -> tuple[bool, bool]:
+    """Whether a function has a parameter of this name, and whether it takes any keyword.
+
+    Both where it does not tell.
+    """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return True, True
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    return "seed" in parameters, takes_any
+    return name in parameters, any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 # ---- walkers

@@ -8,7 +8,6 @@ written for wepy need no change.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import math
 import time
@@ -113,7 +112,7 @@ class CycleManager:
             for part in (self.boundary_conditions, self.resampler)
         }
         # A mapper that knows no seeds runs the segments as the runner alone would.
-        self._seeded = _accepts(self.work_mapper.map, "seed")
+        self._seeded = any(adapt.takes(self.work_mapper.map, "seed"))
         self._segment_func = (
             adapt.segment_function(self.runner) if self._seeded else self.runner.run_segment
         )
@@ -132,7 +131,7 @@ class CycleManager:
             self._monitored = True
         if not self._whole:
             options: dict[str, Any] = {"segment_func": self._segment_func}
-            if _accepts(self.work_mapper.init, "dumps"):
+            if any(adapt.takes(self.work_mapper.init, "dumps")):
                 options["dumps"] = self.dumps
             self.work_mapper.init(num_workers=num_workers, **options)
         for reporter in self.reporters:
@@ -158,12 +157,12 @@ class CycleManager:
 
         new_walkers = self._propagate(walkers, n_steps, cycle_idx, report)
         new_weights = weights_of(new_walkers)
-        _check_totals(weights_of(walkers), new_weights, cycle_idx, "the runner")
+        check_conserved(weights_of(walkers), new_weights, cycle_idx, "the runner")
         propagated = time.perf_counter()
 
         warped_walkers = self._warp(new_walkers, cycle_idx, report)
         warped_weights = weights_of(warped_walkers)
-        _check_totals(new_weights, warped_weights, cycle_idx, "the boundary conditions")
+        check_conserved(new_weights, warped_weights, cycle_idx, "the boundary conditions")
         warped = time.perf_counter()
 
         drawing = self._drawing(self.resampler, rng.RESAMPLING, cycle_idx)
@@ -174,8 +173,8 @@ class CycleManager:
             if not adapt.is_ours(self.resampler):
                 resampled_walkers = adapt.native_walkers(resampled_walkers)
             weights = weights_of(resampled_walkers)
-        _check_totals(warped_weights, weights, cycle_idx, "the resampler")
-        resampled_walkers, weights = _without_drift(resampled_walkers, weights)
+        check_conserved(warped_weights, weights, cycle_idx, "the resampler")
+        resampled_walkers, weights = without_drift(resampled_walkers, weights)
         _check_weights(weights, cycle_idx, "the resampler")
         resampled = time.perf_counter()
 
@@ -350,8 +349,10 @@ def _closed(reporter: Any, **parts: Any) -> None:
 
 
 @contextlib.contextmanager
-def named(component: Any, cycle_idx: int) -> Iterator[None]:
+def named(component: Any, cycle_idx: int, name: str = "") -> Iterator[None]:
     """Give an exception out of a component the component's name: it may be a user's own.
+
+    The name is that of its class, unless the user knows it by another `name`.
 
     Raises StepError; what says itself what is wrong (WepystoreError, OSError) passes.
     """
@@ -366,7 +367,7 @@ def named(component: Any, cycle_idx: int) -> Iterator[None]:
         # An exit() in somebody's code would end the run without a word, its status passed on.
         raise StepError(
             cycle_idx=cycle_idx,
-            component=type(component).__name__,
+            component=name or type(component).__name__,
             problem=f"{type(problem).__name__}: {problem}",
         ) from problem
 
@@ -387,28 +388,14 @@ def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
     _check_weights(weights_of(walkers), cycle_idx, step)
 
 
-def check_conserved(before: Sequence[Any], after: Sequence[Any], cycle_idx: int, step: str) -> None:
-    """Raise WeightError unless `step` conserved the total weight (W3)."""
-    _check_totals(weights_of(before), weights_of(after), cycle_idx, step)
-
-
-def without_drift(walkers: Sequence[Any]) -> Sequence[Any]:
-    """The walkers with weights rescaled to sum to 1, if rounding has begun to add up.
-
-    Every clone and merge rounds once; over 10^6 cycles these errors wander far
-    beyond what W2 allows, though each step keeps W3. Nothing is touched before
-    half of W2's bound is used up, so most cycles keep their weights bit for bit.
-    """
-    return _without_drift(walkers, weights_of(walkers))[0]
-
-
 def _check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
     problem = weights_problem(weights)
     if problem is not None:
         raise WeightError(cycle_idx=cycle_idx, step=step, problem=problem)
 
 
-def _check_totals(before: Floats, after: Floats, cycle_idx: int, step: str) -> None:
+def check_conserved(before: Floats, after: Floats, cycle_idx: int, step: str) -> None:
+    """Raise WeightError unless `step` conserved the total weight (W3)."""
     if before is after:
         return
     total_before, total_after = float(before.sum()), float(after.sum())
@@ -420,8 +407,13 @@ def _check_totals(before: Floats, after: Floats, cycle_idx: int, step: str) -> N
         )
 
 
-def _without_drift(walkers: Sequence[Any], weights: Floats) -> tuple[Sequence[Any], Floats]:
-    """`without_drift`, and the weights of what it gives."""
+def without_drift(walkers: Sequence[Any], weights: Floats) -> tuple[Sequence[Any], Floats]:
+    """Walkers and weights, these rescaled to sum to 1, if rounding has begun to add up.
+
+    Every clone and merge rounds once; over 10^6 cycles these errors wander far
+    beyond what W2 allows, though each step keeps W3. Nothing is touched before
+    half of W2's bound is used up, so most cycles keep their weights bit for bit.
+    """
     total = math.fsum(weights.tolist())
     drift = abs(total - 1.0)
     n_eps = len(weights) * _EPS
@@ -435,22 +427,3 @@ def _without_drift(walkers: Sequence[Any], weights: Floats) -> tuple[Sequence[An
         type(walker)(walker.state, weight)
         for walker, weight in zip(walkers, rescaled.tolist(), strict=True)
     ], rescaled
-
-
-def _accepts(function: Callable[..., Any], name: str) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return True
-    return name in parameters or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
-
-
-__all__ = [
-    "CycleManager",
-    "CycleResult",
-    "CycleTimes",
-    "check_conserved",
-    "check_ensemble",
-]

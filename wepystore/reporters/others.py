@@ -9,11 +9,11 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from wepystore.engine.errors import ComponentError, StepError
+from wepystore.engine.errors import ComponentError
+from wepystore.engine.manager import named
 from wepystore.engine.protocols import ReporterCapabilities
 from wepystore.errors import WepystoreError
 from wepystore.reporters.base import Reporter
@@ -99,7 +99,7 @@ class OthersReporter(Reporter):
             self._begin_beside(self._resume_at, why)
         for folder in self._folders:
             os.makedirs(folder, exist_ok=True)
-        with self._named(self._n_cycles):
+        with named(self.reporter, self._n_cycles, self.name):
             self._ready(self.reporter, given)
             self.reporter.init(reporters=[_unwrapped(each) for each in reporters], **given)
         self._try_to_keep()
@@ -108,7 +108,7 @@ class OthersReporter(Reporter):
         """Pass a cycle on."""
         cycle_idx = int(report["cycle_idx"])
         given = self._as_theirs(report)
-        with self._named(cycle_idx):
+        with named(self.reporter, cycle_idx, self.name):
             self._reporter.report(**given)
         self._n_cycles = cycle_idx + 1
 
@@ -230,20 +230,6 @@ class OthersReporter(Reporter):
             f"reporter {self.name} is not gone on with ({why}): cycles from {n_cycles} on go into "
             f"{', '.join(names)}; its old files stay, and may hold some of these cycles too",
         )
-
-    @contextmanager
-    def _named(self, cycle_idx: int) -> Iterator[None]:
-        """As engine.manager.named, with the name of the class that the user knows."""
-        try:
-            yield
-        except (WepystoreError, OSError):
-            raise
-        except (Exception, SystemExit) as problem:
-            raise StepError(
-                cycle_idx=cycle_idx,
-                component=self.name,
-                problem=f"{type(problem).__name__}: {problem}",
-            ) from problem
 
 
 class GivenReporter(OthersReporter):

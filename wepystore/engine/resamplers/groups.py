@@ -6,6 +6,9 @@ import heapq
 import math
 from collections.abc import Mapping
 
+#: (weight, lowest number, walkers) of each group that is to be one walker.
+_Heap = list[tuple[float, int, tuple[int, ...]]]
+
 
 def max_clones(weight: float, pmin: float, limit: int) -> int:
     """How many children besides itself a walker can have, none lighter than pmin, up to `limit`."""
@@ -27,21 +30,28 @@ def merge_lightest(
     or the two lightest together would exceed pmax. Every group's weight, the
     correctly rounded sum of its members', is at most pmax.
     """
-    heap: list[tuple[float, int, tuple[int, ...]]]
-    heap = [(weight, idx, (idx,)) for idx, weight in weights.items()]
+    heap: _Heap = [(weight, idx, (idx,)) for idx, weight in weights.items()]
     heapq.heapify(heap)
     left = len(heap) - 1 if wanted is None else wanted
-    while left > 0 and len(heap) > 1:
-        first = heapq.heappop(heap)
-        members = first[2] + heap[0][2]
-        merged = math.fsum(weights[idx] for idx in members)
-        if merged > pmax:
-            heapq.heappush(heap, first)
-            break
-        heapq.heapreplace(heap, (merged, min(first[1], heap[0][1]), members))
+    while left > 0 and len(heap) > 1 and _merge_two(heap, weights, pmax):
         left -= 1
-    groups = [tuple(sorted(members)) for _, _, members in heap if len(members) > 1]
-    return sorted(groups)
+    return _merged(heap)
+
+
+def _merge_two(heap: _Heap, weights: Mapping[int, float], most: float) -> bool:
+    """Merge the two lightest, unless they are heavier together than `most`."""
+    first = heapq.heappop(heap)
+    members = first[2] + heap[0][2]
+    merged = math.fsum(weights[idx] for idx in members)
+    if merged > most:
+        heapq.heappush(heap, first)
+        return False
+    heapq.heapreplace(heap, (merged, min(first[1], heap[0][1]), members))
+    return True
+
+
+def _merged(heap: _Heap) -> list[tuple[int, ...]]:
+    return sorted(tuple(sorted(members)) for _, _, members in heap if len(members) > 1)
 
 
 def max_merges(weights: Mapping[int, float], pmax: float) -> int:
@@ -99,35 +109,27 @@ def even_out(
     clones = clone_heaviest(weights, pmin, change, limit) if change > 0 else {}
     mean = math.fsum(weights.values()) / (len(weights) + change)
     gone = {idx for group in groups for idx in group}
-    heavy = [
-        (-weight / (clones.get(idx, 0) + 1), idx)
-        for idx, weight in weights.items()
-        if idx not in gone and weight / (clones.get(idx, 0) + 1) > 2 * mean
-    ]
+
+    def children(idx: int) -> float:
+        return weights[idx] / (clones.get(idx, 0) + 1)
+
+    heavy = [(-children(idx), idx) for idx in weights if children(idx) > 2 * mean]
+    heavy = [each for each in heavy if each[1] not in gone]
     if not heavy:
         return groups, clones
-    light = [(math.fsum(weights[idx] for idx in group), group[0], group) for group in groups]
+    light: _Heap = [(math.fsum(weights[idx] for idx in group), group[0], group) for group in groups]
     light += [(w, idx, (idx,)) for idx, w in weights.items() if idx not in gone | clones.keys()]
     heapq.heapify(heavy)
     heapq.heapify(light)
-    highest = min(mean, pmax)
     while heavy and len(light) > 1:
-        walker = heavy[0][1]
+        _, walker = heavy[0]
         if clones.get(walker, 0) + 1 > max_clones(weights[walker], pmin, limit):
             heapq.heappop(heavy)
-            continue
-        first = heapq.heappop(light)
-        members = first[2] + light[0][2]
-        merged = math.fsum(weights[idx] for idx in members)
-        if merged > highest:
-            heapq.heappush(light, first)
+        elif not _merge_two(light, weights, min(mean, pmax)):
             break
-        heapq.heapreplace(light, (merged, min(first[1], light[0][1]), members))
-        clones[walker] = clones.get(walker, 0) + 1
-        child = weights[walker] / (clones[walker] + 1)
-        if child > 2 * mean:
-            heapq.heapreplace(heavy, (-child, walker))
         else:
+            clones[walker] = clones.get(walker, 0) + 1
             heapq.heappop(heavy)
-    merged_groups = [tuple(sorted(members)) for _, _, members in light if len(members) > 1]
-    return sorted(merged_groups), clones
+            if children(walker) > 2 * mean:
+                heapq.heappush(heavy, (-children(walker), walker))
+    return _merged(light), clones

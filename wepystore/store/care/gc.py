@@ -31,7 +31,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -478,12 +478,3 @@ def _take_over(store: Store, lock: Path) -> None:
         with suppress(FileExistsError):
             durable.move(gone, lock, replace=False)
     gone.unlink(missing_ok=True)
-
-
-def total(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
-    """Files and bytes by kind."""
-    found: dict[str, tuple[int, int]] = {}
-    for item in items:
-        count, size = found.get(item.kind, (0, 0))
-        found[item.kind] = (count + 1, size + item.size)
-    return found
