@@ -53,8 +53,8 @@ from wepystore.api import (
     save_configuration,
 )
 from wepystore.engine.errors import SegmentError, WorkerDiedError, WorkerHungError
-from wepystore.engine.mappers import patience
-from wepystore.engine.mappers.patience import (
+from wepystore.engine.mappers import timeouts
+from wepystore.engine.mappers.timeouts import (
     FIRST_IDLE_S,
     FIRST_S,
     FLOOR_S,
@@ -465,8 +465,8 @@ def test_a_segment_that_takes_far_longer_than_others_is_remarked_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once, with cycle and walker, if it gives signs of life; it is waited for, and ends."""
-    monkeypatch.setattr(patience, "FACTOR", 2.0)
-    monkeypatch.setattr(patience, "SILENT_S", 1.5)
+    monkeypatch.setattr(timeouts, "FACTOR", 2.0)
+    monkeypatch.setattr(timeouts, "SILENT_S", 1.5)
     for timeout, n_expected in ((None, 1), (60.0, 0)):
         remarks: list[str] = []
         mapper = ProcessMapper(1, segment_timeout=timeout)
@@ -500,9 +500,9 @@ def test_how_long_is_far_longer_than_others() -> None:
 def test_a_runner_s_signs_of_life_reach_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenMM's runner gives them between pieces of a segment, any runner may; with them a segment
     may take longer than others ever did, and one that falls silent is given up."""
-    monkeypatch.setattr(patience, "FACTOR", 2.0)
-    monkeypatch.setattr(patience, "FLOOR_S", 1.5)
-    monkeypatch.setattr(patience, "SILENT_S", 1.5)
+    monkeypatch.setattr(timeouts, "FACTOR", 2.0)
+    monkeypatch.setattr(timeouts, "FLOOR_S", 1.5)
+    monkeypatch.setattr(timeouts, "SILENT_S", 1.5)
     mapper = ProcessMapper(1)
     mapper.init(Signing().run_segment)
     try:

@@ -161,11 +161,11 @@ class Child:
         fields = stat.rpartition(b")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
-    def reap(self, patience_s: float) -> None:
+    def reap(self, wait_s: float) -> None:
         """Wait for its end, at most so long; then, or if it leaves others behind, kill them."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if patience_s and self._popen.returncode is None and not self.ended():
-                self._popen.wait(patience_s)
+            if wait_s and self._popen.returncode is None and not self.ended():
+                self._popen.wait(wait_s)
         if self._popen.returncode is None:
             # Not reaped yet, so the number still means this group.
             with contextlib.suppress(ProcessLookupError, PermissionError):

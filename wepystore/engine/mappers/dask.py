@@ -26,8 +26,8 @@ from wepystore.engine.mappers.base import WorkMapper, portable, tasks
 from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
-from wepystore.engine.mappers.patience import START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.segment import Done, Failed, Task
+from wepystore.engine.mappers.timeouts import START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.errors import way_out
 
 #: How long a scheduler may take to answer at first, s,

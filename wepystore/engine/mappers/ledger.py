@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wepystore.engine.errors import SegmentError, WorkerDiedError, WorkerHungError
-from wepystore.engine.mappers.patience import Pace
 from wepystore.engine.mappers.segment import Done, Failed, Task, unpickled
+from wepystore.engine.mappers.timeouts import Pace
 from wepystore.errors import WepystoreError
 
 #: Segments that together take no longer than this are sent together,

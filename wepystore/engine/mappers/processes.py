@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 from wepystore.engine.errors import ComponentError, WorkerStartError
 from wepystore.engine.mappers.base import WorkMapper, portable, tasks
+from wepystore.engine.mappers.change_thread import ChangeThread
 from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.child import Child
-from wepystore.engine.mappers.crew import Crew
 from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
-from wepystore.engine.mappers.patience import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.segment import Done, Failed, Task
+from wepystore.engine.mappers.timeouts import MOST_STARTS, START_S, TICK_S, AwakeClock, Pace, Watch
 from wepystore.engine.mappers.wire import Channel
 from wepystore.engine.parameters import platform_properties
 
@@ -157,7 +157,7 @@ class ProcessMapper(WorkMapper):
         self.segment_timeout = checked_timeout(type(self).__name__, segment_timeout)
         self.worker_segment_times = {}
         self._workers: list[_Worker] = []
-        self._crew = Crew()
+        self._changes = ChangeThread()
         self._busy = False
         self._payload = b""
         self._pace = Pace()
@@ -182,7 +182,7 @@ class ProcessMapper(WorkMapper):
         self._pace = Pace()
         self._clock = AwakeClock()
         for k in range(num_workers or self.would_start()):
-            self._crew.change(partial(self._hire, k))
+            self._changes.change(partial(self._hire, k))
 
     def would_start(self) -> int:
         """As many as were asked for, one for each of `worker_properties`, or for every core."""
@@ -201,7 +201,7 @@ class ProcessMapper(WorkMapper):
     ) -> list[Any]:
         work = [Task(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
         ledger = Ledger(work, self._pace)
-        self._crew.settle()
+        self._changes.settle()
         self.worker_segment_times = {worker.number: [] for worker in self._workers}
         for worker in list(self._workers):
             # Left over from a call that an exception ended; or dead since the last one.
@@ -323,7 +323,7 @@ class ProcessMapper(WorkMapper):
         """A worker is dead, or given up for the reason `why`: its segments go to others."""
         running, child = worker.running, worker.child
         culprit = worker.current() if running else None
-        fresh = self._replace(worker, patience_s=0.0 if why else _GOODBYE_S)
+        fresh = self._replace(worker, wait_s=0.0 if why else _GOODBYE_S)
         if not worker.ready and fresh.n_starts > MOST_STARTS:
             raise WorkerStartError(
                 worker=worker.number,
@@ -335,14 +335,14 @@ class ProcessMapper(WorkMapper):
             status = child.status if why is None else None
             ledger.lost(culprit, child, worker.name, Loss(worker.pid, status, why or ""))
 
-    def _replace(self, worker: _Worker, patience_s: float = 0.0) -> _Worker:
-        fresh: _Worker = self._crew.change(partial(self._exchange, worker, patience_s))
+    def _replace(self, worker: _Worker, wait_s: float = 0.0) -> _Worker:
+        fresh: _Worker = self._changes.change(partial(self._exchange, worker, wait_s))
         return fresh
 
-    def _exchange(self, worker: _Worker, patience_s: float) -> _Worker:
+    def _exchange(self, worker: _Worker, wait_s: float) -> _Worker:
         place = self._workers.index(worker)
         worker.dismiss(at_once=True)
-        worker.child.reap(patience_s)
+        worker.child.reap(wait_s)
         worker.running = {}
         fresh = self._start(worker.number, worker.n_starts + 1)
         self._workers[place] = fresh
@@ -350,7 +350,7 @@ class ProcessMapper(WorkMapper):
         return fresh
 
     def cleanup(self, **kwargs: Any) -> None:
-        self._crew.leave()
+        self._changes.leave()
         for worker in self._workers:
             worker.dismiss(at_once=self._busy)
         for worker in self._workers:

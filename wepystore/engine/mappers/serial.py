@@ -8,8 +8,8 @@ from typing import Any
 
 from wepystore.engine.mappers.base import WorkMapper, tasks
 from wepystore.engine.mappers.ledger import Ledger
-from wepystore.engine.mappers.patience import Pace
 from wepystore.engine.mappers.segment import Done, Failed, Task, drop_contexts, failed, run_task
+from wepystore.engine.mappers.timeouts import Pace
 
 
 class SerialMapper(WorkMapper):

@@ -11,7 +11,7 @@ _Answer = queue.SimpleQueue[tuple[Any, BaseException | None]]
 _Change = tuple[Callable[[], Any], _Answer]
 
 
-class Crew:
+class ChangeThread:
     """A thread in which workers are started and replaced.
 
     Python runs signal handlers in the main thread, between any two instructions. One
