@@ -221,3 +221,25 @@ def test_docstrings_can_be_read_alone() -> None:
         if text.startswith("The same")
     ]
     assert not found
+
+
+def test_public_classes_are_in_the_table_of_words() -> None:
+    """The last words of each class of wepystore.api, or of one that it derives from, are explained
+    in docs/architecture.md."""
+    table = (REPOSITORY / "docs" / "architecture.md").read_text().partition("## Rooms")[0]
+    cells = [line.split("|")[1] for line in table.split("\n") if line.startswith("|")]
+    known = {word.strip() for cell in cells for word in cell.split(",")} | {"bc"}
+
+    def explained(cls: type) -> bool:
+        words = " ".join(re.findall("BC|[A-Z][a-z]+|[A-Z]+", cls.__name__)).lower().split()
+        return bool({words[-1], " ".join(words[-2:]).removesuffix("s")} & known)
+
+    classes = {name: getattr(wepystore.api, name) for name in wepystore.api.__all__}
+    unknown = [
+        name
+        for name, found in classes.items()
+        if isinstance(found, type) and not explained(found)
+        # What all parts derive from explains none of them.
+        if not any(map(explained, set(found.__mro__[1:]) - {Component, *Component.__mro__}))
+    ]
+    assert not unknown
