@@ -68,16 +68,11 @@ def encode(value: Any, sink: Sink, where: str) -> Any:
     if isinstance(value, Text):
         return {"text": sink.put_text(value).to_json()}
     if type(value) in (list, tuple):
-        if value and all(isinstance(item, WalkerState) for item in value):
-            return {"states": encode_states(value, sink, where)}
-        return [encode(item, sink, f"{where}[{k}]") for k, item in enumerate(value)]
+        return _encode_items(value, sink, where)
     if isinstance(value, WalkerState):
         return {"state": encode_states([value], sink, where)}
     if type(value) is dict and all(isinstance(key, str) for key in value):
-        held = {key: encode(item, sink, f"{where}.{key}") for key, item in value.items()}
-        # Whoever walks a manifest would take it for a reference to an object.
-        is_like_one = held.keys() >= REFERENCE
-        return {"pairs": [list(pair) for pair in held.items()]} if is_like_one else {"dict": held}
+        return _encode_dict(_encode_values(value, sink, where))
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {"array": _encode_array(value, sink, where)}
     name = registry.builtin_name(value) if isinstance(value, Component) else None
@@ -98,20 +93,32 @@ def _encode_number(value: Any) -> Any:
     return number if math.isfinite(number) else {"float": str(number)}
 
 
+def _encode_items(items: Sequence[Any], sink: Sink, where: str) -> Any:
+    if items and all(isinstance(item, WalkerState) for item in items):
+        return {"states": encode_states(items, sink, where)}
+    return [encode(item, sink, f"{where}[{k}]") for k, item in enumerate(items)]
+
+
+def _encode_dict(held: dict[str, Any]) -> Any:
+    # Whoever walks a manifest would take it for a reference to an object.
+    is_like_one = held.keys() >= REFERENCE
+    return {"pairs": [list(pair) for pair in held.items()]} if is_like_one else {"dict": held}
+
+
+def _encode_values(values: Mapping[str, Any], sink: Sink, where: str) -> dict[str, Any]:
+    return {key: encode(value, sink, f"{where}.{key}") for key, value in values.items()}
+
+
 def encode_component(component: Component, name: str, sink: Sink, where: str) -> Any:
     """Class name, version, parameters and (if it has one) state of a built-in."""
     record: dict[str, Any] = {
         "class": name,
         "version": component.version,
-        "params": {
-            key: encode(value, sink, f"{where}.{key}") for key, value in component.params().items()
-        },
+        "params": _encode_values(component.params(), sink, where),
     }
     state = component.state()
     if state:
-        record["state"] = {
-            key: encode(value, sink, f"{where}.{key}") for key, value in state.items()
-        }
+        record["state"] = _encode_values(state, sink, where)
     return record
 
 

@@ -42,7 +42,7 @@ def resolve(
         raise MalformedHashError(text=text, why=f"give at least {_FEWEST} digits of it")
     if len(text) > 32:
         raise MalformedHashError(text=text, why=f"it has {len(text)} digits; a hash has 32")
-    found = [(kind, md5) for kind in kinds for md5 in store.beginning(kind, text)]
+    found = [(kind, md5) for kind in kinds for md5 in store.hashes(kind, text)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -51,7 +51,7 @@ def resolve(
             shown += ", …"
         raise AmbiguousHashError(text=text, count=len(found), candidates=shown)
     for kind in KINDS:
-        if kind not in kinds and store.beginning(kind, text):
+        if kind not in kinds and store.hashes(kind, text):
             raise WrongKindError(text=text, found=ONE[kind], expected=one_of(kinds))
     raise _unknown(store, text, kinds)
 
@@ -109,7 +109,7 @@ def _malformed(text: str) -> MalformedHashError | SeveralHashesError:
 
 
 def _unknown(store: Store, text: str, kinds: Sequence[str]) -> UnknownHashError:
-    known = sorted({md5 for kind in kinds for md5 in store.beginning(kind, "")})
+    known = sorted({md5 for kind in kinds for md5 in store.hashes(kind)})
     words = store.tag_names()
     if any(kind in DEFAULTS for kind in kinds):
         words.append(DEFAULT)
@@ -128,20 +128,26 @@ def _nearest(text: str, hashes: Sequence[str], words: Sequence[str]) -> str | No
     """A tag, "default" or hash that somebody may have meant."""
     import difflib
 
-    # Letters taken for digits, as l for 1 and o for 0, or one that slipped in.
-    digits = sum(map(names.is_hex, text))
-    if names.is_hex(text) or (len(text) >= 8 and digits >= len(text) - 2):
-        # A typo in one digit, or the wrong end of the right line copied.
-        for md5 in hashes:
-            same = sum(a == b for a, b in zip(md5, text, strict=False))
-            if len(text) >= 6 and same >= len(text) - 2:
-                return md5
-            if len(text) >= 6 and md5.endswith(text):
-                return md5
-        close = difflib.get_close_matches(text, hashes[:2000], 1, 0.9) if len(text) > 16 else []
-        if close:
-            return close[0]
+    md5 = _nearest_hash(text, hashes)
+    if md5 is not None:
+        return md5
     lower = {word.lower(): word for word in words}
     close = difflib.get_close_matches(text.lower(), lower, 1, 0.6)
     begun = [word for key, word in lower.items() if key.startswith(text.lower())]
     return lower[close[0]] if close else begun[0] if len(begun) == 1 else None
+
+
+def _nearest_hash(text: str, hashes: Sequence[str]) -> str | None:
+    import difflib
+
+    # Letters taken for digits, as l for 1 and o for 0, or one that slipped in.
+    digits = sum(map(names.is_hex, text))
+    if len(text) < 6 or not (names.is_hex(text) or (len(text) >= 8 and digits >= len(text) - 2)):
+        return None
+    for md5 in hashes:
+        # A typo in one digit, or the wrong end of the right line copied.
+        same = sum(a == b for a, b in zip(md5, text, strict=False))
+        if same >= len(text) - 2 or md5.endswith(text):
+            return md5
+    close = difflib.get_close_matches(text, hashes[:2000], 1, 0.9) if len(text) > 16 else []
+    return close[0] if close else None

@@ -130,15 +130,12 @@ class Store:
         """The path of an entry as text, which is several times faster than `file`."""
         return f"{self._root}/{names.path_of(kind, names.check_hash(md5))}"
 
-    def hashes(self, kind: str) -> list[str]:
-        """The hashes of all entries of a kind, sorted. Foreign files are passed over."""
+    def hashes(self, kind: str, prefix: str = "") -> list[str]:
+        """The hashes of all entries of a kind, or of those that begin with these digits, sorted.
+        Foreign files are passed over."""
         if kind not in ONE:
             raise ValueError(f"{kind!r} is no kind of entry")
-        return list(self._names(kind, ""))
-
-    def _names(self, kind: str, prefix: str) -> Iterator[str]:
-        """The hashes that begin with `prefix`, sorted."""
-        return chain.from_iterable(self._directories(kind, prefix))
+        return list(chain.from_iterable(self._directories(kind, prefix)))
 
     def _directories(self, kind: str, prefix: str) -> Iterator[list[str]]:
         """The hashes that begin with `prefix`, a sorted list for each directory."""
@@ -360,10 +357,6 @@ class Store:
                 raise ValueError(f"{name!r} is no ref")
             names.check_tag(tag)
         return self.path / "refs" / name
-
-    def beginning(self, kind: str, prefix: str) -> list[str]:
-        """The hashes of a kind that begin with these digits, sorted."""
-        return list(self._names(kind, prefix))
 
 
 def _plain_names(directory: str, suffix: str) -> list[str] | None:

@@ -51,7 +51,6 @@ class Names:
 def list_kind(root: str, kind: str) -> Names:
     """All names under a kind's directory. A directory that cannot be listed raises OSError."""
     listing = Names(root, kind)
-    suffix = ".json" if kind == "runs" else ""
     top = os.path.join(root, kind)
     if leaves(top, root):
         listing.link_directories.append(kind)
@@ -69,22 +68,27 @@ def list_kind(root: str, kind: str) -> Names:
             continue
         if directory.is_symlink() and leaves(os.path.join(root, path), root):
             listing.link_directories.append(path)
-        regular = []
-        with os.scandir(os.path.join(root, path)) as entries:
-            for entry in entries:
-                name = entry.name
-                md5 = name.removesuffix(suffix)
-                if not (names.is_hash(md5) and md5 + suffix == name and md5.startswith(prefix)):
-                    listing.odd.append(_odd(f"{path}/{name}", name))
-                elif entry.is_file(follow_symlinks=False):
-                    regular.append((entry.inode(), name, md5))
-                elif entry.is_symlink():
-                    listing.links[md5] = f"{path}/{name}"
-                else:
-                    listing.no_files[md5] = f"{path}/{name}"
-        regular.sort()
-        listing.regular.append((path, [(name, md5) for _, name, md5 in regular]))
+        _list_directory(listing, path, prefix)
     return listing
+
+
+def _list_directory(listing: Names, path: str, prefix: str) -> None:
+    suffix = ".json" if listing.kind == "runs" else ""
+    regular = []
+    with os.scandir(os.path.join(listing.root, path)) as entries:
+        for entry in entries:
+            name = entry.name
+            md5 = name.removesuffix(suffix)
+            if not (names.is_hash(md5) and md5 + suffix == name and md5.startswith(prefix)):
+                listing.odd.append(_odd(f"{path}/{name}", name))
+            elif entry.is_file(follow_symlinks=False):
+                regular.append((entry.inode(), name, md5))
+            elif entry.is_symlink():
+                listing.links[md5] = f"{path}/{name}"
+            else:
+                listing.no_files[md5] = f"{path}/{name}"
+    regular.sort()
+    listing.regular.append((path, [(name, md5) for _, name, md5 in regular]))
 
 
 def _odd(path: str, name: str) -> Odd:
