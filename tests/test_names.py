@@ -192,6 +192,7 @@ SHARED_NAMES = {
     "base": "what the classes of a folder are derived from",
     "errors": "what can go wrong in a room",
     "files": "how a room opens files that anybody may have put there",
+    "ledger": "a list of what was begun, from which is struck off what has come to its end",
     "pickles": "pickles: made, read without being loaded, told of",
     "run": "a run: its record, what does it, the command",
     "trust": "which pickles may be loaded, and the command that says so",
