@@ -44,7 +44,7 @@ from wepystore.api import (
     WalkerState,
     save_snapshot,
 )
-from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import environment
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.records.run import RunRecord
@@ -134,7 +134,7 @@ def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> F
     start_md5 = save_snapshot(store, Snapshot(ensemble, parts))
     start = EntryRef("snapshots", Ref(start_md5, "0" * 64, 1))
     config = EntryRef("configs", Ref(start_md5, "0" * 64, 1))
-    written = Written(folder)
+    written = Ledger(folder)
     written.replace(())
     checkpointer = Checkpointer(
         store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True), written

@@ -36,7 +36,7 @@ from wepystore.api import (
     WExploreResampler,
     save_snapshot,
 )
-from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef, Ref
@@ -125,7 +125,7 @@ def checkpointer(folder: Path, parts: Apparatus, walkers: list[Walker]) -> Check
     md5 = save_snapshot(store, Snapshot(walkers, parts))
     start = EntryRef("snapshots", Ref(md5, "0" * 64, 1))
     config = EntryRef("configs", Ref(md5, "0" * 64, 1))
-    written = Written(folder)
+    written = Ledger(folder)
     written.replace(())
     return Checkpointer(
         store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True), written

@@ -39,7 +39,7 @@ from wepystore.orchestrator.errors import (
     NoJobStoreError,
     NotContinuedError,
 )
-from wepystore.orchestrator.job.written import LISTED, Written
+from wepystore.orchestrator.job.ledger import LISTED, Ledger
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.library import save_run, save_snapshot
 from wepystore.records.snapshot import Apparatus
@@ -52,7 +52,7 @@ from tests.systems import Recorder, run_job
 from wepystore.api import Store
 from wepystore.store.store import Store as Opened
 from wepystore.orchestrator.run.checkpoint import Checkpointer
-from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.store import publish
 calls = 0
 def dying(owner, name, nth):
@@ -64,8 +64,8 @@ def dying(owner, name, nth):
             os._exit(9)
         return real(*args, **kwargs)
     setattr(owner, name, call)
-owners = {"remove": Opened, "set_ref": Opened, "write": Checkpointer, "add": Written,
-          "strike": Written, "replace": os, "clear": Written, "place": publish}
+owners = {"remove": Opened, "set_ref": Opened, "write": Checkpointer, "add": Ledger,
+          "strike": Ledger, "replace": os, "clear": Ledger, "place": publish}
 dying(owners[sys.argv[4]], sys.argv[4], int(sys.argv[5]))
 run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, checkpoint_freq=1)
 """
@@ -210,24 +210,24 @@ def test_a_list_that_is_lost_or_odd_costs_nothing_but_space(
 def test_what_is_listed_is_what_the_job_has_written(tmp_path: Path) -> None:
     """The file holds at any time what was listed and not struck off, also where a line was cut
     short, where the file went away, and when it has become long and is written anew."""
-    written = Written(tmp_path)
+    written = Ledger(tmp_path)
     everything = [("objects", f"{number:032x}") for number in range(5000)]
     written.add(everything[:3])
     with (tmp_path / LISTED).open("ab") as file:
         file.write(b"+ objects 0123")  # By a full disk.
     written.add(everything[2:6])
     written.strike(everything[:2])
-    assert Written(tmp_path).read() == everything[2:6]
+    assert Ledger(tmp_path).read() == everything[2:6]
     (tmp_path / LISTED).unlink()
     written.add(everything[6:8])
-    assert Written(tmp_path).read() == everything[2:8]
+    assert Ledger(tmp_path).read() == everything[2:8]
     for k in range(8, 5000, 4):
         written.add(everything[k : k + 4])
         written.strike(everything[k - 6 : k - 2])
-    assert Written(tmp_path).read() == everything[4994:]
+    assert Ledger(tmp_path).read() == everything[4994:]
     assert (tmp_path / LISTED).stat().st_size < 100_000
     written.clear()
-    assert Written(tmp_path).read() == [] == list(tmp_path.iterdir())
+    assert Ledger(tmp_path).read() == [] == list(tmp_path.iterdir())
 
 
 def test_checkpoints_go_on_in_step(pair_store: Prepared, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from wepystore.orchestrator.run.keeping import Keeper
+from wepystore.orchestrator.run.keeper import TrustedKeeper
 from wepystore.records import reporter_state
 from wepystore.records.trust import Trust
 from wepystore.reporters.others import flush_what_is_open
@@ -112,13 +112,13 @@ def test_the_processs_own_streams() -> None:
 def test_only_what_was_made_here_is_loaded(tmp_path: Path) -> None:
     """S9: bytes that this user's programs have not kept are refused before they are read."""
     trust = Trust(tmp_path / "trusted")
-    keeper = Keeper(trust)
+    keeper = TrustedKeeper(trust)
     data = keeper.dumps(Holder(n=3), {})
     with pytest.raises(ValueError, match="not made by you"):
         keeper.loads(data, {})
     trust.note(hashlib.sha256(data).hexdigest())
     assert keeper.loads(data, {}).n == 3
-    assert Keeper(None).loads(data, {}).n == 3
+    assert TrustedKeeper(None).loads(data, {}).n == 3
 
 
 def test_what_cannot_be_pickled_is_flushed(tmp_path: Path) -> None:

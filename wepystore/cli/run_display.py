@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
+from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, cycles_text
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -42,7 +42,7 @@ class RunDisplay(Watcher):
             f"{what.n_walkers} walkers, {what.n_steps} steps a cycle, seed {what.seed}, job {job}"
         )
         if what.n_resumed is not None:
-            cycles = "1 cycle" if what.n_resumed == 1 else f"{what.n_resumed} cycles"
+            cycles = cycles_text(what.n_resumed)
             limit = "" if math.isfinite(what.seconds) else ", without a time limit"
             self._console.note(f"going on after {cycles}{limit}")
         if what.changes:

@@ -212,13 +212,10 @@ def components_on_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _cycles(number: int | None) -> str:
-    return "1 cycle" if number == 1 else f"{number} cycles"
-
-
 def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     """Say how a run ended and how to go on; the exit status. Raises StoppedEarlyError."""
     from wepystore.orchestrator.errors import StoppedEarlyError
+    from wepystore.orchestrator.run.watching import cycles_text
     from wepystore.records.trust import arguments
 
     job = arguments(outcome.job_dir)
@@ -227,7 +224,7 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
         raise StoppedEarlyError(reason=reason, job_dir=job)
     console.out(f"Run start and end hashes: {outcome.start}, {outcome.end}")
     store = arguments(outcome.job_dir / "checkpoint.orch")
-    cycles = _cycles(outcome.n_cycles)
+    cycles = cycles_text(outcome.n_cycles)
     exact = "" if outcome.reproducible else ", not reproducible to the bit"
     if outcome.stopped_by:
         console.note(f"{reason[0].upper()}{reason[1:]} after {cycles}; nothing of them is lost.")
@@ -236,7 +233,7 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
         limit = f"{outcome.seconds:,.0f}" if outcome.seconds >= 10 else f"{outcome.seconds:g}"
         console.note(
             f"The time limit of {limit} s ended it after {outcome.n_cycles} of "
-            f"{_cycles(outcome.wanted)}; for the rest: wepy resume {job}"
+            f"{cycles_text(outcome.wanted)}; for the rest: wepy resume {job}"
         )
     elif outcome.was_complete:
         console.note(

@@ -23,6 +23,7 @@ Options:
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import find_runs, store_of, user_trust
@@ -202,15 +203,6 @@ def _value(value: Any) -> str:
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:
     record = verdict.record
-    comparison = None
-    if verdict.comparison is not None:
-        comparison = {
-            "parts": verdict.comparison.parts,
-            "n_walkers": list(verdict.comparison.n_walkers),
-            "n_same": verdict.comparison.n_same,
-            "weights": verdict.comparison.weights,
-            "fields": verdict.comparison.fields,
-        }
     return {
         "run": verdict.run,
         "start": record.start.md5,
@@ -225,10 +217,8 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "resumed_from": record.execution.resumed_from or [],
         "changes": verdict.changes,
         "environment": verdict.environment,
-        "differences": [
-            {"field": name, "then": then, "now": now} for name, then, now in verdict.differences
-        ],
-        "comparison": comparison,
+        "differences": [each._asdict() for each in verdict.differences],
+        "comparison": None if verdict.comparison is None else asdict(verdict.comparison),
         "same_until": verdict.same_until,
         "other_after": verdict.other_after,
     }

@@ -4,7 +4,7 @@ keys; what writes one, and whatever shows or goes on from one, goes through here
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 #: What ended a run, besides the name of a signal: it had its cycles, its SECONDS were over,
 #: a limit for the whole process drew near, a cycle failed.
@@ -111,26 +111,17 @@ def stopper(ended_by: str | None) -> str | None:
     return None if ended_by in (None, N_CYCLES, SECONDS, ERROR) else ended_by
 
 
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The types of a field in JSON, where a float may be whole."""
+    kinds = tuple(get_origin(each) or each for each in get_args(hint) if each is not type(None))
+    return (int, float) if kinds == (float,) else kinds
+
+
 # type(), not isinstance: True is an int.
-_TYPES: dict[str, tuple[type, ...]] = {
-    "job_name": (str,),
-    "narration": (str,),
-    "begun": (str,),
-    "wall_s": (int, float),
-    "n_walkers": (int,),
-    "step_size_ps": (int, float),
-    "n_workers": (int,),
-    "platform_override": (str,),
-    "complete": (bool,),
-    "ended_by": (str,),
-    "stopped_by": (str,),
-    "n_warped": (int,),
-    "n_cloned": (int,),
-    "n_merged": (int,),
-    "checkpoints": (list,),
-    "resumed_from": (list,),
-}
-_ITEMS = tuple((name, kinds, int in kinds) for name, kinds in _TYPES.items())
+_ITEMS = tuple(
+    (name, kinds := _kinds(hint), int in kinds)
+    for name, hint in get_type_hints(Circumstances).items()
+)
 
 
 def circumstances_of(execution: Any) -> Circumstances:

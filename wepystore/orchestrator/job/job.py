@@ -3,7 +3,7 @@
     JOB/.lock            held while a process works here
     JOB/checkpoint.orch  start, checkpoints and end
     JOB/job.json         what was asked for; there from just before the first cycle
-    JOB/.checkpoints     what of checkpoint.orch the job may remove (written.py)
+    JOB/.checkpoints     what of checkpoint.orch the job may remove (ledger.py)
     JOB/NAME.*           the reporters' files
 
 A folder with `job.json` can be resumed. One without it, but with a store that only
@@ -32,8 +32,8 @@ from wepystore.orchestrator.errors import (
     NoJobError,
     NoJobStoreError,
 )
+from wepystore.orchestrator.job.ledger import LISTED, LISTED_DRAFT, Ledger
 from wepystore.orchestrator.job.lock import LOCK, JobLock, has_lock
-from wepystore.orchestrator.job.written import LISTED, LISTED_DRAFT, Written
 from wepystore.orchestrator.run.request import RunRequest, check_job_name
 from wepystore.records.trust import arguments
 from wepystore.reporters import files
@@ -151,7 +151,7 @@ class Job:
         Prefix of the reporters' files.
     store : Store
         checkpoint.orch
-    written : Written
+    ledger : Ledger
         What of `store` this job has written itself.
     spec : JobSpec or None
         None before the run begins.
@@ -186,11 +186,11 @@ class Job:
             if found is not None:
                 raise _exists(path, found)
             self._lock.sign()
-            self.written = Written(path)
+            self.ledger = Ledger(path)
             begun = True
             self.store = Store.create(path / CHECKPOINT)
             # Nothing yet; whatever a list of a job says that was here before.
-            self.written.replace(())
+            self.ledger.replace(())
         except BaseException as problem:
             if begun and not isinstance(problem, StoreExistsError):
                 # Ctrl-C, a full disk: half a store without a lock would only be in the way.
@@ -228,17 +228,12 @@ class Job:
                 raise NoJobStoreError(job_dir=path, found=CHECKPOINT, store=store)
             _check_files(path, job.name)
             job.store = Store.open(path / CHECKPOINT)
-            job.written = Written(path)
+            job.ledger = Ledger(path)
             job._lock.sign()
         except BaseException:
             job._lock.release()
             raise
         return job
-
-    @property
-    def prefix(self) -> str:
-        """What the reporters' file names begin with, as a path."""
-        return str(self.path / self.name)
 
     def publish(self, spec: JobSpec) -> None:
         """Write what the job is, durably and at once; from now on it can be resumed."""
@@ -294,7 +289,7 @@ class Job:
                 (self.path / name).unlink(missing_ok=True)
         for name in (SPEC, _DRAFT):
             (self.path / name).unlink(missing_ok=True)
-        self.written.clear()
+        self.ledger.clear()
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         self._lock.release()
         self._unmake_directories()

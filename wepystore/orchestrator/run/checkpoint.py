@@ -10,7 +10,7 @@ from typing import Any
 
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.job.written import Written
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
@@ -41,7 +41,7 @@ class Checkpointer:
         As it runs: its state is read at every checkpoint.
     record : callable
         (end, n_cycles) -> RunRecord
-    written : Written or None
+    ledger : Ledger or None
         Where it is noted what was written, for whoever goes on with the job if this
         process is killed; None if nobody will.
 
@@ -56,7 +56,7 @@ class Checkpointer:
         store: Store,
         apparatus: Apparatus,
         record: Callable[[EntryRef, int], RunRecord],
-        written: Written | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.store = store
         self._apparatus = apparatus
@@ -65,7 +65,7 @@ class Checkpointer:
         # End, cycles and record that an earlier process has told of, and this one goes on from.
         self._from = ("", 0, "")
         self._texts: dict[Text, Ref] = {}
-        self._listed = written
+        self._ledger = ledger
         # By checkpoint: only what was not there before is ours to take away again.
         self._written: list[list[Name]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
@@ -87,8 +87,8 @@ class Checkpointer:
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
             record = self._record(end, n_cycles)
             run = encode_run(record, sink)
-            if self._listed is not None:
-                self._listed.add(each for each in noting.entries if not self.store.has(*each))
+            if self._ledger is not None:
+                self._ledger.add(each for each in noting.entries if not self.store.has(*each))
         self.run = run.md5
         # Whoever finds a killed job's store goes on from "default"; it moves before what it
         # pointed to goes.
@@ -125,7 +125,7 @@ class Checkpointer:
 
         Its checkpoints are superseded as if they had been written here: all but the
         last by the next one, the last in its turn. So is what it had written of one that was
-        not done, or not yet removed of another. What it has not listed as written (Written)
+        not done, or not yet removed of another. What it has not listed as written (Ledger)
         is not its own and stays, and so does every end that somebody was told of.
 
         Parameters
@@ -134,7 +134,7 @@ class Checkpointer:
         end, run : str or None
             Snapshot and record of the checkpoint to go on from.
         """
-        listed = [] if self._listed is None else self._listed.read()
+        listed = [] if self._ledger is None else self._ledger.read()
         listed = [each for each in listed if self.store.has(*each) and each[1] != start.md5]
         told = {entry for kind, md5 in listed if kind == "runs" for entry in self._told(md5)}
         own = [entry for entry in listed if entry not in told]
@@ -148,9 +148,9 @@ class Checkpointer:
         self.run = run
         # What the last one shares with older ones is handed on to it when those go.
         self._written = [[entry for entry in own if entry not in last], last]
-        if self._listed is not None:
-            self._clear_tmp(self._listed.writers)
-            self._listed.replace(own)
+        if self._ledger is not None:
+            self._clear_tmp(self._ledger.writers)
+            self._ledger.replace(own)
 
     def _clear_tmp(self, writers: Sequence[str]) -> None:
         """Remove what earlier processes were writing: as much as a checkpoint each time."""
@@ -177,12 +177,12 @@ class Checkpointer:
 
     def _settle(self, complete: bool) -> None:
         """Bring what is listed as written up to date, at the end."""
-        if self._listed is None:
+        if self._ledger is None:
             return
         if complete:
-            self._listed.clear()
+            self._ledger.clear()
         else:
-            self._listed.replace(entry for entries in self._written for entry in entries)
+            self._ledger.replace(entry for entries in self._written for entry in entries)
 
     def _tagged(self) -> set[str]:
         return {md5 for tag in self.store.tag_names() if (md5 := self.store.ref(f"tags/{tag}"))}
@@ -225,8 +225,8 @@ class Checkpointer:
             elif kind == "objects":
                 # If a crash undoes this, an object is left that nothing names: harmless.
                 self.store.remove(kind, md5, durable=False)
-        if self._listed is not None:
-            self._listed.strike(entries.difference(shared))
+        if self._ledger is not None:
+            self._ledger.strike(entries.difference(shared))
         return shared
 
     def _named_by_runs(self, snapshot: str) -> bool:

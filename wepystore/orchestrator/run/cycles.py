@@ -18,7 +18,7 @@ from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.pace import Pace
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.stillness import Stillness
-from wepystore.orchestrator.run.watching import Progress, Watcher
+from wepystore.orchestrator.run.watching import Progress, Watcher, cycles_text
 from wepystore.records.circumstances import ERROR, N_CYCLES, SECONDS, UNTIL
 from wepystore.records.trust import arguments
 from wepystore.store.names import EntryRef
@@ -85,7 +85,7 @@ class Saving:
         """What there is to go on from where a checkpoint could not be written."""
         if not self._n_kept:
             return "it was to be the first checkpoint, so no cycle is kept"
-        cycles = f"{_cycles_text(self._n_kept)} up to the last checkpoint"
+        cycles = f"{cycles_text(self._n_kept)} up to the last checkpoint"
         if self._checkpointer.is_there():
             return f"{cycles}: kept"
         # Somebody has removed the store, or what was in it, under the run.
@@ -125,7 +125,7 @@ class Cycles:
                 raise CycleFailedError(
                     problem=_in_words(problem),
                     n_cycles=account.n_done,
-                    cycles=_cycles_text(account.n_done),
+                    cycles=cycles_text(account.n_done),
                     end=self.saving.write(walkers, last=True).md5,
                     job_dir=arguments(self.saving.folder),
                 ) from problem
@@ -163,10 +163,6 @@ class Cycles:
         )
         if (still := self.stillness.after(result, account.n_done - 1)) is not None:
             self.watcher.remark(still)
-
-
-def _cycles_text(n_cycles: int) -> str:
-    return "1 cycle" if n_cycles == 1 else f"{n_cycles} cycles"
 
 
 def _in_words(problem: Exception) -> Any:

@@ -15,7 +15,7 @@ from wepystore.orchestrator.run.budget import StopSignals
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.cycles import Cycles, Saving
 from wepystore.orchestrator.run.desk import Desk
-from wepystore.orchestrator.run.keeping import Keeper
+from wepystore.orchestrator.run.keeper import TrustedKeeper
 from wepystore.orchestrator.run.mapping import WITHOUT_SCHEDULER, needs_scheduler
 from wepystore.orchestrator.run.preparation import prepare
 from wepystore.orchestrator.run.request import RunRequest
@@ -59,8 +59,8 @@ class Session:
     def run(self, job: Job, signals: StopSignals, watcher: Watcher) -> RunOutcome:
         """Run cycles until something ends them."""
         account, n_done = self.account, self.account.n_done
-        self._desk.tell("bind", n_done, job.prefix)
-        self._desk.tell("keep_with", n_done, Keeper(self._start.trust))
+        self._desk.tell("bind", n_done, str(self._request.prefix))
+        self._desk.tell("keep_with", n_done, TrustedKeeper(self._start.trust))
         self._annotate(
             start_snapshot_hash=self._start.snapshot_ref.md5,
             config_hash=self._start.config_ref.md5,
@@ -68,7 +68,7 @@ class Session:
             narration=self._request.narration,
         )
         apparatus = self._start.snapshot.apparatus
-        checkpointer = Checkpointer(job.store, apparatus, account.record, job.written)
+        checkpointer = Checkpointer(job.store, apparatus, account.record, job.ledger)
         if self._past.resumed:
             account.note_resumption()
             checkpointer.adopt(self._start.snapshot_ref, self._past.end, self._past.record)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from wepystore.engine.manager import CycleResult
 
 
+def cycles_text(n_cycles: int | None) -> str:
+    """So many cycles, in words."""
+    return "1 cycle" if n_cycles == 1 else f"{n_cycles} cycles"
+
+
 @dataclass(frozen=True)
 class Begun:
     """What begins.

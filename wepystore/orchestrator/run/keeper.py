@@ -12,7 +12,7 @@ from wepystore.records.trust import Trust, made_here
 _NONE: Mapping[str, str] = {}
 
 
-class Keeper:
+class TrustedKeeper:
     """Turns a reporter into bytes and back, and lets nobody else's bytes in (S9).
 
     Parameters

@@ -33,7 +33,7 @@ _LONG = 1 << 16
 _TOO_LONG = 1 << 26
 
 
-class Written:
+class Ledger:
     """The list in a job folder; when a job is complete there is none.
 
     Parameters
@@ -136,4 +136,4 @@ def _lines(sign: str, entries: Iterable[Name]) -> bytes:
     return b"\n" + b"".join(f"{sign} {kind} {md5}\n".encode() for kind, md5 in entries)
 
 
-__all__ = ["LISTED", "LISTED_DRAFT", "Written"]
+__all__ = ["LISTED", "LISTED_DRAFT", "Ledger"]
