@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wepystore.engine.manager import named
+from wepystore.engine.protocols import RemarkCapabilities, ReporterCapabilities
 from wepystore.orchestrator.job.job import RESERVED
 from wepystore.records.configuration import Configuration
 from wepystore.reporters import files
@@ -26,6 +27,7 @@ class Desk:
     def __init__(self, configuration: Configuration, prefix: Path) -> None:
         reserved = [str(prefix.parent / name) for name in RESERVED]
         self._placed = placed(configuration.reporters, configuration.monitor, str(prefix), reserved)
+        self._can = [ReporterCapabilities(reporter) for reporter in self._placed.reporters]
 
     @property
     def onlookers(self) -> dict[str, Any]:
@@ -34,10 +36,9 @@ class Desk:
 
     def tell(self, method: str, n_done: int, *args: Any, **facts: Any) -> None:
         """Call a method of each reporter that has it, after `n_done` cycles."""
-        for reporter in self._placed.reporters:
-            if hasattr(reporter, method):
-                with named(reporter, n_done):
-                    getattr(reporter, method)(*args, **facts)
+        for reporter, can in zip(self._placed.reporters, self._can, strict=True):
+            with named(reporter, n_done):
+                getattr(can, method)(*args, **facts)
 
     def make_folders(self) -> None:
         """The directories that have to be there."""
@@ -52,5 +53,5 @@ class Desk:
         """What the reporters have to say once their files are open."""
         for reporter in self._placed.reporters:
             with named(reporter, n_done):
-                remarks = [str(text) for text in getattr(reporter, "remarks", ())]
+                remarks = [str(text) for text in RemarkCapabilities(reporter).remarks]
             yield from remarks

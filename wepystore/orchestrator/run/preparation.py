@@ -8,6 +8,7 @@ from typing import Any
 
 from wepystore.engine.adapt import adapted_runner, draws_from_the_run, releases
 from wepystore.engine.manager import CycleManager, named
+from wepystore.engine.protocols import RunnerCapabilities
 from wepystore.engine.rng import Streams
 from wepystore.orchestrator.run.environment import environment_of
 from wepystore.orchestrator.run.mapping import (
@@ -46,6 +47,7 @@ class Preparation:
     apparatus : Apparatus
     runner : object
         One of somebody else's as what makes it run here.
+    can : RunnerCapabilities
     mapper : object
     n_workers, n_walkers : int
     environment : dict
@@ -74,9 +76,9 @@ class Preparation:
         self.n_workers = useful_workers(n_workers, self.n_walkers, self.mapper)
         self._choice = platform, dict(properties) if properties else None
         with named(self.runner, n_done):
-            if hasattr(self.runner, "check_platform"):
-                for each in properties_of_workers(self.mapper, self._choice[1]):
-                    self.runner.check_platform(platform, each)
+            self.can = RunnerCapabilities(self.runner)
+            for each in properties_of_workers(self.mapper, self._choice[1]):
+                self.can.check_platform(platform, each)
             environment = environment_of(self.runner, *self._choice)
         self.environment = environment | releases(
             parts.runner, parts.boundary_conditions, parts.resampler
@@ -98,15 +100,14 @@ class Preparation:
 
     def reproducible(self, n_done: int) -> bool:
         """Whether cycles computed so give the same bits each time (R1)."""
-        # Who does not say so is not known to be.
-        check = getattr(self.runner, "reproducible", None)
-        platform, properties = self._choice
+        check, (platform, properties) = self.can.reproducible, self._choice
+        if check is None:
+            return False  # Who does not say so is not known to be.
         with named(self.runner, n_done):
-            says = check is not None and all(
+            says = all(
                 check(platform, each) for each in properties_of_workers(self.mapper, properties)
             )
-        parts = self.apparatus
-        drawing = (parts.resampler, parts.boundary_conditions)
+        drawing = (self.apparatus.resampler, self.apparatus.boundary_conditions)
         return says and all(map(draws_from_the_run, drawing))
 
 

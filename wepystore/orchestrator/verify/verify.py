@@ -233,7 +233,7 @@ class _Repetition:
         platform = environment.get("platform")
         properties = dict(environment.get("platform_properties") or {})
         changed = _changes_between_sessions(self._record)
-        check = getattr(self._prepared.runner, "reproducible", None)
+        check = self._prepared.can.reproducible
         if check is None:
             return "its runner does not say whether equal seeds give equal bits"
         for own in self._of_workers:
