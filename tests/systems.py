@@ -218,8 +218,8 @@ def _warm(**early: str) -> Warm:
     return Warm(sys.executable, environment(**early))
 
 
-#: What Python, or OpenMM, reads before a program of ours begins.
-_EARLY = ("PYTHONHASHSEED", "OPENMM_CPU_THREADS")
+#: What Python, OpenMM or glibc reads before a program of ours begins.
+_EARLY = ("PYTHONHASHSEED", "OPENMM_CPU_THREADS", "GLIBC_TUNABLES")
 
 
 def python(
