@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from wepystore.errors import DamagedError
-from wepystore.store.errors import NoSuchStoreError, NotAStoreError
 from wepystore.store.merge.planning import Conflict, Copy, Left, Plan
 from wepystore.store.merge.source import Progress, Source, bring_near
 from wepystore.store.names import KINDS, Name, Ref
@@ -156,12 +155,7 @@ class Into:
         self.linked = 0
 
     def begin(self) -> None:
-        try:
-            self._target = Store.open(self._path)
-        except (NoSuchStoreError, NotAStoreError):
-            if not self._creates:
-                raise
-            self._target = Store.ensure(self._path)
+        self._target = (Store.ensure if self._creates else Store.open)(self._path)
 
     def bring(self, copies: Sequence[Copy], progress: Progress) -> dict[Name, str]:
         failed: dict[Name, str] = {}

@@ -281,7 +281,7 @@ class _Planner:
     ) -> frozenset[Name] | str:
         needs: set[Name] = set()
         missing = []
-        new = not self.target.has(kind, ref.md5)
+        new = self.creates or not self.target.has(kind, ref.md5)
         for part, part_ref in parts:
             if part != "objects":
                 more = self._entry(part, part_ref.md5)
@@ -321,7 +321,7 @@ class _Planner:
         """
         key = (kind, ref)
         if key not in self.located:
-            is_here = self.target.size(kind, ref.md5) == ref.size
+            is_here = not self.creates and self.target.size(kind, ref.md5) == ref.size
             self.located[key] = is_here or self._from_sources(kind, ref)
         if new and self.located[key] and key not in self.compared:
             self.compared.add(key)
