@@ -45,7 +45,7 @@ def unfinished_paths(tmp: Path) -> Iterator[str]:
 
 
 def write_small(path: str, views: Sequence[memoryview]) -> None:
-    """A new file under tmp/ with these bytes; whoever calls it sees to the rest."""
+    """A new file with these bytes; whoever calls it sees to the rest. It is removed if it fails."""
     descriptor = os.open(path, NEW, MODE)
     try:
         write_all(descriptor, views)
@@ -57,6 +57,7 @@ def write_small(path: str, views: Sequence[memoryview]) -> None:
 
 
 def write_all(descriptor: int, views: Sequence[memoryview]) -> None:
+    """All bytes of these into an open file, one behind the other."""
     for first in range(0, len(views), _IOV):
         left = list(views[first : first + _IOV])
         while left:

@@ -1,10 +1,10 @@
 """The one way by which a file gets its name in a store (S2, S3).
 
-    Writing            a file under tmp/, hashed while it is written
-    sync()             its bytes are on the disk
-    place()            it has its final name, or what already had that name is as good
-    place_renamed()    the same in one step, where the system has it
-    sync_directory()   the name is on the disk
+    Writing                    a file under tmp/, hashed while it is written
+    durable.sync()             its bytes are on the disk
+    place()                    it has its final name, or what had that name is as good
+    place_renamed()            so in one step, where the system has it
+    durable.sync_directory()   the name is on the disk
 
 Each function closes one race or one kind of crash; the order in which they are called for
 several files at once is the Batch's business.
