@@ -99,8 +99,8 @@ def _runs(store: Store) -> tuple[Runs, list[str]]:
     runs, damaged = {}, []
     for md5 in store.hashes("runs"):
         try:
-            record = store.manifest("runs", md5)
-            runs[run_of(record, md5, store.locate("runs", md5))] = record
+            found = store.read_manifest("runs", md5)
+            runs[run_of(found.value, md5, found.what)] = found.value
         except DamagedError as error:
             damaged.append(str(error))
     return dict(sorted(runs.items(), key=lambda item: item[0][1:])), damaged
