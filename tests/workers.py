@@ -75,6 +75,15 @@ class Adder(Component):
             subprocess.run(["sleep", "1000"])
 
 
+class Terminating(Adder):
+    """A runner whose walkers become what a program of its own ends with at SIGTERM."""
+
+    def run_segment(self, walker: Walker, length: int, **keywords: Any) -> Walker:
+        with subprocess.Popen(["sleep", "60"]) as program:
+            program.terminate()
+        return Walker(program.returncode, walker.weight)
+
+
 class Counter(Component):
     """A runner that says in which process it is, and how many segments this copy of it has run."""
 

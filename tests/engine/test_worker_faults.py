@@ -33,6 +33,7 @@ from tests.workers import (
     Adder,
     Signing,
     Spoiled,
+    Terminating,
     alive,
     children_of,
     claimed,
@@ -329,6 +330,17 @@ def test_programs_that_a_runner_started_go_too(tmp_path: Path) -> None:
     seconds_until_gone(
         pid for pid in processes if (stat := stat_of(pid)) and int(stat[2]) == worker.pid
     )
+
+
+@pytest.mark.waits
+def test_programs_that_a_runner_starts_can_be_ended() -> None:
+    """SIGTERM, which is nothing to the worker, ends what its runner runs: a Pool of processes waits
+    for that."""
+    made = ProcessMapper(1)
+    made.init(Terminating().run_segment)
+    found = made.map(numbers(1), [1])
+    made.cleanup()
+    assert [walker.state for walker in found] == [-signal.SIGTERM]
 
 
 STOPPED_PARENT = """
