@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import installed
-from tests.systems import pair_snapshot, plain_configuration, tree_of
+from tests.systems import REPOSITORY, environment, pair_snapshot, plain_configuration, tree_of
 from wepystore.api import Prepared, prepare_store
 
 # Hundreds of interpreters are started here, one after another. Where this is set, each of them
@@ -65,6 +67,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("left out")
         for line in said:
             terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def nacl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the ions' example makes: half a minute of work, done once, whichever process of the
+    suite comes first. Copy it."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    made = shared / "NaCl.orch"
+    with open(shared / "NaCl.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            script = REPOSITORY / "fixtures" / "nacl" / "make_orchestrator.py"
+            unready = made.with_name("unready.orch")
+            command = [sys.executable, script, unready]
+            subprocess.run(command, check=True, capture_output=True, env=environment())
+            unready.rename(made)
+    return made
 
 
 @pytest.fixture(scope="session")

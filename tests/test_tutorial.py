@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,11 +50,8 @@ def contents(directory: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-def walk_through(fixture: str, tmp: Path, first: list[object], again: list[object]) -> None:
+def walk_through(orch: Path, tmp: Path, first: list[object], again: list[object]) -> None:
     """Every command of the tutorial; `first` and `again` are the options of its two runs."""
-    orch = tmp / f"{fixture}.orch"
-    make(fixture, orch)
-
     start_hash = wepy("ls", "snapshots", orch).strip()
     config_hash = wepy("ls", "configs", orch).strip()
     assert re.fullmatch("[0-9a-f]{32}", start_hash)
@@ -110,23 +108,25 @@ def walk_through(fixture: str, tmp: Path, first: list[object], again: list[objec
 
 def test_lj_pair_goes_through_the_whole_tutorial(tmp_path: Path) -> None:
     """The README's tutorial with a smaller time budget: 2 seconds at 10 and at 100 steps."""
-    walk_through("lj_pair", tmp_path, [2, 10], [2, 100])
+    make("lj_pair", tmp_path / "lj.orch")
+    walk_through(tmp_path / "lj.orch", tmp_path, [2, 10], [2, 100])
 
 
 @pytest.mark.parametrize(
     ("n_cycles", "n_steps"), [(2, 50), pytest.param(10, 500, marks=pytest.mark.slow)]
 )
-def test_nacl_goes_through_the_whole_tutorial(tmp_path: Path, n_cycles: int, n_steps: int) -> None:
+def test_nacl_goes_through_the_whole_tutorial(
+    nacl: Path, tmp_path: Path, n_cycles: int, n_steps: int
+) -> None:
     """Ions in PME water on 2 workers, every command; the long one is as long as a trial run."""
     first = ["--seed=11", f"--n-cycles={n_cycles}", 3000, n_steps]
-    walk_through("nacl", tmp_path, first, ["--seed=12", "--n-cycles=1", 600, 20])
+    shutil.copytree(nacl, tmp_path / "nacl.orch")
+    walk_through(tmp_path / "nacl.orch", tmp_path, first, ["--seed=12", "--n-cycles=1", 600, 20])
 
 
 @pytest.mark.slow
-def test_nacl_ends_the_same_on_one_worker_and_on_two(tmp_path: Path) -> None:
+def test_nacl_ends_the_same_on_one_worker_and_on_two(nacl: Path, tmp_path: Path) -> None:
     """R1 on the CPU platform: 5 cycles of 500 steps, one hash."""
-    orch = tmp_path / "nacl.orch"
-    make("nacl", orch)
     ends = {
         wepy(
             "run",
@@ -135,7 +135,7 @@ def test_nacl_ends_the_same_on_one_worker_and_on_two(tmp_path: Path) -> None:
             f"--job-dir={tmp_path / str(n)}",
             "--seed=5",
             "--n-cycles=5",
-            orch,
+            nacl,
             "default",
             3000,
             500,
