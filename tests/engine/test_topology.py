@@ -12,10 +12,10 @@ from openmm import Vec3, app, unit
 from wepystore.engine.component import Text
 from wepystore.engine.topology import (
     TopologyError,
+    hdf5_topology_json,
     n_atoms,
     openmm_topology,
     topology_json,
-    wepy_topology_json,
 )
 
 
@@ -74,7 +74,7 @@ def test_a_topology_without_a_box_has_none_afterwards() -> None:
 
 def test_the_wepy_text_has_only_the_keys_its_readers_know() -> None:
     """MDTraj and wepy read the atoms, elements and bonds from it."""
-    value = json.loads(wepy_topology_json(topology_json(rich_topology())))
+    value = json.loads(hdf5_topology_json(topology_json(rich_topology())))
     assert value.keys() == {"chains", "bonds"}
     residue = value["chains"][0]["residues"][0]
     assert value["chains"][0].keys() == {"index", "residues"}

@@ -127,7 +127,7 @@ def openmm_topology(text: str) -> Topology:
     return topology
 
 
-def wepy_topology_json(text: str) -> str:
+def hdf5_topology_json(text: str) -> str:
     """A topology text with no keys but those that readers of WepyHDF5 files expect."""
     value = _parse(text)
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.resamplers.decision import decision_numbers
-from wepystore.engine.topology import wepy_topology_json
+from wepystore.engine.topology import hdf5_topology_json
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
@@ -329,7 +329,7 @@ class HDF5Reporter(Reporter):
 def _topology(text: str | None, n_atoms: int) -> str:
     """The runner's topology as readers want it; bare particles where it has none."""
     if text:
-        return wepy_topology_json(text)
+        return hdf5_topology_json(text)
     residue = {
         "index": 0,
         "name": "SYS",
