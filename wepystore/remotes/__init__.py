@@ -1,4 +1,4 @@
-"""Stores that are elsewhere: on another host, in a bucket, in a database of wepy 1.x.
+"""Stores that are elsewhere: on another host, in a bucket, in a file that other programs write.
 
 `sources` opens what is brought from, `destination` what is sent to. Both only find out what is
 where and move bytes; what is wanted and what is sound is decided by wepystore.store.merge.
