@@ -3,6 +3,7 @@ bar."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -98,41 +99,27 @@ def _line(entry: Arrival) -> str:
     return f"[{word} {what}] {run.start[:7]}..{run.end[:7]} ({cycles})"
 
 
-class Bar:
-    """Bytes, speed and time left, on a terminal, when there is enough to do to look at it."""
+@contextlib.contextmanager
+def bar(console: Console, what: str, plan: Plan) -> Iterator[Progress | None]:
+    """Bytes, speed and time left, on a terminal, when there is enough to do to look at it. Gives
+    what to call with (bytes done, bytes in all); None where there is no bar."""
+    is_long = plan.size > _LONG_BYTES or len(plan.copies) > _LONG_FILES
+    if not (console.stderr_is_terminal and is_long):
+        yield None
+        return
+    from rich import progress
 
-    def __init__(self, console: Console, what: str, plan: Plan) -> None:
-        self._bar: Any = None
-        is_long = plan.size > _LONG_BYTES or len(plan.copies) > _LONG_FILES
-        if console.stderr_is_terminal and is_long:
-            from rich import progress
-
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.DownloadColumn(),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
-                console=console.rich(),
-                transient=True,
-            )
-            self._task = self._bar.add_task(what, total=plan.size)
-
-    def __enter__(self) -> Bar:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    @property
-    def update(self) -> Progress | None:
-        """What to call with (bytes done, bytes in all); None where there is no bar."""
-        if self._bar is None:
-            return None
-        return lambda done, total: self._bar.update(self._task, completed=done, total=total)
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console.rich(),
+        transient=True,
+    ) as shown:
+        task = shown.add_task(what, total=plan.size)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def would(verb: str, plan: Plan) -> str:

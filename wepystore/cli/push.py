@@ -69,7 +69,7 @@ def _send(plan: Plan, mover: Mover | None, args: dict[str, Any], console: Consol
 
     moved = merging.would("send", plan)
     if not args["--dry-run"]:
-        with merging.Bar(console, "sending", plan) as bar:
-            plan = merge.apply(plan, bar.update, mover)
+        with merging.bar(console, "sending", plan) as update:
+            plan = merge.apply(plan, update, mover)
         moved = f"{len(plan.copies)} files sent, {size_text(plan.size)}." if plan.copies else ""
     return merging.tell(console, plan, f"To {args['DEST']}", moved, args["--json"])

@@ -38,10 +38,10 @@ def main(args: dict[str, Any], console: Console) -> int:
             done = merge.plan(target, found)
             moved = merging.would("bring", done)
             if not dry:
-                with merging.Bar(console, "fetching", done) as bar:
-                    merge.fetch(done, bar.update)
-                with merging.Bar(console, "verifying", done) as bar:
-                    done = came = merge.apply(done, bar.update)
+                with merging.bar(console, "fetching", done) as update:
+                    merge.fetch(done, update)
+                with merging.bar(console, "verifying", done) as update:
+                    done = came = merge.apply(done, update)
                 moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
     except KeyboardInterrupt:
         console.note("What has crossed is kept: run the same command again to go on from there.")
