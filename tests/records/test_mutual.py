@@ -35,3 +35,17 @@ def test_this_package_is_never_copied_into_a_pickle() -> None:
     coordinate, module = loads(data)({})
     assert (type(coordinate), module) == (wepystore.api.PositionCoordinate, wepystore.api)
     assert vars(wepystore.api) == before
+
+
+def test_what_a_librarys_function_calls_is_not_in_the_pickle(monkeypatch) -> None:
+    """Of a user's function that calls one of a library: the next version of that changes nothing.
+
+    Its names would be looked up in the user's module, and what is found there come along.
+    """
+    script = {"__name__": "__main__", "hash_of": wepystore.api.hash_of}
+    exec("table = [1, 2]\ndef own(thing):\n    return hash_of(thing)", script)
+    before = dumps(script["own"])
+    other: dict[str, object] = {}
+    exec("def hash_of(thing):\n    return sorted(table(thing))", other)
+    monkeypatch.setattr(wepystore.api.hash_of, "__code__", other["hash_of"].__code__)
+    assert dumps(script["own"]) == before

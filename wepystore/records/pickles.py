@@ -178,10 +178,12 @@ def _nested(func: Any, recurse: bool = True) -> Sequence[str]:
 @contextlib.contextmanager
 def _ordered_globals() -> Iterator[None]:
     """Within the block, dill finds the globals that a function uses in the order of their names,
-    and analyses no code twice.
+    analyses no code twice, and none that is pickled by name.
 
-    It collects them in a set, so otherwise their order follows the hash seed. And it knows
-    functions that call themselves, but goes round for ever where two call each other.
+    It collects them in a set, so otherwise their order follows the hash seed. It knows functions
+    that call themselves, but goes round for ever where two call each other. And it looks into
+    functions of libraries that a function calls, so that what a library's function calls today
+    would be in the pickle, and its hash another one with each version of the library.
     """
     original = dill.detect.globalvars
     looked_at: set[int] = set()
@@ -189,6 +191,8 @@ def _ordered_globals() -> Iterator[None]:
     def ordered(func: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if id(func) in looked_at:
             return {}  # The call that looks at it adds what it uses.
+        if looked_at and _is_by_name(func):
+            return {}
         looked_at.add(id(func))
         try:
             found = original(func, *args, **kwargs)
@@ -203,6 +207,17 @@ def _ordered_globals() -> Iterator[None]:
     finally:
         dill.detect.globalvars = original
         dill.detect.nestedglobals = _nested_globals
+
+
+def _is_by_name(func: Any) -> bool:
+    """Whether a function is pickled as the place where it is imported from."""
+    func = getattr(func, "__func__", func)
+    if not isinstance(func, types.FunctionType) or func.__module__ in (None, "__main__"):
+        return False
+    found: Any = sys.modules.get(func.__module__)
+    for name in func.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is func
 
 
 def _without_place(code: types.CodeType, first_line: int | None = None) -> types.CodeType:

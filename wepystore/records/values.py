@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Component, Text
 from wepystore.engine.walker import WalkerState
 from wepystore.errors import WepystoreError
-from wepystore.records import npy, pickles, registry, trust
+from wepystore.records import npy, origins, pickles, registry, trust
 from wepystore.records.errors import CannotRecordError, MalformedRecordError, PickleLoadError
 from wepystore.store.names import REFERENCE, Ref
 
@@ -139,6 +139,7 @@ def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
             problem=f"{type(value).__name__} cannot be pickled: "
             f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
         ) from problem
+    data = origins.unchanged(value, data)
     # Told before it is put: a crash must not leave one that its maker would be asked about.
     trust.made_here(data)
     return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
@@ -333,12 +334,14 @@ def _decode_array(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
 def _decode_pickle(value: Mapping[str, Any], fetch: Fetch, where: str) -> Any:
     data = fetch(Ref.from_json(value["pickle"], where))
     try:
-        return pickles.loads(data)
+        loaded = pickles.loads(data)
     except Exception as problem:
         # Anything can come out of a user's pickle, most often a missing module.
         raise PickleLoadError(
             where=where, of=value["of"], problem=f"{type(problem).__name__}: {problem}"
         ) from problem
+    origins.note(loaded, data)
+    return loaded
 
 
 def only(value: Mapping[str, Any], *keys: str) -> None:
