@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import zlib
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.hazard.hostile import plant, text_with_pickle
-from wepystore.store import canonical
+from wepystore.cli.pickles import readings
+from wepystore.store import Ref, canonical
+from wepystore.store.pickles.pickled import Pickled
 
 SYSTEM = b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R."
 
@@ -95,3 +98,11 @@ def test_texts_cannot_command_the_terminal(wepy: Wepy, world: World) -> None:
 def test_one_state_is_one_state(wepy: Wepy, listed: str) -> None:
     """Two walkers in the same state: '1 state'."""
     assert "  1 state" in wepy(f"show w.orch {listed}").lines
+
+
+def test_a_label_hides_no_pickle() -> None:
+    """What a manifest calls a pickled part has no bearing on whether it is read."""
+    data = pickle.dumps(os.system)
+    part = Pickled("runner", "wepy 1.x", Ref.of(data))
+    (reading,) = readings(part, data)
+    assert [name.module for name, _ in reading.names] == [os.system.__module__]
