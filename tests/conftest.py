@@ -47,9 +47,22 @@ WAITING = (
 )
 
 
+#: Files that take longest, begun first: one that began last would be waited for by idle cores.
+LONG = (
+    *("property/test_unbiased.py", "docs/test_data_repos.py", "carriers/test_dvc.py"),
+    *("compat/test_wepy_mixtures.py", "compat/test_wepy_reporters.py", "test_tutorial.py"),
+    *("hazard/test_workers.py", "docs/test_readme.py", "compat/test_wepy1_entries.py"),
+    *("engine/test_worker_faults.py", "remotes/test_ssh.py", "compat/test_from_wepy.py"),
+    *("docs/test_reproducibility.py", "hazard/test_kill_runs.py", "docs/test_dask.py"),
+    *("science/test_lj_pair.py", "science/test_double_well.py", "science/test_power.py"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of these files."""
+    """Mark the tests that wait; put first what takes long."""
     here = Path(__file__).parent
+    place = {here / name: idx for idx, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     for item in items:
         if item.path.is_relative_to(here) and str(item.path.relative_to(here)) in WAITING:
             item.add_marker(pytest.mark.waits)

@@ -16,8 +16,6 @@ from wepystore.store import Store
 
 Verified = Callable[[Path], None]
 
-TYPES = ("hardlink", "copy", "symlink")
-
 
 def track(root: Path, cache_type: str, git: Program, dvc: Program) -> World:
     """A repository with a store that DVC tracks, and a remote."""
@@ -38,7 +36,9 @@ def cached(root: Path) -> dict[Path, tuple[int, bytes]]:
     return {file: (file.stat().st_ino, file.read_bytes()) for file in files}
 
 
-@pytest.mark.parametrize("cache_type", TYPES)
+@pytest.mark.parametrize(
+    "cache_type", ["hardlink", pytest.param("copy", marks=pytest.mark.slow), "symlink"]
+)
 def test_added_pushed_pulled(
     tmp_path: Path, git: Program, dvc: Program, wepy: Wepy, verified: Verified, cache_type: str
 ) -> None:
