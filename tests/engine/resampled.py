@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from wepystore.engine.resamplers import Decision, parents
+from wepystore.engine.resamplers import Decision
+from wepystore.engine.resamplers.decision import resolve
 from wepystore.engine.walker import Walker, WalkerState
 
 EPS = float(np.finfo(np.float64).eps)
@@ -63,7 +64,7 @@ def assert_kept(
     assert min(walker.weight for walker in after) > 0
     before, total = (math.fsum(w.weight for w in each) for each in (walkers, after))
     assert abs(total - before) <= len(walkers) * EPS
-    line = parents(records)
+    line = resolve(records)[0]
     assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
     for idx, record in enumerate(records):
         decision, slots = record["decision_id"][0], record["target_idxs"].tolist()

@@ -14,7 +14,7 @@ from wepystore.engine.resamplers.clone_merge import (
     assign_slots,
     draw_survivor,
 )
-from wepystore.engine.resamplers.decision import Decision, DecisionError, apply_decisions, parents
+from wepystore.engine.resamplers.decision import Decision, DecisionError, apply_decisions, resolve
 from wepystore.engine.walker import Walker, WalkerState
 
 
@@ -53,7 +53,7 @@ def test_applying_moves_states_and_weights():
         record(Decision.SQUASH, 1),
     ]
     after = apply_decisions(walkers, records)
-    assert [origin(walker) for walker in after] == [0, 1, 2, 0] == parents(records)
+    assert [origin(walker) for walker in after] == [0, 1, 2, 0] == resolve(records)[0]
     assert [walker.weight for walker in after] == [0.25, math.fsum([0.2, 0.1]), 0.2, 0.25]
     assert after[2] is walkers[2]
     assert [walker.weight for walker in walkers] == [0.5, 0.2, 0.2, 0.1]
@@ -137,7 +137,7 @@ def test_slots_weights_and_numbers(plan):
     total = math.fsum(walker.weight for walker in after)
     assert abs(total - math.fsum(weights)) <= len(weights) * np.finfo(float).eps
     squashed = {idx for group in merges.values() for idx in group}
-    for idx, line in enumerate(parents(records)):
+    for idx, line in enumerate(resolve(records)[0]):
         assert origin(after[idx]) == line
         assert idx in squashed or line == idx
     for kept, group in merges.items():

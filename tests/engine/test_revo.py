@@ -21,7 +21,8 @@ from wepystore.api import (
 )
 from wepystore.engine.distances.pairwise import NotADistanceError, all_distances
 from wepystore.engine.ensemble import Ensemble
-from wepystore.engine.resamplers import Decision, parents
+from wepystore.engine.resamplers import Decision
+from wepystore.engine.resamplers.decision import resolve
 from wepystore.engine.resamplers.variation import Variation
 
 LINE = CoordinateDistance(PositionCoordinate())
@@ -138,7 +139,7 @@ def test_decides_as_described(rule, seed):
     resampler = Heavier(LINE, merge_alg=rule, **limits)
     records, before, after = resampler.decide(weights, distances)
     copies, expected = slow_revo(weights, distances, rule, **limits)
-    line = parents(records)
+    line = resolve(records)[0]
     assert [line.count(idx) for idx in range(16)] == copies
     assert sum(number > 1 for number in copies) >= 1 and 0 in copies
     assert math.isclose(after, expected, rel_tol=1e-9) and after > before
@@ -153,7 +154,7 @@ def test_decides_as_wepy_does():
     weights /= weights.sum()
     resampler = Heavier(LINE, merge_dist=0.2, char_dist=0.1, pmax=0.3)
     records, before, after = resampler.decide(weights, np.abs(places[:, None] - places))
-    line = parents(records)
+    line = resolve(records)[0]
     assert [line.count(idx) for idx in range(10)] == [1, 0, 5, 0, 0, 3, 0, 0, 0, 1]
     assert math.isclose(after / 2, 115772770.48188023, rel_tol=1e-12)
     assert math.isclose(before / 2, 25678572.73324518, rel_tol=1e-12)

@@ -2,7 +2,7 @@
 
 from wepystore.engine.resamplers.base import Resampler
 from wepystore.engine.resamplers.bins import BinResampler
-from wepystore.engine.resamplers.decision import Decision, apply_decisions, parents
+from wepystore.engine.resamplers.decision import Decision, apply_decisions
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
 from wepystore.engine.resamplers.wexplore import WExploreResampler
@@ -15,5 +15,4 @@ __all__ = [
     "Resampler",
     "WExploreResampler",
     "apply_decisions",
-    "parents",
 ]

@@ -117,8 +117,9 @@ def count_decisions(
     return (n_cloned, n_merged) if len(records) else None
 
 
-def parents(records: Sequence[Record]) -> list[int]:
-    """For each slot after resampling, the slot of the walker whose state it holds.
+def resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
+    """What records come to: (for each slot after resampling the slot of the walker whose state it
+    holds, {kept walker: squashed walkers}, {walker: number of children}).
 
     Parameters
     ----------
@@ -129,11 +130,6 @@ def parents(records: Sequence[Record]) -> list[int]:
     DecisionError : a slot is filled twice or not at all, a squashed walker has
         nowhere to go, or a survivor leaves its own slot.
     """
-    return _resolve(records)[0]
-
-
-def _resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
-    """(parent of each slot, {kept walker: squashed walkers}, {walker: number of children})."""
     n_walkers = len(records)
     filled = [-1] * n_walkers
     kept: dict[int, list[int]] = {}
@@ -218,7 +214,7 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> Sequen
     """
     if len(records) != len(walkers):
         raise DecisionError(reason=f"there are {len(records)} records for {len(walkers)} walkers")
-    filled, kept, children = _resolve(records)
+    filled, kept, children = resolve(records)
     if isinstance(walkers, Ensemble):
         return _rows(walkers, filled, kept, children)
     clones = {
