@@ -59,7 +59,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "__main__": ({"cli"}, set()),
     "api": (
-        {"compat", "store", "engine", "reporters", "records", "orchestrator", "errors", "_version"},
+        {
+            *("compat", "store", "engine", "reporters", "records", "remotes", "orchestrator"),
+            *("errors", "_version"),
+        },
         set(),
     ),
 }

@@ -47,17 +47,18 @@ def encode(thing: Snapshot | Configuration, sink: Sink) -> tuple[str, Ref]:
 
 def save(thing: Snapshot | Configuration, path: str | os.PathLike[str]) -> str:
     """Write one self-contained file; returns the hash. Replaces a file."""
-    found = _encoded(thing)
+    found = encoded(thing)
     files.write_manifest(found, path)
     return found.ref.md5
 
 
 def reduce(thing: Snapshot | Configuration) -> tuple[Any, tuple[bytes]]:
     """How a snapshot or configuration is pickled: as its own exported file's archive."""
-    return load, (files.archive(_encoded(thing)),)
+    return load, (files.archive(encoded(thing)),)
 
 
-def _encoded(thing: Snapshot | Configuration) -> Manifest:
+def encoded(thing: Snapshot | Configuration) -> Manifest:
+    """The entry that it would be in a store, in memory, with all that it names."""
     memory = Memory()
     kind, ref = encode(thing, Remembering(memory, {}))
     return Manifest.among(memory.entries, kind, ref.md5, ref.md5)

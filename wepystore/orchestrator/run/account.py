@@ -104,13 +104,14 @@ class Account:
             execution=self.how,
         )
 
-    def outcome(self, end: EntryRef | None) -> RunOutcome:
-        """How the run has ended, in this snapshot, or where it began."""
+    def outcome(self, end: EntryRef | None, record: str | None) -> RunOutcome:
+        """How the run has ended, in this snapshot, or where it began, with this record."""
         request, n_cycles = self._request, self._request.n_cycles
         assert request.job_dir is not None
         return RunOutcome(
             start=self._start.snapshot_ref.md5,
             end=(end or self._start.snapshot_ref).md5,
+            record=record,
             n_cycles=self.n_done,
             seed=request.seed,
             reproducible=self.reproducible(),

@@ -196,6 +196,7 @@ def _nothing_to_do(spec: JobSpec, past: Past, job: Job) -> RunOutcome:
     return RunOutcome(
         start=spec.start.md5,
         end=past.end,
+        record=past.record,
         n_cycles=past.n_cycles,
         seed=spec.request.seed,
         reproducible=past.reproducible,

@@ -84,7 +84,7 @@ class Session:
         if account.how.complete:
             assert job.spec is not None
             job.publish(dataclasses.replace(job.spec, ended=checkpointer.run))
-        return account.outcome(end)
+        return account.outcome(end, checkpointer.run)
 
     def _tell_beginning(self, watcher: Watcher) -> None:
         prepared, request = self._prepared, self._request

@@ -1,14 +1,15 @@
-"""What a run begins from: entries of a store, or two files."""
+"""What a run begins from: entries of a store, two files, or objects."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wepystore.engine.fit import check_decoded
 from wepystore.orchestrator.errors import NoConfigurationError
+from wepystore.records.bundle import encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
 from wepystore.records.configuration import Configuration, decode_configuration
 from wepystore.records.snapshot import Snapshot, decode_snapshot
@@ -92,7 +93,10 @@ class _Found:
 
 
 def start_from_store(
-    store: Store, snapshot: str, configuration: str | None, trust: Trust | None = None
+    store: Store,
+    snapshot: str,
+    configuration: str | Configuration | None,
+    trust: Trust | None = None,
 ) -> Start:
     """Begin from a snapshot of `store`.
 
@@ -100,8 +104,8 @@ def start_from_store(
     ----------
     snapshot : str
         A hash, a prefix of one, a tag, or "default".
-    configuration : str or None
-        The same, or the path of an exported file; None takes
+    configuration : str, Configuration or None
+        Likewise, or the path of an exported file, or the object itself; None takes
         the store's default, or its only one.
     trust : Trust or None
         What may be unpickled. UntrustedPickleError, before anything is decoded, if
@@ -109,6 +113,8 @@ def start_from_store(
     """
     _, md5 = resolve(store, snapshot, ("snapshots",))
     start = _from_store(store, "snapshots", md5)
+    if isinstance(configuration, Configuration):
+        return _join(start, _from_object(configuration), trust)
     if configuration is not None and os.path.isfile(configuration):
         return _join(start, _from_file("configs", configuration), trust)
     config = _from_store(store, "configs", _configuration_of(store, configuration))
@@ -118,6 +124,11 @@ def start_from_store(
 def start_from_files(snapshot: str, configuration: str, trust: Trust | None = None) -> Start:
     """Begin from two exported files; `trust` as in start_from_store."""
     return _join(_from_file("snapshots", snapshot), _from_file("configs", configuration), trust)
+
+
+def start_from_objects(snapshot: Snapshot, configuration: Configuration) -> Start:
+    """Begin from copies of these two, which stay as they are however many runs begin from them."""
+    return _join(_from_object(snapshot), _from_object(configuration), None)
 
 
 def _configuration_of(store: Store, wanted: str | None) -> str:
@@ -174,13 +185,24 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
 
 def _from_file(kind: str, file: str) -> _Found:
     _, md5, entries = exports.read(file, kind)
+    return _in_memory(Manifest.among(entries, kind, md5, file), file, arguments(file))
 
+
+def _from_object(thing: Snapshot | Configuration) -> _Found:
+    found = encoded(thing)
+    made = _in_memory(found, f"this {ONE[found.kind]}", "")
+    # This process has pickled its parts itself: there is nothing to ask.
+    return replace(made, asked=made.asked._replace(parts=()))
+
+
+def _in_memory(found: Manifest, where: str, named: str) -> _Found:
     def bring(target: Store) -> None:
         with target.batch() as batch:
-            for (part, _), data in entries.items():
-                batch.put(part, data)
+            for part, ref in found.parts():
+                batch.put(part, found.fetch(ref))
+            batch.put(found.kind, found.data)
 
-    return _found(Manifest.among(entries, kind, md5, file), file, arguments(file), bring)
+    return _found(found, where, named, bring)
 
 
 def _found(found: Manifest, where: str, named: str, bring: Callable[[Store], None]) -> _Found:

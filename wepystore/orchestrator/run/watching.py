@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.records.circumstances import Circumstances, stopper
+from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
     from wepystore.engine.manager import CycleResult
@@ -116,6 +117,8 @@ class RunOutcome:
     ----------
     start, end : str
         Hashes; equal where not one cycle was done.
+    record : str or None
+        Hash of the run's record, which `verify` repeats; None where not one cycle was done.
     n_cycles : int
         Since the start of the run, in all sessions.
     ended_by : str
@@ -133,6 +136,7 @@ class RunOutcome:
 
     start: str
     end: str
+    record: str | None
     n_cycles: int
     seed: int
     reproducible: bool
@@ -142,6 +146,11 @@ class RunOutcome:
     wanted: int | None
     seconds: float
     was_complete: bool = False
+
+    @property
+    def store(self) -> Path:
+        """The job's own store, which holds start, end, configuration and record."""
+        return self.job_dir / CHECKPOINT
 
     @property
     def stopped_by(self) -> str | None:
