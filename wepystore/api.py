@@ -75,7 +75,6 @@ from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import (
     BuildWarning,
-    ConflictError,
     DamagedError,
     FailedError,
     StoppedError,
@@ -140,7 +139,7 @@ from wepystore.store.store import Store
 __all__ = [
     "AmbiguousHashError", "Apparatus", "Begun", "BinResampler", "BoundaryConditions",
     "BrokenOffError", "BuildWarning", "CheckpointFailedError", "CloneMergeResampler", "Component",
-    "ComponentError", "Configuration", "ConflictError", "CoordinateDistance", "CycleFailedError",
+    "ComponentError", "Configuration", "CoordinateDistance", "CycleFailedError",
     "DamagedError", "DashboardReporter", "DaskMapper", "DefaultStaysWarning", "Distance",
     "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
     "FewerCyclesError", "FieldCoordinate", "FunctionPotential", "HDF5Reporter", "Harmonic",
@@ -210,7 +209,7 @@ def run(
     watcher: Watcher | None = None,
     **options: Any,
 ) -> RunOutcome:
-    """Run cycles in a job folder of their own, as `wepy run` does.
+    """Run cycles in a job folder of their own, as the command of that name does.
 
     Objects that are given stay as they are: any number of runs may begin from one snapshot, one
     after the other. Ctrl-C and other signals end the run after the cycle, with a checkpoint.
@@ -262,7 +261,7 @@ def run(
 
 @_with_options(RunRequest, "n_steps", "seed", "job_dir", "job_name", "narration")
 def resume(job_dir: _Path, *, watcher: Watcher | None = None, **changes: Any) -> RunOutcome:
-    """Go on with a job that was interrupted, or that is to do more, as `wepy resume` does.
+    """Go on with a job that was interrupted, or that is to do more, as the command does.
 
     Parameters
     ----------
@@ -283,7 +282,7 @@ def resume(job_dir: _Path, *, watcher: Watcher | None = None, **changes: Any) ->
 def verify(
     store: Store | _Path, run: str, *, watcher: Watcher | None = None, **means: Any
 ) -> Verdict:
-    """Repeat a recorded run in memory and compare its end, as `wepy verify` does.
+    """Repeat a recorded run in memory and compare its end, as the command does.
 
     Parameters
     ----------
@@ -311,7 +310,7 @@ def plan_reconcile(target: _Path, *sources: _Path, ssh: str | None = None) -> Pl
 
 
 def reconcile(target: _Path, *sources: _Path, ssh: str | None = None) -> Outcome:
-    """Bring what other stores have, and `target` lacks, into it, as `wepy reconcile orch` does.
+    """Bring what other stores have, and `target` lacks, into it, as the command does.
 
     Doing it again brings nothing. What is damaged or incomplete in a source is left out, a tag that
     differs is left as it is: `left` and `conflicts` of what is returned say so.
