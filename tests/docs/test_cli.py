@@ -10,6 +10,7 @@ from tests.docs import regenerate
 from tests.docs.markdown import without_blocks
 from wepystore import errors
 from wepystore.cli.main import BROKEN_PIPE, COMMANDS, INTERRUPTED
+from wepystore.cli.merging import CONFLICT
 from wepystore.cli.usage import usage_lines
 
 
@@ -45,7 +46,7 @@ def test_every_exit_status_is_in_the_table() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     known = {c.exit_status for c in classes if issubclass(c, errors.WepystoreError)}
     listed = {int(number) for number in re.findall(r"^\| (\d+) \|", page(), re.MULTILINE)}
-    assert listed == known | {0, INTERRUPTED, BROKEN_PIPE}
+    assert listed == known | {0, CONFLICT, INTERRUPTED, BROKEN_PIPE}
 
 
 def test_every_option_mentioned_exists() -> None:
