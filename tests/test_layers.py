@@ -82,6 +82,7 @@ ONLY = {
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+ALL_FILES = frozenset(FILES)
 
 
 def room_of(file: Path) -> str:
@@ -157,12 +158,14 @@ def modules_of(file: Path) -> set[Path]:
     module."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module}.{each.name}" for each in node.names)]
-            if set(map(place_of, names[1:])) <= set(FILES):
+            if set(map(place_of, names[1:])) <= ALL_FILES:
                 del names[0]
-        found |= {place_of(name) for name in names} & set(FILES)
+        found |= {place_of(name) for name in names} & ALL_FILES
     return found - {file}
 
 

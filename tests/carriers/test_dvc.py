@@ -37,7 +37,8 @@ def cached(root: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "cache_type", ["hardlink", pytest.param("copy", marks=pytest.mark.slow), "symlink"]
+    "cache_type",
+    ["hardlink", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("copy", "symlink"))],
 )
 def test_added_pushed_pulled(
     tmp_path: Path, git: Program, dvc: Program, wepy: Wepy, verified: Verified, cache_type: str

@@ -118,9 +118,11 @@ def test_every_mutation_is_refused_or_harmless(what: str) -> None:
         if path:
             variants.append(changed(manifest, path, None, remove=True))
         for variant in variants:
-            n_tried += 1
             found = attempt(what, memory, variant)
-            n_refused += found is None
+            # What a record tells of how it came about damages nothing, however odd it is.
+            if path[:1] != ("execution",) or len(path) == 1:
+                n_tried += 1
+                n_refused += found is None
             if isinstance(found, Snapshot):
                 assert all(isinstance(walker.weight, float) for walker in found.walkers)
                 assert len(found.walkers) > 0
