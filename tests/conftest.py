@@ -10,11 +10,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import openmm
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import installed
-from tests.systems import REPOSITORY, environment, pair_snapshot, plain_configuration, tree_of
+from tests.systems import (
+    REPOSITORY,
+    environment,
+    pair_snapshot,
+    plain_configuration,
+    salt_system,
+    tree_of,
+)
 from wepystore.api import Prepared, prepare_store
 
 # Hundreds of interpreters are started here, one after another. Where this is set, each of them
@@ -56,6 +64,21 @@ LONG = (
     *("docs/test_reproducibility.py", "hazard/test_kill_runs.py", "docs/test_dask.py"),
     *("science/test_lj_pair.py", "science/test_double_well.py", "science/test_power.py"),
 )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """OpenMM reads once a process how many threads its PME on the CPU takes: that shall be 1, and
+    not what the first test to come by happens to ask for (docs/reproducibility.md)."""
+    system, state = salt_system()
+    before = os.environ.get("OPENMM_CPU_THREADS")
+    os.environ["OPENMM_CPU_THREADS"] = "1"
+    cpu = openmm.Platform.getPlatformByName("CPU")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), cpu, {"Threads": "1"})
+    context.setPositions(state["positions"])
+    context.getState(energy=True)
+    del os.environ["OPENMM_CPU_THREADS"]
+    if before is not None:
+        os.environ["OPENMM_CPU_THREADS"] = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
