@@ -139,6 +139,13 @@ def test_scheduler_and_workers_by_hand(home: Path, pair_store: Prepared, wanted:
             lambda: list(home.glob("job/checkpoint.orch/runs/*/*.json")) or run.poll() is not None
         )
         assert run.poll() is None, (home / "run.err").read_text()
+        # A nanny whose worker dies before the scheduler knows it gives up, and its sister with it.
+        until(
+            lambda: (
+                (home / "cluster.err").read_text().count("Register worker addr") == 2
+                or run.poll() is not None
+            )
+        )
         victims = workers_of_nannies(home)
         os.kill(victims[0], signal.SIGKILL)
         assert run.poll() is None, "it was over before"
