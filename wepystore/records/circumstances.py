@@ -129,14 +129,16 @@ def circumstances_of(execution: Any) -> Circumstances:
     if not isinstance(execution, dict):
         return Circumstances()
     get: Any = execution.get
-    found: list[Any] = [
-        value
-        if type(value := get(name)) in kinds and (not is_number or 0 <= value < _MOST)
-        else None
-        for name, kinds, is_number in _ITEMS
-    ]
-    *_, checkpoints, resumed = found
-    if checkpoints or resumed:
-        found[-2] = [p for p in checkpoints or () if isinstance(p, list) and len(p) == 2]
-        found[-1] = [each for each in resumed or () if isinstance(each, dict)]
-    return Circumstances(*found)
+    found = Circumstances(
+        *[
+            value
+            if type(value := get(name)) in kinds and (not is_number or 0 <= value < _MOST)
+            else None
+            for name, kinds, is_number in _ITEMS
+        ]
+    )
+    if not found.checkpoints and not found.resumed_from:
+        return found
+    pairs = [p for p in found.checkpoints or () if isinstance(p, list) and len(p) == 2]
+    resumed = [each for each in found.resumed_from or () if isinstance(each, dict)]
+    return found._replace(checkpoints=pairs, resumed_from=resumed)

@@ -11,7 +11,7 @@ from wepystore.errors import DamagedError
 from wepystore.store import canonical, formats
 from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import EntryRef, Name, Ref, is_entry, is_hex, references
+from wepystore.store.names import Name, Ref, is_hex, references
 from wepystore.store.runs import run_of
 from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
 
@@ -23,16 +23,13 @@ NAMING = ("runs", "snapshots", "configs")
 
 _TYPES = {"runs": "run", "snapshots": "snapshot", "configs": "configuration"}
 _KEYS = {
-    "snapshots": frozenset(("type", "format", "walkers", "apparatus")),
+    "snapshots": frozenset(("walkers", "apparatus")),
     "configs": frozenset(
-        (
-            *("type", "format", "monitor", "platform", "platform_properties"),
-            *("reporters", "work_mapper"),
-        )
+        ("monitor", "platform", "platform_properties", "reporters", "work_mapper")
     ),
     "runs": frozenset(
         (
-            *("type", "format", "start", "end", "config", "n_cycles", "n_steps", "seed"),
+            *("start", "end", "config", "n_cycles", "n_steps", "seed"),
             *("reproducible", "environment", "execution"),
         )
     ),
@@ -47,8 +44,7 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
     if kind != "runs" and formats.format_of(data) is not None:
         return (), FORMAT
     manifest = canonical.load_object(data, what)
-    parts = _of_run(manifest, data) if kind == "runs" else []
-    parts = parts or list(references(manifest, what))
+    parts = list(references(manifest, what))
     number = manifest.get("format")
     if isinstance(number, int) and not isinstance(number, bool) and number > FORMAT:
         return parts, number
@@ -60,25 +56,11 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
     return parts, FORMAT
 
 
-def _of_run(record: Mapping[str, Any], data: bytes) -> list[tuple[str, Ref]]:
-    """What a run record names, where that can be nothing but its start, end and configuration, as
-    it is for thousands: a reference has a SHA-256, and there is no fourth. Else empty."""
-    if data.count(b'"sha256"') != 3 or b"\\u" in data:
-        return []
-    entries = [(key, record.get(key)) for key in ("config", "end", "start")]
-    if not all(
-        is_entry(each, "configs" if key == "config" else "snapshots") for key, each in entries
-    ):
-        return []
-    found = (EntryRef.from_json(each, "a record") for _, each in entries)
-    return list(dict.fromkeys((each.kind, each.ref) for each in found))
-
-
 def check_keys(kind: str, manifest: Mapping[str, Any], what: str) -> None:
     """Raise BadJSONError if a manifest or record of the format that is known here has a key that is
     not: what that means nobody knows, and so not what it needs."""
-    if not manifest.keys() <= _KEYS[kind]:
-        more = manifest.keys() - _KEYS[kind]
+    more = manifest.keys() - _KEYS[kind] - {"type", "format"}
+    if more:
         names = ", ".join(repr(name[:40]) for name in sorted(more)[:4])
         raise BadJSONError(what=what, why=f"no {_TYPES[kind]} of format {FORMAT} has {names}")
 

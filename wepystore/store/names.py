@@ -191,7 +191,8 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
         if len(value) == 3 and value.keys() == REFERENCE:
             found = ("objects", Ref.from_json(value, what))
         elif len(value) == 4 and value.keys() == _ENTRY_KEYS:
-            found = EntryRef.from_json(value, what)[:]
+            entry = EntryRef.from_json(value, what)
+            found = (entry.kind, entry.ref)
         elif "sha256" in value and value.keys() >= REFERENCE:
             raise _with_more(value, what)
         else:
@@ -218,13 +219,12 @@ def is_entry(value: Any, kind: str) -> TypeGuard[dict[str, Any]]:
     """Whether a JSON value is what a run record says of an entry of this kind (see EntryRef)."""
     return (
         isinstance(value, dict)
-        # With all four keys, that is: comparing sets of them takes longer than all the rest.
-        and len(value) == 4
-        and value.get("kind") == kind
-        and type(size := value.get("size")) is int
-        and type(md5 := value.get("md5")) is str
-        and type(sha256 := value.get("sha256")) is str
-        and _ref(md5, sha256, size) is not None
+        and value.keys() == _ENTRY_KEYS
+        and value["kind"] == kind
+        and type(value["size"]) is int
+        and type(value["md5"]) is str
+        and type(value["sha256"]) is str
+        and _ref(value["md5"], value["sha256"], value["size"]) is not None
     )
 
 

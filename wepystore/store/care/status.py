@@ -110,8 +110,7 @@ def _incomplete(found: graph.Graph, sizes: dict[str, dict[str, int]]) -> list[In
     bad = {name for name, missing in lacking.items() if missing}
     bad |= set(found.faults)
     result = []
-    needers = graph.needers(found.parts, bad) if bad else {}
-    affected = {other for others in needers.values() for other in others}
+    affected = {other for others in graph.needers(found.parts, bad).values() for other in others}
     for name in sorted(affected | (bad & found.parts.keys()), key=lambda n: (KINDS.index(n[0]), n)):
         inside = graph.closure(found.parts, [name])
         missing = dict.fromkeys(part for other in sorted(inside) for part in lacking.get(other, ()))
