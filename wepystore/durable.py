@@ -122,12 +122,14 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 
 
 def make_directory(path: Path) -> set[Path]:
-    """Make a directory and its parents; returns the directories that got a new name in them."""
+    """Make a directory and its parents; returns the directories that got a new name in them.
+    NotADirectoryError where something else has its name."""
     try:
         path.mkdir()
     except FileExistsError:
         if not path.is_dir():
-            raise
+            # FileExistsError would tell a caller of `move` that its file is there.
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         return set()
     except FileNotFoundError:
         changed = make_directory(path.parent)

@@ -210,6 +210,17 @@ def test_refs_are_checked(store: Store) -> None:
         store.ref("default-config")
 
 
+@pytest.mark.parametrize("name", ["tmp", "refs"])
+def test_a_ref_that_cannot_be_written_is_not_claimed(store: Store, name: str) -> None:
+    """Where a file stands in place of a directory, that is no ref that was there before."""
+    config = add_config(store, "c")
+    shutil.rmtree(store.path / name)
+    (store.path / name).write_text("")
+    with pytest.raises(NotADirectoryError) as caught:
+        store.claim_ref("default-config", config)
+    assert caught.value.filename == store.path / name
+
+
 def test_names_resolve(store: Store) -> None:
     """A full hash, any unambiguous prefix of 4 digits or more, a tag, "default"."""
     snapshot, config = add_snapshot(store, "a"), add_config(store, "c")
