@@ -8,6 +8,7 @@ from typing import Any
 import dill
 import pytest
 
+from wepystore.records import trust
 from wepystore.records.sinks import Memory
 from wepystore.records.values import Fetch, decode, encode
 from wepystore.store.names import Ref
@@ -71,3 +72,17 @@ def test_another_object_in_its_place(other: bytes) -> None:
         fresh = Own([1, 2])
         assert Ref.from_json(stored(fresh)[0]["pickle"], "it") != Ref.of(other)
         del fresh
+
+
+def test_what_was_loaded_is_no_ones_own_for_being_stored(other: bytes) -> None:
+    """Bytes that this process has not written are not trusted, though they give what it would
+    write: loading them may do more than that. What it writes is."""
+    told: list[str] = []
+    before = trust.tell(told.append)
+    own = loaded(other)
+    stored(own)
+    assert told == []
+    own.value.append(3)
+    record, _ = stored(own)
+    trust.tell(before)
+    assert told == [record["pickle"]["sha256"]]

@@ -139,10 +139,11 @@ def _encode_pickle(value: Any, sink: Sink, where: str) -> Any:
             problem=f"{type(value).__name__} cannot be pickled: "
             f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
         ) from problem
-    data = origins.unchanged(value, data)
-    # Told before it is put: a crash must not leave one that its maker would be asked about.
-    trust.made_here(data)
-    return {"pickle": sink.put("objects", data).to_json(), "of": pickles.label(value)}
+    kept = origins.unchanged(value, data)
+    if kept is data:
+        # Told before it is put: a crash must not leave one that its maker would be asked about.
+        trust.made_here(data)
+    return {"pickle": sink.put("objects", kept).to_json(), "of": pickles.label(value)}
 
 
 def encode_states(states: Sequence[Mapping[str, Any]], sink: Sink, where: str) -> dict[str, Any]:
