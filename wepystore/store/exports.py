@@ -31,7 +31,7 @@ from wepystore.store.errors import (
     WrongKindError,
 )
 from wepystore.store.manifests import Manifest
-from wepystore.store.names import MARK, ONE, Ref, is_hash, path_of, references
+from wepystore.store.names import MARK, ONE, Ref, is_hash, md5_of, path_of, references
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -189,7 +189,7 @@ def unpack(
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
     own = _take(members, path_of(found, md5), path)
-    if Ref.of(own).md5 != md5:
+    if md5_of(own) != md5:
         raise DamagedExportError(path=path, why=f"the {ONE[found]} in it is not {md5}")
     what = f"{path}: {path_of(found, md5)}"
     entries = {(found, md5): own}
@@ -216,7 +216,7 @@ def _whole(
         raise NotAnExportError(path=path, why=why)
     if kind is not None and found != kind:
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
-    md5 = Ref.of(data).md5
+    md5 = md5_of(data)
     return found, md5, {(found, md5): data}
 
 
