@@ -72,7 +72,8 @@ def damaged(rows: NDArray[Any], n_cycles: int) -> int | None:
     """
     if (np.diff(rows["cycle"]) < 0).any():
         return 0
-    ends = np.searchsorted(rows["cycle"], np.arange(n_cycles + 1))
+    # Of more cycles than rows one is missing; there may be said to be 10^12.
+    ends = np.searchsorted(rows["cycle"], np.arange(min(n_cycles, len(rows) + 1) + 1))
     for cycle, (start, stop) in enumerate(pairwise(ends.tolist())):
         block = np.array(rows[start:stop])
         noted = block["check"].tolist()
