@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Wepy, World, wepy, world
+from tests.hazard.hostile import plant
 from tests.store.helpers import add_snapshot, contents
 from tests.store.test_gc import in_child, later
 from wepystore.api import load_snapshot
@@ -74,6 +75,15 @@ def with_more_in_the_apparatus(manifest: Any) -> None:
 
 def with_more_in_a_group(manifest: Any) -> None:
     manifest["walkers"]["groups"][0]["hidden"] = []
+
+
+def test_json_that_says_it_is_of_another_program(wepy: Wepy, world: World) -> None:
+    """It is no entry of wepy 1.x, which is no JSON: told of as damage, and listings go on."""
+    odd = plant(world.store, "snapshots", b'{"format":1,"type":"wepy 1.x"}')
+    for line in ("ls snapshots w.orch", "ls --long snapshots w.orch", f"show w.orch {odd}"):
+        result = wepy(line)
+        assert result.status == 3 and odd in result.err and "bug" not in result.err, result.err
+    assert world.start in wepy("ls --long snapshots w.orch").out
 
 
 @pytest.mark.parametrize("change", [with_one_more_key, with_one_more_field])

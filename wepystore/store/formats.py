@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from wepystore.store import canonical
+from wepystore.store.errors import BadJSONError
 
 
 class Format(Protocol):
@@ -59,7 +60,10 @@ def manifest_of(kind: str, data: bytes, what: str) -> dict[str, Any]:
     found = format_of(data) if kind in ("snapshots", "configs") else None
     if found is not None:
         return {"type": found.TYPE, "kind": kind, "size": len(data)}
-    return canonical.load_object(data, what)
+    value = canonical.load_object(data, what)
+    if stands_for(value) is not None:
+        raise BadJSONError(what=what, why="it is JSON, and says that it is of another program")
+    return value
 
 
 def stands_for(manifest: Any) -> Format | None:
