@@ -107,7 +107,7 @@ LONG = [
     Unbinding(10, n_walkers=48, n_cycles=400, discard=130, n_repeats=20),
     Unbinding(15, n_walkers=48, n_cycles=400, discard=110, n_repeats=25),
 ]
-#: The walk and the double well try every resampler each time; here one is enough for OpenMM.
+#: The walk tries every resampler each time; here one is enough for OpenMM.
 UNBINDINGS = [
     pytest.param(
         unbinding, kind, marks=[] if unbinding in QUICK and kind == "bins" else pytest.mark.slow
