@@ -193,9 +193,12 @@ def test_mistakes_are_errors_that_say_so(pair_store: Prepared, tmp_path: Path) -
     snapshot, configuration = pair_snapshot(), plain_configuration()
     job = tmp_path / "job"
     for wrong, options in (
-        (RequestError, {"n_steps": 0}),
+        (RequestError, {"n_steps": 0, "n_cycles": 3}),
         (RequestError, {"n_steps": 10, "n_cycles": "3"}),
-        (UsageError, {"n_steps": 10, "job_name": "a/b"}),
+        # It would never end.
+        (RequestError, {"n_steps": 10}),
+        (RequestError, {"n_steps": 10, "n_cycles": None}),
+        (UsageError, {"n_steps": 10, "n_cycles": 3, "job_name": "a/b"}),
         (TypeError, {"n_steps": 10, "n_cycels": 3}),
         (TypeError, {"n_cycles": 3}),
     ):
@@ -203,6 +206,8 @@ def test_mistakes_are_errors_that_say_so(pair_store: Prepared, tmp_path: Path) -
             run(snapshot, configuration, job_dir=job, **options)
     with pytest.raises(WrongPartError, match="configuration"):
         run(snapshot, snapshot, job_dir=job, **SHORT)  # type: ignore[arg-type]
+    with pytest.raises(WrongPartError, match="snapshot"):
+        run(configuration, snapshot, job_dir=job, **SHORT)  # type: ignore[arg-type]
     with pytest.raises(WepystoreError):
         run("no such tag", store=pair_store.store, job_dir=job, **SHORT)
     with pytest.raises(FileNotFoundError):

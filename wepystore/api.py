@@ -225,7 +225,8 @@ def run(
     watcher : Watcher or None
         Told of every cycle.
     **options
-        What is asked for: n_steps, and at least one of n_cycles and seconds. See below.
+        What is asked for: n_steps, and one of n_cycles, seconds and until (`seconds=math.inf` is
+        no limit: a signal ends the run). See below.
 
     Returns
     -------
@@ -243,8 +244,11 @@ def run(
     """
     if options.get("job_dir") is not None:
         options["job_dir"] = Path(options["job_dir"])
+    if all(options.get(limit) is None for limit in ("n_cycles", "seconds", "until")):
+        raise RequestError(option="n_cycles", value=None, kind="given, or else seconds or until")
     request = RunRequest(**options)
-    if isinstance(snapshot, Snapshot):
+    if not isinstance(snapshot, str | os.PathLike):
+        check_type(snapshot, Snapshot, "run(snapshot, configuration)")
         check_type(configuration, Configuration, "run(snapshot, configuration)")
         assert isinstance(configuration, Configuration)
         start = start_from_objects(snapshot, configuration)
