@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,58 @@ def test_a_job_folder_behind_a_url(wepy: Wepy, make_chain: Make, tmp_path: Path)
     chain.store.set_ref("default-snapshot", chain.snapshots[-1])
     assert wepy(f"reconcile orch new.orch file://{tmp_path}/job").status == 0
     assert Store.open(tmp_path / "new.orch").ref("default-snapshot") == chain.snapshots[0]
+
+
+@pytest.mark.parametrize("what", ["tmp", "folder", "refs", "file", "lock"])
+def test_nothing_comes_through_links_in_tmp(
+    wepy: Wepy, make_chain: Make, tmp_path: Path, what: str
+) -> None:
+    """A stranger's store has links where what comes from an address is put: what they lead to
+    stays as it was."""
+    chain = make_chain("there.orch")
+    url = f"file://{chain.store.path}"
+    new, precious = Store.create(tmp_path / "new.orch"), make_chain("precious.orch").store
+    before = {path: path.lstat() for path in precious.path.rglob("*")}
+    folder = new.path / "tmp" / f"incoming-{hashlib.md5(url.encode()).hexdigest()[:16]}"
+    md5 = chain.snapshots[0]
+    link, leads_to = {
+        "tmp": (new.path / "tmp", precious.path),
+        "folder": (folder, precious.path),
+        "refs": (folder / "refs", precious.path / "refs"),
+        "file": (folder / f"snapshots/{md5[:2]}/.{md5}.part", precious.path / "wepystore.json"),
+        "lock": (folder / "lock", precious.path / "made"),
+    }[what]
+    if what == "tmp":
+        link.rmdir()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(leads_to)
+    result = wepy("reconcile orch new.orch", url)
+    after = {path: path.lstat() for path in precious.path.rglob("*")}
+    assert {k: (v.st_ino, v.st_size) for k, v in after.items()} == {
+        k: (v.st_ino, v.st_size) for k, v in before.items()
+    }
+    check(precious.path)
+    if what == "tmp":
+        assert result.status == 3 and "symbolic link" in result.err
+    else:
+        assert result.status == 0, result.err
+        assert contents(Store.open(new.path)) == contents(chain.store)
+
+
+def test_a_manifest_of_any_size_is_not_fetched(
+    wepy: Wepy, make_chain: Make, tmp_path: Path
+) -> None:
+    """One that is larger than any is told and stays there; the rest comes."""
+    chain = make_chain("there.orch")
+    huge = chain.store.file("snapshots", "ab" * 16)
+    huge.parent.mkdir(exist_ok=True)
+    huge.touch()
+    os.truncate(huge, (1 << 30) + 1)
+    result = wepy("reconcile orch new.orch", f"file://{chain.store.path}")
+    (line,) = [line for line in result.err.splitlines() if "left out" in line]
+    assert result.status == 3 and f"its manifest has {(1 << 30) + 1} bytes" in line
+    huge.unlink()
+    assert contents(Store.open(tmp_path / "new.orch")) == contents(chain.store)
 
 
 def test_a_transfer_that_breaks_is_gone_on_with(

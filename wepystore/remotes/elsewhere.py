@@ -14,6 +14,7 @@ from wepystore.errors import WepystoreError
 from wepystore.remotes.errors import NoRoomError
 from wepystore.store import Store
 from wepystore.store.carriers import FILES
+from wepystore.store.files import MAX_MANIFEST
 from wepystore.store.merge.source import Progress
 from wepystore.store.names import KINDS, MARK, Name, Ref, is_tag, path_of
 from wepystore.store.store import DEFAULTS, DIRECTORIES
@@ -25,8 +26,6 @@ _ENTRY = re.compile(
 )
 # A ref is a hash and a newline; nobody is to make us fetch a gigabyte for one.
 _REF_SIZE = 100
-# A manifest is read as a whole. Those of wepy 1.x are the largest, some hundred MB.
-_LARGEST_MANIFEST = 4 << 30
 # What is in a store before it has its mark (see Store.create).
 _MADE_FIRST = {*DIRECTORIES, "refs/tags", *FILES}
 # What rsync calls the first files of a store while it writes them.
@@ -163,7 +162,7 @@ class Elsewhere:
         total = 0
         for kind, md5 in names:
             size = self.size(kind, md5) or 0
-            if kind != "objects" and size > _LARGEST_MANIFEST:
+            if kind != "objects" and size > MAX_MANIFEST:
                 self.faults[kind, md5] = f"its manifest has {size} bytes, which none has"
             elif not self.is_near(kind, md5):
                 wanted[path_of(kind, md5)] = kind, md5

@@ -6,8 +6,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+from wepystore.store import files
 
 _LOCK = "lock"
 
@@ -17,14 +21,16 @@ class Staging:
     it harms nobody; what is whole gets its name from there by a hard link.
 
     The folder's name follows from the address, so that a transfer that was cut off goes on where
-    it was. When another process is at it already, this one takes a folder of its own.
+    it was. When another process is at it already, or there is in it what none of them makes, this
+    one takes a folder of its own. Raises LinkedDirectoryError.
     """
 
     def __init__(self, tmp: Path, address: str) -> None:
+        files.check_real(tmp)
         tmp.mkdir(exist_ok=True)
         digest = hashlib.md5(os.fsencode(address), usedforsecurity=False).hexdigest()
         self.path = tmp / f"incoming-{digest[:16]}"
-        self._descriptor = self._take(self.path)
+        self._descriptor = None if _leads_elsewhere(self.path) else self._take(self.path)
         if self._descriptor is None:
             self.path = Path(tempfile.mkdtemp(prefix="incoming-", dir=tmp))
 
@@ -54,3 +60,21 @@ class Staging:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _leads_elsewhere(path: Path) -> bool:
+    """Whether a folder is, or holds, what is no file and no directory: in a store that was copied
+    from a stranger, links to what is not to be written or removed, and pipes."""
+    return _is_strange(path) or any(
+        _is_strange(os.path.join(top, name))
+        for top, folders, names in os.walk(path)
+        for name in (*folders, *names)
+    )
+
+
+def _is_strange(path: str | os.PathLike[str]) -> bool:
+    # Another process may be at work in the folder.
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
