@@ -22,7 +22,8 @@ from tests.remotes.conftest import Chain, Sshd, Wepy
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
 from tests.systems import REPOSITORY
 from tests.waiting import PATIENCE_S, until
-from wepystore.store import Store, canonical
+from wepystore.remotes import destination
+from wepystore.store import Store, canonical, merge
 
 Make = Callable[..., Chain]
 RELAY = Path(__file__).with_name("relay.py")
@@ -516,6 +517,26 @@ def test_push_heals_what_is_half_made(wepy: Wepy, make_chain: Make, tmp_path: Pa
         result = wepy("push", chain.store.path, f"127.0.0.1:{foreign}")
         assert (result.status == 1 and "is not a store" in result.err) or "it has no" in result.err
         assert not (foreign / "wepystore.json").exists()
+
+
+def test_push_skips_what_goes_meanwhile(make_chain: Make, sshd: Sshd, tmp_path: Path) -> None:
+    """A live job replaces its checkpoint between plan and push: what is gone with its manifest is
+    skipped, and the rest goes; an object that goes alone keeps its snapshot back, and is told."""
+    store = make_chain("mine.orch").store
+    gone, torn = add_snapshot(store, "gone"), add_snapshot(store, "torn")
+    kept = {md5: store.references("snapshots", md5)[-1][1].md5 for md5 in (gone, torn)}
+    there = tmp_path / "there.orch"
+    with destination(store, f"127.0.0.1:{there}", shell=sshd.shell) as place:
+        plan = merge.plan(place, [store])
+        store.remove("snapshots", gone)
+        for part in kept.values():
+            store.remove("objects", part)
+        outcome = merge.apply(plan, None, place)
+    assert [(left.kind, left.md5) for left in outcome.left] == [("snapshots", torn)]
+    assert f"{kept[torn]} has gone" in outcome.left[0].why
+    assert not {gone, torn} & {entry.md5 for entry in outcome.entries}
+    assert len(Store.open(there).hashes("snapshots")) == 3
+    check(there)
 
 
 def test_push_overwrites_nothing(wepy: Wepy, make_chain: Make, tmp_path: Path) -> None:

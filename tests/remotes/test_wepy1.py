@@ -19,7 +19,8 @@ from tests.remotes.conftest import Wepy
 from tests.store.helpers import check, contents
 from wepystore.compat.wepy import entries
 from wepystore.records.library import load_run
-from wepystore.store import Store, formats
+from wepystore.remotes import sources
+from wepystore.store import Store, formats, merge
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "wepy1"
 INITIAL = FIXTURES / "LJ-pair.initial.orch.sqlite"
@@ -180,6 +181,27 @@ def test_damaged_rows_are_told_and_skipped(wepy: Wepy, tmp_path: Path) -> None:
     )
     assert str(database) in result.err
     assert not list(tmp_path.rglob("pwned*")) and not list(tmp_path.rglob("evil*"))
+    check(new.path)
+
+
+def test_a_row_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
+    """What can be read no more when it is to come stays out, with the reason; the rest comes."""
+    database = shutil.copy(JOB, tmp_path / "job.orch.sqlite")
+    # More than SQLite remembers.
+    text = made_up(os.urandom(3 << 20).hex())
+    md5 = hashlib.md5(text).hexdigest()
+    with sqlite3.connect(database) as connection:
+        connection.execute("INSERT INTO snapshots VALUES (?, ?)", (md5, text.decode()))
+    connection.close()
+    with sources(tmp_path / "new.orch", [str(database)]) as found:
+        plan = merge.plan(tmp_path / "new.orch", found)
+        os.truncate(database, os.path.getsize(database) // 2)
+        outcome = merge.apply(plan)
+    (left,) = outcome.left
+    assert (left.kind, left.md5) == ("snapshots", md5)
+    assert f"snapshots/{md5} in {database} is damaged" in left.why, left.why
+    new = Store.open(tmp_path / "new.orch")
+    assert new.hashes("snapshots") == sorted([START, END]) and len(new.hashes("runs")) == 1
     check(new.path)
 
 

@@ -100,9 +100,15 @@ class Database:
     def locate(self, kind: str, md5: str) -> str:
         file = self._files.file(kind, md5)
         if self._files.size(kind, md5) != self.size(kind, md5):
+            try:
+                data = self.read(kind, md5)
+            except DamagedEntryError as error:
+                # There is no such file then, and this is why.
+                self.faults[kind, md5] = str(error)
+                return os.fspath(file)
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_name(f".{md5}.part")
-            part.write_bytes(self.read(kind, md5))
+            part.write_bytes(data)
             os.replace(part, file)
         return os.fspath(file)
 
