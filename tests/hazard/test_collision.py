@@ -12,8 +12,10 @@ import pytest
 from tests.cli.conftest import Wepy, wepy
 from tests.store.test_publish import wang_pair
 from wepystore.errors import WepystoreError
+from wepystore.records.sinks import Memory
 from wepystore.store import Store, canonical, exports
 from wepystore.store.care import fsck
+from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import Ref
 
 __all__ = ["wepy"]
@@ -117,3 +119,14 @@ def test_repair_does_not_mix_them_up(wepy: Wepy, sides: tuple[Side, Side], tmp_p
     assert not store.has("objects", first.ref.md5)
     assert wepy(f"fsck --repair --from {first.store.path} {target}").status == 0
     assert_first_alone(store, first, second)
+
+
+def test_what_is_written_from_memory() -> None:
+    """A file that never was in a store has not one content for both either."""
+    memory = Memory()
+    one, two = wang_pair()
+    ref = memory.put("objects", one)
+    assert memory.put("objects", one) == ref
+    with pytest.raises(MD5CollisionError, match=ref.md5):
+        memory.put("objects", two)
+    assert memory.entries == {("objects", ref.md5): one}

@@ -8,12 +8,14 @@ from typing import Any
 from wepystore.engine.component import Text
 from wepystore.records.trust import made_here
 from wepystore.records.values import Bytes
+from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import Ref
 from wepystore.store.pickles.pickled import may_run_code
 
 
 class Memory:
-    """A sink that keeps what it is given: entries by kind and MD5."""
+    """A sink that keeps what it is given: entries by kind and MD5. As a store does, it raises
+    MD5CollisionError for a second content of one MD5 (S3)."""
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, str], bytes] = {}
@@ -21,7 +23,8 @@ class Memory:
     def put(self, kind: str, data: Any) -> Ref:
         joined = bytes(data) if isinstance(data, (bytes, memoryview)) else b"".join(data)
         ref = Ref.of(joined)
-        self.entries[kind, ref.md5] = joined
+        if self.entries.setdefault((kind, ref.md5), joined) != joined:
+            raise MD5CollisionError(md5=ref.md5, kind=kind, path="memory")
         return ref
 
     def put_text(self, text: Text) -> Ref:
