@@ -118,7 +118,7 @@ def find_runs(store: Store, start: str, end: str) -> list[Run]:
     """The runs between two snapshots that a user named (there may be several, with different
     configurations or seeds); their snapshots need not be there.
 
-    Raises NoSuchRunError and as Store.resolve.
+    Raises NoSuchRunError and as resolving.resolve.
     """
     from wepystore.store.runs import read_run
 

@@ -30,7 +30,7 @@ class RunRecord:
         Whether another execution gives the same end to the bit (R1).
     environment : dict
         Platform and properties, versions of OpenMM, numpy, Python and wepystore, and what
-        of the machine bears on the bits: orchestrator/environment.py.
+        of the machine bears on the bits: orchestrator/run/environment.py.
     execution : Circumstances
         How it came about. What of this bears on the result (the platform) stands in
         `environment` as well.
