@@ -244,9 +244,9 @@ def run(
     """
     if options.get("job_dir") is not None:
         options["job_dir"] = Path(options["job_dir"])
+    request = RunRequest(**options)
     if all(options.get(limit) is None for limit in ("n_cycles", "seconds", "until")):
         raise RequestError(option="n_cycles", value=None, kind="given, or else seconds or until")
-    request = RunRequest(**options)
     if not isinstance(snapshot, str | os.PathLike):
         check_type(snapshot, Snapshot, "run(snapshot, configuration)")
         check_type(configuration, Configuration, "run(snapshot, configuration)")
