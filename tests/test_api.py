@@ -208,6 +208,8 @@ def test_mistakes_are_errors_that_say_so(pair_store: Prepared, tmp_path: Path) -
         run(snapshot, snapshot, job_dir=job, **SHORT)  # type: ignore[arg-type]
     with pytest.raises(WrongPartError, match="snapshot"):
         run(configuration, snapshot, job_dir=job, **SHORT)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="without a store takes two files"):
+        run("default", job_dir=job, **SHORT)
     with pytest.raises(WepystoreError):
         run("no such tag", store=pair_store.store, job_dir=job, **SHORT)
     with pytest.raises(FileNotFoundError):
@@ -222,6 +224,8 @@ def test_mistakes_are_errors_that_say_so(pair_store: Prepared, tmp_path: Path) -
         run(snapshot, configuration, job_dir=job, **SHORT)
     with pytest.raises(TypeError, match="n_steps"):
         resume(job, n_steps=20)
+    with pytest.raises(RequestError, match="n_cycles is '5'"):
+        resume(job, n_cycles="5")
 
 
 def test_what_is_not_trusted_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

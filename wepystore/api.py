@@ -212,7 +212,8 @@ def run(
     """Run cycles in a job folder of their own, as the command of that name does.
 
     Objects that are given stay as they are: any number of runs may begin from one snapshot, one
-    after the other. Ctrl-C and other signals end the run after the cycle, with a checkpoint.
+    after the other. Ctrl-C and other signals end the run after the cycle, with a checkpoint:
+    `stopped_by` of what is returned names it.
 
     Parameters
     ----------
@@ -258,8 +259,9 @@ def run(
             wanted = os.fspath(wanted)
         start = start_from_store(_store(store), os.fspath(snapshot), wanted, users_own())
     else:
-        files = [os.fspath(each) for each in (snapshot, configuration)]  # type: ignore[arg-type]
-        start = start_from_files(files[0], files[1], users_own())
+        if not isinstance(configuration, str | os.PathLike):
+            raise UsageError("run(snapshot, configuration) without a store takes two files")
+        start = start_from_files(os.fspath(snapshot), os.fspath(configuration), users_own())
     return _run(start, request, watcher or Watcher())
 
 

@@ -223,7 +223,7 @@ def tell_outcome(outcome: RunOutcome, console: Console) -> int:
     if outcome.stopped_by and outcome.n_cycles == 0:
         raise StoppedEarlyError(reason=reason, job_dir=job)
     console.out(f"Run start and end hashes: {outcome.start}, {outcome.end}")
-    store = arguments(outcome.job_dir / "checkpoint.orch")
+    store = arguments(outcome.store)
     cycles = cycles_text(outcome.n_cycles)
     exact = "" if outcome.reproducible else ", not reproducible to the bit"
     if outcome.stopped_by:

@@ -40,11 +40,12 @@ def resume(
     try:
         spec = job.spec
         assert spec is not None
+        request = spec.request.merged(changes)
         start, past = _last(job, spec, trust, watcher.remark)
-        if changes.get("n_cycles", past.n_cycles) < past.n_cycles:
+        if "n_cycles" in changes and changes["n_cycles"] < past.n_cycles:
             n_cycles = changes["n_cycles"]
             raise FewerCyclesError(n_cycles=n_cycles, job_dir=job_dir, n_done=past.n_cycles)
-        chosen = _chosen(spec, past, changes)
+        chosen = _chosen(spec, past, request, changes)
         if chosen is None:
             return _nothing_to_do(spec, past, job)
         spec, past, request = chosen
@@ -63,11 +64,10 @@ def resume(
 
 
 def _chosen(
-    spec: JobSpec, past: Past, changes: Mapping[str, Any]
+    spec: JobSpec, past: Past, request: RunRequest, changes: Mapping[str, Any]
 ) -> tuple[JobSpec, Past, RunRequest] | None:
     """What the job is now, what went before and what this session is; None if it has nothing left
     to do."""
-    request = spec.request.merged(changes)
     extends = _goes_on(request, past, "seconds" in changes) or spec.extends == past.record
     if past.how.complete and not extends and spec.ended == past.record:
         return None
