@@ -257,6 +257,28 @@ def test_pme_on_cpu_does_not_depend_on_the_host_s_cores(tmp_path: Path) -> None:
             os.environ.update(bare)
 
 
+THREADS_SCRIPT = """
+import openmm
+from tests.systems import salt_system
+from wepystore.engine.runners.openmm.platforms import pme_is_on_threads
+
+system, state = salt_system()
+cpu = openmm.Platform.getPlatformByName("CPU")
+context = openmm.Context(system, openmm.VerletIntegrator(0.001), cpu)
+context.setPositions(state["positions"])
+context.getState(energy=True)
+print(pme_is_on_threads(system), pme_is_on_threads(openmm.System()))
+"""
+
+
+def test_a_process_knows_how_its_pme_adds_up(tmp_path: Path) -> None:
+    """What PME was first used with in a process stays, and nothing but its bits tells."""
+    script = tmp_path / "threads.py"
+    script.write_text(THREADS_SCRIPT)
+    for threads in ("1", "2", "48"):
+        assert python(script, OPENMM_CPU_THREADS=threads) == f"{threads != '1'} False"
+
+
 def test_state_fields_on_demand() -> None:
     """Forces, energies, volume, parameters and derivatives when asked for, in OpenMM's units."""
     system = pair_system()

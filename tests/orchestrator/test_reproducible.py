@@ -95,6 +95,37 @@ def test_workers_processes_and_hosts_change_nothing(made: Prepared, tmp_path: Pa
     assert len({walker.weight for walker in end.walkers}) > 1
 
 
+MINIMISED = """
+import openmm
+import os
+from tests.systems import salt_system
+os.environ["OPENMM_CPU_THREADS"] = "3"
+system, state = salt_system()
+cpu = openmm.Platform.getPlatformByName("CPU")
+context = openmm.Context(system, openmm.VerletIntegrator(0.001), cpu)
+context.setPositions(state["positions"])
+openmm.LocalEnergyMinimizer.minimize(context)
+"""
+
+
+def test_a_process_that_has_minimised_changes_nothing(salt_store: Prepared, tmp_path: Path) -> None:
+    """OpenMM keeps the number of PME's threads that it found first; who has used some before a
+    run in the same process, as a notebook does, gets the bits of one thread all the same."""
+    script = tmp_path / "run.py"
+    script.write_text(MINIMISED + SCRIPT)
+    store, md5 = salt_store.store.path, salt_store.snapshot_hash
+    for n in ("1", "2"):
+        there = python(script, store, md5, tmp_path / f"there{n}", n)
+        assert there == end_of(salt_store, tmp_path / f"here{n}", n_cycles=6)
+    assert load_record(tmp_path / "there1") == load_record(tmp_path / "here1") == (True, 1)
+
+
+def load_record(job: Path) -> tuple[bool, int | None]:
+    store = Store.open(job / "checkpoint.orch")
+    record = load_run(store, store.hashes("runs")[-1])
+    return record.reproducible, record.execution.n_workers
+
+
 def test_a_process_mapper_of_the_configuration_changes_nothing(
     made: Prepared, tmp_path: Path
 ) -> None:

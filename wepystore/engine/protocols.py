@@ -133,6 +133,7 @@ class RunnerCapabilities(Capabilities):
     check_platform(platform, properties) : raises PlatformError
     environment(platform, properties) : facts for the run record
     reproducible(platform, properties) : whether equal seeds give equal bits; None if it cannot tell
+    needs_own_process(platform, properties) : whether what this process has done would change bits
     run_segments : of an EnsembleRunner
     drop_contexts() : forgets what it keeps between segments
     """
@@ -141,6 +142,7 @@ class RunnerCapabilities(Capabilities):
     check_platform: Callable[[str | None, Properties], None] = _nothing
     environment: Callable[[str | None, Properties], Mapping[str, Any] | None] = _nothing
     reproducible: Callable[[str | None, Properties], bool] | None = None
+    needs_own_process: Callable[[str | None, Properties], bool | None] = _nothing
     run_segments: Callable[..., Sequence[Any]] | None = None
     drop_contexts: Callable[[], None] = _nothing
 

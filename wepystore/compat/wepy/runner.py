@@ -223,6 +223,17 @@ class WepyRunner(AdaptedRunner):
             return chosen["Threads"] == "1" and chosen["DeterministicForces"].lower() == "true"
         return name == "Reference"
 
+    def needs_own_process(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether this process can no longer give the bits that `reproducible` promises."""
+        name, _ = self.resolve_platform(platform, properties)
+        if name != "CPU" or not self.reproducible(platform, properties):
+            return False
+        from wepystore.engine.runners.openmm.platforms import pme_is_on_threads
+
+        return pme_is_on_threads(self.original.system)
+
     def check_platform(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
     ) -> None:

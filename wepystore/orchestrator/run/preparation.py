@@ -8,6 +8,8 @@ from typing import Any
 
 from wepystore.engine.adapt import adapted_runner, draws_from_the_run, releases
 from wepystore.engine.manager import CycleManager, named
+from wepystore.engine.mappers.processes import ProcessMapper
+from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.protocols import RunnerCapabilities
 from wepystore.engine.rng import Streams
 from wepystore.orchestrator.run.environment import environment_of
@@ -80,6 +82,8 @@ class Preparation:
             for each in properties_of_workers(self.mapper, self._choice[1]):
                 self.can.check_platform(platform, each)
             environment = environment_of(self.runner, *self._choice)
+            if type(self.mapper) is SerialMapper and self.can.needs_own_process(*self._choice):
+                self.mapper = ProcessMapper(1)
         self.environment = environment | releases(
             parts.runner, parts.boundary_conditions, parts.resampler
         )

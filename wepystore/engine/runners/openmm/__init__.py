@@ -21,6 +21,7 @@ from wepystore.engine.runners.openmm.platforms import (
     fastest_platform,
     known_platforms,
     load_platform,
+    pme_is_on_threads,
 )
 from wepystore.engine.runners.openmm.seeding import SEEDED_PLATFORMS
 from wepystore.engine.runners.openmm.simulation import GETSTATE_KEYWORDS, Simulation
@@ -328,6 +329,14 @@ class OpenMMRunner(Runner):
         if name == "CPU":
             return chosen["Threads"] == "1" and chosen["DeterministicForces"].lower() == "true"
         return name == "Reference"
+
+    def needs_own_process(
+        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether this process can no longer give the bits that `reproducible` promises."""
+        name, _ = self.resolve_platform(platform, properties)
+        promised = name == "CPU" and self.reproducible(platform, properties)
+        return promised and pme_is_on_threads(read_xml(self.system, "system"))
 
     def environment(
         self, platform: str | None = None, properties: Mapping[str, str] | None = None
