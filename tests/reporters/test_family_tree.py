@@ -107,18 +107,24 @@ def test_a_resumed_tree_equals_one_never_interrupted(
 
 def test_without_its_spool_a_tree_does_not_go_on(recording: Recording, tmp_path: Path) -> None:
     """The GEXF, which would lose all cycles so far, is left alone; where neither is there, the tree
-    begins anew."""
+    begins anew, and that one is gone on with."""
     made = Path(replay(FamilyTreeReporter(), tmp_path / "job", recording, recording.reports[:3]))
-    (tmp_path / ".job.restree.gexf.spool").unlink()
+    spool = tmp_path / ".job.restree.gexf.spool"
     before = made.read_bytes()
-    with pytest.raises(OSError, match=r"cannot be continued: it is not there; .* remove it and"):
-        open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=3)
-    assert made.read_bytes() == before
+    for problem in ("its first line is cut off", "it is not there"):
+        spool.unlink() if problem == "it is not there" else os.truncate(spool, 0)
+        with pytest.raises(OSError, match=rf"cannot be continued: {problem}; .* remove it and"):
+            open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=3)
+        assert made.read_bytes() == before
     made.unlink()
     again = open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=3)
     again.report(**recording.reports[3])
     again.cleanup()
     assert {name.partition("-")[0] for name in nx.read_gexf(made)} == {"3"}
+    more = open_reporter(FamilyTreeReporter(), tmp_path / "job", recording, resume_at=4)
+    more.report(**recording.reports[4])
+    more.cleanup()
+    assert {name.partition("-")[0] for name in nx.read_gexf(made)} == {"3", "4"}
 
 
 def test_composing_happens_when_the_run_has_doubled(recording: Recording, tmp_path: Path) -> None:

@@ -186,12 +186,15 @@ class FamilyTreeReporter(Reporter):
         self._written = time.monotonic()
 
     def _has_spool(self) -> bool:
-        """Whether there is a spool to go on with; OSError if it is missing beside its GEXF."""
+        """Whether there is a spool to go on with; OSError if there is only its GEXF."""
+        problem = "it is not there"
         if os.path.lexists(self._spool_path):
             check_own(self._spool_path, writing=True)
-            return os.path.getsize(self._spool_path) >= _HEADER
+            if os.path.getsize(self._spool_path) >= _HEADER:
+                return True
+            problem = "its first line is cut off"
         if os.path.lexists(self.path):
-            raise self._is_damaged("it is not there")
+            raise self._is_damaged(problem)
         return False
 
     def _take_over(self, n_cycles: int) -> None:

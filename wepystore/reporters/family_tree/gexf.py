@@ -70,11 +70,13 @@ def damaged(rows: NDArray[Any], n_cycles: int) -> int | None:
 
     A checksum of damage, not of forgery: whoever can write to the file can make one.
     """
-    if (np.diff(rows["cycle"]) < 0).any():
+    # Not from 0 on where the tree began anew.
+    first = int(rows["cycle"][0]) if len(rows) else 0
+    if first < 0 or (np.diff(rows["cycle"]) < 0).any():
         return 0
     # Of more cycles than rows one is missing; there may be said to be 10^12.
-    ends = np.searchsorted(rows["cycle"], np.arange(min(n_cycles, len(rows) + 1) + 1))
-    for cycle, (start, stop) in enumerate(pairwise(ends.tolist())):
+    ends = np.searchsorted(rows["cycle"], np.arange(first, min(n_cycles, first + len(rows) + 1) + 1))
+    for cycle, (start, stop) in enumerate(pairwise(ends.tolist()), first):
         block = np.array(rows[start:stop])
         noted = block["check"].tolist()
         if start == stop or block["cycle"][0] != cycle:
