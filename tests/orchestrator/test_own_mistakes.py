@@ -11,6 +11,7 @@ from tests.systems import Recorder, pair_apparatus, plain_configuration, run_job
 from wepystore.api import (
     Apparatus,
     Configuration,
+    DashboardReporter,
     NoResampler,
     Runner,
     Snapshot,
@@ -19,6 +20,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.errors import StepError, WrongPartError
+from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.resume import resume
 
 
@@ -35,6 +37,17 @@ class Adds(Runner):
 
     def run_segment(self, walker: Any, segment_length: int, **kwargs: Any) -> Any:
         return Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight)
+
+
+class AllAtOnce:
+    """A runner that has no method for one walker."""
+
+    def pre_cycle(self, **facts: Any) -> None: ...
+
+    def run_segments(self, walkers: Any, n_steps: int, **keywords: Any) -> list[Walker]:
+        return [Walker(WalkerState(x=walker.state["x"] + 1.0), walker.weight) for walker in walkers]
+
+    def post_cycle(self) -> None: ...
 
 
 class Reporter:
@@ -80,6 +93,33 @@ def test_a_reporter_s(tmp_path: Path, what: str) -> None:
     cls = type("Wrong", (Reporter,), {what: wrong})
     with pytest.raises(StepError, match=r"Wrong failed: Mistaken"):
         run_with(tmp_path, reporter=cls())
+
+
+def test_a_reporter_may_come_by_it_later(tmp_path: Path) -> None:
+    """With its file, say, which `init` opens."""
+    flushed = []
+
+    class Late(Reporter):
+        def init(self, **kwargs: Any) -> None:
+            self.flush = lambda: flushed.append("flush")
+
+    desk = Desk(plain_configuration(None, [Late()]), tmp_path / "job")
+    for reporter in desk.onlookers["reporters"]:
+        reporter.init()
+    desk.tell("flush", 1)
+    assert flushed == ["flush"]
+
+
+def test_what_has_the_name_and_is_no_method(tmp_path: Path) -> None:
+    """A word, or None: nobody calls it."""
+    resampler = type("Worded", (NoResampler,), {"summary": "mine"})()
+    runner = type("Worded", (AllAtOnce,), {"summary": None, "environment": None})()
+    run_with(tmp_path, resampler=resampler, runner=runner, reporter=DashboardReporter())
+
+
+def test_a_runner_of_all_walkers_needs_no_method_for_one(tmp_path: Path) -> None:
+    """It need not be derived from anything either."""
+    run_with(tmp_path, runner=AllAtOnce())
 
 
 def test_a_reporter_s_when_a_job_is_resumed(tmp_path: Path) -> None:

@@ -248,13 +248,13 @@ class CheckedSegments:
         return moved
 
 
-def segment_function(runner: Any) -> Callable[..., Any]:
-    """What the work mapper calls for each walker; it takes `seed` in any case."""
+def segment_function(runner: Any, seeded: bool = True) -> Callable[..., Any]:
+    """What the work mapper calls for each walker; if `seeded`, it takes `seed` in any case."""
     function: Callable[..., Any] = runner.run_segment
-    if not is_ours(runner) and not takes(function, "seed")[0]:
-        function = GloballySeeded(runner)
-    if is_ours(runner):
+    if is_ours(runner) or not seeded:
         return function
+    if not takes(function, "seed")[0]:
+        function = GloballySeeded(runner)
     return CheckedSegments(function, runner)
 
 

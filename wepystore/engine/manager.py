@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine import adapt, rng
+from wepystore.engine import adapt, protocols, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
 from wepystore.engine.fit import check_periodicity, weights_problem
 from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
-from wepystore.engine.protocols import DrawingCapabilities, RunnerCapabilities
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.errors import WepystoreError
 
@@ -88,34 +87,28 @@ class CycleManager:
     """
 
     init_walkers: Sequence[Any]
-    runner: Any
-    boundary_conditions: Any
-    resampler: Any
-    work_mapper: Any
+    runner: protocols.Runner | protocols.EnsembleRunner
+    boundary_conditions: protocols.BoundaryConditions | None
+    resampler: protocols.Resampler
+    work_mapper: protocols.WorkMapper
     streams: rng.Streams
-    reporters: Sequence[Any] = ()
-    monitor: Any = None
+    reporters: Sequence[protocols.Reporter] = ()
+    monitor: protocols.Monitor | None = None
     runner_options: dict[str, Any] = field(default_factory=dict)
     dumps: Callable[[Any], bytes] | None = None
 
     def __post_init__(self) -> None:
         self.interruptible = False
-        self._opened: list[Any] = []
+        self._opened: list[protocols.Reporter] = []
         self._monitored = False
         # Runners and walkers of other programs come in as ours: all below is the same for both.
         self.runner = adapt.adapted_runner(self.runner)
         self.init_walkers = adapt.native_walkers(self.init_walkers)
         # A runner of whole ensembles needs no workers: its arrays are the batch.
-        self._whole = callable(RunnerCapabilities(self.runner).run_segments)
-        self._takers = {
-            id(part): DrawingCapabilities(part).set_rng
-            for part in (self.boundary_conditions, self.resampler)
-        }
+        whole = protocols.RunnerCapabilities(self.runner).run_segments
+        self._whole = whole if callable(whole) else None
         # A mapper that knows no seeds runs the segments as the runner alone would.
         self._seeded = any(adapt.takes(self.work_mapper.map, "seed"))
-        self._segment_func = (
-            adapt.segment_function(self.runner) if self._seeded else self.runner.run_segment
-        )
         adapt.prepare(self.boundary_conditions, self.resampler)
         self._decisions = decision_numbers(self.resampler)
         self.n_init_walkers = len(self.init_walkers)
@@ -130,7 +123,8 @@ class CycleManager:
                 self.monitor.init()
             self._monitored = True
         if not self._whole:
-            options: dict[str, Any] = {"segment_func": self._segment_func}
+            segment = adapt.segment_function(self.runner, self._seeded)
+            options: dict[str, Any] = {"segment_func": segment}
             if any(adapt.takes(self.work_mapper.init, "dumps")):
                 options["dumps"] = self.dumps
             self.work_mapper.init(num_workers=num_workers, **options)
@@ -236,7 +230,7 @@ class CycleManager:
         mapped = time.perf_counter()
         with named(self.runner, cycle_idx):
             self.runner.post_cycle()
-            if self._whole and not type(self.runner).__module__.startswith("wepystore."):
+            if self._whole and not adapt.is_ours(self.runner):
                 _check_places(new_walkers)
         done = time.perf_counter()
         busiest = max(
@@ -266,7 +260,8 @@ class CycleManager:
 
     def _run_whole(self, walkers: Sequence[Any], n_steps: int, cycle_idx: int) -> Sequence[Any]:
         """All segments at once, in this process, so that no mapper has a say in the result."""
-        new_walkers: Sequence[Any] = self.runner.run_segments(
+        assert self._whole is not None
+        new_walkers = self._whole(
             walkers,
             n_steps,
             rng=self.streams.generator(rng.SEGMENTS, cycle_idx),
@@ -309,7 +304,7 @@ class CycleManager:
         self, component: Any, purpose: int, cycle_idx: int
     ) -> contextlib.AbstractContextManager[None]:
         """Give a component its stream, now; or, to enter, the block in which it draws from it."""
-        take = self._takers[id(component)]
+        take = protocols.DrawingCapabilities(component).set_rng
         if take is not None:
             with named(component, cycle_idx):
                 take(self.streams.generator(purpose, cycle_idx))

@@ -2,7 +2,7 @@
 
 The protocols are what the manager calls and no more, so that parts that were written for other
 programs run here. What a part may have besides is in a class below `Capabilities`, which is made
-of the part where it comes in; nobody asks again.
+of the part when it is wanted: some have it only after their `init`.
 """
 
 from __future__ import annotations
@@ -108,19 +108,17 @@ def name_of(part: Any) -> str:
     return str(getattr(part, "__name__", type(part).__name__))
 
 
-_LACKING = object()
-
-
 class Capabilities:
     """Base of those whose fields are what a part may have, each with what stands in for it.
 
-    What a part has is asked once, here; what its own properties raise passes.
+    What its own properties raise passes. What is no method cannot stand for one.
     """
 
     def __init__(self, part: Any) -> None:
         for name in type(self).__annotations__:
-            found = getattr(part, name, _LACKING)
-            if found is not _LACKING:
+            default = getattr(self, name)
+            found = getattr(part, name, default)
+            if found is not default and (callable(found) or not callable(default)):
                 setattr(self, name, found)
 
 

@@ -27,7 +27,6 @@ class Desk:
     def __init__(self, configuration: Configuration, prefix: Path) -> None:
         reserved = [str(prefix.parent / name) for name in RESERVED]
         self._placed = placed(configuration.reporters, configuration.monitor, str(prefix), reserved)
-        self._can = [ReporterCapabilities(reporter) for reporter in self._placed.reporters]
 
     @property
     def onlookers(self) -> dict[str, Any]:
@@ -36,9 +35,9 @@ class Desk:
 
     def tell(self, method: str, n_done: int, *args: Any, **facts: Any) -> None:
         """Call a method of each reporter that has it, after `n_done` cycles."""
-        for reporter, can in zip(self._placed.reporters, self._can, strict=True):
+        for reporter in self._placed.reporters:
             with named(reporter, n_done):
-                getattr(can, method)(*args, **facts)
+                getattr(ReporterCapabilities(reporter), method)(*args, **facts)
 
     def make_folders(self) -> None:
         """The directories that have to be there."""
