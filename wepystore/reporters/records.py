@@ -72,7 +72,7 @@ def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
     """
     method, *constants = _declared(component, table, "fields", "FIELDS", "SHAPES", "DTYPES")
     specs: Iterable[Any]
-    specs = zip(*(each or () for each in constants), strict=True) if method is None else method()
+    specs = zip(*constants, strict=True) if method is None else method()
     plug = plug_of(component)
     flat = frozenset() if plug is None else plug.FLAT_FIELDS
     fields = tuple(
@@ -89,17 +89,20 @@ def table_fields(component: Any, table: str) -> tuple[RecordField, ...]:
 def table_record_names(component: Any, table: str) -> list[str]:
     """The columns that belong into a summary table, in the order readers unpack them."""
     method, constant = _declared(component, table, "record_field_names", "RECORD_FIELDS")
-    names = list((constant or ()) if method is None else method())
+    names = list(constant if method is None else method())
     if not names and table in _DEFAULTS:
         names = [field.name for field in _DEFAULTS[table]]
     return [str(name) for name in names]
 
 
 def _declared(component: Any, table: str, *names: str) -> list[Any]:
-    """What a component has of a table under these names, methods in lower case, or None."""
+    """What a component has of a table under these names: methods, in lower case, or None, and
+    constants, in upper case, or ()."""
     prefix = _PREFIXES[table]
     return [
-        getattr(component, f"{prefix if name.islower() else prefix.upper()}_{name}", None)
+        getattr(component, f"{prefix}_{name}", None)
+        if name.islower()
+        else getattr(component, f"{prefix.upper()}_{name}", ())
         for name in names
     ]
 
