@@ -75,7 +75,9 @@ def damaged(rows: NDArray[Any], n_cycles: int) -> int | None:
     if first < 0 or (np.diff(rows["cycle"]) < 0).any():
         return 0
     # Of more cycles than rows one is missing; there may be said to be 10^12.
-    ends = np.searchsorted(rows["cycle"], np.arange(first, min(n_cycles, first + len(rows) + 1) + 1))
+    ends = np.searchsorted(
+        rows["cycle"], np.arange(first, min(n_cycles, first + len(rows) + 1) + 1)
+    )
     for cycle, (start, stop) in enumerate(pairwise(ends.tolist()), first):
         block = np.array(rows[start:stop])
         noted = block["check"].tolist()
