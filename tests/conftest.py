@@ -46,11 +46,11 @@ WAITING = (
     "cli/test_terminal.py",
     "docs/test_dask.py",
     "docs/test_slurm.py",
-    "engine/test_dask_mapper.py",
-    "engine/test_worker_faults.py",
+    "engine/mappers/test_dask.py",
+    "engine/mappers/test_worker_faults.py",
     "hazard/test_kill_runs.py",
     "hazard/test_workers.py",
-    "orchestrator/test_signals.py",
+    "orchestrator/run/test_signals.py",
     "store/test_kill.py",
 )
 
@@ -60,7 +60,7 @@ LONG = (
     *("property/test_unbiased.py", "docs/test_data_repos.py", "carriers/test_dvc.py"),
     *("compat/test_wepy_mixtures.py", "compat/test_wepy_reporters.py", "test_tutorial.py"),
     *("hazard/test_workers.py", "docs/test_readme.py", "compat/test_wepy1_entries.py"),
-    *("engine/test_worker_faults.py", "remotes/test_ssh.py", "compat/test_from_wepy.py"),
+    *("engine/mappers/test_worker_faults.py", "remotes/test_ssh.py", "compat/test_from_wepy.py"),
     *("docs/test_reproducibility.py", "hazard/test_kill_runs.py", "docs/test_dask.py"),
     *("science/test_lj_pair.py", "science/test_double_well.py", "science/test_power.py"),
 )

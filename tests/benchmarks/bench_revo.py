@@ -23,7 +23,7 @@ import numpy as np
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Misused, Row
-from tests.engine.resampled import make_walkers
+from tests.engine.resamplers.resampled import make_walkers
 from wepystore.api import (
     BinResampler,
     CoordinateDistance,

@@ -132,7 +132,7 @@ def test_the_job_dir_is_the_start_hash_by_default(orch: Path, tmp_path: Path) ->
 @pytest.mark.waits
 def test_seconds_are_a_budget_that_is_kept(orch: Path, tmp_path: Path) -> None:
     """It ends a run by itself, in an ordinary way; one cycle is always run. (By what estimate:
-    tests/orchestrator/test_budget.py, without a clock.)"""
+    tests/orchestrator/run/test_budget.py, without a clock.)"""
     wepy("run", "orch", f"--job-dir={tmp_path / 'a'}", orch, "default", 2, 20000)
     assert one_record(tmp_path / "a")["execution"]["stopped_by"] is None
     wepy("run", "orch", f"--job-dir={tmp_path / 'b'}", orch, "default", 1e-6, 10)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.care.test_gc import in_child
 from tests.store.helpers import add_config, add_run, add_snapshot, contents, memory
-from tests.store.test_gc import in_child
 from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import prepare_store
 from wepystore.cli.main import main

@@ -16,8 +16,8 @@ import pytest
 
 from tests.cli.conftest import Wepy, World, wepy, world
 from tests.hazard.hostile import plant
+from tests.store.care.test_gc import in_child, later
 from tests.store.helpers import add_snapshot, contents
-from tests.store.test_gc import in_child, later
 from wepystore.api import load_snapshot
 from wepystore.cli.main import main
 from wepystore.errors import DamagedError

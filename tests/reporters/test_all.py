@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.reporters.hdf5.test_hdf5 import contents
 from tests.reporters.recorded import (
     ALL_REPORTERS,
     Recording,
@@ -20,7 +21,6 @@ from tests.reporters.recorded import (
     record,
     replay,
 )
-from tests.reporters.test_hdf5 import contents
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.mappers.serial import SerialMapper
 from wepystore.engine.resamplers import NoResampler

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.care.test_gc import in_child, later
 from tests.store.helpers import add_config, add_run, add_snapshot, check, contents
-from tests.store.test_gc import in_child, later
 from tests.systems import tree_of
 from wepystore.cli.main import main
 from wepystore.store import Store, canonical, merge, renewal

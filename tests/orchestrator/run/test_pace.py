@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.hazard.killing import same_in_the_end
-from tests.orchestrator.test_ended_by import records
-from tests.orchestrator.test_resume import stopped
+from tests.orchestrator.run.test_ended_by import records
+from tests.orchestrator.run.test_resume import stopped
 from tests.systems import Recorder, pair_snapshot, plain_configuration, run_job
 from wepystore.api import (
     DashboardReporter,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.orchestrator.test_checkpoint import FailsAt, assert_whole
-from tests.orchestrator.test_resume import Halt, halt_at, stopped
+from tests.orchestrator.run.test_checkpoint import FailsAt, assert_whole
+from tests.orchestrator.run.test_resume import Halt, halt_at, stopped
 from tests.systems import Recorder, pair_apparatus, plain_configuration, run_job
 from wepystore.api import (
     NoResampler,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.resampled import assert_kept, ensembles, make_walkers, where
+from tests.engine.resamplers.resampled import assert_kept, ensembles, make_walkers, where
 from wepystore.api import (
     CoordinateDistance,
     PairDistance,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.care.test_gc import at_event, in_child
 from tests.store.helpers import add_config, add_run, add_snapshot, contents
-from tests.store.test_gc import at_event, in_child
 from tests.systems import tree_of
 from wepystore.store import KINDS, Ref, Store, canonical
 from wepystore.store.care import fsck, listing, report, scan

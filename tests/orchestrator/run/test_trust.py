@@ -216,7 +216,7 @@ def test_a_script_notes_what_it_pickles(tmp_path: Path) -> None:
     """wepystore.api is all that a script imports, and $WEPY_TRUST is honoured; where it cannot be
     written there is a warning and the store is made."""
     script = (
-        "import sys\nfrom tests.orchestrator.test_trust import with_own_class\n"
+        "import sys\nfrom tests.orchestrator.run.test_trust import with_own_class\n"
         "from pathlib import Path\nwith_own_class(Path(sys.argv[1]))\n"
     )
     words = [sys.executable, "-W", "always", "-c", script]

@@ -495,7 +495,7 @@ def test_a_file_survives_kill_9_at_any_moment_with_every_flushed_cycle(
     recording: Recording, tmp_path: Path, wait: int
 ) -> None:
     """R2: killed while it writes without pause, the file opens, is whole, and can go on."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path / "job")],
         cwd=root,

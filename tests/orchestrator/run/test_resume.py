@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.orchestrator.test_checkpoint import assert_whole, entries
+from tests.orchestrator.run.test_checkpoint import assert_whole, entries
 from tests.store.helpers import check
 from tests.systems import (
     Recorder,

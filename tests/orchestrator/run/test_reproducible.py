@@ -238,7 +238,7 @@ def test_a_continuation_with_the_same_seed_draws_other_numbers(
 
 def test_the_record_says_where_it_is_not_reproducible(tmp_path: Path) -> None:
     """A user's runner that makes no promise gets none."""
-    from tests.engine.test_mappers import Adder
+    from tests.engine.mappers.test_mappers import Adder
     from wepystore.api import NoResampler, WalkerState
 
     class Promising(Adder):

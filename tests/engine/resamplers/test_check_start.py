@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.resampled import ensembles, make_walkers
+from tests.engine.resamplers.resampled import ensembles, make_walkers
 from wepystore.api import (
     BinResampler,
     CoordinateDistance,
