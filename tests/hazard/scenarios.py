@@ -157,6 +157,7 @@ def checkpoints(path: str) -> None:
     """Four checkpoints of one run, the last of them its end; each is told when it is written."""
     from tests.systems import pair_snapshot, pair_state
     from wepystore.api import Walker
+    from wepystore.orchestrator.job.ledger import Ledger
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
@@ -175,7 +176,7 @@ def checkpoints(path: str) -> None:
         return RunRecord(start, end, config, n_cycles, 10, 1, True)
 
     apparatus = pair_snapshot(4).apparatus
-    checkpointer = Checkpointer(store, apparatus, record)
+    checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent))
     for number in range(1, 5):
         walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]
         try:

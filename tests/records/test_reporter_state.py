@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
-from wepystore.orchestrator.run.keeper import TrustedKeeper
 from wepystore.records import reporter_state
+from wepystore.records.reporter_state import TrustedKeeper
 from wepystore.records.trust import Trust
 from wepystore.reporters.others import flush_what_is_open
 

@@ -25,7 +25,8 @@ from typing import Any
 from wepystore.cli import pickles
 from wepystore.cli.common import INCOMPLETE, count, open_store, user_trust
 from wepystore.cli.console import Console
-from wepystore.records.trust import Trust, is_sha256
+from wepystore.records.trust import Trust
+from wepystore.store.names import is_sha256
 
 
 def main(args: dict[str, Any], console: Console) -> int:

@@ -6,6 +6,7 @@ and only for the time that the job can be gone on with.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import sys
@@ -15,13 +16,13 @@ from typing import Any
 import dill
 
 from wepystore.records import pickles
+from wepystore.records.trust import Trust, made_here
 
 #: The process's own, by their names in sys.
 _STREAMS = ("stdin", "stdout", "stderr")
 
-#: What `loads` is told besides what was known to `dumps`: absolute path -> that of now.
-MOVED = "moved files"
 _FILE = "file:"
+_NONE: Mapping[str, str] = {}
 
 #: What opens files for writing, as Python's own `open` gives them.
 _HANDLES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.FileIO)
@@ -43,15 +44,44 @@ def dumps(reporter: Any, known: Mapping[str, Any]) -> bytes:
     return pickles.dumps_with(reporter, lambda buffer, **how: _Pickler(names, buffer, **how))
 
 
-def loads(data: bytes, known: Mapping[str, Any]) -> Any:
+def loads(data: bytes, known: Mapping[str, Any], moved: Mapping[str, str] = _NONE) -> Any:
     """The inverse; runs whatever the bytes say, so only for trusted data (S9).
 
     Parameters
     ----------
     known : mapping of str to object
-        As for `dumps`; under MOVED, which files are to be opened in place of which.
+        As for `dumps`.
+    moved : mapping of str to str
+        Where files are now that it held open, by their absolute paths.
     """
-    return _Unpickler(known, io.BytesIO(data), ignore=True).load()
+    return _Unpickler(known, moved, io.BytesIO(data), ignore=True).load()
+
+
+class TrustedKeeper:
+    """Turns a reporter into bytes and back, and lets nobody else's bytes in (S9).
+
+    Parameters
+    ----------
+    trust : Trust or None
+        What may be loaded; None leaves that to the caller.
+    """
+
+    dumps = staticmethod(dumps)
+    made = staticmethod(made_here)
+
+    def __init__(self, trust: Trust | None) -> None:
+        self._trust = trust
+
+    def admit(self, data: bytes) -> None:
+        """Raise ValueError for bytes that were made elsewhere."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self._trust is not None and sha256 not in self._trust.trusted():
+            raise ValueError("it was not made by you, here")
+
+    def loads(self, data: bytes, known: Mapping[str, Any], moved: Mapping[str, str] = _NONE) -> Any:
+        """As the function, of bytes that are admitted."""
+        self.admit(data)
+        return loads(data, known, moved)
 
 
 class _Pickler(dill.Pickler):  # type: ignore[misc]
@@ -83,14 +113,16 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
 
 
 class _Unpickler(dill.Unpickler):  # type: ignore[misc]
-    def __init__(self, known: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, known: Mapping[str, Any], moved: Mapping[str, str], *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._known = known
+        self._known, self._moved = known, moved
 
     def persistent_load(self, name: str) -> Any:
         if name.startswith(_FILE):
             path = name.removeprefix(_FILE)
-            return self._known.get(MOVED, {}).get(path, path)
+            return self._moved.get(path, path)
         return getattr(sys, name) if name in _STREAMS else self._known[name]
 
 

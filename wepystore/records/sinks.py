@@ -9,7 +9,7 @@ from wepystore.engine.component import Text
 from wepystore.records.trust import made_here
 from wepystore.records.values import Bytes
 from wepystore.store.errors import MD5CollisionError
-from wepystore.store.names import Ref
+from wepystore.store.names import Name, Ref
 from wepystore.store.pickles.pickled import may_run_code
 
 
@@ -35,22 +35,30 @@ class Memory:
 
 
 class Remembering:
-    """A sink in front of another that puts each long text only once.
+    """A sink in front of another that puts each long text only once, and notes what it has put.
 
     A checkpoint names the same system and topology as the one before; a large
     system's XML takes longer to hash than its coordinates. `known` outlives the
     batches it is used with; it must only ever be used with one store.
+
+    Attributes
+    ----------
+    entries : list of (str, str)
+        What went through it, by kind and MD5.
     """
 
     def __init__(self, sink: Bytes, known: dict[Text, Ref]) -> None:
         self._sink = sink
         self._known = known
+        self.entries: list[Name] = []
 
     def put(self, kind: str, data: Any) -> Ref:
-        return self._sink.put(kind, data)
+        return self.put_many(kind, [data])[0]
 
     def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
-        return self._sink.put_many(kind, many)
+        refs = self._sink.put_many(kind, many)
+        self.entries += [(kind, ref.md5) for ref in refs]
+        return refs
 
     def put_text(self, text: Text) -> Ref:
         # A str caches its hash, so finding the very same text again costs nothing.
@@ -59,28 +67,21 @@ class Remembering:
             data = text.encode()
             if may_run_code(data):
                 made_here(data)
-            ref = self._known[text] = self._sink.put("objects", data)
+            ref = self._known[text] = self.put("objects", data)
         return ref
 
 
 class Hashing:
-    """A sink that keeps no object that it is given, but long texts' names; only manifests."""
+    """Where bytes go that are wanted for their names: it keeps the last manifest, and no object."""
 
     def __init__(self) -> None:
-        self.manifests: dict[str, bytes] = {}
-        self._texts: dict[Text, Ref] = {}
+        self.manifest = b""
 
     def put(self, kind: str, data: Any) -> Ref:
         pieces = [data] if isinstance(data, (bytes, memoryview)) else data
-        ref = Ref.of(*pieces)
         if kind != "objects":
-            self.manifests = {ref.md5: b"".join(pieces)}
-        return ref
-
-    def put_text(self, text: Text) -> Ref:
-        if text not in self._texts:
-            self._texts[text] = self.put("objects", text.encode())
-        return self._texts[text]
+            self.manifest = b"".join(pieces)
+        return Ref.of(*pieces)
 
     def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
         return [self.put(kind, data) for data in many]

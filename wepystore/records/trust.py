@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.errors import FailedError, UntrustedError
+from wepystore.store.names import is_sha256
 from wepystore.store.pickles.pickled import Pickled
 
-_HEX = frozenset("0123456789abcdef")
 #: So many parts are named in a message.
 _NAMED = 4
 
@@ -242,8 +242,3 @@ def made_here(pickle: bytes) -> None:
     whose maker is not trusted.
     """
     _listener(hashlib.sha256(pickle).hexdigest())
-
-
-def is_sha256(text: str) -> bool:
-    """Whether this is a SHA-256: 64 lower-case hex digits."""
-    return len(text) == 64 and _HEX.issuperset(text)

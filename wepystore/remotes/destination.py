@@ -9,7 +9,6 @@ Nothing that is there is ever replaced; of refs only those come that are not set
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,15 +88,11 @@ class Destination(Elsewhere):
             )
         file = self._store.locate(*copy.name)
         try:
-            descriptor = files.open_plain(file)
+            found = files.hash_file(file)
         except FileNotFoundError:
             return f"{file} has gone"
         except DamagedEntryError as error:
             return f"{file} is damaged: {error.fields['why']}"
-        try:
-            found = files.hash_descriptor(descriptor)
-        finally:
-            os.close(descriptor)
         if found == copy.ref:
             return ""
         return f"{file} is damaged: {difference(found, copy.ref, copy.ref.md5)}"

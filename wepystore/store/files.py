@@ -76,6 +76,15 @@ def hash_descriptor(descriptor: int, proof: bool = True) -> Ref:
     return digest.ref()
 
 
+def hash_file(path: str | os.PathLike[str]) -> Ref:
+    """What a plain file holds, read in chunks. Raises as open_plain."""
+    descriptor = open_plain(path)
+    try:
+        return hash_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def manifest_fault(descriptor: int, size: int) -> str:
     """Why an open file of this size can be no manifest, by its size and first byte; else empty."""
     # Of wepy 1.x: base64 of zlib (see formats.py).

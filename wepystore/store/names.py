@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTagError
 
@@ -77,7 +77,7 @@ class Ref(NamedTuple):
                 return found
         if not is_hash(md5):
             raise BadJSONError(what=what, why=f"{_short(md5)} is not an MD5")
-        if not _is_sha256(sha256):
+        if not is_sha256(sha256):
             raise BadJSONError(what=what, why=f"{_short(sha256)} is not a SHA-256")
         raise BadJSONError(what=what, why=f"{_short(size)} is not a size")
 
@@ -133,7 +133,7 @@ def difference(found: Ref, ref: Ref | None, md5: str) -> str:
 @functools.lru_cache(maxsize=1 << 12)
 def _ref(md5: str, sha256: str, size: int) -> Ref | None:
     """A Ref if these can be one. Thousands of runs name a few snapshots and configurations."""
-    fits = 0 <= size < _LARGEST and is_hash(md5) and _is_sha256(sha256)
+    fits = 0 <= size < _LARGEST and is_hash(md5) and is_sha256(sha256)
     return Ref(md5, sha256, size) if fits else None
 
 
@@ -215,20 +215,8 @@ def is_ref(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == REFERENCE
 
 
-def is_entry(value: Any, kind: str) -> TypeGuard[dict[str, Any]]:
-    """Whether a JSON value is what a run record says of an entry of this kind (see EntryRef)."""
-    return (
-        isinstance(value, dict)
-        and value.keys() == _ENTRY_KEYS
-        and value["kind"] == kind
-        and type(value["size"]) is int
-        and type(value["md5"]) is str
-        and type(value["sha256"]) is str
-        and _ref(value["md5"], value["sha256"], value["size"]) is not None
-    )
-
-
-def _is_sha256(text: Any) -> bool:
+def is_sha256(text: Any) -> bool:
+    """Whether this is a SHA-256: 64 lower-case hex digits."""
     return isinstance(text, str) and len(text) == 64 and not text.strip(_HEX)
 
 

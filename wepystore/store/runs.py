@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import EntryRef, is_entry
+from wepystore.store.names import EntryRef
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
@@ -22,25 +22,24 @@ class Run(NamedTuple):
     n_cycles: int
 
 
+_ENDS = (("start", "snapshots"), ("end", "snapshots"), ("config", "configs"))
+
+
 def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
     """The Run in a run record; BadJSONError, naming `what`, when it is none."""
-    start, end, config = map(record.get, ("start", "end", "config"))
+    start, end, config = (_named(record, key, kind, what) for key, kind in _ENDS)
     n_cycles = record.get("n_cycles")
     # type(), not isinstance: True is an int.
-    if (
-        type(n_cycles) is int
-        and n_cycles >= 0
-        and is_entry(start, "snapshots")
-        and is_entry(end, "snapshots")
-        and is_entry(config, "configs")
-    ):
-        # What is as it should be, which thousands are, is not taken apart any further.
-        return Run(md5, start["md5"], end["md5"], config["md5"], n_cycles)
-    for key, kind in (("start", "snapshots"), ("end", "snapshots"), ("config", "configs")):
-        entry = EntryRef.from_json(record.get(key), what)
-        if entry.kind != kind:
-            raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
-    raise BadJSONError(what=what, why="its n_cycles is not a number of cycles")
+    if type(n_cycles) is not int or n_cycles < 0:
+        raise BadJSONError(what=what, why="its n_cycles is not a number of cycles")
+    return Run(md5, start, end, config, n_cycles)
+
+
+def _named(record: dict[str, Any], key: str, kind: str, what: str) -> str:
+    entry = EntryRef.from_json(record.get(key), what)
+    if entry.kind != kind:
+        raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
+    return entry.md5
 
 
 def read_run(store: Store, md5: str) -> Run:

@@ -9,6 +9,7 @@ import numpy as np
 
 from wepystore.api import Apparatus, NoResampler, Store, Walker, WalkerState
 from wepystore.engine.component import Text
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef
@@ -31,7 +32,7 @@ def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_pat
     def record(end: EntryRef, n_cycles: int) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
 
-    checkpointer = Checkpointer(store, apparatus, record)
+    checkpointer = Checkpointer(store, apparatus, record, Ledger(tmp_path))
     # The third shares its positions with the first, the fourth shares nothing but velocities.
     for n, seed in enumerate((1, 2, 1, 3, 4), start=1):
         checkpointer.write(walkers(seed), n)
@@ -60,7 +61,8 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     def record(end: EntryRef, n_cycles: int) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
 
-    checkpointer = Checkpointer(store, Apparatus.as_found(None, None, resampler), record)
+    apparatus = Apparatus.as_found(None, None, resampler)
+    checkpointer = Checkpointer(store, apparatus, record, Ledger(tmp_path))
     for n, text in enumerate(("even", "odd", "none", "even", "odd"), start=1):
         vars(resampler)["state"] = partial(dict, text=Text(text * 1000))
         end = checkpointer.write(walkers(n), n)

@@ -15,7 +15,6 @@ from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
-from wepystore.records.values import Bytes
 from wepystore.store.names import EntryRef, Name, Ref
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
@@ -41,9 +40,9 @@ class Checkpointer:
         As it runs: its state is read at every checkpoint.
     record : callable
         (end, n_cycles) -> RunRecord
-    ledger : Ledger or None
+    ledger : Ledger
         Where it is noted what was written, for whoever goes on with the job if this
-        process is killed; None if nobody will.
+        process is killed.
 
     Attributes
     ----------
@@ -56,7 +55,7 @@ class Checkpointer:
         store: Store,
         apparatus: Apparatus,
         record: Callable[[EntryRef, int], RunRecord],
-        ledger: Ledger | None = None,
+        ledger: Ledger,
     ) -> None:
         self.store = store
         self._apparatus = apparatus
@@ -81,14 +80,12 @@ class Checkpointer:
             t: ref for t, ref in self._texts.items() if self.store.has("objects", ref.md5)
         }
         with self.store.batch() as batch:
-            noting = _Noting(batch)
-            sink = Remembering(noting, self._texts)
+            sink = Remembering(batch, self._texts)
             snapshot = Snapshot.as_found(walkers, self._apparatus)
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
             record = self._record(end, n_cycles)
             run = encode_run(record, sink)
-            if self._ledger is not None:
-                self._ledger.add(each for each in noting.entries if not self.store.has(*each))
+            self._ledger.add(each for each in sink.entries if not self.store.has(*each))
         self.run = run.md5
         # Whoever finds a killed job's store goes on from "default"; it moves before what it
         # pointed to goes.
@@ -134,8 +131,9 @@ class Checkpointer:
         end, run : str or None
             Snapshot and record of the checkpoint to go on from.
         """
-        listed = [] if self._ledger is None else self._ledger.read()
-        listed = [each for each in listed if self.store.has(*each) and each[1] != start.md5]
+        listed = [
+            each for each in self._ledger.read() if self.store.has(*each) and each[1] != start.md5
+        ]
         told = {entry for kind, md5 in listed if kind == "runs" for entry in self._told(md5)}
         own = [entry for entry in listed if entry not in told]
         if run is not None and ("runs", run) in told:
@@ -148,9 +146,8 @@ class Checkpointer:
         self.run = run
         # What the last one shares with older ones is handed on to it when those go.
         self._written = [[entry for entry in own if entry not in last], last]
-        if self._ledger is not None:
-            self._clear_tmp(self._ledger.writers)
-            self._ledger.replace(own)
+        self._clear_tmp(self._ledger.writers)
+        self._ledger.replace(own)
 
     def _clear_tmp(self, writers: Sequence[str]) -> None:
         """Remove what earlier processes were writing: as much as a checkpoint each time."""
@@ -177,8 +174,6 @@ class Checkpointer:
 
     def _settle(self, complete: bool) -> None:
         """Bring what is listed as written up to date, at the end."""
-        if self._ledger is None:
-            return
         if complete:
             self._ledger.clear()
         else:
@@ -225,8 +220,7 @@ class Checkpointer:
             elif kind == "objects":
                 # If a crash undoes this, an object is left that nothing names: harmless.
                 self.store.remove(kind, md5, durable=False)
-        if self._ledger is not None:
-            self._ledger.strike(entries.difference(shared))
+        self._ledger.strike(entries.difference(shared))
         return shared
 
     def _named_by_runs(self, snapshot: str) -> bool:
@@ -247,21 +241,3 @@ def _may_live(writer: str) -> bool:
     if pid == os.getpid():
         return False  # And has written nothing yet.
     return is_alive(pid)
-
-
-class _Noting:
-    """A sink that remembers the names of what goes through it."""
-
-    def __init__(self, sink: Bytes) -> None:
-        self._sink = sink
-        self.entries: list[Name] = []
-
-    def put(self, kind: str, data: Any) -> Ref:
-        ref = self._sink.put(kind, data)
-        self.entries.append((kind, ref.md5))
-        return ref
-
-    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
-        refs = self._sink.put_many(kind, many)
-        self.entries += [(kind, ref.md5) for ref in refs]
-        return refs

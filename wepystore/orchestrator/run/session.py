@@ -15,7 +15,6 @@ from wepystore.orchestrator.run.budget import StopSignals
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.cycles import Cycles, Saving
 from wepystore.orchestrator.run.desk import Desk
-from wepystore.orchestrator.run.keeper import TrustedKeeper
 from wepystore.orchestrator.run.mapping import WITHOUT_SCHEDULER, needs_scheduler
 from wepystore.orchestrator.run.preparation import prepare
 from wepystore.orchestrator.run.request import RunRequest
@@ -23,6 +22,7 @@ from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
 from wepystore.records.library import load_run
+from wepystore.records.reporter_state import TrustedKeeper
 from wepystore.records.trust import arguments
 from wepystore.store.names import EntryRef
 

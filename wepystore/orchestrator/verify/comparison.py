@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.sinks import Hashing
+from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
 from wepystore.records.values import MISSHAPEN, Fetch, decode_states
 from wepystore.store.names import Ref
@@ -53,10 +53,10 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     Loads no pickle: states are arrays (S9). Raises MalformedRecordError.
     """
     sink = Hashing()
-    now = encode_snapshot(Snapshot.as_found(walkers, apparatus), sink)
+    encode_snapshot(Snapshot.as_found(walkers, apparatus), Remembering(sink, {}))
     old = store.manifest("snapshots", then.md5, then)
     try:
-        return _compared(old, json.loads(sink.manifests[now.md5]), walkers, store.object)
+        return _compared(old, json.loads(sink.manifest), walkers, store.object)
     except MISSHAPEN as problem:
         raise MalformedRecordError(
             where=f"snapshot {then.md5}",

@@ -30,7 +30,7 @@ from wepystore.records.circumstances import NOTHING_YET
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
-from wepystore.records.sinks import Hashing
+from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.records.trust import Trust, tell
 from wepystore.store.names import Ref
@@ -152,7 +152,7 @@ class _Repetition:
         self._waypoints = _waypoints(store, run, record)
         self._same_until: int | None = None
         self._other_after: int | None = None
-        self._sink = Hashing()
+        self._sink = Remembering(Hashing(), {})
 
     def verdict(self, watcher: Watcher) -> Verdict:
         record, prepared = self._record, self._prepared

@@ -259,8 +259,7 @@ class _Checker:
 
     def _sha256(self, kind: str, md5: str) -> str | None:
         try:
-            with open(files.open_plain(self.store.file(kind, md5)), "rb") as file:
-                return files.hash_descriptor(file.fileno()).sha256
+            return files.hash_file(self.store.locate(kind, md5)).sha256
         except (DamagedEntryError, OSError):
             return None
 

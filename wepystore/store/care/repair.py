@@ -151,7 +151,8 @@ class _Repair:
                 self._quarantine(problem.path, f"{name[0]}-{file.name}")
 
     def _make_readable(self, file: Path) -> None:
-        like = os.stat(self.store.path / MARK).st_mode & durable.MODE if self._has_mark() else 0o444
+        mark = self.store.path / MARK
+        like = os.stat(mark).st_mode & durable.MODE if mark.is_file() else 0o444
         try:
             facts = os.lstat(file)
             if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:
@@ -173,9 +174,6 @@ class _Repair:
         durable.sync(descriptor)
         os.replace(tmp, file)
         durable.sync_directory(file.parent)
-
-    def _has_mark(self) -> bool:
-        return (self.store.path / MARK).is_file()
 
     # ---- what to fetch
 
@@ -380,13 +378,7 @@ def _has(source: Source, name: Name, ref: Ref | None) -> bool:
 def _is_whole(store: Store, kind: str, md5: str, ref: Ref | None = None) -> bool:
     """Whether the file is there and holds what its name says, read in chunks."""
     try:
-        descriptor = files.open_plain(store.file(kind, md5))
+        found = files.hash_file(store.locate(kind, md5))
     except (DamagedEntryError, OSError):
         return False
-    try:
-        found = files.hash_descriptor(descriptor)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
     return found.md5 == md5 and (ref is None or found == ref)

@@ -333,8 +333,7 @@ class _Planner:
             return True
         file = self.target.locate(kind, ref.md5)
         try:
-            with open(files.open_plain(file), "rb", buffering=0) as stream:
-                found = files.hash_descriptor(stream.fileno())
+            found = files.hash_file(file)
         except (DamagedError, OSError):
             return self._from_sources(kind, ref)
         if found == ref:

@@ -54,7 +54,8 @@ class StopReading(Exception):
     """The pickle cannot be read on; says why."""
 
 
-Action = Callable[["Machine"], None]
+#: What one instruction does; what it gives is of no use.
+Action = Callable[["Machine"], object]
 
 
 class Machine:
@@ -115,6 +116,10 @@ class Machine:
         blob = self.take(width)
         return int.from_bytes(self.data[blob.start : blob.end], "little")
 
+    def counted(self, width: int) -> Blob:
+        """As many bytes as a number of `width` bytes before them says."""
+        return self.take(self.number(width))
+
     def line(self) -> bytes:
         """Up to the end of the line; what is longer than MAX_TEXT is cut."""
         start = self.place
@@ -149,6 +154,10 @@ class Machine:
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
+
+    def unknown(self, _argument: object = None) -> None:
+        """A value that is not followed."""
+        self.push(UNKNOWN)
 
     def pop(self) -> Any:
         if not self.stack:
@@ -257,7 +266,8 @@ def _function(items: tuple[Any, ...]) -> Function:
     rest = items[code + 1 : code + 7]
     constants, names = (_texts(item) for item in (*rest[:2], (), ())[:2])
     labels = [item for item in rest[4:] if isinstance(item, str)]
-    return Function(_short_text(labels[-1]) if labels else "?", names, constants)
+    label = labels[-1] if labels else "?"
+    return Function(label if len(label) <= 80 else label[:79] + "…", names, constants)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -269,7 +279,3 @@ def _texts(value: Any) -> tuple[str, ...]:
 def short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _short_text(text: str) -> str:
-    return text if len(text) <= 80 else text[:79] + "…"

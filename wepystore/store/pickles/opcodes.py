@@ -22,6 +22,7 @@ from wepystore.store.pickles.machine import (
     MAX_TEXT,
     UNKNOWN,
     Action,
+    Blob,
     Machine,
     StopReading,
     short,
@@ -66,48 +67,12 @@ def _read(data: memoryview, budget: list[int], depth: int) -> Reading:
 # ---- the instructions: each reads its argument and does to the stack what is known of it
 
 
-def _skip(width: int) -> Action:
-    """A value that is not followed, of `width` bytes."""
-
-    def action(machine: Machine) -> None:
-        machine.take(width)
-        machine.push(UNKNOWN)
-
-    return action
-
-
-def _skip_line(machine: Machine) -> None:
-    machine.line()
-    machine.push(UNKNOWN)
-
-
-def _skip_counted(width: int) -> Action:
-    def action(machine: Machine) -> None:
-        machine.take(machine.number(width))
-        machine.push(UNKNOWN)
-
-    return action
-
-
-def _text(width: int) -> Action:
-    return lambda machine: machine.push(machine.text(machine.take(machine.number(width))))
-
-
-def _raw(width: int) -> Action:
-    return lambda machine: machine.raw(machine.take(machine.number(width)))
-
-
-def _old_text(width: int) -> Action:
+def _old_text(machine: Machine, blob: Blob) -> None:
     """Python 2's strings: text where they are names, and bytes that may be a pickle."""
-
-    def action(machine: Machine) -> None:
-        blob = machine.take(machine.number(width))
-        text = machine.text(blob)
-        machine.raw(blob)
-        if isinstance(text, str):
-            machine.stack[-1] = text
-
-    return action
+    text = machine.text(blob)
+    machine.raw(blob)
+    if isinstance(text, str):
+        machine.stack[-1] = text
 
 
 def _quoted(machine: Machine) -> None:
@@ -160,36 +125,19 @@ def _obj(machine: Machine) -> None:
     machine.call("OBJ", items[0], tuple(items[1 : MAX_ITEMS + 1]))
 
 
-def _call(how: str, n_arguments: int = 1) -> Action:
-    def action(machine: Machine) -> None:
-        arguments: Any = None
-        for _ in range(n_arguments):
-            # Of NEWOBJ_EX the keywords are on top, and are not followed.
-            arguments = machine.pop()
-        machine.call(how, machine.pop(), arguments)
-
-    return action
+def _call(machine: Machine, how: str, _keywords: object = None) -> None:
+    arguments = machine.pop()
+    machine.call(how, machine.pop(), arguments)
 
 
-def _extension(width: int) -> Action:
-    def action(machine: Machine) -> None:
-        code = machine.number(width)
-        machine.counts["EXT"] += 1
-        machine.look_up(None, f"extension {code}")
-
-    return action
+def _extension(machine: Machine, code: int) -> None:
+    machine.counts["EXT"] += 1
+    machine.look_up(None, f"extension {code}")
 
 
-def _persistent(from_line: bool) -> Action:
-    def action(machine: Machine) -> None:
-        if from_line:
-            machine.line()
-        else:
-            machine.pop()
-        machine.counts["PERSID"] += 1
-        machine.push(UNKNOWN)
-
-    return action
+def _persistent(machine: Machine, _name: Any) -> None:
+    machine.counts["PERSID"] += 1
+    machine.push(UNKNOWN)
 
 
 def _build(machine: Machine) -> None:
@@ -205,121 +153,87 @@ def _protocol(machine: Machine) -> None:
         raise StopReading(f"it says that it has protocol {machine.protocol}, which is not known")
 
 
-def _frame(machine: Machine) -> None:
-    # Frames only group the reading; Python's own reader does not even check their lengths.
-    machine.number(8)
-
-
-def _from_mark(machine: Machine) -> None:
-    machine.pop_mark()
-    machine.push(UNKNOWN)
-
-
-def _pops(count: int) -> Action:
-    """Values that go into a container, which itself is not followed."""
-
-    def action(machine: Machine) -> None:
-        for _ in range(count):
-            machine.pop()
-
-    return action
-
-
-def _pop(machine: Machine) -> None:
-    machine.pop()
-
-
 def _duplicate(machine: Machine) -> None:
     value = machine.pop()
     machine.push(value)
     machine.push(value)
 
 
-def _tuple(count: int) -> Action:
-    def action(machine: Machine) -> None:
-        machine.tuple_of([machine.pop() for _ in range(count)][::-1])
-
-    return action
+def _tuple(machine: Machine, count: int) -> None:
+    machine.tuple_of([machine.pop() for _ in range(count)][::-1])
 
 
-def _memoize(machine: Machine) -> None:
-    machine.put(len(machine.memo))
-
-
-def _nothing(machine: Machine) -> None:
-    """A mark that a buffer is read-only."""
-
-
-def _unknown(machine: Machine) -> None:
-    machine.push(UNKNOWN)
-
-
+# What is not followed has its argument read, and UNKNOWN in its place.
 ACTIONS: dict[int, Action] = {
     ord("("): lambda m: m.push(MARK),
-    ord("0"): _pop,
-    ord("1"): lambda m: (m.pop_mark(), None)[1],
+    ord("0"): lambda m: m.pop(),
+    ord("1"): lambda m: m.pop_mark(),
     ord("2"): _duplicate,
-    ord("F"): _skip_line,
-    ord("I"): _skip_line,
-    ord("J"): _skip(4),
-    ord("K"): _skip(1),
-    ord("L"): _skip_line,
-    ord("M"): _skip(2),
-    ord("N"): _unknown,
-    ord("P"): _persistent(True),
-    ord("Q"): _persistent(False),
-    ord("R"): _call("REDUCE"),
+    ord("F"): lambda m: m.unknown(m.line()),
+    ord("I"): lambda m: m.unknown(m.line()),
+    ord("J"): lambda m: m.unknown(m.take(4)),
+    ord("K"): lambda m: m.unknown(m.take(1)),
+    ord("L"): lambda m: m.unknown(m.line()),
+    ord("M"): lambda m: m.unknown(m.take(2)),
+    ord("N"): lambda m: m.unknown(),
+    ord("P"): lambda m: _persistent(m, m.line()),
+    ord("Q"): lambda m: _persistent(m, m.pop()),
+    ord("R"): lambda m: _call(m, "REDUCE"),
     ord("S"): _quoted,
-    ord("T"): _old_text(4),
-    ord("U"): _old_text(1),
+    ord("T"): lambda m: _old_text(m, m.counted(4)),
+    ord("U"): lambda m: _old_text(m, m.counted(1)),
     ord("V"): _escaped,
-    ord("X"): _text(4),
-    ord("a"): _pops(1),
+    ord("X"): lambda m: m.push(m.text(m.counted(4))),
+    # What goes into a container, which itself is not followed.
+    ord("a"): lambda m: m.pop(),
     ord("b"): _build,
     ord("c"): _global,
-    ord("d"): _from_mark,
-    ord("}"): _unknown,
-    ord("e"): lambda m: (m.pop_mark(), None)[1],
+    ord("d"): lambda m: m.unknown(m.pop_mark()),
+    ord("}"): lambda m: m.unknown(),
+    ord("e"): lambda m: m.pop_mark(),
     ord("g"): lambda m: m.get(m.index()),
     ord("h"): lambda m: m.get(m.number(1)),
     ord("i"): _inst,
     ord("j"): lambda m: m.get(m.number(4)),
-    ord("l"): _from_mark,
-    ord("]"): _unknown,
+    ord("l"): lambda m: m.unknown(m.pop_mark()),
+    ord("]"): lambda m: m.unknown(),
     ord("o"): _obj,
     ord("p"): lambda m: m.put(m.index()),
     ord("q"): lambda m: m.put(m.number(1)),
     ord("r"): lambda m: m.put(m.number(4)),
-    ord("s"): _pops(2),
+    ord("s"): lambda m: (m.pop(), m.pop()),
     ord("t"): lambda m: m.tuple_of(m.pop_mark()),
     ord(")"): lambda m: m.push(()),
-    ord("u"): lambda m: (m.pop_mark(), None)[1],
-    ord("G"): _skip(8),
+    ord("u"): lambda m: m.pop_mark(),
+    ord("G"): lambda m: m.unknown(m.take(8)),
     0x80: _protocol,
-    0x81: _call("NEWOBJ"),
-    0x82: _extension(1),
-    0x83: _extension(2),
-    0x84: _extension(4),
-    0x85: _tuple(1),
-    0x86: _tuple(2),
-    0x87: _tuple(3),
-    0x88: _unknown,
-    0x89: _unknown,
-    0x8A: _skip_counted(1),
-    0x8B: _skip_counted(4),
-    ord("B"): _raw(4),
-    ord("C"): _raw(1),
-    0x8C: _text(1),
-    0x8D: _text(8),
-    0x8E: _raw(8),
-    0x8F: _unknown,
-    0x90: lambda m: (m.pop_mark(), None)[1],
-    0x91: _from_mark,
-    0x92: _call("NEWOBJ_EX", 2),
+    0x81: lambda m: _call(m, "NEWOBJ"),
+    0x82: lambda m: _extension(m, m.number(1)),
+    0x83: lambda m: _extension(m, m.number(2)),
+    0x84: lambda m: _extension(m, m.number(4)),
+    0x85: lambda m: _tuple(m, 1),
+    0x86: lambda m: _tuple(m, 2),
+    0x87: lambda m: _tuple(m, 3),
+    0x88: lambda m: m.unknown(),
+    0x89: lambda m: m.unknown(),
+    0x8A: lambda m: m.unknown(m.counted(1)),
+    0x8B: lambda m: m.unknown(m.counted(4)),
+    ord("B"): lambda m: m.raw(m.counted(4)),
+    ord("C"): lambda m: m.raw(m.counted(1)),
+    0x8C: lambda m: m.push(m.text(m.counted(1))),
+    0x8D: lambda m: m.push(m.text(m.counted(8))),
+    0x8E: lambda m: m.raw(m.counted(8)),
+    0x8F: lambda m: m.unknown(),
+    0x90: lambda m: m.pop_mark(),
+    0x91: lambda m: m.unknown(m.pop_mark()),
+    # The keywords are on top, and are not followed.
+    0x92: lambda m: _call(m, "NEWOBJ_EX", m.pop()),
     0x93: _stack_global,
-    0x94: _memoize,
-    0x95: _frame,
-    0x96: _raw(8),
-    0x97: _unknown,
-    0x98: _nothing,
+    0x94: lambda m: m.put(len(m.memo)),
+    # Frames only group the reading; Python's own reader does not even check their lengths.
+    0x95: lambda m: m.number(8),
+    0x96: lambda m: m.raw(m.counted(8)),
+    0x97: lambda m: m.unknown(),
+    # A mark that a buffer is read-only.
+    0x98: lambda m: None,
 }
