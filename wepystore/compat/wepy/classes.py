@@ -15,14 +15,24 @@ _NOTHING = frozenset(
 )
 
 
+def is_of_wepy(module: str) -> bool:
+    """Whether a module of this name is one of the package wepy."""
+    return module.partition(".")[0] == _WEPY
+
+
 def is_wepy(thing: Any) -> bool:
     """Whether `thing` is of a class of the package wepy, or of one derived from such a class."""
-    return any(cls.__module__.partition(".")[0] == _WEPY for cls in type(thing).__mro__)
+    return any(is_of_wepy(cls.__module__) for cls in type(thing).__mro__)
+
+
+def is_derived(cls: type, name: str) -> bool:
+    """Whether `cls` is, or is derived from, the class that is called "module.Name"."""
+    return any(f"{base.__module__}.{base.__qualname__}" == name for base in cls.__mro__)
 
 
 def wepy_class(cls: type) -> str | None:
     """The class of wepy's that `cls` is, or does not differ from, as "module.Name"; else None."""
-    while cls.__module__.partition(".")[0] != _WEPY:
+    while not is_of_wepy(cls.__module__):
         if len(cls.__bases__) != 1 or not vars(cls).keys() <= _NOTHING:
             return None
         (cls,) = cls.__bases__

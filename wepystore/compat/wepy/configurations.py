@@ -11,11 +11,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wepystore.compat.wepy.classes import is_wepy, wepy_class
+from wepystore.compat.wepy.classes import is_of_wepy, is_wepy, wepy_class
 from wepystore.compat.wepy.reporters import WepyReporter
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
-from wepystore.engine.protocols import FileCapabilities
+from wepystore.engine.protocols import Capabilities, FileCapabilities
 from wepystore.records.configuration import Configuration
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
@@ -33,6 +33,12 @@ _ALL_FIELDS = (
     "box_vectors",
     "box_volume",
 )
+
+
+class NotedByMapper(Capabilities):
+    """What a mapper of wepy's has in attributes, if it has it."""
+
+    num_workers: int | None = None
 
 
 def configuration_of(found: Any) -> tuple[Configuration, list[str]]:
@@ -86,7 +92,7 @@ def native_configuration(found: Configuration) -> tuple[Configuration | None, li
     reporters: list[Any] = []
     for reporter in found.reporters:
         name = type(reporter).__name__
-        make = _REPORTERS.get(wepy_class(type(reporter)) or "") if is_wepy(reporter) else None
+        make = _REPORTERS.get(wepy_class(type(reporter)) or "")
         if make is not None:
             made = make(reporter, notes)
             notes.append(
@@ -102,38 +108,27 @@ def native_configuration(found: Configuration) -> tuple[Configuration | None, li
             )
         reporters.append(reporter)
     mapper = found.work_mapper
-    if is_wepy(mapper):
-        n_workers = getattr(mapper, "num_workers", None)
-        known = is_wepy_own(mapper)
-        if not known:
-            notes.append(f"mapper {type(mapper).__name__} has no counterpart: it is kept, pickled")
-        elif type(mapper).__name__ == "Mapper":
-            mapper = SerialMapper()
-        else:
-            mapper = ProcessMapper(n_workers)
-        if known:
-            notes.append(f"mapper of wepy is now {type(mapper).__name__}")
+    if wepy_class(type(mapper)) is not None:
+        mapper = _native_mapper(type(mapper), NotedByMapper(mapper).num_workers)
+        notes.append(f"mapper of wepy is now {type(mapper).__name__}")
+    elif is_wepy(mapper):
+        notes.append(f"mapper {type(mapper).__name__} has no counterpart: it is kept, pickled")
     return dataclasses.replace(found, reporters=_once(reporters), work_mapper=mapper), notes
 
 
 def _once(reporters: list[Any]) -> list[Any]:
     """Without a second one that would write the same file."""
-    kinds: set[type] = set()
-    kept = []
-    for each in reporters:
-        if isinstance(each, _BY_KIND):
-            if type(each) in kinds:
-                continue
-            kinds.add(type(each))
-        kept.append(each)
-    return kept
+    return [
+        each
+        for place, each in enumerate(reporters)
+        if not isinstance(each, _BY_KIND) or type(each) not in map(type, reporters[:place])
+    ]
 
 
 def _mapper(found: Any, notes: list[str]) -> Any:
     cls = found.work_mapper_class
     options: Mapping[str, Any] = found.work_mapper_partial_kwargs or {}
-    n_workers = options.get("num_workers")
-    if cls.__module__.partition(".")[0] != "wepy":
+    if not is_of_wepy(cls.__module__):
         return found.work_mapper
     worker = options.get("worker_type") or options.get("walker_task_type")
     if worker is not None:
@@ -142,9 +137,11 @@ def _mapper(found: Any, notes: list[str]) -> Any:
         )
     if options.get("device_ids"):
         notes.append("the list of devices is left out: see how a run is told of its GPUs")
-    if cls.__name__ == "Mapper":
-        return SerialMapper()
-    return ProcessMapper(n_workers)
+    return _native_mapper(cls, options.get("num_workers"))
+
+
+def _native_mapper(cls: type, n_workers: int | None) -> Any:
+    return SerialMapper() if cls.__name__ == "Mapper" else ProcessMapper(n_workers)
 
 
 def _hdf5(reporter: Any, notes: list[str]) -> list[Any]:
@@ -168,24 +165,11 @@ def _dashboard(reporter: Any, notes: list[str]) -> list[Any]:
     sections = [
         type(section).__name__
         for section in (reporter.resampler_dash, reporter.runner_dash, reporter.bc_dash)
-        if section is not None and not is_wepy_own(section)
+        if section is not None and wepy_class(type(section)) is None
     ]
     if sections:
         notes.append(f"sections of the dashboard that are left out: {', '.join(sections)}")
     return [DashboardReporter()]
-
-
-def _tree(reporter: Any, notes: list[str]) -> list[Any]:
-    return [FamilyTreeReporter()]
-
-
-def _walker(reporter: Any, notes: list[str]) -> list[Any]:
-    return [InitTopologyReporter(), WalkerReporter()]
-
-
-def is_wepy_own(thing: Any) -> bool:
-    """Whether `thing` is of a class of wepy's itself."""
-    return is_wepy(thing) and wepy_class(type(thing)) is not None
 
 
 _BY_KIND = (
@@ -196,6 +180,9 @@ _BY_KIND = (
 _REPORTERS: dict[str, Callable[[Any, list[str]], list[Any]]] = {
     "wepy.reporter.hdf5.WepyHDF5Reporter": _hdf5,
     "wepy.reporter.dashboard.DashboardReporter": _dashboard,
-    "wepy.reporter.restree.ResTreeReporter": _tree,
-    "wepy.reporter.walker.WalkerReporter": _walker,
+    "wepy.reporter.restree.ResTreeReporter": lambda reporter, notes: [FamilyTreeReporter()],
+    "wepy.reporter.walker.WalkerReporter": lambda reporter, notes: [
+        InitTopologyReporter(),
+        WalkerReporter(),
+    ],
 }

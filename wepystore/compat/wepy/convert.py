@@ -19,6 +19,7 @@ from wepystore.compat.wepy.classes import is_wepy, wepy_class
 from wepystore.compat.wepy.configurations import configuration_of, native_configuration
 from wepystore.compat.wepy.loading import load, snapshot_of
 from wepystore.compat.wepy.runner import topology_text
+from wepystore.compat.wepy.without import NeedsWepy
 from wepystore.engine.adapt import native_state, native_walkers
 from wepystore.engine.boundary_conditions.base import NoBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC
@@ -48,6 +49,7 @@ from wepystore.records.library import (
     save_configuration,
     save_snapshot,
 )
+from wepystore.records.registry import builtin_name
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store.formats import stands_for
@@ -71,10 +73,6 @@ _FIELDS_OF = {
 
 class NothingToConvertError(FailedError):
     """{what} is neither of wepy 1.x nor made of wepy's components: there is nothing to convert"""
-
-
-class _Differs(Exception):
-    """There is no exact counterpart, because of what the message says."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ class _Setting:
                 "the box of the states all the same)"
             )
         elif not self.rectangular:
-            raise _Differs("wepy takes a box that is not rectangular for a rectangular one")
+            raise NeedsWepy("wepy takes a box that is not rectangular for a rectangular one")
         return self.periodic
 
 
@@ -221,7 +219,7 @@ def _part(name: str, thing: Any, table: dict[str, Converter], setting: _Setting)
     if thing is None or not is_wepy(thing):
         if isinstance(thing, (WExploreResampler, REVOResampler)) and is_wepy(thing.distance):
             return _with_native_distance(thing, setting)
-        if thing is not None and not _registered(thing):
+        if thing is not None and not (isinstance(thing, Component) and builtin_name(thing)):
             notes.append(f"{name}: {type(thing).__name__} stays as it is, pickled")
         return thing
     known = wepy_class(type(thing))
@@ -235,9 +233,9 @@ def _part(name: str, thing: Any, table: dict[str, Converter], setting: _Setting)
             return made
         if known not in table:
             own = "a class of your own" if known is None else "no counterpart"
-            raise _Differs(own)
+            raise NeedsWepy(own)
         made = table[known](thing, setting)
-    except (_Differs, without.NeedsWepy, ValueError, WepystoreError) as problem:
+    except (NeedsWepy, ValueError, WepystoreError) as problem:
         notes.append(
             f"{name}: {type(thing).__name__} stays as it is, pickled, and needs wepy: {problem}"
         )
@@ -264,12 +262,6 @@ def _with_native_distance(resampler: Any, setting: _Setting) -> Any:
     return made
 
 
-def _registered(thing: Any) -> bool:
-    from wepystore.records.registry import builtin_name
-
-    return isinstance(thing, Component) and builtin_name(thing) is not None
-
-
 def _plain_scalars(walkers: Sequence[Any]) -> list[Walker]:
     known: dict[int, WalkerState] = {}
     for walker in walkers:
@@ -294,7 +286,7 @@ def _openmm(runner: Any, setting: _Setting) -> OpenMMRunner:
     asked.pop("enforce_box", None)
     unknown = sorted(set(asked) - set(_FIELDS_OF))
     if unknown:
-        raise _Differs(f"its states are asked for with {unknown[0]}")
+        raise NeedsWepy(f"its states are asked for with {unknown[0]}")
     fields = [name for key, names in _FIELDS_OF.items() if asked.get(key) for name in names]
     made = OpenMMRunner(
         system=runner.system,
@@ -317,7 +309,7 @@ def _openmm(runner: Any, setting: _Setting) -> OpenMMRunner:
 def _random_walk(runner: Any, setting: _Setting) -> RandomWalkRunner:
     positions = setting.state["positions"]
     if positions.ndim != 2 or len(positions) != 1:
-        raise _Differs(f"positions of shape {positions.shape}, not (1, n)")
+        raise NeedsWepy(f"positions of shape {positions.shape}, not (1, n)")
     return RandomWalkRunner(runner.probability, positions.shape[1])
 
 
@@ -333,24 +325,23 @@ _RUNNERS: dict[str, Converter] = {
 def _unbinding(bc: Any, setting: _Setting) -> UnbindingBC:
     return UnbindingBC(
         cutoff_distance=bc.cutoff_distance,
-        initial_states=[w.state for w in _plain_scalars(_holders(bc.initial_states))],
         ligand_idxs=[int(i) for i in bc.ligand_idxs],
         receptor_idxs=[int(i) for i in bc.receptor_idxs],
-        initial_weights=[float(weight) for weight in bc.initial_weights],
         periodic=setting.shared_box("UnbindingBC"),
+        **_initial(bc),
     )
 
 
 def _random_walk_target(bc: Any, setting: _Setting) -> RandomWalkTargetBC:
-    return RandomWalkTargetBC(
-        threshold=bc.threshold,
-        initial_states=[w.state for w in _plain_scalars(_holders(bc.initial_states))],
-        initial_weights=[float(weight) for weight in bc.initial_weights],
-    )
+    return RandomWalkTargetBC(threshold=bc.threshold, **_initial(bc))
 
 
-def _holders(states: Sequence[Any]) -> list[Walker]:
-    return [Walker(s if isinstance(s, WalkerState) else native_state(s), 1.0) for s in states]
+def _initial(bc: Any) -> dict[str, Any]:
+    states = [s if isinstance(s, WalkerState) else native_state(s) for s in bc.initial_states]
+    return {
+        "initial_states": [w.state for w in _plain_scalars([Walker(s, 1.0) for s in states])],
+        "initial_weights": [float(weight) for weight in bc.initial_weights],
+    }
 
 
 _BOUNDARIES: dict[str, Converter] = {
@@ -366,7 +357,7 @@ _BOUNDARIES: dict[str, Converter] = {
 def _pair(distance: Any, setting: _Setting) -> PairDistance:
     pairs = [(int(i), int(j)) for i, j in distance.pair_list]
     if len(pairs) != 1:
-        raise _Differs(f"{len(pairs)} pairs of atoms")
+        raise NeedsWepy(f"{len(pairs)} pairs of atoms")
     ((i, j),) = pairs
     periodic = bool(distance.periodic) and setting.shared_box("PairDistance")
     return PairDistance(i, j, periodic=periodic)
@@ -375,7 +366,7 @@ def _pair(distance: Any, setting: _Setting) -> PairDistance:
 def _xy(distance: Any, setting: _Setting) -> CoordinateDistance:
     sizes = {name: np.size(setting.state.get(name, ())) for name in ("x", "y")}
     if set(sizes.values()) != {1}:
-        raise _Differs("it looks at fields x and y of a state, of one number each")
+        raise NeedsWepy("it looks at fields x and y of a state, of one number each")
     return CoordinateDistance(FieldCoordinate(["x", "y"]))
 
 

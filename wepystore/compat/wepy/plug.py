@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wepystore.compat.wepy.classes import is_known_release, wepy_class
 from wepystore.compat.wepy.repairs import installed, prepare_wepy
+from wepystore.engine.protocols import Capabilities
 from wepystore.engine.resamplers.decision import Decision
 
 #: Resamplers and boundary conditions of wepy's that, in its release KNOWN_RELEASE, take all of
@@ -31,6 +32,12 @@ _BELOW_WEPY = ("wepy", "networkx", "geomm")
 
 #: An image may be of any rank; here they are all kept alike, flat.
 FLAT_FIELDS = frozenset({"image"})
+
+
+class NotedByResampler(Capabilities):
+    """What a resampler of wepy's has in attributes, if it has it."""
+
+    pmax: Any = None
 
 
 def prepare() -> None:
@@ -69,7 +76,7 @@ def counterpart(thing: Any) -> Any:
 
 
 def why_still(resampler: Any, weights: NDArray[np.float64]) -> str | None:
-    pmax = getattr(resampler, "pmax", None)
+    pmax = NotedByResampler(resampler).pmax
     if not isinstance(pmax, float) or len(weights) < 2:
         return None
     lightest = float(np.sort(weights)[:2].sum())

@@ -94,14 +94,14 @@ def _repaired(place: str, load: bool, repair: Callable[[ModuleType], str | None]
 
 
 def _runner(module: ModuleType) -> str | None:
-    if hasattr(module, "get_parameter_derivs"):
+    if "get_parameter_derivs" in vars(module):
         return None
     module.get_parameter_derivs = False  # type: ignore[attr-defined]
     return f"{module.__name__}.get_parameter_derivs"
 
 
 def _graph(module: ModuleType) -> str | None:
-    if hasattr(module.Graph, "node"):
+    if "node" in vars(module.Graph):
         return None
     module.Graph.node = property(_nodes)
     return "networkx.Graph.node"
@@ -133,8 +133,9 @@ def _with_own(listed: Callable[[Any], tuple[Any, ...]], own: str, unknown: Any) 
         found = list(listed(resampler))
         names = resampler.resampler_field_names()
         place = names.index("image") if "image" in names else len(found)
-        if place < len(found) and found[place] is unknown and hasattr(resampler, own):
-            value = getattr(resampler, own)
+        # Known from the first cycle on.
+        value = vars(resampler).get(own, unknown)
+        if place < len(found) and found[place] is unknown:
             # A number that is no array is recorded as an array of one (reporters.py).
             found[place] = (1,) if value == () else value
         return tuple(found)
@@ -144,7 +145,7 @@ def _with_own(listed: Callable[[Any], tuple[Any, ...]], own: str, unknown: Any) 
 
 def _colours(module: ModuleType) -> str | None:
     maps = sys.modules.get("matplotlib.cm")
-    if maps is None or hasattr(maps, "get_cmap"):
+    if maps is None or "get_cmap" in vars(maps):
         return None
     known = sys.modules["matplotlib"].colormaps
     maps.get_cmap = lambda name=None, lut=None: known[name or "viridis"]  # type: ignore[attr-defined]

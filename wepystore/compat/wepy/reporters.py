@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.compat.wepy.classes import is_wepy
+from wepystore.compat.wepy.classes import is_derived, is_wepy
 from wepystore.compat.wepy.repairs import have_wepy, prepare_wepy
 from wepystore.compat.wepy.runner import NotedByRunner, WepyRunner
 from wepystore.compat.wepy.walkers import TheirWalkers
-from wepystore.engine.protocols import FileCapabilities
+from wepystore.engine.protocols import Capabilities, FileCapabilities
 from wepystore.reporters.others import GivenReporter, OthersReporter
 
 _WALKERS = ("init_walkers", "new_walkers", "resampled_walkers")
 #: Modes of wepy's for a file that is there already.
 _GOING_ON = ("r", "r+")
+
+
+class NotedByReporter(Capabilities):
+    """What a reporter of wepy's has in attributes, if it has it."""
+
+    _modes: Any = None
+    resampler_fields: Any = None
 
 
 class _AsWepy(OthersReporter):
@@ -36,10 +43,7 @@ class _AsWepy(OthersReporter):
 
     @property
     def _is_hdf5(self) -> bool:
-        return any(
-            cls.__module__ == "wepy.reporter.hdf5" and cls.__name__ == "WepyHDF5Reporter"
-            for cls in self._class.__mro__
-        )
+        return is_derived(self._class, "wepy.reporter.hdf5.WepyHDF5Reporter")
 
     def _as_theirs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The walkers in it as wepy's, and the runner without what makes it run here."""
@@ -146,7 +150,7 @@ class GivenWepyReporter(_AsWepy, GivenReporter):
         self, reporter: Any, files: Sequence[str] = (), folders: Sequence[str] = ()
     ) -> None:
         super().__init__(reporter, files, folders)
-        modes = getattr(reporter, "_modes", None)
+        modes = NotedByReporter(reporter)._modes
         if files and isinstance(modes, list):
             # wepy changes them in place; and in a job's folder there is nothing to go on with.
             reporter._modes = ["x" if mode in _GOING_ON else mode for mode in modes]
@@ -172,7 +176,7 @@ def _describe_image(reporter: Any, resampler: Any) -> None:
 
     What wepy's WExplore says of them without the repair cannot be written.
     """
-    fields = getattr(reporter, "resampler_fields", None)
+    fields = NotedByReporter(reporter).resampler_fields
     if not is_wepy(resampler) or not isinstance(fields, list):
         return
     said = {name: (name, shape, dtype) for name, shape, dtype in resampler.resampler_fields()}

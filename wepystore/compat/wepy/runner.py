@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.compat.wepy.classes import is_known_release, is_wepy, wepy_class
+from wepystore.compat.wepy.classes import is_derived, is_known_release, is_wepy, wepy_class
 from wepystore.compat.wepy.repairs import installed
+from wepystore.compat.wepy.walkers import openmm_state
 from wepystore.engine.adapt import native_walkers, seeded_globals
 from wepystore.engine.component import Text
 from wepystore.engine.errors import UnfitError
@@ -59,10 +60,7 @@ class WepyRunner(AdaptedRunner):
 
     @property
     def _has_openmm(self) -> bool:
-        return any(
-            cls.__module__ == "wepy.runners.openmm" and cls.__name__ == "OpenMMRunner"
-            for cls in type(self.original).__mro__
-        )
+        return is_derived(type(self.original), "wepy.runners.openmm.OpenMMRunner")
 
     @property
     def topology(self) -> Text | None:  # type: ignore[override]
@@ -147,14 +145,8 @@ class WepyRunner(AdaptedRunner):
             return theirs.Walker(theirs.WalkerState(**fields), walker.weight)
         if self._carrier is None:
             self._carrier = _Carrier(self.original.system.getNumParticles(), fields)
-        theirs = import_module("wepy.runners.openmm")
-        others = {
-            name: value
-            for name, value in fields.items()
-            if name not in theirs.KEYS and not name.startswith("parameter")
-        }
-        state = theirs.OpenMMState(self._carrier.state(fields), **others)
-        return theirs.OpenMMWalker(state, walker.weight)
+        state = openmm_state(self._carrier.state(fields), fields)
+        return import_module("wepy.runners.openmm").OpenMMWalker(state, walker.weight)
 
     @contextmanager
     def _openmm_seeded(self, seed: int) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +14,17 @@ _FLAGS = {
     "velocities": "Velocities",
     "forces": "Forces",
     "potential_energy": "Energy",
+}
+
+#: What openmm.State has a method for -> the field of ours, and the unit of its numbers.
+_QUANTITIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "getPositions": ("positions", lambda unit: unit.nanometer),
+    "getVelocities": ("velocities", lambda unit: unit.nanometer / unit.picosecond),
+    "getForces": ("forces", lambda unit: unit.kilojoule_per_mole / unit.nanometer),
+    "getPeriodicBoxVectors": ("box_vectors", lambda unit: unit.nanometer),
+    "getKineticEnergy": ("kinetic_energy", lambda unit: unit.kilojoule_per_mole),
+    "getPotentialEnergy": ("potential_energy", lambda unit: unit.kilojoule_per_mole),
+    "getTime": ("time", lambda unit: unit.picosecond),
 }
 
 
@@ -47,16 +58,22 @@ class TheirWalkers:
 
     def _made(self, state: Mapping[str, Any]) -> Any:
         if self._openmm:
-            theirs = import_module("wepy.runners.openmm")
-            others = {
-                name: np.array(value)
-                for name, value in state.items()
-                if name not in theirs.KEYS and not name.startswith("parameter")
-            }
-            return theirs.OpenMMState(ArrayState(state), **others)
+            return openmm_state(ArrayState(state), state)
         # Copies, since wepy's are its reporters' to write to.
         fields = {name: np.array(value) for name, value in state.items()}
         return import_module("wepy.walker").WalkerState(**fields)
+
+
+def openmm_state(state: Any, fields: Mapping[str, Any]) -> Any:
+    """wepy's OpenMMState of what answers as an openmm.State does, with a copy of the fields of ours
+    that this has no place for."""
+    theirs = import_module("wepy.runners.openmm")
+    others = {
+        name: np.array(value)
+        for name, value in fields.items()
+        if name not in theirs.KEYS and not name.startswith("parameter")
+    }
+    return theirs.OpenMMState(state, **others)
 
 
 class ArrayState:
@@ -71,22 +88,20 @@ class ArrayState:
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = fields
 
-    def _quantity(self, name: str, unit_name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        if name not in _QUANTITIES:
+            raise AttributeError(name)
+        return lambda asNumpy=False: self._quantity(*_QUANTITIES[name])
+
+    def _quantity(self, name: str, of: Callable[[Any], Any]) -> Any:
         import openmm
         from openmm import unit
 
         if name not in self._fields:
             raise openmm.OpenMMException(f"the state has no {name}")
         value = np.array(self._fields[name])
-        of = {
-            "length": unit.nanometer,
-            "velocity": unit.nanometer / unit.picosecond,
-            "force": unit.kilojoule_per_mole / unit.nanometer,
-            "energy": unit.kilojoule_per_mole,
-            "time": unit.picosecond,
-            "volume": unit.nanometer**3,
-        }[unit_name]
-        return unit.Quantity(float(value.reshape(-1)[0]) if value.size == 1 else value, of)
+        number = float(value.reshape(-1)[0]) if value.size == 1 else value
+        return unit.Quantity(number, of(unit))
 
     def _numbers(self, prefix: str) -> dict[str, float]:
         return {
@@ -109,42 +124,14 @@ class ArrayState:
     def __contains__(self, name: str) -> bool:
         return name in self._fields
 
-    def getPositions(self, asNumpy: bool = False) -> Any:
-        """nm, shape (n_atoms, 3)."""
-        return self._quantity("positions", "length")
-
-    def getVelocities(self, asNumpy: bool = False) -> Any:
-        """nm/ps, shape (n_atoms, 3)."""
-        return self._quantity("velocities", "velocity")
-
-    def getForces(self, asNumpy: bool = False) -> Any:
-        """kJ/(mol nm), shape (n_atoms, 3)."""
-        return self._quantity("forces", "force")
-
-    def getPeriodicBoxVectors(self, asNumpy: bool = False) -> Any:
-        """nm, shape (3, 3)."""
-        return self._quantity("box_vectors", "length")
-
     def getPeriodicBoxVolume(self) -> Any:
         """nm³."""
         if "box_volume" in self._fields:
-            return self._quantity("box_volume", "volume")
+            return self._quantity("box_volume", lambda unit: unit.nanometer**3)
         from openmm import unit
 
         volume = abs(np.linalg.det(self.getPeriodicBoxVectors()._value))
         return unit.Quantity(float(volume), unit.nanometer**3)
-
-    def getKineticEnergy(self) -> Any:
-        """kJ/mol."""
-        return self._quantity("kinetic_energy", "energy")
-
-    def getPotentialEnergy(self) -> Any:
-        """kJ/mol."""
-        return self._quantity("potential_energy", "energy")
-
-    def getTime(self) -> Any:
-        """ps."""
-        return self._quantity("time", "time")
 
     def getParameters(self) -> dict[str, float]:
         """The context's parameters by name."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.compat.wepy.classes import is_of_wepy
 from wepystore.engine.distances.base import Distance
 from wepystore.engine.walker import WalkerState
 from wepystore.records import pickles
@@ -28,7 +29,6 @@ from wepystore.store.names import Ref
 from wepystore.store.pickles import opcodes
 from wepystore.store.pickles.pickled import XML, code_parts
 
-_WEPY = "wepy"
 _BASE = "wepy.resampling.distances.distance.Distance"
 
 #: So many states are measured, and so long a user's code may take for it, in seconds.
@@ -83,7 +83,7 @@ def rebased(distance: Any, states: Sequence[Any]) -> Any:
 
 def pickled_without(distance: Any) -> bytes:
     """The pickle of a user's distance with wepy's `Distance` replaced. Raises NeedsWepy."""
-    bases = [cls for cls in type(distance).__mro__ if _is_of_wepy(cls.__module__)]
+    bases = [cls for cls in type(distance).__mro__ if is_of_wepy(cls.__module__)]
     names = [f"{cls.__module__}.{cls.__qualname__}" for cls in bases]
     others = [name for name in names if name != _BASE]
     if others:
@@ -140,17 +140,13 @@ def mention(data: bytes) -> str | None:
     reading = opcodes.read(data)
     for each in (reading, *reading.nested):
         for name, _ in each.names:
-            if _is_of_wepy(name.module or ""):
+            if is_of_wepy(name.module or ""):
                 return f"it uses {name}"
         for function in each.functions:
             for used in function.names:
-                if _is_of_wepy(used):
+                if is_of_wepy(used):
                     return f"{function.name} uses {used}"
     return None
-
-
-def _is_of_wepy(module: str) -> bool:
-    return module.partition(".")[0] == _WEPY
 
 
 def _to_try(states: Sequence[Any]) -> list[Any]:
@@ -247,7 +243,7 @@ class _Nowhere:
     """Finds wepy nowhere."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if _is_of_wepy(name):
+        if is_of_wepy(name):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
