@@ -309,9 +309,10 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
 def test_engine_imports_no_openmm_where_there_is_none_to_use() -> None:
     """Resamplers, distances and boundary conditions work on any state, without OpenMM."""
     code = (
-        "import sys; import wepystore.engine.resamplers.wexplore, wepystore.engine.manager,"
+        "import sys; import wepystore.engine.resamplers.wexplore.resampler,"
         "wepystore.engine.boundary_conditions.unbinding, wepystore.engine.distances.receptor,"
-        "wepystore.engine.mappers.processes; print('openmm' in sys.modules)"
+        "wepystore.engine.manager, wepystore.engine.mappers.processes;"
+        "print('openmm' in sys.modules)"
     )
     said = subprocess.check_output(
         [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY

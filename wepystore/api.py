@@ -61,7 +61,7 @@ from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
-from wepystore.engine.resamplers.wexplore import WExploreResampler
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.runners.base import EnsembleRunner, Runner
 from wepystore.engine.runners.langevin import (
     DoubleWell,

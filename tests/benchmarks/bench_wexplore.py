@@ -12,8 +12,8 @@ import numpy as np
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Row
-from wepystore.engine.distances import PairDistance
-from wepystore.engine.resamplers import WExploreResampler
+from wepystore.engine.distances.pair import PairDistance
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
 
 #: wepy 1.2 with networkx patched, two cores: walkers -> ms per resampling.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.reporters.recorded import Recording, record, replay
-from wepystore.reporters import HDF5Reporter
+from wepystore.reporters.hdf5 import HDF5Reporter
 
 N_CYCLES, N_WALKERS = 40, 8
 

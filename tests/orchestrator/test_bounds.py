@@ -20,9 +20,9 @@ from wepystore.records import npy
 from wepystore.records.library import load_run
 from wepystore.records.sinks import Memory
 from wepystore.records.values import decode_states
-from wepystore.reporters import DashboardReporter, FamilyTreeReporter
+from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.dashboard_state import read_lines, state_path
-from wepystore.reporters.family_tree import gexf
+from wepystore.reporters.family_tree import FamilyTreeReporter, gexf
 from wepystore.store import canonical
 
 

@@ -38,7 +38,7 @@ from wepystore.api import (
     WalkerState,
     WExploreResampler,
 )
-from wepystore.engine.resamplers import Decision
+from wepystore.engine.resamplers.decision import Decision
 
 EPS = float(np.finfo(float).eps)
 #: A deviation of so many standard errors is taken for a bias.

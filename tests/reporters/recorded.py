@@ -11,22 +11,19 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from wepystore.engine.boundary_conditions import UnbindingBC
-from wepystore.engine.distances import PairDistance
+from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
+from wepystore.engine.distances.pair import PairDistance
 from wepystore.engine.manager import CycleManager
 from wepystore.engine.mappers.serial import SerialMapper
-from wepystore.engine.resamplers import WExploreResampler
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.openmm import OpenMMRunner
 from wepystore.engine.walker import Walker, WalkerState
-from wepystore.reporters import (
-    DashboardReporter,
-    FamilyTreeReporter,
-    HDF5Reporter,
-    InitTopologyReporter,
-    Reporter,
-    WalkerReporter,
-)
+from wepystore.reporters.base import Reporter
+from wepystore.reporters.dashboard import DashboardReporter
+from wepystore.reporters.family_tree import FamilyTreeReporter
+from wepystore.reporters.hdf5 import HDF5Reporter
+from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 
 ALL_REPORTERS = (
     HDF5Reporter,

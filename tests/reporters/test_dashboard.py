@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
-from wepystore.reporters import DashboardReporter
+from wepystore.reporters.dashboard import DashboardReporter
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ import h5py
 import pytest
 
 from tests.reporters.recorded import ALL_REPORTERS, Recording, open_reporter, replay
-from wepystore.reporters import FamilyTreeReporter, HDF5Reporter
+from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.files import check_own, create_own, open_own, read_own, replacing
+from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.hdf5.journal import JournaledFile, journal_name
 
 VICTIM = b"precious\n" * 1000

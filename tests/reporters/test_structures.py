@@ -9,7 +9,7 @@ import pytest
 from openmm import app, unit
 
 from tests.reporters.recorded import Recording, open_reporter, replay
-from wepystore.reporters import InitTopologyReporter, WalkerReporter
+from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 
 
 def test_openmm_reads_the_first_structure(recording: Recording, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ _PLACES = {
     "DoubleWell": "wepystore.engine.runners.langevin",
     "Harmonic": "wepystore.engine.runners.langevin",
     "FunctionPotential": "wepystore.engine.runners.langevin",
-    "WExploreResampler": "wepystore.engine.resamplers.wexplore",
+    "WExploreResampler": "wepystore.engine.resamplers.wexplore.resampler",
     "NoResampler": "wepystore.engine.resamplers.noop",
     "REVOResampler": "wepystore.engine.resamplers.revo",
     "BinResampler": "wepystore.engine.resamplers.bins",

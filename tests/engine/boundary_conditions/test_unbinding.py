@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from wepystore.engine.boundary_conditions import NoBC, UnbindingBC
+from wepystore.engine.boundary_conditions.base import NoBC
+from wepystore.engine.boundary_conditions.unbinding import UnbindingBC
 from wepystore.engine.walker import Walker, WalkerState
 
 CUBE = 4.0 * np.eye(3)

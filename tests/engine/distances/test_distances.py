@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wepystore.engine.distances import (
-    Distance,
-    PairDistance,
+from wepystore.engine.distances import periodic as periodic_module
+from wepystore.engine.distances.base import Distance
+from wepystore.engine.distances.pair import PairDistance
+from wepystore.engine.distances.periodic import check_boxes, minimum_distances, minimum_image
+from wepystore.engine.distances.receptor import (
     RebindingDistance,
     ReceptorLigandDistance,
     UnbindingDistance,
 )
-from wepystore.engine.distances import periodic as periodic_module
-from wepystore.engine.distances.periodic import check_boxes, minimum_distances, minimum_image
 from wepystore.engine.distances.superposition import rotations
 from wepystore.engine.walker import WalkerState
 

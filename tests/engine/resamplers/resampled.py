@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from wepystore.engine.resamplers import Decision
-from wepystore.engine.resamplers.decision import resolve
+from wepystore.engine.resamplers.decision import Decision, resolve
 from wepystore.engine.walker import Walker, WalkerState
 
 EPS = float(np.finfo(np.float64).eps)

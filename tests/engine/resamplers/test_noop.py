@@ -1,7 +1,7 @@
 """NoResampler: nothing happens, and it is recorded."""
 
-from wepystore.engine.resamplers import Decision, NoResampler
-from wepystore.engine.resamplers.decision import resolve
+from wepystore.engine.resamplers.decision import Decision, resolve
+from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.walker import Walker, WalkerState
 
 

@@ -21,8 +21,7 @@ from wepystore.api import (
 )
 from wepystore.engine.distances.pairwise import NotADistanceError, all_distances
 from wepystore.engine.ensemble import Ensemble
-from wepystore.engine.resamplers import Decision
-from wepystore.engine.resamplers.decision import resolve
+from wepystore.engine.resamplers.decision import Decision, resolve
 from wepystore.engine.resamplers.variation import Variation
 
 LINE = CoordinateDistance(PositionCoordinate())

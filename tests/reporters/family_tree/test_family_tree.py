@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
-from wepystore.reporters import FamilyTreeReporter
+from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.records import parents
 
 

@@ -19,8 +19,7 @@ import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
 from wepystore.engine.walker import Walker, WalkerState
-from wepystore.reporters import HDF5Reporter
-from wepystore.reporters.hdf5 import FieldError
+from wepystore.reporters.hdf5 import FieldError, HDF5Reporter
 from wepystore.reporters.hdf5.layout import GapError
 
 #: What a file that wepy 1.x wrote holds: {path: (rank, kind, is the first length unlimited)}.
@@ -474,7 +473,7 @@ CHILD = textwrap.dedent(
     """
     import os, sys
     from tests.reporters.recorded import open_reporter, record
-    from wepystore.reporters import HDF5Reporter
+    from wepystore.reporters.hdf5 import HDF5Reporter
 
     recording = record(12)
     reporter = open_reporter(HDF5Reporter(), sys.argv[1], recording)

@@ -37,7 +37,7 @@ from wepystore.engine.distances.receptor import (
 from wepystore.engine.protocols import MeasuringCapabilities, PeriodicCapabilities
 from wepystore.engine.resamplers.noop import NoResampler
 from wepystore.engine.resamplers.revo import REVOResampler
-from wepystore.engine.resamplers.wexplore import WExploreResampler
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.runners.openmm import OpenMMRunner
 from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState

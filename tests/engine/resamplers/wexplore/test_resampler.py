@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.resamplers.resampled import assert_kept, ensembles, make_walkers, where
-from wepystore.engine.distances import PairDistance
-from wepystore.engine.resamplers import WExploreResampler
+from wepystore.engine.distances.pair import PairDistance
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
 
 LEVELS = {"max_n_regions": (3, 3, 3, 3), "max_region_sizes": (1.0, 0.5, 0.35, 0.25)}
@@ -190,8 +190,8 @@ def test_same_result_under_any_hash_seed():
     program = textwrap.dedent(
         """
         import hashlib, numpy as np
-        from wepystore.engine.distances import PairDistance
-        from wepystore.engine.resamplers import WExploreResampler
+        from wepystore.engine.distances.pair import PairDistance
+        from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
         from wepystore.engine.walker import Walker, WalkerState
         rng = np.random.default_rng(11)
         resampler = WExploreResampler(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wepystore.engine.resamplers import WExploreResampler
+from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
 
 
