@@ -21,7 +21,7 @@ from wepystore.engine import adapt, protocols, rng
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
 from wepystore.engine.fit import check_periodicity, weights_problem
-from wepystore.engine.monitor import Monitored, check_monitor, ended, of_monitor
+from wepystore.engine.monitor import Monitored, check_monitor
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.errors import WepystoreError
 
@@ -119,7 +119,7 @@ class CycleManager:
     def init(self, num_workers: int | None = None, continue_run: Any = None) -> None:
         """Start the mapper's workers and open the reporters' files."""
         if self.monitor is not None:
-            with of_monitor(self.monitor, 0):
+            with self._of_monitor(0):
                 self.monitor.init()
             self._monitored = True
         if not self._whole:
@@ -191,7 +191,7 @@ class CycleManager:
         reported = time.perf_counter()
         if self.monitor is not None:
             own = {"new_walkers": new_walkers[:], "resampled_walkers": resampled_walkers[:]}
-            with of_monitor(self.monitor, cycle_idx):
+            with self._of_monitor(cycle_idx):
                 self.monitor.cycle_monitor(Monitored(self, {**report, **own}), resampled_walkers[:])
         counted = count_decisions(resampling_data, self._decisions)
         n_cloned, n_merged = counted or (None, None)
@@ -319,8 +319,9 @@ class CycleManager:
             # close: what it would say of that would hide what went wrong before.
             for reporter in reversed(self._opened):
                 stack.callback(
-                    _closed,
+                    close,
                     reporter,
+                    type(reporter).__name__,
                     runner=self.runner,
                     work_mapper=self.work_mapper,
                     resampler=self.resampler,
@@ -330,34 +331,54 @@ class CycleManager:
             if not self._whole:
                 stack.callback(self.work_mapper.cleanup)
             if self._monitored:
-                stack.callback(ended, self.monitor)
+                name = f"the monitor {type(self.monitor).__name__}"
+                stack.callback(close, self.monitor, name, "failed at the end", WepystoreError)
+
+    def _of_monitor(self, cycle_idx: int) -> contextlib.AbstractContextManager[None]:
+        """As `named`; an OSError, too: that of a port that is taken names nothing."""
+        name = f"the monitor {type(self.monitor).__name__}"
+        return named(self.monitor, cycle_idx, name, WepystoreError)
 
 
-def _closed(reporter: Any, **parts: Any) -> None:
+#: These say what is wrong themselves.
+_TELLING = (WepystoreError, OSError)
+
+
+def close(
+    component: Any,
+    name: str,
+    failed: str = "could not close its files",
+    telling: Any = _TELLING,
+    /,
+    **parts: Any,
+) -> None:
+    """Let a component go; what it raises, but for `telling`, gets its name: ComponentError."""
     try:
-        reporter.cleanup(**parts)
-    except (WepystoreError, OSError):
+        component.cleanup(**parts)
+    except telling:
         raise
     except Exception as problem:
-        why = f"it could not close its files: {type(problem).__name__}: {problem}"
-        raise ComponentError(component=type(reporter).__name__, problem=why) from problem
+        why = f"it {failed}: {type(problem).__name__}: {problem}"
+        raise ComponentError(component=name, problem=why) from problem
 
 
 @contextlib.contextmanager
-def named(component: Any, cycle_idx: int, name: str = "") -> Iterator[None]:
+def named(
+    component: Any, cycle_idx: int, name: str = "", telling: Any = _TELLING
+) -> Iterator[None]:
     """Give an exception out of a component the component's name: it may be a user's own.
 
     The name is that of its class, unless the user knows it by another `name`.
 
-    Raises StepError; what says itself what is wrong (WepystoreError, OSError) passes.
+    Raises StepError; what says itself what is wrong, `telling`, passes.
     """
     try:
         yield
     except MeasureError as problem:
         problem.happened_in(cycle_idx)
         raise
-    except (WepystoreError, OSError):
-        raise  # These say what is wrong themselves.
+    except telling:
+        raise
     except (Exception, SystemExit) as problem:
         # An exit() in somebody's code would end the run without a word, its status passed on.
         raise StepError(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from wepystore.engine.errors import ComponentError, StepError
+from wepystore.engine.errors import ComponentError
 from wepystore.engine.protocols import name_of
 from wepystore.engine.runners.base import AdaptedRunner
-from wepystore.errors import WepystoreError
 
 _METHODS = ("init", "cycle_monitor", "cleanup")
 
@@ -59,36 +57,4 @@ class Monitored:
         raise AttributeError(
             f"a monitor finds no {name!r} in the manager; there are _last_report, "
             f"{', '.join(_SEEN)}"
-        )
-
-
-@contextlib.contextmanager
-def of_monitor(monitor: Any, cycle_idx: int) -> Iterator[None]:
-    """Give an exception out of a monitor its name; also an OSError, which may name no file: that
-    of a port that is taken does not.
-
-    Raises StepError.
-    """
-    try:
-        yield
-    except WepystoreError:
-        raise
-    except (Exception, SystemExit) as problem:
-        raise StepError(
-            cycle_idx=cycle_idx,
-            component=f"the monitor {type(monitor).__name__}",
-            problem=f"{type(problem).__name__}: {problem}",
-        ) from problem
-
-
-def ended(monitor: Any) -> None:
-    """Let a monitor go. Raises ComponentError."""
-    try:
-        monitor.cleanup()
-    except WepystoreError:
-        raise
-    except Exception as problem:
-        why = f"it failed at the end: {type(problem).__name__}: {problem}"
-        raise ComponentError(component=f"the monitor {type(monitor).__name__}", problem=why) from (
-            problem
         )

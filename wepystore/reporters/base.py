@@ -49,18 +49,11 @@ class Reporter(Component):
         """
         self._resume_at = n_cycles
 
-    def init(
-        self,
-        *,
-        init_walkers: Sequence[Walker],
-        runner: Any = None,
-        resampler: Any = None,
-        boundary_conditions: Any = None,
-        work_mapper: Any = None,
-        reporters: Sequence[Any] = (),
-        continue_run: int | None = None,
-    ) -> None:
-        """Open what is needed, before the first cycle."""
+    def init(self, *, init_walkers: Sequence[Walker], **parts: Any) -> None:
+        """Open what is needed, before the first cycle.
+
+        `parts` are runner, resampler, boundary_conditions, work_mapper, reporters, continue_run.
+        """
 
     def report(self, **report: Any) -> None:
         """Take note of one cycle; the keys are those of wepy's protocol."""
@@ -68,15 +61,7 @@ class Reporter(Component):
     def flush(self) -> None:
         """Bring every cycle so far into the file, and leave the file valid."""
 
-    def cleanup(
-        self,
-        *,
-        runner: Any = None,
-        work_mapper: Any = None,
-        resampler: Any = None,
-        boundary_conditions: Any = None,
-        reporters: Sequence[Any] = (),
-    ) -> None:
+    def cleanup(self, **parts: Any) -> None:
         """Write what is left and let go of everything held."""
         self.flush()
 

@@ -8,14 +8,15 @@ import json
 import math
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from wepystore.engine.ensemble import weights_of
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.protocols import SummaryCapabilities
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
@@ -28,6 +29,9 @@ _EVERY_S = 1.0
 
 #: How many of the latest warps are listed.
 _N_WARPS = 20
+
+#: What the run is made of, in the order of the page.
+_COMPONENTS = ("runner", "boundary_conditions", "resampler", "work_mapper")
 
 #: Report key of each timed part of a cycle, and what a reader calls it.
 _PARTS = {
@@ -81,31 +85,19 @@ class DashboardReporter(Reporter):
 
     _begun = False
 
-    def init(
-        self,
-        *,
-        init_walkers: Sequence[Walker],
-        runner: Any = None,
-        resampler: Any = None,
-        boundary_conditions: Any = None,
-        work_mapper: Any = None,
-        reporters: Sequence[Any] = (),
-        continue_run: int | None = None,
-    ) -> None:
+    def init(self, *, init_walkers: Sequence[Walker], **parts: Any) -> None:
         """Begin counting, or go on from the counts of the file that is there."""
-        self._runner, self._resampler, self._bc = runner, resampler, boundary_conditions
-        self._mapper = work_mapper
-        self._decisions = decision_numbers(resampler)
+        self._parts = {name: parts.get(name) for name in _COMPONENTS}
+        self._decisions = decision_numbers(self._parts["resampler"])
         self._totals = _Totals()
         self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
         # Of the last two flushes, and of the cycle before each.
         self._flushed: deque[str] = deque(maxlen=4)
-        self._before: tuple[Any, ...] | None = None
+        self._before: dict[str, Any] | None = None
         self._weights: list[float] = weights_of(init_walkers).tolist()
-        self._progress: Mapping[str, Any] = {}
-        self._progress_weights: list[float] = []
+        #: Of a quantity what `_now` gives, of the last cycle.
+        self._now: Callable[[str], list[float]] = partial(_now, {}, np.empty(0))
         self._flux = Flux()
-        self._recalled: dict[str, list[float]] = {}
         self._last_parts: dict[str, float] = {}
         self._n_steps = 0
         self._since = 0
@@ -132,12 +124,12 @@ class DashboardReporter(Reporter):
         totals.n_cycles = int(report["cycle_idx"]) + 1
         totals.n_steps += n_steps
         totals.walker_steps += n_steps * n_walkers
-        step_size = SummaryCapabilities(self._runner).step_size
+        step_size = SummaryCapabilities(self._parts["runner"]).step_size
         if step_size:
             totals.time_ps += n_steps * step_size
             totals.aggregate_ps += n_steps * step_size * n_walkers
         self._add_times(now, report)
-        if self._resampler is not None:
+        if self._parts["resampler"] is not None:
             self._add_decisions(report.get("resampling_data") or ())
         warped = [
             self._add_warp(int(report["cycle_idx"]), warp) for warp in report.get("warp_data") or ()
@@ -145,10 +137,9 @@ class DashboardReporter(Reporter):
         # One that does not tell its weight is no part of a rate.
         known = [weight for weight in warped if math.isfinite(weight)]
         self._flux = self._flux.after(n_steps * (step_size or 1.0), known)
-        self._progress = report.get("progress_data") or {}
-        self._progress_weights = weights_of(report["new_walkers"]).tolist()
-        self._recalled = {}
-        for name, values in self._progress.items():
+        progress = report.get("progress_data") or {}
+        self._now = partial(_now, progress, weights_of(report["new_walkers"]))
+        for name, values in progress.items():
             self._add_extremes(name, values)
         self._weights = weights_of(walkers).tolist()
         self._n_steps = n_steps
@@ -159,27 +150,25 @@ class DashboardReporter(Reporter):
         """Write the page, with the sums so far kept in it for a later `resume`."""
         if not self._begun:
             return
-        line = _state_line(*self._account())
+        line = _state_line(self._account())
         if not self._flushed or self._flushed[-1] != line:
-            before = None if self._before is None else _state_line(*self._before)
+            before = None if self._before is None else _state_line(self._before)
             if before is not None and before not in self._flushed:
                 self._flushed.append(before)
             self._flushed.append(line)
             write_lines(self._state_path, self._flushed)
         self._write()
 
-    def _account(self) -> tuple[Any, ...]:
-        """What `_state_line` takes."""
-        return (
-            self._totals,
-            list(self._warps),
-            self._since,
-            self._n_steps,
-            self._progress,
-            self._progress_weights,
-            self._recalled,
-            self._flux,
-        )
+    def _account(self) -> dict[str, Any]:
+        """What `resume` needs of this cycle; cycles to come change nothing of it."""
+        return {
+            "totals": self._totals,
+            "warps": list(self._warps),
+            "since": self._since,
+            "n_steps": self._n_steps,
+            "now": self._now,
+            "flux": self._flux,
+        }
 
     def _add_times(self, now: float, report: Mapping[str, Any]) -> None:
         totals = self._totals
@@ -241,7 +230,8 @@ class DashboardReporter(Reporter):
                 continue
             if totals.n_cycles == n_cycles:
                 self._totals, self._since = totals, since
-                self._n_steps, self._recalled, self._flux = n_steps, now, flux
+                self._n_steps, self._flux = n_steps, flux
+                self._now = defaultdict(list, now).__getitem__
                 # Not added to what is there: two lines may tell of one cycle.
                 self._warps = deque(warps, maxlen=_N_WARPS)
                 self._flushed.append(line)
@@ -275,14 +265,9 @@ class DashboardReporter(Reporter):
                 rate = totals.aggregate_ps * 1e-3 / (totals.wall_s / 86400)
                 yield f"- speed :: {rate:.4g} ns/day over all walkers"
         yield f"- wall-clock time :: {_seconds(totals.wall_s)}"
-        for label, part in (
-            ("runner", self._runner),
-            ("boundary conditions", self._bc),
-            ("resampler", self._resampler),
-            ("work mapper", self._mapper),
-        ):
+        for name, part in self._parts.items():
             if part is not None:
-                yield f"- {label} :: {type(part).__name__}"
+                yield f"- {name.replace('_', ' ')} :: {type(part).__name__}"
 
     def _weight_section(self) -> Iterable[str]:
         weights = np.array(self._weights, dtype=np.float64)
@@ -306,27 +291,24 @@ class DashboardReporter(Reporter):
         yield "| quantity | least now | mean now, by weight | most now | least ever | most ever |"
         yield "|-"
         for name, (low, high) in self._totals.extremes.items():
-            three = _now(name, self._progress, self._progress_weights, self._recalled)
-            now = ["" if math.isnan(value) else f"{value:.4g}" for value in three] or [""] * 3
+            now = ["" if math.isnan(n) else f"{n:.4g}" for n in self._now(name)] or [""] * 3
             yield f"| {' | '.join([name, *now, f'{low:.4g}', f'{high:.4g}'])} |"
 
     def _resampler_section(self) -> Iterable[str]:
-        if self._resampler is None:
+        resampler, totals = self._parts["resampler"], self._totals
+        if resampler is None:
             return
         yield "\n* Resampler"
-        yield from (f"- {label} :: {value}" for label, value in _summary(self._resampler).items())
-        for label, number in (
-            ("clones", self._totals.n_cloned),
-            ("merges", self._totals.n_merged),
-        ):
+        yield from _summary(resampler)
+        for label, number in (("clones", totals.n_cloned), ("merges", totals.n_merged)):
             yield f"- {label} :: {'not known' if number is None else number}"
 
     def _boundary_section(self) -> Iterable[str]:
-        totals = self._totals
-        if self._bc is None and not totals.n_warps:
+        conditions, totals = self._parts["boundary_conditions"], self._totals
+        if conditions is None and not totals.n_warps:
             return
         yield "\n* Boundary conditions"
-        yield from (f"- {label} :: {value}" for label, value in _summary(self._bc).items())
+        yield from _summary(conditions)
         yield f"- warps :: {totals.n_warps}"
         yield f"- warped weight :: {totals.warped_weight:.3g}"
         if totals.n_warps:
@@ -365,26 +347,10 @@ class DashboardReporter(Reporter):
                 yield f"| {worker} | {int(count)} | {mean:.6f} | {seconds:.3f} |"
 
 
-def _state_line(
-    totals: _Totals,
-    warps: list[tuple[int, int, int, float]],
-    since: int,
-    n_steps: int,
-    progress: Mapping[str, Any],
-    progress_weights: list[float],
-    recalled: Mapping[str, list[float]],
-    flux: Flux,
-) -> str:
-    """What `resume` needs of a cycle, as one line of JSON."""
-    state = {
-        "totals": asdict(totals),
-        "warps": warps,
-        "since": since,
-        "n_steps": n_steps,
-        "now": {name: _now(name, progress, progress_weights, recalled) for name in totals.extremes},
-        "flux": flux.state(),
-    }
-    return json.dumps(state, separators=(",", ":"))
+def _state_line(account: Mapping[str, Any]) -> str:
+    """What `DashboardReporter._account` gave, as one line of JSON."""
+    now = {name: account["now"](name) for name in account["totals"].extremes}
+    return json.dumps({**account, "now": now}, separators=(",", ":"), default=asdict)
 
 
 def _check_state(state: Mapping[str, Any]) -> None:
@@ -401,25 +367,21 @@ def _check_state(state: Mapping[str, Any]) -> None:
         raise ValueError("these are no figures")
 
 
-def _now(
-    name: str,
-    progress: Mapping[str, Any],
-    weights: list[float],
-    recalled: Mapping[str, list[float]],
-) -> list[float]:
-    """Least, weighted mean and most of a quantity in the last cycle; [] if it was not reported."""
+def _now(progress: Mapping[str, Any], weights: Floats, name: str) -> list[float]:
+    """Least, weighted mean and most of a quantity in a cycle; [] if it was not reported."""
     values = np.asarray(progress.get(name, ()), dtype=np.float64)
-    if len(values):
-        # A quantity may be of something other than the walkers.
-        mean = np.average(values, weights=weights) if len(values) == len(weights) else math.nan
-        return [float(values.min()), float(mean), float(values.max())]
-    return list(recalled.get(name, []))
+    if not len(values):
+        return []
+    # A quantity may be of something other than the walkers.
+    mean = np.average(values, weights=weights) if len(values) == len(weights) else math.nan
+    return [float(values.min()), float(mean), float(values.max())]
 
 
-def _summary(part: Any) -> dict[str, str]:
-    """What a component says of itself; {} for one that says nothing."""
+def _summary(part: Any) -> list[str]:
+    """What a component says of itself, in lines; none for one that says nothing."""
     facts = SummaryCapabilities(part).summary()
-    return dict(facts) if isinstance(facts, Mapping) else {}
+    facts = facts if isinstance(facts, Mapping) else {}
+    return [f"- {label} :: {value}" for label, value in facts.items()]
 
 
 def _picoseconds(value: float) -> str:

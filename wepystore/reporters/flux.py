@@ -171,18 +171,9 @@ class Flux:
             before=before.rate,
         )
 
-    def state(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return {
-            "first": self.first,
-            "length": self.length,
-            "blocks": [list(block) for block in self.blocks],
-            "current": list(self.current),
-        }
-
     @classmethod
     def of(cls, state: Any) -> Flux:
-        """What `state` gave. Raises ValueError, TypeError or KeyError."""
+        """Of its fields, as JSON has kept them. Raises ValueError, TypeError or KeyError."""
         blocks = tuple(_block(each) for each in state["blocks"])
         first, length, current = int(state["first"]), int(state["length"]), _block(state["current"])
         if first < 0 or length < 1 or len(blocks) >= _MOST_BLOCKS or current.n_cycles >= length:

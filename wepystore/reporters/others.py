@@ -12,10 +12,8 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from wepystore.engine.errors import ComponentError
-from wepystore.engine.manager import named
+from wepystore.engine.manager import close, named
 from wepystore.engine.protocols import ReporterCapabilities
-from wepystore.errors import WepystoreError
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.files import check_own, check_own_folder
 from wepystore.reporters.kept_files import KeptFiles, NotKeptError
@@ -129,13 +127,7 @@ class OthersReporter(Reporter):
         if self._reporter is not None:
             given = self._as_theirs(parts)
             given["reporters"] = [_unwrapped(each) for each in reporters]
-            try:
-                self._reporter.cleanup(**given)
-            except (WepystoreError, OSError):
-                raise
-            except Exception as problem:
-                why = f"it could not close its files: {type(problem).__name__}: {problem}"
-                raise ComponentError(component=self.name, problem=why) from problem
+            close(self._reporter, self.name, **given)
 
     # ---- what it is
 

@@ -124,9 +124,7 @@ class HDF5Reporter(Reporter):
         runner: Any = None,
         resampler: Any = None,
         boundary_conditions: Any = None,
-        work_mapper: Any = None,
-        reporters: Sequence[Any] = (),
-        continue_run: int | None = None,
+        **parts: Any,
     ) -> None:
         """Create the file with everything that is known before the first cycle."""
         self._forget()
