@@ -20,6 +20,23 @@ RESAMPLING = 2
 _MAX_SEGMENT_SEED = 2**31 - 1
 
 
+class Drawing:
+    """Base of the components that draw random numbers."""
+
+    _rng: np.random.Generator | None = None
+
+    def set_rng(self, rng: np.random.Generator) -> None:
+        """Draw from `rng` from now on; the manager calls this before each use (R1)."""
+        self._rng = rng
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Where random numbers come from; seeded by the system if `set_rng` was not called."""
+        if self._rng is None:
+            self._rng = np.random.default_rng()
+        return self._rng
+
+
 class Streams:
     """The streams of one run.
 

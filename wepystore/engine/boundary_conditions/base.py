@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,31 +13,19 @@ from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import listed, real
-from wepystore.engine.record_fields import BoundaryRecords
+from wepystore.engine.record_fields import BoundaryRecords, Shape
+from wepystore.engine.rng import Drawing
 from wepystore.engine.walker import WalkerState
 
 #: walkers, warping records, boundary condition records, progress
 WarpResult = tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
 
 
-class BoundaryConditions(BoundaryRecords, Component):
+class BoundaryConditions(BoundaryRecords, Drawing, Component):
     """Base: recognises walkers at a target and says what becomes of them."""
 
     #: Which targets begin a new trajectory, for wepy's dashboard: all of them, or None.
     DISCONTINUITY_TARGET_IDXS: ClassVar[Any] = Ellipsis
-
-    _rng: np.random.Generator | None = None
-
-    def set_rng(self, rng: np.random.Generator) -> None:
-        """Draw from `rng` from now on; the manager calls this before each use (R1)."""
-        self._rng = rng
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Where random numbers come from; seeded by the system if `set_rng` was not called."""
-        if self._rng is None:
-            self._rng = np.random.default_rng()
-        return self._rng
 
     def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
         """Replace the states of walkers at a target, their weights kept (W3).
@@ -86,6 +74,10 @@ class WarpBC(BoundaryConditions):
     Transduction in Biology*, 1977: its inverse is the mean first passage time).
     """
 
+    # Of one progress for each walker.
+    PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis,)
+    PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = (float,)
+
     initial_states: list[Any]
     initial_weights: list[float] | None
 
@@ -113,17 +105,16 @@ class WarpBC(BoundaryConditions):
             raise ValueError("initial_states is empty: warped walkers need a state to go to")
         self.initial_weights = checked_weights(initial_weights, len(self.initial_states))
 
-    def _initial_progress(self) -> Floats:
-        """The progress of each initial state.
-
-        A walker that is at the target again at once would be a flux out of
-        nothing, so constructors refuse initial states that have arrived.
-        """
+    def _refuse_arrived(self, told: Callable[[Any], str]) -> None:
+        """Raise ValueError for an initial state that is at the target: a walker that is there again
+        at once would be a flux out of nothing. `told` says of its progress what is wrong."""
         try:
-            return self.progress([_Bare(state) for state in self.initial_states])
+            progress = self.progress([_Bare(state) for state in self.initial_states])
         except CoordinateError as problem:
             whose = str(problem.fields["whose"]).replace("walker", "initial state")
             raise CoordinateError(**{**problem.fields, "whose": whose}) from None
+        for idx in np.flatnonzero(self.arrived(progress)).tolist():
+            raise ValueError(f"initial state {idx} is itself {told(progress[idx])}")
 
     def warp_walkers(self, walkers: Sequence[Any], cycle_idx: int) -> WarpResult:
         """Replace the states of walkers at the target.

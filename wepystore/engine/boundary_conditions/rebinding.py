@@ -49,8 +49,6 @@ class RebindingBC(WarpBC):
     BC_RECORD_FIELDS: ClassVar[tuple[str, ...]] = BC_FIELDS
 
     PROGRESS_FIELDS: ClassVar[tuple[str, ...]] = ("native_rmsd",)
-    PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis,)
-    PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = (float,)
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = PROGRESS_FIELDS
 
     def __init__(
@@ -72,12 +70,12 @@ class RebindingBC(WarpBC):
         )
         self.ligand_idxs = self._to_native.ligand_idxs
         self.binding_site_idxs = self._to_native.binding_site_idxs
-        rmsds = self._initial_progress()
-        for idx in np.flatnonzero(self.arrived(rmsds)).tolist():
-            raise ValueError(
-                f"initial state {idx} is itself bound: its ligand's RMSD to the native pose "
-                f"is {rmsds[idx]:.4g} nm, the cutoff {self.cutoff_rmsd:g} nm"
+        self._refuse_arrived(
+            lambda rmsd: (
+                f"bound: its ligand's RMSD to the native pose is {rmsd:.4g} nm, "
+                f"the cutoff {self.cutoff_rmsd:g} nm"
             )
+        )
 
     def progress(self, walkers: Sequence[Any]) -> Floats:
         """The ligand's RMSD to its native pose, shape (n,), nm."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wepystore.engine.boundary_conditions.base import WarpBC
+from wepystore.engine.distances.base import Folding
 from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, stacked
 from wepystore.engine.parameters import coordinate_like, whole
-from wepystore.engine.protocols import PeriodicCapabilities
 from wepystore.engine.record_fields import Shape
 
 #: Direction -> what a message calls it. The first two compare, the others bound.
@@ -24,7 +24,7 @@ _DIRECTIONS = {
 }
 
 
-class TargetBC(WarpBC):
+class TargetBC(Folding, WarpBC):
     """Warps walkers whose progress coordinate is beyond a threshold, or fulfils a predicate.
 
     Parameters
@@ -58,8 +58,6 @@ class TargetBC(WarpBC):
 
     # Of a coordinate of several numbers they stand one walker after the other.
     PROGRESS_FIELDS: ClassVar[tuple[str, ...]] = ("progress_coordinate",)
-    PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis,)
-    PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = (float,)
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = PROGRESS_FIELDS
 
     def __init__(
@@ -80,17 +78,11 @@ class TargetBC(WarpBC):
         self.predicate = predicate
         self.threshold = _checked_threshold(threshold, direction)
         self._set_initial(initial_states, initial_weights)
-        values = self._initial_progress()
-        for idx in np.flatnonzero(self.arrived(values)).tolist():
-            raise ValueError(
-                f"initial state {idx} is itself at the target: its progress coordinate "
-                f"is {values[idx]}, the target {self._described()}"
+        self._refuse_arrived(
+            lambda value: (
+                f"at the target: its progress coordinate is {value}, the target {self._described()}"
             )
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the coordinate folds positions by the box vectors."""
-        return bool(PeriodicCapabilities(self.coordinate).periodic)
+        )
 
     def progress(self, walkers: Sequence[Any]) -> Floats:
         """The progress coordinate of each walker, shape (n,), or (n, d) if it has d > 1 numbers."""
@@ -176,7 +168,6 @@ class RandomWalkTargetBC(WarpBC):
     BC_RECORD_FIELDS: ClassVar[tuple[str, ...]] = BC_FIELDS
 
     PROGRESS_FIELDS: ClassVar[tuple[str, ...]] = ("distance",)
-    PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis,)
     PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = (int,)
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = PROGRESS_FIELDS
 
@@ -188,12 +179,12 @@ class RandomWalkTargetBC(WarpBC):
     ) -> None:
         self.threshold = whole(threshold, "threshold")
         self._set_initial(initial_states, initial_weights)
-        distances = self._initial_progress()
-        for idx in np.flatnonzero(self.arrived(distances)).tolist():
-            raise ValueError(
-                f"initial state {idx} is itself at the target: its distance from the origin "
-                f"is {distances[idx]:g}, the threshold {self.threshold}"
+        self._refuse_arrived(
+            lambda distance: (
+                f"at the target: its distance from the origin is {distance:g}, "
+                f"the threshold {self.threshold}"
             )
+        )
 
     def progress(self, walkers: Sequence[Any]) -> Floats:
         """The distance of each walker from the origin, shape (n,), lattice spacings."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.boundary_conditions.base import WarpBC
-from wepystore.engine.distances.base import atom_indices, state_boxes, state_positions
+from wepystore.engine.distances.base import atom_indices, stacked_positions, state_boxes
 from wepystore.engine.distances.periodic import minimum_distances
 from wepystore.engine.ensemble import Ensemble, Floats, states_of
 from wepystore.engine.parameters import positive
@@ -44,8 +44,6 @@ class UnbindingBC(WarpBC):
     BC_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ("boundary_distance",)
 
     PROGRESS_FIELDS: ClassVar[tuple[str, ...]] = ("min_distances",)
-    PROGRESS_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis,)
-    PROGRESS_DTYPES: ClassVar[tuple[type, ...]] = (float,)
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ("min_distances",)
 
     def __init__(
@@ -66,12 +64,12 @@ class UnbindingBC(WarpBC):
             raise ValueError(f"atoms {both} are in both ligand_idxs and receptor_idxs")
         self.periodic = bool(periodic)
         self._atoms = np.array(self.ligand_idxs + self.receptor_idxs)
-        shortest = self._initial_progress()
-        for idx in np.flatnonzero(self.arrived(shortest)).tolist():
-            raise ValueError(
-                f"initial state {idx} is itself unbound: its shortest ligand-receptor distance "
-                f"is {shortest[idx]:.4g} nm, the cutoff {self.cutoff_distance:g} nm"
+        self._refuse_arrived(
+            lambda shortest: (
+                f"unbound: its shortest ligand-receptor distance is {shortest:.4g} nm, "
+                f"the cutoff {self.cutoff_distance:g} nm"
             )
+        )
 
     def progress(self, walkers: Sequence[Any]) -> Floats:
         """The shortest ligand-receptor distance of each walker, shape (n,), nm."""
@@ -98,14 +96,9 @@ class UnbindingBC(WarpBC):
         except (IndexError, ValueError):
             # Atoms that are not there, or states of unequal size: the slow way says which.
             groups = (self.ligand_idxs, "ligand_idxs"), (self.receptor_idxs, "receptor_idxs")
-            return np.array(
-                [
-                    np.concatenate(
-                        [state_positions(w.state, np.array(idxs), name) for idxs, name in groups]
-                    )
-                    for w in walkers
-                ]
-            )
+            states = states_of(walkers)
+            rows = [stacked_positions(states, np.array(idxs), name) for idxs, name in groups]
+            return np.concatenate(rows, axis=1)
 
     def arrived(self, progress: Floats) -> NDArray[np.bool_]:
         """Which distances are those of an unbound ligand."""

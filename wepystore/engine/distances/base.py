@@ -10,20 +10,29 @@ from numpy.typing import NDArray
 
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Floats
+from wepystore.engine.protocols import (
+    DistanceCapabilities,
+    MeasuringCapabilities,
+    PeriodicCapabilities,
+)
 
 
 class Distance(Component):
     """How different two states are, by way of an *image*: the few numbers that matter.
 
     A subclass gives `image` and `image_distances`; one written for wepy gives
-    `image` and `image_distance`, and works as well, only slower. One that also
-    gives `images(states)`, the images of many states stacked on axis 0, saves
-    resamplers the time of asking for each.
+    `image` and `image_distance`, and works as well, only slower. One that gives
+    `images(states)`, the images of many states stacked on axis 0, needs no `image`,
+    and saves resamplers the time of asking for each.
     """
 
     def image(self, state: Any) -> Floats:
         """The part of a state that distances are measured on; the same shape for every state."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its image is")
+        many = DistanceCapabilities(self).images
+        if many is None:
+            raise NotImplementedError(f"{type(self).__name__} does not say what its image is")
+        image: Floats = many([state])[0]
+        return image
 
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """Distances, shape (n,), of `image` to each of `images`, stacked on axis 0."""
@@ -41,6 +50,17 @@ class Distance(Component):
     def distance(self, state_a: Any, state_b: Any) -> float:
         """Distance between two states."""
         return self.image_distance(self.image(state_a), self.image(state_b))
+
+
+class Folding:
+    """Of what folds positions by the box vectors if the distance or coordinate in it does."""
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it does."""
+        inside = MeasuringCapabilities(self)
+        parts = (inside.distance, inside.coordinate)
+        return any(PeriodicCapabilities(part).periodic for part in parts)
 
 
 def atom_indices(indices: Iterable[int], name: str) -> tuple[int, ...]:

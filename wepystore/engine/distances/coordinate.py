@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.component import Component
-from wepystore.engine.distances.base import Distance, atom_indices
+from wepystore.engine.distances.base import Distance, Folding, atom_indices
 from wepystore.engine.distances.pairwise import images_of
 from wepystore.engine.ensemble import Ensemble, Floats
 from wepystore.engine.errors import CoordinateError
@@ -24,7 +24,6 @@ from wepystore.engine.parameters import coordinate_like, distance_like, listed, 
 from wepystore.engine.protocols import (
     CoordinateCapabilities,
     DistanceCapabilities,
-    PeriodicCapabilities,
     name_of,
 )
 
@@ -160,7 +159,7 @@ class PositionCoordinate(ProgressCoordinate):
         return np.asarray(chosen, dtype=np.float64).reshape(len(positions), -1)
 
 
-class ImageCoordinate(ProgressCoordinate):
+class ImageCoordinate(Folding, ProgressCoordinate):
     """What a distance looks at, as a progress coordinate: its image, flat.
 
     With `PairDistance` this is the distance of two atoms, nm.
@@ -173,18 +172,13 @@ class ImageCoordinate(ProgressCoordinate):
     def __init__(self, distance: Any) -> None:
         self.distance = distance_like(distance)
 
-    @property
-    def periodic(self) -> bool:
-        """Whether the distance folds positions by the box vectors."""
-        return bool(PeriodicCapabilities(self.distance).periodic)
-
     def many(self, states: Sequence[Any]) -> Floats:
         """The images, shape (n, size of an image)."""
         images: Floats = np.asarray(images_of(self.distance, states), dtype=np.float64)
         return images.reshape(len(images), -1)
 
 
-class ReferenceCoordinate(ProgressCoordinate):
+class ReferenceCoordinate(Folding, ProgressCoordinate):
     """The distance to a reference state, in the unit of the distance.
 
     Parameters
@@ -198,11 +192,6 @@ class ReferenceCoordinate(ProgressCoordinate):
         self.ref_state = ref_state
         self._reference = distance.image(ref_state)
 
-    @property
-    def periodic(self) -> bool:
-        """Whether the distance folds positions by the box vectors."""
-        return bool(PeriodicCapabilities(self.distance).periodic)
-
     def many(self, states: Sequence[Any]) -> Floats:
         """The distances, shape (n,)."""
         images = images_of(self.distance, states)
@@ -213,7 +202,7 @@ class ReferenceCoordinate(ProgressCoordinate):
         return np.array([self.distance.image_distance(self._reference, i) for i in images])
 
 
-class CoordinateDistance(Distance):
+class CoordinateDistance(Folding, Distance):
     """Euclidean distance between the progress coordinates of two states.
 
     In the unit of the coordinate; for a coordinate of one number, |a - b|.
@@ -233,16 +222,6 @@ class CoordinateDistance(Distance):
         self.scale: tuple[float, ...] | None = None
         if scale is not None:
             self.scale = tuple(positive(s, "each of scale") for s in listed(scale, "scale"))
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the coordinate folds positions by the box vectors."""
-        return bool(PeriodicCapabilities(self.coordinate).periodic)
-
-    def image(self, state: Any) -> Floats:
-        """The coordinate, scaled, shape (d,)."""
-        image: Floats = self.images([state])[0]
-        return image
 
     def images(self, states: Sequence[Any]) -> Floats:
         """The coordinates of many states, scaled, shape (n, d)."""

@@ -37,11 +37,6 @@ class PairDistance(Distance):
         self.i, self.j = atom_indices((i, j), "the pair of atoms (i, j)")
         self.periodic = bool(periodic)
 
-    def image(self, state: Any) -> Floats:
-        """The distance of the two atoms, shape (1,), nm."""
-        image: Floats = self.images([state])[0]
-        return image
-
     def images(self, states: Sequence[Any]) -> Floats:
         """The distances of the two atoms in many states, shape (n, 1), nm."""
         pair = np.array([self.i, self.j])

@@ -23,11 +23,6 @@ class RandomWalkDistance(Distance):
     def __init__(self) -> None:
         """Takes no parameters."""
 
-    def image(self, state: Any) -> Floats:
-        """The positions, shape (1, n_dims)."""
-        image: Floats = np.asarray(state["positions"], dtype=np.float64)
-        return image
-
     def images(self, states: Sequence[Any]) -> Floats:
         """The positions of many states, shape (n, 1, n_dims)."""
         return np.array([state["positions"] for state in states], dtype=np.float64)

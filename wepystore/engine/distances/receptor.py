@@ -79,13 +79,8 @@ class ReceptorLigandDistance(Distance):
         turned: Floats = np.matmul(ligands, rotations(sites - origins, self._ref_site))
         return turned
 
-    def image(self, state: Any) -> Floats:
-        """The ligand in the frame of the reference, shape (n_ligand_atoms, 3), nm."""
-        image: Floats = self.images([state])[0]
-        return image
-
     def images(self, states: Sequence[Any]) -> Floats:
-        """The images of many states, stacked on axis 0."""
+        """The ligands in the frame of the reference: `ligands`."""
         return self.ligands(states)
 
 

@@ -59,14 +59,9 @@ class RMSDDistance(Distance):
         self._align = np.array(self.align_idxs)
         self._measure = self._align if self.measure_idxs is None else np.array(self.measure_idxs)
 
-    def image(self, state: Any) -> Floats:
-        """Align atoms, then measure atoms if they are others, shape (m, 3), nm."""
-        image: Floats = self.images([state])[0]
-        return image
-
     def images(self, states: Sequence[Any]) -> Floats:
-        """The images of many states, shape (n, m, 3), nm, the align atoms' centroid at the origin
-        if they are to be superposed."""
+        """Align atoms, then measure atoms if they are others, of many states, shape (n, m, 3), nm,
+        the align atoms' centroid at the origin if they are to be superposed."""
         align = stacked_positions(states, self._align, "align_idxs")
         if self.superpose:
             centres = align.mean(axis=1, keepdims=True)

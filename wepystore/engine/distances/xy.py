@@ -38,13 +38,9 @@ class XYDistance(Distance):
         self.periodic = bool(periodic)
         self._atoms = np.array(self.atoms)
 
-    def image(self, state: Any) -> Floats:
-        """The centroid's x and y, nm; in a periodic system then ax, bx and by of the box."""
-        image: Floats = self.images([state])[0]
-        return image
-
     def images(self, states: Sequence[Any]) -> Floats:
-        """The images of many states, shape (n, 2) or, if periodic, (n, 5), nm."""
+        """The centroids' x and y, shape (n, 2), nm; in a periodic system then ax, bx and by of
+        the box, (n, 5)."""
         positions = np.stack(
             [state_positions(_two_axes(state), self._atoms, "atoms") for state in states]
         )

@@ -12,9 +12,10 @@ from wepystore.engine.adapt import counterpart
 from wepystore.engine.component import Component
 from wepystore.engine.record_fields import ResamplerRecords, Shape
 from wepystore.engine.resamplers.decision import Decision
+from wepystore.engine.rng import Drawing
 
 
-class Resampler(ResamplerRecords, Component):
+class Resampler(ResamplerRecords, Drawing, Component):
     """Base of the resamplers: random numbers and the fields common to all records."""
 
     DECISION: ClassVar[type[Decision]] = Decision
@@ -29,24 +30,11 @@ class Resampler(ResamplerRecords, Component):
     RESAMPLING_DTYPES: ClassVar[tuple[type, ...]] = (int, int, int, int)
     RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
 
-    _rng: np.random.Generator | None = None
-
     @property
     def decision(self) -> Any:
         """The decisions as reporters want them, another program's too: its own class, of the same
         numbers, if it is installed."""
         return counterpart(self.DECISION)
-
-    def set_rng(self, rng: np.random.Generator) -> None:
-        """Draw from `rng` from now on; the manager calls this before each use (R1)."""
-        self._rng = rng
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Where random numbers come from; seeded by the system if `set_rng` was not called."""
-        if self._rng is None:
-            self._rng = np.random.default_rng()
-        return self._rng
 
     def check_start(self, weights: NDArray[np.float64]) -> None:
         """Refuse walkers of which none could ever be cloned or merged.
