@@ -29,7 +29,7 @@ from tests.systems import REPOSITORY, tree_of
 from wepystore import api
 from wepystore.api import Configuration, Snapshot, Store, load_configuration, load_snapshot
 from wepystore.records import bundle
-from wepystore.records.registry import builtin_class, builtin_names
+from wepystore.records.registry import PLACES, builtin_class
 from wepystore.records.trust import Trust, location
 
 __all__ = ["wepy"]
@@ -117,7 +117,7 @@ def test_a_frozen_name_is_where_it_was() -> None:
 def test_the_frozen_names_are_all() -> None:
     """All that scripts import, all that stores know by name, and all that the pickles name."""
     exported = {(thing.__module__, thing.__qualname__) for thing in map(vars(api).get, api.__all__)}
-    registered = {(builtin_class(name, "").__module__, name) for name in builtin_names()}
+    registered = {(builtin_class(name, "").__module__, name) for name in PLACES}
     assert {place for place in exported if place[0].split(".")[1] in ROOMS} <= NAMES
     assert registered <= NAMES
     assert ("wepystore.records.bundle", "load") in NAMES

@@ -22,20 +22,18 @@ from wepystore.store import exports as files
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, Ref
 
-Entries = dict[tuple[str, str], bytes]
-
 
 def load(archive: bytes) -> Snapshot | Configuration:
     """The object in an exported file's archive, verified. `dill.load` calls this by name."""
     kind, md5, entries = files.unpack(archive, "the exported file")
-    return decode(kind, md5, entries)
+    made: Snapshot | Configuration = decode(Manifest.among(entries, kind, md5, md5))
+    return made
 
 
-def decode(kind: str, md5: str, entries: Entries) -> Snapshot | Configuration:
-    """The object of entries that `wepystore.store.exports.read` gave."""
-    found = Manifest.among(entries, kind, md5, md5)
-    decode = decode_snapshot if kind == "snapshots" else decode_configuration
-    return decode(found.value, found.fetch, f"{ONE[kind]} {md5}")
+def decode(found: Manifest) -> Any:
+    """The snapshot or configuration of a manifest. Loads its pickled parts, if it has any (S9)."""
+    native = decode_snapshot if found.kind == "snapshots" else decode_configuration
+    return native(found.value, found.fetch, f"{ONE[found.kind]} {found.ref.md5}")
 
 
 def encode(thing: Snapshot | Configuration, sink: Sink) -> tuple[str, Ref]:

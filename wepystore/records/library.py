@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from wepystore.engine.fit import check_type
-from wepystore.records.bundle import encode
-from wepystore.records.configuration import (
-    Configuration,
-    decode_configuration,
-    encode_configuration,
-)
+from wepystore.records.bundle import decode, encode
+from wepystore.records.configuration import Configuration, encode_configuration
 from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.sinks import Memory, Remembering
-from wepystore.records.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.store import formats
-from wepystore.store.manifests import Manifest
 from wepystore.store.pickles.pickled import Pickled, parts_in
 from wepystore.store.store import Store
 
@@ -51,21 +47,21 @@ def load_snapshot(store: Store, md5: str, check: Check | None = None) -> Snapsho
     caller; with `Trust.check` of wepystore.records.trust only what the
     user made or trusts is loaded.
     """
-    found = _checked(store, "snapshots", md5, check)
-    return decode_snapshot(found.value, found.fetch, f"snapshot {md5}")
+    snapshot: Snapshot = _decoded(store, "snapshots", md5, check)
+    return snapshot
 
 
 def load_configuration(store: Store, md5: str, check: Check | None = None) -> Configuration:
     """The configuration of a hash, verified. Pickled parts and `check` as in load_snapshot."""
-    found = _checked(store, "configs", md5, check)
-    return decode_configuration(found.value, found.fetch, f"configuration {md5}")
+    configuration: Configuration = _decoded(store, "configs", md5, check)
+    return configuration
 
 
-def _checked(store: Store, kind: str, md5: str, check: Check | None) -> Manifest:
+def _decoded(store: Store, kind: str, md5: str, check: Check | None) -> Any:
     found = store.read_manifest(kind, md5)
     if check is not None and formats.stands_for(found.value) is None:
         check(parts_in(found))
-    return found
+    return decode(found)
 
 
 def load_run(store: Store, md5: str) -> RunRecord:

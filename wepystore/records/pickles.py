@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import operator
 import site
 import sys
 import sysconfig
@@ -41,13 +42,7 @@ def dumps(value: Any, instead: Mapping[type, type] | None = None) -> bytes:
         Classes that whoever loads it gets in place of others: as the base of a user's class,
         and wherever the user's code names them.
     """
-
-    def pickler(buffer: io.BytesIO, **how: Any) -> _Pickler:
-        made = _Pickler(buffer, **how)
-        made.instead = dict(instead or {})
-        return made
-
-    return dumps_with(value, pickler)
+    return dumps_with(value, functools.partial(_Pickler, dict(instead or {})))
 
 
 def dumps_with(value: Any, pickler: Callable[..., Any]) -> bytes:
@@ -73,10 +68,9 @@ def label(value: Any) -> str:
 class _Pickler(dill.Pickler):  # type: ignore[misc]
     """dill's pickler, made independent of hash seeds, interning and paths."""
 
-    instead: Mapping[type, type] = {}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, instead: Mapping[type, type], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._instead = instead
         self._canonical: dict[Any, Any] = {}
         # The pickler's memo goes by id(): what it has seen must stay alive until the end.
         self._kept: list[Any] = []
@@ -96,8 +90,8 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]
             obj = self._keep(_without_place(obj))
         elif isinstance(obj, np.dtype):
             obj = _one_dtype(obj)
-        elif cls is type and obj in self.instead:
-            obj = self.instead[obj]
+        elif cls is type and obj in self._instead:
+            obj = self._instead[obj]
         elif cls is types.ModuleType and id(obj) not in self.memo and _is_ours(obj.__name__):
             # Of a checkout dill would pickle all that the module holds, and set it when loaded.
             self.save_reduce(dill._dill._import_module, (obj.__name__,), obj=obj)
@@ -169,7 +163,8 @@ def _names_of_globals(code: types.CodeType) -> tuple[str, ...]:
 
 
 def _nested(func: Any, recurse: bool = True) -> Sequence[str]:
-    code = getattr(func, "__code__", func)
+    has_code = isinstance(func, (types.FunctionType, types.MethodType))
+    code = func.__code__ if has_code else func
     if recurse and type(code) is types.CodeType:
         return _names_of_globals(code)
     return list(_nested_globals(func, recurse))
@@ -211,12 +206,13 @@ def _ordered_globals() -> Iterator[None]:
 
 def _is_by_name(func: Any) -> bool:
     """Whether a function is pickled as the place where it is imported from."""
-    func = getattr(func, "__func__", func)
+    func = func.__func__ if isinstance(func, types.MethodType) else func
     if not isinstance(func, types.FunctionType) or func.__module__ in (None, "__main__"):
         return False
-    found: Any = sys.modules.get(func.__module__)
-    for name in func.__qualname__.split("."):
-        found = getattr(found, name, None)
+    try:
+        found = operator.attrgetter(func.__qualname__)(sys.modules[func.__module__])
+    except (KeyError, AttributeError):
+        return False
     return found is func
 
 
@@ -263,7 +259,8 @@ class _as_if_in_main:
         self._homes.append((thing, home))
         if isinstance(thing, type):
             for member in list(vars(thing).values()):
-                self._move(getattr(member, "__func__", member), home)
+                held = isinstance(member, (classmethod, staticmethod, types.MethodType))
+                self._move(member.__func__ if held else member, home)
 
     def __exit__(self, *exc_info: object) -> None:
         for thing, home in self._homes:
@@ -274,11 +271,10 @@ def _user_modules() -> list[types.ModuleType]:
     """Imported modules that are neither Python's, nor installed, nor this package's."""
     found = []
     for name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
+        path = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
         if (
             isinstance(path, str)
             and _is_users(path)
-            and isinstance(module, types.ModuleType)
             and name != "__main__"
             and name != "__mp_main__"
             and not _is_ours(name)
@@ -305,10 +301,7 @@ def _is_users(path: str) -> bool:
 def _installed() -> tuple[str, ...]:
     """What the paths of Python's and of installed modules begin with."""
     roots = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    roots += [*site.getsitepackages(), site.getusersitepackages(), *_base_prefix_paths()]
-    return tuple(str(Path(root).resolve()) + "/" for root in roots if root)
-
-
-def _base_prefix_paths() -> list[str]:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return [str(Path(sys.base_prefix) / "lib" / version)]
+    roots += [*site.getsitepackages(), site.getusersitepackages()]
+    roots.append(f"{sys.base_prefix}/lib/{version}")
+    return tuple(str(Path(root).resolve()) + "/" for root in roots if root)

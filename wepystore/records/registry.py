@@ -11,7 +11,8 @@ from typing import Any
 
 from wepystore.records.errors import UnknownComponentError
 
-_PLACES = {
+#: Stored name -> the module of its class.
+PLACES = {
     "OpenMMRunner": "wepystore.engine.runners.openmm",
     "RandomWalkRunner": "wepystore.engine.runners.random_walk",
     "OverdampedLangevinRunner": "wepystore.engine.runners.langevin",
@@ -54,18 +55,13 @@ def builtin_name(component: object) -> str | None:
     """The stored name of a built-in component; None for anything else, subclasses included."""
     cls = type(component)
     name = cls.__name__
-    if name not in _PLACES or not cls.__module__.startswith("wepystore."):
+    if name not in PLACES or not cls.__module__.startswith("wepystore."):
         return None
     return name if builtin_class(name, "") is cls else None
 
 
 def builtin_class(name: str, where: str) -> Any:
     """The class a stored name stands for."""
-    if name not in _PLACES:
+    if name not in PLACES:
         raise UnknownComponentError(where=where, name=name)
-    return getattr(import_module(_PLACES[name]), name)
-
-
-def builtin_names() -> list[str]:
-    """Every stored name."""
-    return sorted(_PLACES)
+    return getattr(import_module(PLACES[name]), name)

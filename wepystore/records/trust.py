@@ -218,13 +218,11 @@ def noting(trust: Callable[[], Trust], failed: Callable[[str], None]) -> Listene
     return listener
 
 
-def _warn(why: str) -> None:
-    warnings.warn(why, RuntimeWarning, stacklevel=2)
-
-
 #: Pickling happens deep inside records, so there is one for the process. What a user's own
 #: program pickles, that user may run again without being asked.
-_listener: Listener = noting(users_own, _warn)
+_listener: Listener = noting(
+    users_own, lambda why: warnings.warn(why, RuntimeWarning, stacklevel=2)
+)
 
 
 def tell(listener: Listener) -> Listener:

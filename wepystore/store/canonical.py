@@ -93,7 +93,7 @@ def _check(value: Any, depth: int) -> None:
             if not isinstance(key, str):
                 raise TypeError(f"the key {key!r} is not a string")
             _check(item, depth + 1)
-    elif hasattr(value, "_fields"):
+    elif isinstance(value, tuple) and type(value) is not tuple:
         # A Ref would silently become a list that no one recognises as a reference.
         raise TypeError(f"a {type(value).__name__} has to be turned into JSON first")
     elif isinstance(value, list | tuple):

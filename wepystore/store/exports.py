@@ -148,19 +148,15 @@ def read(
             _check_size(head, path, size)
         elif size > files.MAX_MANIFEST:
             raise NotAnExportError(path=path, why=f"it has {size} bytes, far too many")
-        return parse(head + stream.read(), path, kind)
-
-
-def parse(
-    data: bytes, path: str, kind: str | None = None
-) -> tuple[str, str, dict[tuple[str, str], bytes]]:
-    """What `read` gives, from the bytes of a file; `path` is for messages."""
+        data = head + stream.read()
     other = formats.format_of(data)
     if other is not None:
         return _whole(data, path, kind, other)
-    start = len(HEAD) + _LENGTH.size
-    _check_frame(data, path, start)
-    return unpack(data, path, kind, start)
+    # The pickle around the archive is ours to the byte, and all of it is there.
+    _check_size(head, path, len(data))
+    if not data.endswith(TAIL):
+        raise DamagedExportError(path=path, why="its last bytes are wrong")
+    return unpack(data, path, kind, len(head))
 
 
 def unpack(
@@ -218,13 +214,6 @@ def _whole(
         raise WrongKindError(text=path, found=ONE[found], expected=ONE[kind])
     md5 = md5_of(data)
     return found, md5, {(found, md5): data}
-
-
-def _check_frame(data: bytes, path: str, start: int) -> None:
-    """The pickle around the archive is ours to the byte, and all of it is there."""
-    _check_size(data[:start], path, len(data))
-    if not data.endswith(TAIL):
-        raise DamagedExportError(path=path, why="its last bytes are wrong")
 
 
 def _check_size(head: bytes, path: str, size: int) -> None:

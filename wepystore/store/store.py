@@ -49,7 +49,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._root = os.fspath(path)
+        #: What the user calls it, for messages.
+        self.label = self._root = os.fspath(path)
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -233,14 +234,7 @@ class Store:
 
     faults: Mapping[tuple[str, str], str] = {}
 
-    @property
-    def label(self) -> str:
-        """What the user calls it, for messages."""
-        return self._root
-
-    def where(self, kind: str, md5: str) -> str:
-        """An entry's place, for messages."""
-        return self.locate(kind, md5)
+    where = locate
 
     def is_there(self, kind: str, md5: str) -> bool:
         """Whether anything has this name, be it damaged or a link to nothing."""
@@ -415,7 +409,10 @@ def _format_of(root: Path) -> int:
             return found
         why = "it gives no format version"
     except NotADirectoryError:
-        raise NotAStoreError(path=root, why=_file_fault(root)) from None
+        why = "it is a file, not a directory"
+        if root.name.endswith((".sqlite", ".sqlite3", ".db")):
+            why = f"it is a file; '{way_out('to_merge')}' takes in a database of wepy 1.x"
+        raise NotAStoreError(path=root, why=why) from None
     except FileNotFoundError:
         problem = _no_mark(root, mark)
         if problem is None:
@@ -446,9 +443,3 @@ def _no_mark(root: Path, mark: Path) -> WepystoreError | None:
     elif (root / CHECKPOINT).is_symlink():
         why += f", and its {CHECKPOINT} is a link: name what it leads to, if you trust it"
     return NotAStoreError(path=root, why=why)
-
-
-def _file_fault(root: Path) -> str:
-    if root.name.endswith((".sqlite", ".sqlite3", ".db")):
-        return f"it is a file; '{way_out('to_merge')}' takes in a database of wepy 1.x"
-    return "it is a file, not a directory"

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,10 +220,11 @@ def _restrict(connection: sqlite3.Connection, size: int) -> None:
         connection.setlimit(getattr(sqlite3, name), most)
     # A text is not larger than the file that it is in, unless its pages are used twice.
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(_LARGEST_TEXT, max(size, 1 << 16)))
-    if hasattr(connection, "setconfig"):
+    if sys.version_info >= (3, 12):
         for name, value in _CONFIG.items():
-            if hasattr(sqlite3, name):
-                connection.setconfig(getattr(sqlite3, name), value)
+            # Not every SQLite that Python is built with knows all of them.
+            if name in vars(sqlite3):
+                connection.setconfig(vars(sqlite3)[name], value)
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
     connection.set_authorizer(_may)

@@ -9,10 +9,10 @@ from typing import Any
 
 from wepystore.engine.fit import check_decoded
 from wepystore.orchestrator.errors import NoConfigurationError
-from wepystore.records.bundle import encoded
+from wepystore.records.bundle import decode, encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
-from wepystore.records.configuration import Configuration, decode_configuration
-from wepystore.records.snapshot import Snapshot, decode_snapshot
+from wepystore.records.configuration import Configuration
+from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store import carriers, exports, formats
 from wepystore.store.manifests import Manifest
@@ -207,16 +207,9 @@ def _in_memory(found: Manifest, where: str, named: str) -> _Found:
 
 def _found(found: Manifest, where: str, named: str, bring: Callable[[Store], None]) -> _Found:
     other = formats.stands_for(found.value)
-
-    def decode() -> Any:
-        if other is not None:
-            return other.decode(found.kind, found.data, where)
-        native = decode_snapshot if found.kind == "snapshots" else decode_configuration
-        return native(found.value, found.fetch, f"{ONE[found.kind]} {found.ref.md5}")
-
     return _Found(
         entry=EntryRef(found.kind, found.ref),
         asked=Asked(where, named, parts_in(found)),
-        decode=decode,
+        decode=lambda: other.decode(found.kind, found.data, where) if other else decode(found),
         bring=bring,
     )

@@ -277,14 +277,16 @@ class _Checker:
 
     def _refs(self) -> None:
         for name in graph.ref_names(self.store):
-            path = f"refs/{name}"
+            path, why = f"refs/{name}", ""
             try:
                 md5 = self.store.ref(name)
                 if md5 is None and os.path.lexists(self.store.path / path):
                     raise BadJSONError(what=path, why="it is a directory or a dangling link")
-            except (DamagedError, OSError) as error:
-                fields = getattr(error, "fields", {})
-                why = str(fields.get("why") or getattr(error, "strerror", None) or error)
+            except DamagedError as error:
+                why = str(error.fields.get("why") or error)
+            except OSError as error:
+                why = str(error.strerror or error)
+            if why:
                 self.problems.append(Problem(report.BAD_REF, "refs", name, path, why))
                 continue
             if md5 is None:

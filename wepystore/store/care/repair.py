@@ -26,28 +26,13 @@ from wepystore.store.merge import Source
 from wepystore.store.names import KINDS, MARK, Name, Ref
 from wepystore.store.store import MARKED, Store
 
+_NOT_AS_NAMED = frozenset(
+    (report.DAMAGED, report.UNREADABLE, report.MISPLACED, report.LINK, report.NO_FILE)
+)
 # What the name is taken away from when nothing better is there.
-_SET_ASIDE = frozenset(
-    (
-        report.DAMAGED,
-        report.UNREADABLE,
-        report.MALFORMED,
-        report.MISPLACED,
-        report.LINK,
-        report.NO_FILE,
-    )
-)
+_SET_ASIDE = _NOT_AS_NAMED | {report.MALFORMED}
 # What a source may have in a better state.
-_FETCHED = frozenset(
-    (
-        report.DAMAGED,
-        report.MISSING,
-        report.UNREADABLE,
-        report.MISPLACED,
-        report.LINK,
-        report.NO_FILE,
-    )
-)
+_FETCHED = _NOT_AS_NAMED | {report.MISSING}
 _CHUNK_FILES = 512
 
 

@@ -92,7 +92,7 @@ class Work:
         self._result = -1
         several = (os.cpu_count() or 1) > 1 and len(listing) >= _MANY
         # A fork copies no thread, but the locks that threads hold.
-        if several and hasattr(os, "fork") and threading.active_count() == 1:
+        if several and threading.active_count() == 1:
             self._begin()
 
     def __enter__(self) -> Work:
