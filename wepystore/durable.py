@@ -97,9 +97,8 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 def start_writing(descriptor: int) -> None:
     """Let the disk begin with what will be synced later; nothing depends on it."""
     # Of what is not on the disk yet this drops nothing: the kernel starts to write it.
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    with suppress(OSError):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_existing(path: str | Path) -> None:

@@ -106,9 +106,6 @@ class Ensemble(Sequence[Walker]):
     def __len__(self) -> int:
         return len(self.weights)
 
-    def __bool__(self) -> bool:
-        return len(self.weights) > 0
-
     @overload
     def __getitem__(self, index: int) -> Walker: ...
     @overload

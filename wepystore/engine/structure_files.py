@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import struct
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.topology import openmm_topology
-
-if TYPE_CHECKING:
-    from openmm.app import Topology
 
 # Places in the header of a DCD file: two numbers, and 80 characters that OpenMM
 # fills with the time of day.
@@ -39,7 +37,8 @@ def pdb_text(
     """
     from openmm import app, unit
 
-    model = _model(topology, box_vectors)
+    model = openmm_topology(topology)
+    _set_box(model, box_vectors)
     text = io.StringIO()
     app.PDBFile.writeFile(model, np.asarray(positions) * unit.nanometer, text, keepIds=True)
     return text.getvalue()
@@ -76,10 +75,10 @@ class DCDWriter:
         """
         from openmm import app, unit
 
-        usable = boxes is not None and all(_set_box(self._topology, box) for box in boxes)
+        if boxes is not None and not all(_set_box(self._topology, box) for box in boxes):
+            boxes = None
         # OpenMM takes the unit cell of a frame from the topology, where it is given one.
-        if not (usable and boxes is not None and _set_box(self._topology, boxes[0])):
-            self._topology.setPeriodicBoxVectors(None)
+        _set_box(self._topology, boxes[0] if boxes else None)
         writer = app.DCDFile(file, self._topology, 1.0 * unit.picosecond)
         if not len(frames):
             return
@@ -89,7 +88,7 @@ class DCDWriter:
                 raise ValueError(
                     f"frame {place} has {len(frame)} atoms, the first has {len(frames[0])}"
                 )
-            _append_frame(file, frame, boxes[place] if usable and boxes is not None else None)
+            _append_frame(file, frame, boxes[place] if boxes else None)
         file.seek(_DCD_N_FRAMES)
         file.write(struct.pack("<i", len(frames)))
         file.seek(_DCD_LAST_STEP)
@@ -124,22 +123,15 @@ def _append_frame(
         file.write(length + axis.tobytes() + length)
 
 
-def _model(topology: str, box_vectors: NDArray[np.float64] | None) -> Topology:
-    model = openmm_topology(topology)
-    if not _set_box(model, box_vectors):
-        model.setPeriodicBoxVectors(None)
-    return model
-
-
 def _set_box(model: Any, box_vectors: NDArray[np.float64] | None) -> bool:
-    """Give the topology this box; False where it is none a file can hold."""
+    """Give the topology this box, or none, where it is None or none that a file can hold; whether
+    it has one."""
     from openmm import Vec3, unit
 
+    model.setPeriodicBoxVectors(None)
     if box_vectors is None:
         return False
     vectors = [Vec3(*map(float, row)) for row in np.asarray(box_vectors)] * unit.nanometer
-    try:
+    with contextlib.suppress(ValueError):
         model.setPeriodicBoxVectors(vectors)
-    except ValueError:
-        return False
-    return True
+    return model.getPeriodicBoxVectors() is not None

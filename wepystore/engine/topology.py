@@ -19,7 +19,11 @@ text in every process.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wepystore.engine.component import Text
 from wepystore.errors import FailedError
@@ -33,6 +37,17 @@ _BOND_TYPES = ("Single", "Double", "Triple", "Aromatic", "Amide")
 
 class TopologyError(FailedError):
     """{what} is not a topology this program can use: {reason}"""
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """A text that has not what it should is told of as TopologyError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        key = error.args[0] if isinstance(error, KeyError) else None
+        reason = str(error) if key is None else f"the key {key!r} is missing"
+        raise TopologyError(what="the topology text", reason=reason) from error
 
 
 def topology_json(openmm_topology: Topology) -> Text:
@@ -69,6 +84,7 @@ def topology_json(openmm_topology: Topology) -> Text:
     return Text(_canonical(value))
 
 
+@_understood()
 def openmm_topology(text: str) -> Topology:
     """The OpenMM topology of a text from `topology_json`, or of a WepyHDF5 file.
 
@@ -84,86 +100,74 @@ def openmm_topology(text: str) -> Topology:
 
     value = _parse(text)
     topology = app.Topology()
-    try:
-        # OpenMM numbers residues and atoms in the order they are added, which
-        # need not be that of their parents: so each level is added by index.
-        chains = sorted(value["chains"], key=lambda chain: chain["index"])
-        pairs = []
-        for chain in chains:
-            parent = topology.addChain(chain.get("id"))
-            pairs += [(parent, residue) for residue in chain["residues"]]
-        pairs.sort(key=lambda pair: pair[1]["index"])
-        atom_pairs = []
-        for parent, residue in pairs:
-            made = topology.addResidue(
-                residue["name"],
-                parent,
-                residue.get("id", str(residue["resSeq"])),
-                residue.get("insertionCode", ""),
-            )
-            atom_pairs += [(made, atom) for atom in residue["atoms"]]
-        atom_pairs.sort(key=lambda pair: pair[1]["index"])
-        atoms = [
-            topology.addAtom(
-                atom["name"],
-                _element(atom["element"]),
-                parent,
-                atom.get("id"),
-                atom.get("formalCharge"),
-            )
-            for parent, atom in atom_pairs
-        ]
-        types = value.get("bond_types") or [[None, None]] * len(value["bonds"])
-        for (first, second), (name, order) in zip(value["bonds"], types, strict=True):
-            if name is not None and name not in _BOND_TYPES:
-                raise ValueError(f"there is no type of bonds {name!r}")
-            bond_type = None if name is None else getattr(app.topology, name)
-            topology.addBond(atoms[first], atoms[second], bond_type, order)
-        vectors = value.get("periodic_box_vectors")
-        if vectors is not None:
-            topology.setPeriodicBoxVectors([Vec3(*row) for row in vectors] * unit.nanometer)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise TopologyError(what="the topology text", reason=_reason(error)) from error
+    # OpenMM numbers residues and atoms in the order they are added, which
+    # need not be that of their parents: so each level is added by index.
+    chains = sorted(value["chains"], key=lambda chain: chain["index"])
+    pairs = []
+    for chain in chains:
+        parent = topology.addChain(chain.get("id"))
+        pairs += [(parent, residue) for residue in chain["residues"]]
+    pairs.sort(key=lambda pair: pair[1]["index"])
+    atom_pairs = []
+    for parent, residue in pairs:
+        made = topology.addResidue(
+            residue["name"],
+            parent,
+            residue.get("id", str(residue["resSeq"])),
+            residue.get("insertionCode", ""),
+        )
+        atom_pairs += [(made, atom) for atom in residue["atoms"]]
+    atom_pairs.sort(key=lambda pair: pair[1]["index"])
+    atoms = [
+        topology.addAtom(
+            atom["name"],
+            _element(atom["element"]),
+            parent,
+            atom.get("id"),
+            atom.get("formalCharge"),
+        )
+        for parent, atom in atom_pairs
+    ]
+    types = value.get("bond_types") or [[None, None]] * len(value["bonds"])
+    for (first, second), (name, order) in zip(value["bonds"], types, strict=True):
+        if name is not None and name not in _BOND_TYPES:
+            raise ValueError(f"there is no type of bonds {name!r}")
+        bond_type = None if name is None else getattr(app.topology, name)
+        topology.addBond(atoms[first], atoms[second], bond_type, order)
+    vectors = value.get("periodic_box_vectors")
+    if vectors is not None:
+        topology.setPeriodicBoxVectors([Vec3(*row) for row in vectors] * unit.nanometer)
     return topology
 
 
+@_understood()
 def hdf5_topology_json(text: str) -> str:
     """A topology text with no keys but those that readers of WepyHDF5 files expect."""
     value = _parse(text)
-    try:
-        chains = [
-            {
-                "index": chain["index"],
-                "residues": [
-                    {
-                        "index": residue["index"],
-                        "name": residue["name"],
-                        "resSeq": residue["resSeq"],
-                        "segmentID": residue["segmentID"],
-                        "atoms": [
-                            {key: atom[key] for key in ("index", "name", "element")}
-                            for atom in residue["atoms"]
-                        ],
-                    }
-                    for residue in chain["residues"]
-                ],
-            }
-            for chain in value["chains"]
-        ]
-        return _canonical({"chains": chains, "bonds": value["bonds"]})
-    except (KeyError, TypeError) as error:
-        raise TopologyError(what="the topology text", reason=_reason(error)) from error
+    chains = [
+        {
+            "index": chain["index"],
+            "residues": [
+                {key: residue[key] for key in ("index", "name", "resSeq", "segmentID")}
+                | {
+                    "atoms": [
+                        {key: atom[key] for key in ("index", "name", "element")}
+                        for atom in residue["atoms"]
+                    ]
+                }
+                for residue in chain["residues"]
+            ],
+        }
+        for chain in value["chains"]
+    ]
+    return _canonical({"chains": chains, "bonds": value["bonds"]})
 
 
+@_understood()
 def n_atoms(text: str) -> int:
     """Number of atoms, virtual sites among them."""
-    value = _parse(text)
-    try:
-        return sum(
-            len(residue["atoms"]) for chain in value["chains"] for residue in chain["residues"]
-        )
-    except (KeyError, TypeError) as error:
-        raise TopologyError(what="the topology text", reason=_reason(error)) from error
+    chains = _parse(text)["chains"]
+    return sum(len(residue["atoms"]) for chain in chains for residue in chain["residues"])
 
 
 def _residue_dict(residue: Any) -> dict[str, Any]:
@@ -185,9 +189,8 @@ def _atom_dict(atom: Any) -> dict[str, Any]:
         "name": atom.name,
         "element": "" if atom.element is None else atom.element.symbol,
     }
-    charge = getattr(atom, "formalCharge", None)
-    if charge is not None:
-        described["formalCharge"] = _plain(charge)
+    if atom.formalCharge is not None:
+        described["formalCharge"] = _plain(atom.formalCharge)
     return described
 
 
@@ -225,7 +228,7 @@ def _element(symbol: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """A numpy scalar as the Python number it holds (ids and charges may be either)."""
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -238,12 +241,6 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TopologyError(what="the topology text", reason="it is no JSON object")
     return value
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"the key {error.args[0]!r} is missing"
-    return str(error)
 
 
 def _canonical(value: Any) -> str:

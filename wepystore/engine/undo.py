@@ -36,14 +36,10 @@ def _undoing(part: Any) -> Callable[[], None]:
     try:
         before = copy.deepcopy(vars(part))
     except Exception:  # No attributes, or a lock, an open file: whatever its own hooks raise.
-        return _nothing
+        return lambda: None
     return partial(_set_back, part, before)
 
 
 def _set_back(part: Any, before: dict[str, Any]) -> None:
     vars(part).clear()
     vars(part).update(before)
-
-
-def _nothing() -> None:
-    pass

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -430,18 +431,18 @@ def test_how_long_a_worker_is_waited_for() -> None:
     assert pace.limit(200) == pytest.approx(2000)
 
     process = Still()
-    watch = Watch(0.0)
-    assert watch.look(0.0, 1, process, pace=Pace()) is None
+    look = partial(Watch(0.0).look, pace=Pace())
+    assert look(0.0, 1, process) is None
     for now in range(0, 10_000, 100):
         process.used += 1.0  # Busy: whatever it does may be what it should do.
-        assert watch.look(float(now), 1, process, pace=Pace()) is None
-    assert watch.look(now + FIRST_IDLE_S - 1, 1, process) is None
-    assert "has not used the processor" in str(watch.look(now + FIRST_IDLE_S + 1, 1, process))
-    assert watch.look(now + 2 * FIRST_IDLE_S, 2, process) is None, "it begins another one"
-    watch = Watch(0.0)
-    assert watch.look(0.0, 1, process, timeout=5.0) is None
-    assert watch.look(4.9, 1, process, timeout=5.0) is None
-    assert "gave no answer for 5.1 s" in str(watch.look(5.1, 1, process, timeout=5.0, signs=9))
+        assert look(float(now), 1, process) is None
+    assert look(now + FIRST_IDLE_S - 1, 1, process) is None
+    assert "has not used the processor" in str(look(now + FIRST_IDLE_S + 1, 1, process))
+    assert look(now + 2 * FIRST_IDLE_S, 2, process) is None, "it begins another one"
+    look = partial(Watch(0.0).look, pace=Pace(), timeout=5.0)
+    assert look(0.0, 1, process) is None
+    assert look(4.9, 1, process) is None
+    assert "gave no answer for 5.1 s" in str(look(5.1, 1, process, signs=9))
 
 
 def test_a_livelock_in_the_first_segment_is_noticed() -> None:

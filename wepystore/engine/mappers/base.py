@@ -11,6 +11,9 @@ from wepystore.engine.component import Component
 from wepystore.engine.mappers.segment import runner_of
 from wepystore.engine.runners.base import AdaptedRunner
 
+#: Makes bytes that `pickle.loads` understands of functions that plain pickle cannot take.
+Dumps = Callable[[Any], bytes] | None
+
 
 class WorkMapper(Component):
     """Runs a segment for every walker and gives the results back in order.
@@ -33,15 +36,11 @@ class WorkMapper(Component):
     remark: Callable[[str], None] | None = None
 
     def init(
-        self,
-        segment_func: Callable[..., Any],
-        num_workers: int | None = None,
-        dumps: Callable[[Any], bytes] | None = None,
+        self, segment_func: Callable[..., Any], num_workers: int | None = None, dumps: Dumps = None
     ) -> None:
         """Get ready to call `segment_func(walker, length, **kwargs)`.
 
-        `num_workers` overrides the mapper's own number; `dumps` makes bytes that
-        `pickle.loads` understands of functions that plain pickle cannot take.
+        `num_workers` overrides the mapper's own number.
         """
         raise NotImplementedError
 
@@ -69,7 +68,7 @@ def tasks(
     return list(zip(walkers, lengths, keywords, strict=True))
 
 
-def portable(segment_func: Callable[..., Any], dumps: Callable[[Any], bytes] | None) -> bytes:
+def portable(segment_func: Callable[..., Any], dumps: Dumps) -> bytes:
     """`segment_func` as bytes that a fresh interpreter can load."""
     runner = runner_of(segment_func)
     # What stands for a runner is this package's, the runner need not be.

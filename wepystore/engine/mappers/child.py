@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
@@ -40,11 +39,7 @@ class Slot:
     @staticmethod
     def open_file() -> int:
         """The descriptor of a file without a name that can hold a slot."""
-        if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("wepystore-worker")
-        else:
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
+        fd = os.memfd_create("wepystore-worker")
         os.truncate(fd, Slot.N_BYTES)
         return fd
 

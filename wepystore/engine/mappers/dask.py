@@ -22,7 +22,7 @@ from wepystore.engine.errors import (
     SchedulerError,
     WorkerStartError,
 )
-from wepystore.engine.mappers.base import WorkMapper, portable, tasks
+from wepystore.engine.mappers.base import Dumps, WorkMapper, portable, tasks
 from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.ledger import Ledger, Loss
 from wepystore.engine.mappers.pack import pack_tasks, unpack_answers
@@ -149,10 +149,7 @@ class DaskMapper(WorkMapper):
         self._forget()
 
     def init(
-        self,
-        segment_func: Callable[..., Any],
-        num_workers: int | None = None,
-        dumps: Callable[[Any], bytes] | None = None,
+        self, segment_func: Callable[..., Any], num_workers: int | None = None, dumps: Dumps = None
     ) -> None:
         check_dask()
         payload = portable(segment_func, dumps)
@@ -345,8 +342,8 @@ class DaskMapper(WorkMapper):
                 now,
                 None,
                 None,
-                timeout=timeout if n_tasks else START_S,
                 pace=self._pace,
+                timeout=timeout if n_tasks else START_S,
                 length=sum(task.length for task in worker.batch),
             )
             if why is not None:

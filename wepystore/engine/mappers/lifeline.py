@@ -7,13 +7,12 @@ import fcntl
 import os
 import select
 import signal
-import sys
 import threading
 
 #: From <sys/prctl.h>: a signal for this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
-#: From <linux/fcntl.h>: the signal that says that something happened to a file. 0: no such thing.
-_F_SETSIG = 10 if sys.platform == "linux" else 0
+#: From <linux/fcntl.h>: the signal that says that something happened to a file.
+_F_SETSIG = 10
 
 
 def hold(fd: int, *others: int) -> None:
@@ -34,10 +33,8 @@ def be_killed(fd: int) -> None:
     """Have the kernel kill this process and its group when the other end of the pipe `fd` closes.
 
     That needs no thread of this process, and so no lock that a runner may hold for as long as
-    its segment takes. Where there is no such thing (it is Linux's) `hold` has to do.
+    its segment takes.
     """
-    if not _F_SETSIG:
-        return
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(fd, _F_SETSIG, signal.SIGKILL)

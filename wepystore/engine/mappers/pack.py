@@ -74,7 +74,7 @@ def _spread(column: tuple[bool, Any], n_values: int) -> Sequence[Any]:
 
 
 def _pack(walkers: list[Any]) -> tuple[str, Any]:
-    fields = _common_fields(walkers)
+    fields = _common_fields(walkers) if len(walkers) > 1 else None
     if fields is None:
         return "plain", walkers
     shapes = {name: column[0].shape for name, column in fields.items()}
@@ -87,8 +87,6 @@ def _pack(walkers: list[Any]) -> tuple[str, Any]:
 
 def _common_fields(walkers: list[Any]) -> dict[str, list[Any]] | None:
     """Each field's arrays, if all walkers are small and of one form."""
-    if len(walkers) < 2:
-        return None
     states = []
     for walker in walkers:
         # Whatever is pickled as a WalkerState may be packed as one.

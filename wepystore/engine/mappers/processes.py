@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from wepystore.engine.errors import ComponentError, WorkerStartError
-from wepystore.engine.mappers.base import WorkMapper, portable, tasks
+from wepystore.engine.mappers.base import Dumps, WorkMapper, portable, tasks
 from wepystore.engine.mappers.change_thread import ChangeThread
 from wepystore.engine.mappers.checks import checked_number, checked_timeout
 from wepystore.engine.mappers.child import Child
@@ -85,18 +85,15 @@ class _Worker:
     def look(self, now: float, pace: Pace, segment_timeout: float | None) -> str | None:
         """Why it is to be given up, or None."""
         slot = self.child.slot
-        marker = (self.ready, self._n_given, slot.read()[0])
-        if not self.ready:
-            return self.watch.look(now, marker, self.child, timeout=START_S)
-        if not self.running:
+        if self.idle:
             return None
         return self.watch.look(
             now,
-            marker,
+            (self.ready, self._n_given, slot.read()[0]),
             self.child,
-            timeout=segment_timeout,
             pace=pace,
-            length=self.running[self.current()].length,
+            timeout=segment_timeout if self.ready else START_S,
+            length=self.running[self.current()].length if self.ready else 0,
             signs=slot.signs(),
         )
 
@@ -172,10 +169,7 @@ class ProcessMapper(WorkMapper):
         type(self).__init__(self, **state)
 
     def init(
-        self,
-        segment_func: Callable[..., Any],
-        num_workers: int | None = None,
-        dumps: Callable[[Any], bytes] | None = None,
+        self, segment_func: Callable[..., Any], num_workers: int | None = None, dumps: Dumps = None
     ) -> None:
         self._payload = portable(segment_func, dumps)
         self._remarked = False

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from wepystore.engine.mappers.base import WorkMapper, tasks
+from wepystore.engine.mappers.base import Dumps, WorkMapper, tasks
 from wepystore.engine.mappers.ledger import Ledger
 from wepystore.engine.mappers.segment import Done, Failed, Task, drop_contexts, failed, run_task
 from wepystore.engine.mappers.timeouts import Pace
@@ -24,10 +24,7 @@ class SerialMapper(WorkMapper):
         self._segment_func: Callable[..., Any] | None = None
 
     def init(
-        self,
-        segment_func: Callable[..., Any],
-        num_workers: int | None = None,
-        dumps: Callable[[Any], bytes] | None = None,
+        self, segment_func: Callable[..., Any], num_workers: int | None = None, dumps: Dumps = None
     ) -> None:
         self._segment_func = segment_func
 

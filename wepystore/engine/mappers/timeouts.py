@@ -120,8 +120,8 @@ class Watch:
         marker: object,
         process: Process | None,
         *,
+        pace: Pace,
         timeout: float | None = None,
-        pace: Pace | None = None,
         length: int = 0,
         signs: int = 0,
     ) -> str | None:
@@ -154,7 +154,7 @@ class Watch:
             self._used = None
             return None
         limit, silent = timeout, now - self._since
-        if timeout is None and pace is not None:
+        if timeout is None:
             if signs != self._signs:
                 pace.note_silence(now - self._heard_at)
                 self._signs, self._used = signs, None

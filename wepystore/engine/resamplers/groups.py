@@ -113,12 +113,12 @@ def even_out(
     def children(idx: int) -> float:
         return weights[idx] / (clones.get(idx, 0) + 1)
 
-    heavy = [(-children(idx), idx) for idx in weights if children(idx) > 2 * mean]
-    heavy = [each for each in heavy if each[1] not in gone]
+    left = weights.keys() - gone
+    heavy = [(-children(idx), idx) for idx in left if children(idx) > 2 * mean]
     if not heavy:
         return groups, clones
     light: _Heap = [(math.fsum(weights[idx] for idx in group), group[0], group) for group in groups]
-    light += [(w, idx, (idx,)) for idx, w in weights.items() if idx not in gone | clones.keys()]
+    light += [(weights[idx], idx, (idx,)) for idx in left - clones.keys()]
     heapq.heapify(heavy)
     heapq.heapify(light)
     while heavy and len(light) > 1:

@@ -11,12 +11,12 @@ import pytest
 from tests.systems import bits, langevin, pair_state, pair_system, salt_system
 from wepystore.api import OpenMMRunner, Walker
 from wepystore.engine.runners.openmm.seeding import (
-    NothingToSeed,
     OnceSeeder,
     ReinitializingSeeder,
     choose_seeder,
     integrators_with_seeds,
     keeps_to_itself,
+    nothing_to_seed,
     one_of_a_generator,
 )
 
@@ -97,7 +97,7 @@ def test_forces_that_draw_are_seeded_too() -> None:
 def test_what_draws_nothing_is_left_alone() -> None:
     """Verlet has no generator to seed; on the CPU platform it has a list of neighbours."""
     context = context_of(openmm.VerletIntegrator(0.001))
-    assert isinstance(choose_seeder(context), NothingToSeed)
+    assert choose_seeder(context) is nothing_to_seed
     context = context_of(openmm.VerletIntegrator(0.001), platform="CPU")
     assert isinstance(choose_seeder(context), ReinitializingSeeder)
 

@@ -19,7 +19,6 @@ from wepystore.engine.runners.openmm.facts import facts_of
 from wepystore.engine.runners.openmm.platforms import (
     device_name,
     fastest_platform,
-    known_platforms,
     load_platform,
     pme_is_on_threads,
 )
@@ -28,7 +27,6 @@ from wepystore.engine.runners.openmm.simulation import GETSTATE_KEYWORDS, Simula
 from wepystore.engine.runners.openmm.xml import as_xml, read_xml
 from wepystore.engine.runners.states import as_walker_state
 from wepystore.engine.topology import n_atoms, topology_json
-from wepystore.engine.walker import Walker
 
 STATE_FIELDS = ("positions", "velocities", "box_vectors", "time")
 #: In a shorter part of its chains' time a Nose-Hoover thermostat is none (docs/components.md).
@@ -423,4 +421,4 @@ def _openmm_topology(topology: Any) -> Any:
     )
 
 
-__all__ = ["OpenMMRunner", "Walker", "as_walker_state", "fastest_platform", "known_platforms"]
+__all__ = ["OpenMMRunner", "as_walker_state"]

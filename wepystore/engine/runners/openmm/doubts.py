@@ -12,9 +12,10 @@ import numpy as np
 import openmm
 
 from wepystore.engine.runners.openmm.seeding import (
-    NothingToSeed,
     forces_with_seeds,
     integrators_with_seeds,
+    is_openmms,
+    nothing_to_seed,
 )
 from wepystore.engine.runners.openmm.transfer import DocumentedTransfer
 from wepystore.engine.walker import PARAMETERS
@@ -55,10 +56,7 @@ def is_deterministic(system: openmm.System, integrator: openmm.Integrator) -> bo
             return False
     # What a plugin's force or a function of Python's does, nobody knows.
     return all(
-        type(force).__module__ == "openmm.openmm"
-        and type(force) is not openmm.Force
-        and type(force).__name__ != "PythonForce"
-        for force in system.getForces()
+        is_openmms(force) and type(force).__name__ != "PythonForce" for force in system.getForces()
     )
 
 
@@ -140,7 +138,7 @@ def first_energy(
             openmm.Platform.getPlatformByName("Reference"),
         )
         defaults = context.getParameters()
-        DocumentedTransfer(context, NothingToSeed()).put(state, 1)
+        DocumentedTransfer(context, nothing_to_seed).put(state, 1)
         energy = context.getState(energy=True).getPotentialEnergy()._value
     except openmm.OpenMMException:
         return []  # Of a platform that lacks something; a run says what is wrong on its own.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
+from contextlib import suppress
+from functools import cache, lru_cache
 
 import numpy as np
 import openmm
@@ -13,35 +14,31 @@ from wepystore.engine.errors import PlatformError
 from wepystore.engine.parameters import platform_properties
 
 
+def _platforms() -> list[openmm.Platform]:
+    return [openmm.Platform.getPlatform(k) for k in range(openmm.Platform.getNumPlatforms())]
+
+
 def known_platforms() -> list[str]:
     """Names of the platforms this OpenMM can load."""
-    return [
-        openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())
-    ]
+    return [platform.getName() for platform in _platforms()]
 
 
-_fastest: str | None = None
-
-
+@cache
 def fastest_platform() -> str:
     """The fastest platform on which a context can really be made here."""
-    global _fastest
-    if _fastest is None:
-        platforms = [
-            openmm.Platform.getPlatform(k) for k in range(openmm.Platform.getNumPlatforms())
-        ]
-        for platform in sorted(platforms, key=lambda p: -p.getSpeed()):
-            system = openmm.System()
-            system.addParticle(1.0)
-            try:
-                openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-            except openmm.OpenMMException:
-                continue
-            _fastest = platform.getName()
-            break
-        else:
-            raise PlatformError(platform="any", problem="none works", known="none")
-    return _fastest
+    system = openmm.System()
+    system.addParticle(1.0)
+    for platform in sorted(_platforms(), key=lambda p: -p.getSpeed()):
+        with suppress(openmm.OpenMMException):
+            openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+            return str(platform.getName())
+    raise PlatformError(platform="any", problem="none works", known="none")
+
+
+def unusable(platform: str, problem: object) -> PlatformError:
+    """The error of a platform that cannot be used here."""
+    known = ", ".join(known_platforms())
+    return PlatformError(platform=platform, problem=problem, known=known)
 
 
 def load_platform(name: str, properties: Mapping[str, str]) -> openmm.Platform:
@@ -54,23 +51,15 @@ def load_platform(name: str, properties: Mapping[str, str]) -> openmm.Platform:
     try:
         platform_properties(properties)
     except ValueError as problem:
-        raise PlatformError(
-            platform=name, problem=problem, known=", ".join(known_platforms())
-        ) from None
+        raise unusable(name, problem) from None
     try:
         platform = openmm.Platform.getPlatformByName(name)
     except openmm.OpenMMException:
-        raise PlatformError(
-            platform=name, problem="there is no such platform", known=", ".join(known_platforms())
-        ) from None
+        raise unusable(name, "there is no such platform") from None
+    has = platform.getPropertyNames()
     for key in properties:
-        if key not in platform.getPropertyNames():
-            raise PlatformError(
-                platform=name,
-                problem=f"it has no property {key!r} (it has: "
-                f"{', '.join(platform.getPropertyNames()) or 'none'})",
-                known=", ".join(known_platforms()),
-            )
+        if key not in has:
+            raise unusable(name, f"it has no property {key!r} (it has: {', '.join(has) or 'none'})")
     return platform
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import openmm
 
@@ -34,10 +34,12 @@ SEEDED_PLATFORMS = ("Reference", "CPU")
 _CPU_GENERATOR = (openmm.LangevinIntegrator, openmm.LangevinMiddleIntegrator)
 
 
-class Seeder(Protocol):
-    """Puts a context's generators into the state that `seed` stands for."""
+#: Puts a context's generators into the state that a seed stands for.
+Seeder = Callable[[int], None]
 
-    def __call__(self, seed: int) -> None: ...
+
+def nothing_to_seed(seed: int) -> None:
+    """For a context that draws no random numbers."""
 
 
 class ReinitializingSeeder:
@@ -77,13 +79,6 @@ class OnceSeeder(ReinitializingSeeder):
 def _derived(seed: int, k: int) -> int:
     """Another seed in [1, 2**31) for the k-th generator beside the first."""
     return (seed + k * 0x9E3779B1) % (2**31 - 1) + 1
-
-
-class NothingToSeed:
-    """For a context that draws no random numbers."""
-
-    def __call__(self, seed: int) -> None:
-        pass
 
 
 class SharedGenerator:
@@ -152,15 +147,17 @@ def forces_with_seeds(system: openmm.System) -> list[Any]:
     return [force for force in system.getForces() if hasattr(force, "setRandomNumberSeed")]
 
 
+def is_openmms(force: openmm.Force) -> bool:
+    """Whether it is a force of OpenMM's own, and none of a plugin's, which may do what it likes."""
+    return type(force).__module__ == "openmm.openmm" and type(force) is not openmm.Force
+
+
 def keeps_to_itself(system: openmm.System) -> bool:
     """Whether no force of `system` has a memory or a generator that a checkpoint may lack.
 
     A force that a plugin adds (metadynamics, a neural network) may remember what it likes.
     """
-    return not forces_with_seeds(system) and all(
-        type(force).__module__ == "openmm.openmm" and type(force) is not openmm.Force
-        for force in system.getForces()
-    )
+    return not forces_with_seeds(system) and all(map(is_openmms, system.getForces()))
 
 
 def choose_seeder(context: openmm.Context) -> Seeder:
@@ -170,7 +167,7 @@ def choose_seeder(context: openmm.Context) -> Seeder:
     if not seeds and not forces_with_seeds(context.getSystem()):
         # On the CPU platform a context remembers all the same: its list of neighbours, made
         # where an earlier walker was, gives the order of sums, and so the last bits (R1).
-        return ReinitializingSeeder(context) if platform == "CPU" else NothingToSeed()
+        return ReinitializingSeeder(context) if platform == "CPU" else nothing_to_seed
     if platform not in SEEDED_PLATFORMS:
         return OnceSeeder(context)
     return ReinitializingSeeder(context)

@@ -12,8 +12,8 @@ import numpy as np
 import openmm
 
 from wepystore.engine import progress
-from wepystore.engine.errors import ComponentError, PlatformError
-from wepystore.engine.runners.openmm.platforms import known_platforms, load_platform
+from wepystore.engine.errors import ComponentError
+from wepystore.engine.runners.openmm.platforms import load_platform, unusable
 from wepystore.engine.runners.openmm.seeding import MEMORYLESS_INTEGRATORS, allow_one_generator
 from wepystore.engine.runners.openmm.transfer import CheckpointTransfer, choose_transfer
 from wepystore.engine.runners.openmm.xml import read_xml
@@ -99,11 +99,7 @@ class Simulation:
                 self._system, self._integrator, self._platform, self._properties
             )
         except openmm.OpenMMException as problem:
-            raise PlatformError(
-                platform=self._platform.getName(),
-                problem=str(problem).splitlines()[0],
-                known=", ".join(known_platforms()),
-            ) from None
+            raise unusable(self._platform.getName(), str(problem).splitlines()[0]) from None
         self._memoryless = type(self._integrator) in MEMORYLESS_INTEGRATORS
         self._transfer = choose_transfer(self._context, state)
         # A checkpoint holds positions as they are, not wrapped into the box.
