@@ -32,7 +32,7 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.run import run
-from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -186,7 +186,7 @@ def run_job(
         "job_name": "job",
     }.items():
         options.setdefault(name, value)
-    start = start_from_store(store, snapshot, configuration)
+    start = start_from(store, snapshot, configuration)
     given = {name: value for name, value in options.items() if value is not None}
     return run(start, RunRequest(job_dir=job_dir, **given), watcher or Recorder())
 

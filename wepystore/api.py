@@ -9,13 +9,13 @@ on: see wepystore.records.trust.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Unpack
 
-from wepystore.compat.wepy.repairs import prepare_wepy
+from wepystore import remotes
+from wepystore.compat.wepy.repairs import WepyMissingError, prepare_wepy
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
 from wepystore.engine.boundary_conditions.rebinding import RebindingBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC, TargetBC
@@ -42,6 +42,7 @@ from wepystore.engine.distances.xy import XYDistance
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import (
     ComponentError,
+    MeasureError,
     NeverResamplesError,
     PlatformError,
     SegmentError,
@@ -51,7 +52,6 @@ from wepystore.engine.errors import (
     WorkerDiedError,
     WrongPartError,
 )
-from wepystore.engine.fit import check_type
 from wepystore.engine.mappers.dask import DaskMapper
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
@@ -92,44 +92,63 @@ from wepystore.orchestrator.errors import (
     NoConfigurationError,
     NoJobError,
 )
-from wepystore.orchestrator.run.request import Means, RequestError, RunRequest
+from wepystore.orchestrator.history import history
+from wepystore.orchestrator.run.request import (
+    JobOptions,
+    Means,
+    MeansOptions,
+    RequestError,
+    RunRequest,
+    SessionOptions,
+    with_options,
+)
 from wepystore.orchestrator.run.resume import resume as _resume
 from wepystore.orchestrator.run.run import run as _run
-from wepystore.orchestrator.run.start import (
-    start_from_files,
-    start_from_objects,
-    start_from_store,
-)
+from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Begun, Progress, RunOutcome, Watcher
 from wepystore.orchestrator.setup import DefaultStaysWarning, Prepared, prepare_store
 from wepystore.orchestrator.verify.verify import NotRepeatableError, RecordedPlatformError, Verdict
 from wepystore.orchestrator.verify.verify import verify as _verify
 from wepystore.records.configuration import Configuration
+from wepystore.records.errors import PickleLoadError
 from wepystore.records.library import (
     hash_of,
     load_configuration,
     load_run,
+    load_runs,
     load_snapshot,
+    opened,
     save_configuration,
     save_snapshot,
 )
 from wepystore.records.run import RunRecord
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.records.trust import UntrustedPickleError, users_own
-from wepystore.remotes import sources as _sources
-from wepystore.remotes.errors import BrokenOffError, NotAStoreThereError, UnreachableError
+from wepystore.remotes.errors import (
+    BrokenOffError,
+    MalformedAddressError,
+    NoRoomError,
+    NotAStoreThereError,
+    NotInstalledError,
+    UnreachableError,
+)
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
-from wepystore.store import merge
 from wepystore.store.errors import (
     AmbiguousHashError,
+    DamagedEntryError,
     IncompleteError,
     MissingError,
+    NewerFormatError,
+    NoSuchStoreError,
     NotAStoreError,
+    NotEmptyError,
+    StoreExistsError,
     UnknownHashError,
+    WrongKindError,
 )
 from wepystore.store.merge import Outcome, Plan
 from wepystore.store.resolving import resolve
@@ -140,74 +159,47 @@ __all__ = [
     "AmbiguousHashError", "Apparatus", "Begun", "BinResampler", "BoundaryConditions",
     "BrokenOffError", "BuildWarning", "CheckpointFailedError", "CloneMergeResampler", "Component",
     "ComponentError", "Configuration", "CoordinateDistance", "CycleFailedError",
-    "DamagedError", "DashboardReporter", "DaskMapper", "DefaultStaysWarning", "Distance",
-    "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
+    "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper", "DefaultStaysWarning",
+    "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
     "FewerCyclesError", "FieldCoordinate", "FunctionPotential", "HDF5Reporter", "Harmonic",
-    "ImageCoordinate", "IncompleteError", "InitTopologyReporter", "JobBusyError",
-    "JobExistsError", "MalformedJobError", "Manager", "MissingError", "NeverResamplesError",
-    "NoBC", "NoConfigurationError", "NoJobError", "NoResampler", "NotAStoreError",
-    "NotAStoreThereError", "NotRepeatableError", "OpenMMRunner", "Outcome",
-    "OverdampedLangevinRunner", "PairDistance", "Plan", "PlatformError", "PositionCoordinate",
-    "Potential", "Prepared", "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler",
-    "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC",
-    "RebindingDistance", "ReceptorLigandDistance", "RecordedPlatformError", "ReferenceCoordinate",
-    "Reporter", "RequestError", "Resampler", "RunOutcome", "RunRecord", "Runner", "SegmentError",
-    "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store", "TargetBC", "UnbindingBC",
-    "UnbindingDistance", "UnfitError", "UnknownHashError", "UnreachableError", "UntrustedError",
-    "UntrustedPickleError", "UsageError", "Verdict", "WExploreResampler", "Walker",
-    "WalkerReporter", "WalkerState", "WarpBC", "Watcher", "WeightError", "WepystoreError",
-    "WorkerDiedError", "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state",
-    "hash_of", "load_configuration", "load_run", "load_snapshot", "plan_reconcile",
-    "prepare_store", "prepare_wepy", "reconcile", "resume", "run", "save_configuration",
-    "save_snapshot", "verify",
+    "ImageCoordinate", "IncompleteError", "InitTopologyReporter", "JobBusyError", "JobExistsError",
+    "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
+    "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoJobError",
+    "NoResampler", "NoRoomError", "NoSuchStoreError", "NotAStoreError", "NotAStoreThereError",
+    "NotEmptyError", "NotInstalledError", "NotRepeatableError", "OpenMMRunner", "Outcome",
+    "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan", "PlatformError",
+    "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
+    "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
+    "RandomWalkTargetBC", "RebindingBC", "RebindingDistance", "ReceptorLigandDistance",
+    "RecordedPlatformError", "ReferenceCoordinate", "Reporter", "RequestError", "Resampler",
+    "RunOutcome", "RunRecord", "Runner", "SegmentError", "SerialMapper", "Snapshot", "StepError",
+    "StoppedError", "Store", "StoreExistsError", "TargetBC", "UnbindingBC", "UnbindingDistance",
+    "UnfitError", "UnknownHashError", "UnreachableError", "UntrustedError", "UntrustedPickleError",
+    "UsageError", "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState",
+    "WarpBC", "Watcher", "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError",
+    "WrongKindError", "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state",
+    "hash_of", "history", "load_configuration", "load_run", "load_runs", "load_snapshot",
+    "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run",
+    "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 
 
-_Path = str | os.PathLike[str]
-_F = TypeVar("_F", bound=Callable[..., Any])
+StrPath = str | os.PathLike[str]
+#: Walkers, and the parts of the apparatus, at the end of a run.
+Ended = tuple[Sequence[Any], list[Any]]
 
 
-def _with_options(request: type[Means], *fixed: str) -> Callable[[_F], _F]:
-    """The options of `request` are the decorated function's `**options`: `help` shows them.
-
-    Where some are fixed, since a run has begun with them, the default of the others is None.
-    """
-
-    def show(function: _F) -> _F:
-        hints = get_type_hints(request)
-        options = [
-            each.replace(
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                annotation=hints[name] | None if fixed else hints[name],
-                default=None if fixed else each.default,
-            )
-            for name, each in inspect.signature(request).parameters.items()
-            if name not in fixed
-        ]
-        own = inspect.signature(function)
-        named = list(own.parameters.values())[:-1]
-        function.__dict__["__signature__"] = own.replace(parameters=[*named, *options])
-        # What RunRequest says comes before what it has of Means.
-        said = [inspect.getdoc(each) or "" for each in request.__mro__ if issubclass(each, Means)]
-        function.__doc__ = "\n\n".join([inspect.getdoc(function) or "", "Options\n-------", *said])
-        return function
-
-    return show
-
-
-def _store(store: Store | _Path) -> Store:
-    return store if isinstance(store, Store) else Store.open(store)
-
-
-@_with_options(RunRequest)
+@with_options(RunRequest, JobOptions)
 def run(
-    snapshot: Snapshot | _Path,
-    configuration: Configuration | _Path | None = None,
+    snapshot: Snapshot | StrPath,
+    configuration: Configuration | StrPath | None = None,
     *,
-    store: Store | _Path | None = None,
+    n_steps: int,
+    n_cycles: int | None = None,
+    store: Store | StrPath | None = None,
     watcher: Watcher | None = None,
-    **options: Any,
+    **options: Unpack[JobOptions],
 ) -> RunOutcome:
     """Run cycles in a job folder of their own, as the command of that name does.
 
@@ -222,12 +214,13 @@ def run(
         the path of an exported file.
     configuration : Configuration, str, path or None
         Likewise. In a store, None takes its default, or its only one.
+    n_steps, n_cycles, and others
+        See Options; None stands for not given. Of n_cycles, seconds and until one must be given:
+        with `seconds=math.inf` the run goes on until a signal ends it.
     store : Store, str, path or None
+        The store, or a job folder that one is in.
     watcher : Watcher or None
         Told of every cycle.
-    **options
-        What is asked for: n_steps, and one of n_cycles, seconds and until (`seconds=math.inf` is
-        no limit: a signal ends the run). See below.
 
     Returns
     -------
@@ -236,6 +229,8 @@ def run(
 
     Raises
     ------
+    TypeError
+        For what is no option.
     WepystoreError
         RequestError and WrongPartError for what cannot be asked for, JobExistsError for a folder
         that holds a run, UntrustedPickleError for pickles that are neither this user's own nor
@@ -243,79 +238,82 @@ def run(
     OSError
         For a file that is not there.
     """
-    if options.get("job_dir") is not None:
-        options["job_dir"] = Path(options["job_dir"])
-    request = RunRequest(**options)
-    if all(options.get(limit) is None for limit in ("n_cycles", "seconds", "until")):
+    request = RunRequest.given(n_steps=n_steps, n_cycles=n_cycles, **options)
+    if n_cycles is None and options.get("seconds") is None and options.get("until") is None:
         raise RequestError(option="n_cycles", value=None, kind="given, or else seconds or until")
-    if not isinstance(snapshot, str | os.PathLike):
-        check_type(snapshot, Snapshot, "run(snapshot, configuration)")
-        check_type(configuration, Configuration, "run(snapshot, configuration)")
-        assert isinstance(configuration, Configuration)
-        start = start_from_objects(snapshot, configuration)
-    elif store is not None:
-        wanted = configuration
-        if not isinstance(wanted, Configuration | None):
-            wanted = os.fspath(wanted)
-        start = start_from_store(_store(store), os.fspath(snapshot), wanted, users_own())
-    else:
-        if not isinstance(configuration, str | os.PathLike):
-            raise UsageError("run(snapshot, configuration) without a store takes two files")
-        start = start_from_files(os.fspath(snapshot), os.fspath(configuration), users_own())
+    found = None if store is None else opened(store)
+    start = start_from(found, snapshot, configuration, users_own())
     return _run(start, request, watcher or Watcher())
 
 
-@_with_options(RunRequest, "n_steps", "seed", "job_dir", "job_name", "narration")
-def resume(job_dir: _Path, *, watcher: Watcher | None = None, **changes: Any) -> RunOutcome:
+@with_options(RunRequest, SessionOptions, goes_on=True)
+def resume(
+    job_dir: StrPath,
+    *,
+    n_cycles: int | None = None,
+    watcher: Watcher | None = None,
+    **changes: Unpack[SessionOptions],
+) -> RunOutcome:
     """Go on with a job that was interrupted, or that is to do more, as the command does.
 
     Parameters
     ----------
     job_dir : str or path
+    n_cycles, and others
+        What is to be different from now on, see Options; None for as it was. `seconds` are new
+        ones.
     watcher : Watcher or None
-    **changes
-        What is to be different from now on, None for as it was. `seconds` are new ones.
 
     Raises
     ------
+    TypeError
+        For what is no option, or cannot be another one in a run that has begun.
     WepystoreError
         NoJobError, JobBusyError, MalformedJobError, FewerCyclesError, UntrustedPickleError.
     """
-    return _resume(Path(job_dir), changes, watcher or Watcher(), users_own())
+    return _resume(
+        Path(job_dir), {"n_cycles": n_cycles, **changes}, watcher or Watcher(), users_own()
+    )
 
 
-@_with_options(Means)
+@with_options(Means, MeansOptions)
 def verify(
-    store: Store | _Path, run: str, *, watcher: Watcher | None = None, **means: Any
+    store: Store | StrPath,
+    run: str,
+    *,
+    watcher: Watcher | None = None,
+    **means: Unpack[MeansOptions],
 ) -> Verdict:
     """Repeat a recorded run in memory and compare its end, as the command does.
 
     Parameters
     ----------
     store : Store, str or path
+        The store, or a job folder that one is in.
     run : str
-        Hash of its record, or a prefix of it: `store.hashes("runs")`, RunOutcome.record.
+        Hash of its record, or a prefix of it: `record` of a RunOutcome, or of load_runs.
     watcher : Watcher or None
-    **means
-        None of them but the platform can change the result.
 
     Raises
     ------
+    TypeError
+        For what is no option.
     WepystoreError
         NotRepeatableError, RecordedPlatformError, MissingError, UntrustedPickleError.
     """
-    found = _store(store)
+    found = opened(store)
     _, md5 = resolve(found, run, ("runs",))
-    return _verify(found, md5, Means(**means), watcher, users_own())
+    return _verify(found, md5, Means.given(**means), watcher, users_own())
 
 
-def plan_reconcile(target: _Path, *sources: _Path, ssh: str | None = None) -> Plan:
+def plan_reconcile(
+    target: StrPath, source: StrPath, *more: StrPath, ssh: str | None = None
+) -> Plan:
     """What `reconcile` would bring; nothing is written."""
-    with _sources(target, [os.fspath(each) for each in sources], shell=ssh, dry=True) as found:
-        return merge.plan(target, found)
+    return remotes.plan_reconcile(target, [os.fspath(each) for each in (source, *more)], ssh)
 
 
-def reconcile(target: _Path, *sources: _Path, ssh: str | None = None) -> Outcome:
+def reconcile(target: StrPath, source: StrPath, *more: StrPath, ssh: str | None = None) -> Outcome:
     """Bring what other stores have, and `target` lacks, into it, as the command does.
 
     Doing it again brings nothing. What is damaged or incomplete in a source is left out, a tag that
@@ -324,34 +322,42 @@ def reconcile(target: _Path, *sources: _Path, ssh: str | None = None) -> Outcome
     Parameters
     ----------
     target : str or path
-        Made if it is not there.
-    *sources : str or path
-        Stores, databases of wepy 1.x, HOST:PATH, or URLs.
+        A store or a job folder; made if it is not there.
+    source, *more : str or path
+        Stores, job folders, databases of wepy 1.x, HOST:PATH, or URLs.
     ssh : str or None
         The command to reach other hosts with.
 
     Raises
     ------
     WepystoreError
-        NotAStoreError, UnreachableError, NotAStoreThereError, BrokenOffError.
+        NotAStoreError, MalformedAddressError, UnreachableError, NotAStoreThereError,
+        NotInstalledError, NoRoomError, BrokenOffError.
     """
-    with _sources(target, [os.fspath(each) for each in sources], shell=ssh) as found:
-        plan = merge.plan(target, found)
-        merge.fetch(plan)
-        return merge.apply(plan)
+    return remotes.reconcile(target, [os.fspath(each) for each in (source, *more)], ssh)
 
 
 class Manager:
     """Runs a simulation as a script for wepy asks its class of that name to.
 
-    Each call is a run of its own, recorded in a job folder, from the walkers given here.
+    Each call is a run of its own, recorded in a job folder. `options` of each are those of `run`,
+    such as seed and job_dir. What is returned is what wepy's class returns: the walkers, and
+    [runner, boundary conditions, resampler] as they are at the end. All raise as `run` does.
 
     Parameters
     ----------
     init_walkers : sequence of Walker
-    runner, work_mapper, resampler, boundary_conditions, reporters
+    runner, work_mapper, resampler, boundary_conditions, reporters, sim_monitor
         As for Apparatus and Configuration; without, in this process, with no boundary and no
         files.
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        Where runs begin.
+    configuration : Configuration
+    runs : list of RunOutcome
+        Of each call.
     """
 
     def __init__(
@@ -369,35 +375,82 @@ class Manager:
         self.configuration = Configuration(
             work_mapper or SerialMapper(), list(reporters or ()), sim_monitor
         )
+        self.runs: list[RunOutcome] = []
 
     def run_simulation(
         self,
         n_cycles: int,
         segment_lengths: int | Sequence[int],
         num_workers: int | None = None,
-        **options: Any,
-    ) -> tuple[Sequence[Any], list[Any]]:
-        """Run cycles of `segment_lengths` steps: a number, or one for each cycle, all the same.
+        **options: Unpack[JobOptions],
+    ) -> Ended:
+        """Run cycles of `segment_lengths` steps: a number, or one for each cycle, all the same (an
+        UnfitError if not)."""
+        return self._run(self.snapshot, n_cycles, segment_lengths, num_workers, options)
 
-        `options` are those of `run`, such as seed and job_dir. Returns the walkers, and
-        [runner, boundary conditions, resampler] as they are at the end. Raises as `run`, and
-        UnfitError for segments of different lengths.
+    def run_simulation_by_time(
+        self,
+        run_time: float,
+        segments_length: int,
+        num_workers: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Ended:
+        """Run as many cycles as fit into `run_time`, in s."""
+        options["seconds"] = run_time
+        return self._run(self.snapshot, None, segments_length, num_workers, options)
+
+    def continue_run_simulation(
+        self,
+        run_idx: int,
+        n_cycles: int,
+        segment_lengths: int | Sequence[int],
+        num_workers: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Ended:
+        """As run_simulation, from the end of the run at `run_idx` of `runs`, -1 for the last.
+
+        A manager without runs begins with its own walkers, as wepy's class always does: if these
+        and its parts are what another one returned, that is where its run goes on from.
         """
-        lengths = {segment_lengths} if isinstance(segment_lengths, int) else set(segment_lengths)
-        if len(lengths) != 1:
+        start = self._end(run_idx)
+        return self._run(start, n_cycles, segment_lengths, num_workers, options)
+
+    def continue_run_simulation_by_time(
+        self,
+        run_idx: int,
+        run_time: float,
+        segments_length: int,
+        num_workers: int | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Ended:
+        """As run_simulation_by_time, from where continue_run_simulation begins."""
+        options["seconds"] = run_time
+        return self._run(self._end(run_idx), None, segments_length, num_workers, options)
+
+    def _end(self, run_idx: int) -> Snapshot:
+        if not self.runs:
+            return self.snapshot
+        done = self.runs[run_idx]
+        return load_snapshot(done.store, done.end)
+
+    def _run(
+        self,
+        start: Snapshot,
+        n_cycles: int | None,
+        lengths: int | Sequence[int],
+        num_workers: int | None,
+        options: JobOptions,
+    ) -> Ended:
+        each = {lengths} if isinstance(lengths, int) else set(lengths)
+        if len(each) != 1:
             raise UnfitError(
                 where="run_simulation",
                 problem="its segments are of different lengths",
-                way_out="cycles of other lengths are another run, from the end of this one",
+                way_out="cycles of other lengths are another run: continue_run_simulation",
             )
-        done = run(
-            self.snapshot,
-            self.configuration,
-            n_steps=lengths.pop(),
-            n_cycles=n_cycles,
-            n_workers=num_workers,
-            **options,
-        )
-        end = load_snapshot(Store.open(done.store), done.end)
+        options.setdefault("n_workers", num_workers)
+        done = run(start, self.configuration, n_steps=each.pop(), n_cycles=n_cycles, **options)
+        self.runs.append(done)
+        end = self._end(-1)
         parts = end.apparatus
         return end.walkers, [parts.runner, parts.boundary_conditions, parts.resampler]

@@ -51,14 +51,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from tests.systems import Recorder
     from wepystore.orchestrator.run.request import RunRequest
     from wepystore.orchestrator.run.run import run
-    from wepystore.orchestrator.run.start import start_from_store
+    from wepystore.orchestrator.run.start import start_from
     from wepystore.store import exports
 
     home = tmp_path_factory.mktemp("disk")
     store = prepare_store(
         home / "x.orch", pair_snapshot(), plain_configuration(None, [each() for each in REPORTERS])
     ).store
-    start = start_from_store(store, "default", None)
+    start = start_from(store, "default", None)
     request = RunRequest(n_steps=10, job_dir=home / "job", job_name="job", n_cycles=2, seed=1)
     outcome = run(start, request, Recorder())
     exports.write(store, "snapshots", outcome.start, home / "s.pkl")

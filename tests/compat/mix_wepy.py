@@ -50,7 +50,7 @@ from wepystore.api import (
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.resume import resume
 from wepystore.orchestrator.run.run import run
-from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 
 from wepy.boundary_conditions.boundary import NoBC as WepyNoBC  # isort: skip
@@ -243,7 +243,7 @@ def job(
         seed=11,
         checkpoint_freq=freq,
     )
-    return run(start_from_store(store, "default", None), options, watcher)
+    return run(start_from(store, "default", None), options, watcher)
 
 
 def mixture(folder: Path, names: tuple[str, ...]) -> dict[str, object]:

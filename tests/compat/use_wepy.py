@@ -49,7 +49,7 @@ from wepystore.engine.manager import CycleManager
 from wepystore.engine.rng import Streams
 from wepystore.orchestrator.run.request import Means, RunRequest
 from wepystore.orchestrator.run.run import run
-from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Watcher
 from wepystore.orchestrator.verify.verify import verify
 from wepystore.records.run import RunRecord
@@ -308,7 +308,7 @@ def job(
         platform=platform,
         checkpoint_freq=2,
     )
-    return run(start_from_store(Store.open(store), start, None), options, Watcher()).end
+    return run(start_from(Store.open(store), start, None), options, Watcher()).end
 
 
 def through_a_store(

@@ -15,7 +15,7 @@ from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
-from wepystore.orchestrator.run.start import start_from_store
+from wepystore.orchestrator.run.start import start_from
 from wepystore.store import KINDS, Store, carriers, graph, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import NewerFormatError
@@ -180,10 +180,10 @@ def _is_no_start(whole: Whole, store: Store, file: str, way: object) -> None:
         needed = graph.closure(whole.parts, [("snapshots", snapshot), config])
         if name in needed or name == ("refs", "default-config"):
             with pytest.raises(WepystoreError):
-                start_from_store(Store.open(store.path), snapshot, "default")
+                start_from(Store.open(store.path), snapshot, "default")
     if name == ("refs", "default-snapshot"):
         with pytest.raises(WepystoreError):
-            start_from_store(store, "default", None)
+            start_from(store, "default", None)
 
 
 def _is_healed(whole: Whole, store: Store, file: str, way: object) -> None:

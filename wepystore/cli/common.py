@@ -20,7 +20,6 @@ from wepystore.store.places import HIDDEN, is_place, root_of
 from wepystore.store.resolving import resolve
 
 if TYPE_CHECKING:
-    from wepystore.records.trust import Trust
     from wepystore.store.runs import Run
 
 #: The exit status where something is damaged, incomplete or left out.
@@ -105,13 +104,6 @@ def _store_from_here(words: list[str], places: list[str], names: tuple[str, ...]
 def looks_like_a_path(word: str) -> bool:
     """Whether a word that is no store was meant to be one, rather than a hash or a tag."""
     return os.sep in word or word.endswith(HIDDEN) or os.path.isdir(word)
-
-
-def user_trust() -> Trust:
-    """The list of pickles that the user trusts; see records/trust.py."""
-    from wepystore.records.trust import users_own
-
-    return users_own()
 
 
 def find_runs(store: Store, start: str, end: str) -> list[Run]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import INCOMPLETE, store_of, user_trust
+from wepystore.cli.common import INCOMPLETE, store_of
 from wepystore.cli.console import Console
 from wepystore.store.names import ONE
 from wepystore.store.resolving import resolve
@@ -35,10 +35,9 @@ def main(args: dict[str, Any], console: Console) -> int:
     from wepystore.compat.wepy.convert import convert_entry
     from wepystore.records.trust import noting, tell, users_own
 
-    trust = user_trust()
     # What the new entry holds of the user's pickled objects was trusted in the old one.
     tell(noting(users_own, console.warn))
-    converted, new = convert_entry(store, kind, md5, trust, write=not args["--dry-run"])
+    converted, new = convert_entry(store, kind, md5, users_own(), write=not args["--dry-run"])
     for note in converted.notes:
         console.note(note)
     if new is not None and new != md5 and store.ref(DEFAULTS[kind]) == md5:

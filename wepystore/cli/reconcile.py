@@ -18,6 +18,7 @@ Options:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from wepystore.cli.common import size_text
@@ -27,25 +28,17 @@ from wepystore.cli.console import Console
 def main(args: dict[str, Any], console: Console) -> int:
     """Reach the sources, plan, fetch, apply, tell."""
     from wepystore.cli import merging
-    from wepystore.remotes import sources
-    from wepystore.store import merge
-    from wepystore.store.places import root_of
+    from wepystore.remotes import plan_reconcile, reconcile
 
-    dry = args["--dry-run"]
-    addresses, target = args["SOURCE"], root_of(args["TARGET"])
+    target, addresses, shell = args["TARGET"], args["SOURCE"], merging.shell()
+    heading, as_json = f"From {', '.join(addresses)}", args["--json"]
+    if args["--dry-run"]:
+        plan = plan_reconcile(target, addresses, shell)
+        return merging.tell(console, plan, heading, merging.would("bring", plan), as_json)
     try:
-        with sources(target, addresses, shell=merging.shell(), dry=dry) as found:
-            done = merge.plan(target, found)
-            moved = merging.would("bring", done)
-            if not dry:
-                with merging.bar(console, "fetching", done) as update:
-                    merge.fetch(done, update)
-                with merging.bar(console, "verifying", done) as update:
-                    done = came = merge.apply(done, update)
-                moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
+        came = reconcile(target, addresses, shell, partial(merging.bar, console))
     except KeyboardInterrupt:
         console.note("What has crossed is kept: run the same command again to go on from there.")
         raise
-    if not (dry or done.copies):
-        moved = ""
-    return merging.tell(console, done, f"From {', '.join(addresses)}", moved, args["--json"])
+    moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
+    return merging.tell(console, came, heading, moved if came.copies else "", as_json)

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import user_trust
 from wepystore.cli.running import (
     components_on_stderr,
     folder_of,
@@ -60,5 +59,5 @@ def main(args: dict[str, Any], console: Console) -> int:
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     tell(noting(users_own, console.warn))
     with components_on_stderr(), RunDisplay(console) as display:
-        outcome = resume(job_dir, changes, display, trust=user_trust())
+        outcome = resume(job_dir, changes, display, trust=users_own())
     return tell_outcome(outcome, console)

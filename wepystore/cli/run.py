@@ -43,7 +43,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import open_store, positive_int, user_trust
+from wepystore.cli.common import open_store, positive_int
 from wepystore.cli.running import (
     NO_LIMIT,
     components_on_stderr,
@@ -56,7 +56,6 @@ from wepystore.orchestrator.run.request import RunRequest
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
-    from wepystore.orchestrator.run.start import Start
 
 _START_HASH = "the start's hash"
 
@@ -78,10 +77,15 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     from wepystore.cli.run_display import RunDisplay
     from wepystore.orchestrator.run.run import run
+    from wepystore.orchestrator.run.start import start_from
     from wepystore.records.trust import noting, tell, users_own
 
+    store = None if args["snapshot"] else open_store(args["ORCH"])
+    configuration = args["--configuration"] or args["CONFIG_FILE"]
     with components_on_stderr():
-        start = _start(args)
+        start = start_from(
+            store, args["SNAPSHOT_FILE"] or args["START"], configuration, trust=users_own()
+        )
     # Checkpoints pickle the same parts again: what was trusted stays so at the end of its run.
     tell(noting(users_own, console.warn))
     with components_on_stderr(), RunDisplay(console) as display:
@@ -107,15 +111,3 @@ def _check_words(args: dict[str, Any]) -> None:
     else:
         says = f"STEPS is missing: {named}, {second!r} for START and {third!r} for SECONDS"
     raise WrongUsageError(says, usage_lines(__doc__)[:1])
-
-
-def _start(args: dict[str, Any]) -> Start:
-    from wepystore.orchestrator.run.start import start_from_files, start_from_store
-
-    trust = user_trust()
-    if args["snapshot"]:
-        return start_from_files(
-            args["SNAPSHOT_FILE"], args["--configuration"] or args["CONFIG_FILE"], trust=trust
-        )
-    store = open_store(args["ORCH"])
-    return start_from_store(store, args["START"], args["--configuration"], trust=trust)

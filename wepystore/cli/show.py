@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import INCOMPLETE, find_runs, names_of, store_of, user_trust
+from wepystore.cli.common import INCOMPLETE, find_runs, names_of, store_of
 from wepystore.cli.console import Console
 from wepystore.store import Store, carriers
 from wepystore.store.names import ONE
@@ -54,8 +54,9 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 def _pickles(args: dict[str, Any], console: Console) -> int:
     from wepystore.cli import pickles
+    from wepystore.records.trust import users_own
 
-    known = user_trust().trusted()
+    known = users_own().trusted()
     answer = []
     for subject in pickles.subjects_of(args):
         parts = [(p, subject.fetch(p.ref), p.ref.sha256 in known) for p in subject.parts]

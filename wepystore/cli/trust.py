@@ -23,15 +23,15 @@ import os
 from typing import Any
 
 from wepystore.cli import pickles
-from wepystore.cli.common import INCOMPLETE, count, open_store, user_trust
+from wepystore.cli.common import INCOMPLETE, count, open_store
 from wepystore.cli.console import Console
-from wepystore.records.trust import Trust
+from wepystore.records.trust import Trust, users_own
 from wepystore.store.names import is_sha256
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Trust, revoke or list."""
-    trust = user_trust()
+    trust = users_own()
     if args["--list"]:
         known = sorted(trust.trusted())
         (console.json if args["--json"] else console.hashes)(known)

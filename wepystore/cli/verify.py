@@ -26,7 +26,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import find_runs, store_of, user_trust
+from wepystore.cli.common import find_runs, store_of
 from wepystore.cli.running import components_on_stderr, options_of
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.request import Means
@@ -74,11 +74,12 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     from wepystore.cli.run_display import RunDisplay
     from wepystore.orchestrator.verify.verify import distinct, verify
+    from wepystore.records.trust import users_own
 
     verdicts = []
     for run in distinct(store, runs):
         with components_on_stderr(), RunDisplay(console) as display:
-            verdict = verify(store, run, means, display, user_trust())
+            verdict = verify(store, run, means, display, trust=users_own())
         verdicts.append(verdict)
         if not args["--json"]:
             _tell(verdict, console)

@@ -13,6 +13,10 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+#: For a person at a prompt.
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = 60
+
 
 class Text(str):
     """A long text (XML, JSON) that a store keeps as an object of its own.
@@ -43,6 +47,15 @@ class Component:
     left_out: ClassVar[frozenset[str]] = frozenset()
     #: Those of its parameters that name atoms, counted from 0.
     ATOM_PARAMETERS: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        """What is not at its default, cut short."""
+        words = [
+            f"{name}={' '.join(_SHORT.repr(value).split())}"
+            for name, parameter in _arguments(type(self)).items()
+            if not _is(value := getattr(self, name, None), parameter.default)
+        ]
+        return f"{type(self).__name__}({', '.join(words)})"
 
     def params(self) -> dict[str, Any]:
         """Keyword arguments that build an equal component."""

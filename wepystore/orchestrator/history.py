@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from wepystore.store import Store
 from wepystore.store.runs import Run
 
 
@@ -257,3 +259,38 @@ def _connection(
         else:
             drawn.append(("  " if wanted is None else "│ ", branches[k]))
     return drawn
+
+
+def history(store: Store | str | os.PathLike[str]) -> Any:
+    """Which runs led from which snapshot to which, for networkx.
+
+    Parameters
+    ----------
+    store : Store, str or path
+        The store, or a job folder that one is in.
+
+    Returns
+    -------
+    networkx.MultiDiGraph
+        Its nodes are the hashes of snapshots, with `here`, which is False where the store has no
+        more than a run that names it, and `tags`, a list of names. Its edges are the runs, by
+        the hash of their record as key, with `record`, a RunRecord.
+
+    Raises
+    ------
+    WepystoreError : DamagedError for a record or a tag that cannot be read.
+    """
+    import networkx as nx
+
+    from wepystore.records.library import load_runs, opened
+
+    store = opened(store)
+    graph = nx.MultiDiGraph()
+    for md5, record in load_runs(store).items():
+        graph.add_edge(record.start.md5, record.end.md5, md5, record=record)
+    here, tags = store.hashes("snapshots"), store.tags()
+    graph.add_nodes_from(here)
+    for md5, facts in graph.nodes.items():
+        facts.update(here=False, tags=[tag for tag, tagged in tags.items() if tagged == md5])
+    graph.add_nodes_from(here, here=True)
+    return graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +12,19 @@ from wepystore.records.configuration import Configuration, encode_configuration
 from wepystore.records.run import RunRecord, decode_run, encode_run
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
-from wepystore.store import formats
+from wepystore.records.trust import Asked, arguments, users_own
+from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
+from wepystore.store.places import root_of
+from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
+
+AnyStore = Store | str | os.PathLike[str]
+
+
+def opened(store: AnyStore) -> Store:
+    """The store at a path, or in the job folder that is there. Raises as Store.open."""
+    return store if isinstance(store, Store) else Store.open(root_of(store))
 
 
 def save_snapshot(store: Store, snapshot: Snapshot) -> str:
@@ -40,33 +51,65 @@ def save_run(store: Store, record: RunRecord) -> str:
 Check = Callable[[Sequence[Pickled]], None]
 
 
-def load_snapshot(store: Store, md5: str, check: Check | None = None) -> Snapshot:
-    """The snapshot of a hash, verified. Loads its pickled parts, if it has any (S9).
+def load_snapshot(store: AnyStore, name: str = "default", check: Check | None = None) -> Snapshot:
+    """A snapshot of a store, verified.
 
-    Loading a pickle runs what is in it. Without `check` that is up to the
-    caller; with `Trust.check` of wepystore.records.trust only what the
-    user made or trusts is loaded.
+    Parameters
+    ----------
+    store : Store, str or path
+        The store, or a job folder that one is in.
+    name : str
+        A hash, a prefix of one, a tag, or "default".
+    check : callable or None
+        Loading a pickle runs what is in it (S9), so without `check` an UntrustedPickleError is
+        raised if a part was neither made nor trusted by whoever runs this. With it, it is called
+        with the pickled parts, and may raise.
+
+    Raises
+    ------
+    WepystoreError : UnknownHashError and AmbiguousHashError for the name, MissingError and
+        IncompleteError, DamagedEntryError, UntrustedPickleError, PickleLoadError.
     """
-    snapshot: Snapshot = _decoded(store, "snapshots", md5, check)
+    snapshot: Snapshot = _decoded(store, "snapshots", name, check)
     return snapshot
 
 
-def load_configuration(store: Store, md5: str, check: Check | None = None) -> Configuration:
-    """The configuration of a hash, verified. Pickled parts and `check` as in load_snapshot."""
-    configuration: Configuration = _decoded(store, "configs", md5, check)
+def load_configuration(
+    store: AnyStore, name: str = "default", check: Check | None = None
+) -> Configuration:
+    """A configuration of a store, verified; everything as in load_snapshot."""
+    configuration: Configuration = _decoded(store, "configs", name, check)
     return configuration
 
 
-def _decoded(store: Store, kind: str, md5: str, check: Check | None) -> Any:
+def _hash_of(store: Store, kind: str, name: str) -> str:
+    return name if names.is_hash(name) else resolve(store, name, (kind,))[1]
+
+
+def _decoded(store: AnyStore, kind: str, name: str, check: Check | None) -> Any:
+    store = opened(store)
+    md5 = _hash_of(store, kind, name)
     found = store.read_manifest(kind, md5)
-    if check is not None and formats.stands_for(found.value) is None:
-        check(parts_in(found))
+    parts = [] if formats.stands_for(found.value) else parts_in(found)
+    if check is None:
+        what = f"{names.ONE[kind]} {md5}"
+        users_own().require([Asked(what, arguments(store.path, md5), parts)])
+    else:
+        check(parts)
     return decode(found)
 
 
-def load_run(store: Store, md5: str) -> RunRecord:
-    """The run record of a hash, verified."""
+def load_run(store: AnyStore, name: str) -> RunRecord:
+    """The record of a run, verified: `name` is its hash, a prefix of it, or a tag."""
+    store = opened(store)
+    md5 = _hash_of(store, "runs", name)
     return decode_run(store.manifest("runs", md5), f"run {md5}")
+
+
+def load_runs(store: AnyStore) -> dict[str, RunRecord]:
+    """All runs of a store, by the hashes of their records. Raises as load_run."""
+    store = opened(store)
+    return {md5: load_run(store, md5) for md5 in store.hashes("runs")}
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

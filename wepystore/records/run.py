@@ -46,6 +46,10 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     execution: Circumstances = field(default_factory=Circumstances)
 
+    def __repr__(self) -> str:
+        made = f"{self.n_cycles} cycles of {self.n_steps} steps, seed {self.seed}"
+        return f"RunRecord({self.start.md5} -> {self.end.md5}: {made})"
+
 
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -90,6 +90,9 @@ class Snapshot:
     walkers: Sequence[Walker]
     apparatus: Apparatus
 
+    def __repr__(self) -> str:
+        return f"Snapshot({len(self.walkers)} walkers, {self.apparatus!r})"
+
     def __post_init__(self) -> None:
         walkers = fit.checked_walkers(self.walkers, self.apparatus)
         if walkers is not self.walkers:

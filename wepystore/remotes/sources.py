@@ -1,9 +1,4 @@
-"""The sources of a reconcile or a repair, wherever they are.
-
-    with sources(target, addresses) as found:      who is there, and what they hold
-        made = merge.plan(target, found)            manifests come near: into TARGET/tmp/
-        merge.fetch(made, progress)                 objects too
-        outcome = merge.apply(made)                 they are verified and get their names
+"""The sources of a reconcile or a repair, wherever they are, and the reconcile.
 
 Only what the target lacks crosses: a source that is elsewhere is listed first, then those manifests
 and run records are fetched that the target has not, or not in that size, then just the objects that
@@ -15,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +20,9 @@ from wepystore.remotes.connect import transport
 from wepystore.remotes.elsewhere import Elsewhere
 from wepystore.remotes.errors import BrokenOffError, NotAStoreThereError
 from wepystore.remotes.staging import Staging
-from wepystore.store import Store
-from wepystore.store.merge import Source
+from wepystore.store import Store, merge
+from wepystore.store.merge import Outcome, Plan, Source
+from wepystore.store.merge.source import Progress
 from wepystore.store.places import root_of
 
 # Files of this machine that are sources, by the kind of their address: MODULE:NAME, imported when
@@ -35,6 +31,8 @@ READERS = {"sqlite": "wepystore.compat.wepy.database:Database"}
 # What comes goes on where it was after these. Any other end is one that the same files would lead
 # to again.
 _CUT_OFF = (BrokenOffError, OSError, KeyboardInterrupt)
+#: Shows how far it is: called with what is done and the plan, gives what to tell the bytes.
+Bar = Callable[[str, Plan], AbstractContextManager[Progress | None]]
 
 
 @contextmanager
@@ -96,3 +94,28 @@ def _reach(
     else:
         source = Store.open(root_of(address.path))
     return lambda: source
+
+
+def plan_reconcile(
+    target: str | os.PathLike[str], addresses: Sequence[str], shell: str | None = None
+) -> Plan:
+    """What `reconcile` would bring; nothing is written. Raises as sources."""
+    target = root_of(target)
+    with sources(target, addresses, shell=shell, dry=True) as found:
+        return merge.plan(target, found)
+
+
+def reconcile(
+    target: str | os.PathLike[str],
+    addresses: Sequence[str],
+    shell: str | None = None,
+    bar: Bar = lambda what, plan: nullcontext(),
+) -> Outcome:
+    """Bring what the sources have, and the target lacks, into it. Raises as sources."""
+    target = root_of(target)
+    with sources(target, addresses, shell=shell) as found:
+        plan = merge.plan(target, found)  # Manifests come near: into TARGET/tmp/.
+        with bar("fetching", plan) as update:
+            merge.fetch(plan, update)  # Objects too.
+        with bar("verifying", plan) as update:
+            return merge.apply(plan, update)

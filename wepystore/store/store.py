@@ -53,7 +53,10 @@ class Store:
         self.label = self._root = os.fspath(path)
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r})"
+        return f"Store({self._root!r})"
+
+    def __fspath__(self) -> str:
+        return self._root
 
     # ---- the store itself
 

@@ -22,7 +22,7 @@ from tests.systems import (
 )
 from wepystore.api import Distance, Store, WExploreResampler, load_snapshot, prepare_store
 from wepystore.errors import UntrustedError
-from wepystore.orchestrator.run.start import start_from_files, start_from_store
+from wepystore.orchestrator.run.start import start_from
 from wepystore.records import bundle
 from wepystore.records.trust import Trust, TrustFileError, location, made_here, noting, tell
 from wepystore.store.errors import BadJSONError
@@ -72,17 +72,17 @@ def test_what_this_user_pickles_is_trusted(trust: Trust, tmp_path: Path) -> None
     (part,) = parts_in(store.read_manifest("snapshots", md5))
     assert part.where == "resampler.distance" and part.of == "Mine"
     assert trust.trusted() == {part.ref.sha256}
-    start_from_store(store, md5, None, trust=trust)
+    start_from(store, md5, None, trust=trust)
     stranger = Trust(tmp_path / "stranger")
     with pytest.raises(UntrustedError) as refused:
-        start_from_store(store, md5, None, trust=stranger)
+        start_from(store, md5, None, trust=stranger)
     for text in ("resampler.distance (Mine)", f"wepy trust {store.path} {md5}", "--pickles"):
         assert text in str(refused.value)
     with pytest.raises(UntrustedError):
         load_snapshot(store, md5, check=stranger.check)
     load_snapshot(store, md5, check=trust.check)
     stranger.add([part.ref.sha256])
-    start_from_store(store, md5, None, trust=stranger)
+    start_from(store, md5, None, trust=stranger)
 
 
 def test_to_import_does_nothing(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_to_import_does_nothing(tmp_path: Path) -> None:
 def test_files_are_checked_like_stores(trust: Trust, tmp_path: Path) -> None:
     """`run snapshot FILE FILE`: the exported file's pickles count, and the file is named."""
     store, md5 = with_own_class(tmp_path / "s.orch")
-    snapshot = load_snapshot(store, md5)
+    snapshot = load_snapshot(store, md5, trust.check)
     bundle.save(snapshot, tmp_path / "s")
     bundle.save(plain_configuration(), tmp_path / "c")
     files = str(tmp_path / "s"), str(tmp_path / "c")
-    start_from_files(*files, trust=trust)
+    start_from(None, *files, trust=trust)
     with pytest.raises(UntrustedError, match=f"wepy trust {tmp_path}/s"):
-        start_from_files(*files, trust=Trust(tmp_path / "stranger"))
+        start_from(None, *files, trust=Trust(tmp_path / "stranger"))
 
 
 def test_a_run_can_go_on_from_its_own_end(trust: Trust, tmp_path: Path) -> None:
@@ -124,13 +124,13 @@ def test_a_run_can_go_on_from_its_own_end(trust: Trust, tmp_path: Path) -> None:
     store, md5 = with_own_class(tmp_path / "s.orch")
     done = run_job(store, md5, tmp_path / "job", checkpoint_freq=1)
     job = Store.open(tmp_path / "job" / "checkpoint.orch")
-    start_from_store(job, done.end, None, trust=trust)
+    start_from(job, done.end, None, trust=trust)
 
 
 def test_built_in_parts_need_no_trust(trust: Trust, tmp_path: Path) -> None:
     """A snapshot of built-in components runs with an empty list, and adds nothing to it."""
     made = prepare_store(tmp_path / "s.orch", pair_snapshot(), plain_configuration())
-    start_from_store(made.store, made.snapshot_hash, None, trust=trust)
+    start_from(made.store, made.snapshot_hash, None, trust=trust)
     assert not trust.file.exists()
 
 
@@ -250,7 +250,7 @@ def test_every_start_on_the_command_line_asks(tmp_path: Path) -> None:
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func)
-            if "start_from" in name or name == "resume":
+            if name in ("start_from", "resume", "verify"):
                 seen += 1
                 assert any(word.arg == "trust" for word in node.keywords), file
     assert seen >= 3
@@ -261,7 +261,7 @@ def test_looking_for_parts_changes_nothing(trust: Trust, tmp_path: Path) -> None
     store, md5 = with_own_class(tmp_path / "s.orch")
     before = tree_of(store.path)
     with pytest.raises(UntrustedError):
-        start_from_store(store, md5, None, trust=Trust(tmp_path / "none"))
+        start_from(store, md5, None, trust=Trust(tmp_path / "none"))
     assert tree_of(store.path) == before
 
 

@@ -121,12 +121,12 @@ def convert_entry(
     if stands_for(found.value) is not None:
         converted = convert_bytes(kind, found.data, where)
     elif kind == "configs":
-        configuration, notes = native_configuration(load_configuration(store, md5))
+        configuration, notes = native_configuration(load_configuration(store, md5, trust.check))
         if configuration is None:
             raise NothingToConvertError(what=where)
         converted = _needing(configuration, notes)
     else:
-        snapshot = load_snapshot(store, md5)
+        snapshot = load_snapshot(store, md5, trust.check)
         apparatus = snapshot.apparatus
         distance = MeasuringCapabilities(apparatus.resampler).distance
         inside = (apparatus.runner, apparatus.boundary_conditions, apparatus.resampler, distance)

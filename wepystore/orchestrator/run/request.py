@@ -4,13 +4,16 @@ goes on with a job and the run's record take from its declaration what they need
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import math
 import os
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_type_hints
+from typing import Annotated, Any, Self, TypedDict, TypeVar, get_args, get_type_hints
 
 from wepystore.errors import UsageError, way_out
 from wepystore.orchestrator.errors import JobNameError
@@ -20,6 +23,8 @@ from wepystore.records.circumstances import MOST_CYCLES
 GRACE_S = 30.0
 #: The reporters' files hold numbers of 64 bits.
 _MOST = 2**63 - 1
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class RequestError(UsageError):
@@ -131,7 +136,9 @@ class Means:
     Attributes
     ----------
     n_workers : int or None
+        Worker processes, in place of the configuration's number.
     platform : str or None
+        Of OpenMM, in place of the configuration's, or the record's.
     scheduler : str or None
         Address of a dask scheduler, or its scheduler file, whose workers run the segments.
 
@@ -141,6 +148,14 @@ class Means:
     n_workers: Annotated[int | None, Option(COUNT)] = None
     platform: Annotated[str | None, Option(NAME, recorded="platform_override")] = None
     scheduler: Annotated[str | None, Option(NAME, stored=False)] = None
+
+    @classmethod
+    def given(cls, **options: Any) -> Self:
+        """The request of options as scripts give them: None for not given, a text for a path."""
+        found = {name: value for name, value in options.items() if value is not None}
+        if "job_dir" in found:
+            found["job_dir"] = Path(found["job_dir"])
+        return cls(**found)
 
     def __post_init__(self) -> None:
         for name, option in options(type(self)).items():
@@ -162,8 +177,9 @@ class RunRequest(Means):
     n_steps : int
         Steps in each segment.
     seconds : float
-        Wall-clock budget, of all sessions, or of the one that a job is resumed for; see Budget.
-        Infinity for none: then it is cycles, a signal or `until` that ends the run.
+        Wall-clock budget in s, of all sessions, or of the one that a job is resumed for: cycles are
+        run as long as another one fits into it. Infinity for none: then it is cycles, a signal or
+        `until` that ends the run.
     n_cycles : int or None
         Stop after so many cycles, counted from the start of the run.
     seed : int
@@ -175,10 +191,10 @@ class RunRequest(Means):
     checkpoint_freq : int or None
         Cycles between checkpoints; None for none by cycles.
     checkpoint_every : float or None
-        Seconds between checkpoints, 0 for none by time; see Pace. One at the end is always
-        written.
-    grace : float, s
-        How long after a signal the process may still live.
+        Seconds between checkpoints, 0 for none by time; None for every 5 minutes, less often where
+        one takes long. One at the end is always written.
+    grace : float
+        How long after a signal the process may still live, in s.
     until : float or None
         Seconds since the epoch; by then the last checkpoint must be written.
     """
@@ -247,3 +263,79 @@ class RunRequest(Means):
             for name, option in options(RunRequest).items()
             if option.recorded
         }
+
+
+# What a type checker is to know of a function's `**options`: it cannot read the fields above.
+# None stands for not given. A test compares them.
+
+
+class MeansOptions(TypedDict, total=False):
+    """The options of Means."""
+
+    n_workers: int | None
+    platform: str | None
+    scheduler: str | None
+
+
+class SessionOptions(MeansOptions, total=False):
+    """With those of RunRequest that may be others when a job is resumed, n_cycles apart."""
+
+    seconds: float | None
+    checkpoint_freq: int | None
+    checkpoint_every: float | None
+    grace: float | None
+    until: float | None
+
+
+class JobOptions(SessionOptions, total=False):
+    """With all of RunRequest, n_steps and n_cycles apart."""
+
+    seed: int | None
+    job_dir: str | os.PathLike[str] | None
+    job_name: str | None
+    narration: str | None
+
+
+def with_options(
+    request: type[Means], typed: type[MeansOptions], goes_on: bool = False
+) -> Callable[[_F], _F]:
+    """The `**options` of a function are those of `typed`: `help` shows them, with the defaults and
+    the words of `request`, and what is none is a TypeError that names the function.
+
+    Where a run `goes_on`, the default of each is None, for as it was.
+    """
+
+    def decorate(function: _F) -> _F:
+        defaults = inspect.signature(request).parameters
+        own = inspect.signature(function)
+        shown = list(own.parameters.values())[:-1]
+        shown += [
+            defaults[name].replace(annotation=hint, default=None)
+            if goes_on
+            else defaults[name].replace(annotation=hint)
+            for name, hint in get_type_hints(typed).items()
+        ]
+        known = {*defaults, *(each.name for each in shown)}
+
+        @functools.wraps(function)
+        def checked(*args: Any, **given: Any) -> Any:
+            for name in given.keys() - known:
+                import difflib
+
+                near = difflib.get_close_matches(name, [each.name for each in shown], 1)
+                hint = f"; did you mean {near[0]!r}?" if near else f": help({function.__name__})"
+                raise TypeError(f"{function.__name__}() has no option {name!r}{hint}")
+            return function(*args, **given)
+
+        said = "".join(f"{inspect.getdoc(each)}\n" for each in request.__mro__[:-1])
+        entries = [
+            entry
+            for entry in re.findall(r"^\w.* : .*\n(?:    .*\n)+", said, re.M)
+            if {each.name for each in shown}.issuperset(entry.partition(" : ")[0].split(", "))
+        ]
+        about = [inspect.getdoc(function) or "", "", "Options", "-------", "".join(entries)]
+        checked.__doc__ = "\n".join(about)
+        checked.__dict__["__signature__"] = own.replace(parameters=shown)
+        return checked  # type: ignore[return-value]
+
+    return decorate

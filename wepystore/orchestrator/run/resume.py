@@ -14,7 +14,7 @@ from wepystore.orchestrator.job.job import SPEC, Job, JobSpec
 from wepystore.orchestrator.run.budget import Budget, StopSignals
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.session import Session
-from wepystore.orchestrator.run.start import Past, Start, start_from_store
+from wepystore.orchestrator.run.start import Past, Start, start_from
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
 from wepystore.records.library import load_run
@@ -32,7 +32,7 @@ def resume(
     `seconds` are a new budget from now; else it is what is left of the job's, or no limit where
     that had ended it before its cycles were done. Without limits of its own a job that has done
     all it was asked for is left as it is, but for what a kill after its last cycle has left
-    undone. `trust` as in start_from_store. Raises NoJobError, JobBusyError, MalformedJobError,
+    undone. `trust` as in start_from. Raises NoJobError, JobBusyError, MalformedJobError,
     FewerCyclesError, UntrustedPickleError.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -131,13 +131,13 @@ def _last(
             if lacking:
                 remark(f"{passed}: {store.path} lacks {len(lacking)} of its parts")
                 continue
-            start = start_from_store(store, record.end.md5, config, trust=trust)
+            start = start_from(store, record.end.md5, config, trust=trust)
         except DamagedError as problem:
             # Nothing is lost but time: from an earlier one the run comes by here again.
             remark(f"{passed}: {problem}")
             continue
         return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record)
-    return start_from_store(store, spec.start.md5, config, trust=trust), Past(
+    return start_from(store, spec.start.md5, config, trust=trust), Past(
         resumed=True, how=NOTHING_YET._replace(begun=spec.begun)
     )
 

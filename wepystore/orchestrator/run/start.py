@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wepystore.engine.fit import check_decoded
+from wepystore.engine.fit import check_decoded, check_type
+from wepystore.errors import UsageError
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.records.bundle import decode, encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
@@ -20,6 +21,8 @@ from wepystore.store.names import ONE, EntryRef
 from wepystore.store.pickles.pickled import parts_in
 from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
+
+_CALL = "run(snapshot, configuration)"
 
 
 @dataclass(frozen=True)
@@ -92,48 +95,46 @@ class _Found:
     """Copies it with all it names."""
 
 
-def start_from_store(
-    store: Store,
-    snapshot: str,
-    configuration: str | Configuration | None,
+def start_from(
+    store: Store | None,
+    snapshot: Snapshot | str | os.PathLike[str],
+    configuration: Configuration | str | os.PathLike[str] | None,
     trust: Trust | None = None,
 ) -> Start:
-    """Begin from a snapshot of `store`.
+    """Begin from a snapshot under a configuration.
 
     Parameters
     ----------
-    snapshot : str
-        A hash, a prefix of one, a tag, or "default".
-    configuration : str, Configuration or None
-        Likewise, or the path of an exported file, or the object itself; None takes
-        the store's default, or its only one.
+    store : Store or None
+        None where both are objects or files.
+    snapshot : Snapshot, str or path
+        The object, which stays as it is however many runs begin from it; or in `store` a hash, a
+        prefix of one, a tag, or "default"; or without a store the path of an exported file.
+    configuration : Configuration, str, path or None
+        Likewise, or in any case an exported file; None takes the store's default, or its only one.
     trust : Trust or None
         What may be unpickled. UntrustedPickleError, before anything is decoded, if
         there is more; None leaves that to the caller.
     """
-    _, md5 = resolve(store, snapshot, ("snapshots",))
-    start = _from_store(store, "snapshots", md5)
-    if isinstance(configuration, Configuration):
-        return _join(start, _from_object(configuration), trust)
-    if configuration is not None and os.path.isfile(configuration):
-        return _join(start, _from_file("configs", configuration), trust)
-    config = _from_store(store, "configs", _configuration_of(store, configuration))
-    return _join(start, config, trust)
+    if store is None and configuration is None and isinstance(snapshot, str | os.PathLike):
+        raise UsageError(f"{_CALL} without a store takes two files")
+    found = _find(store, "snapshots", snapshot)
+    return _join(found, _find(store, "configs", configuration), trust)
 
 
-def start_from_files(snapshot: str, configuration: str, trust: Trust | None = None) -> Start:
-    """Begin from two exported files; `trust` as in start_from_store."""
-    return _join(_from_file("snapshots", snapshot), _from_file("configs", configuration), trust)
+def _find(store: Store | None, kind: str, named: Any) -> _Found:
+    if named is None and kind == "configs" and store is not None:
+        return _from_store(store, kind, _only_configuration(store))
+    if not isinstance(named, str | os.PathLike):
+        check_type(named, Snapshot if kind == "snapshots" else Configuration, _CALL)
+        return _from_object(named)
+    text = os.fspath(named)
+    if store is None or (kind == "configs" and os.path.isfile(text)):
+        return _from_file(kind, text)
+    return _from_store(store, kind, resolve(store, text, (kind,))[1])
 
 
-def start_from_objects(snapshot: Snapshot, configuration: Configuration) -> Start:
-    """Begin from copies of these two, which stay as they are however many runs begin from them."""
-    return _join(_from_object(snapshot), _from_object(configuration), None)
-
-
-def _configuration_of(store: Store, wanted: str | None) -> str:
-    if wanted is not None:
-        return resolve(store, wanted, ("configs",))[1]
+def _only_configuration(store: Store) -> str:
     if store.ref("default-config") is not None:
         return resolve(store, "default", ("configs",))[1]
     known = store.hashes("configs")

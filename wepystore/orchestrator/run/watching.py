@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +139,13 @@ class RunOutcome:
     record: str | None
     n_cycles: int
     seed: int
-    reproducible: bool
+    reproducible: bool = field(repr=False)
     job_dir: Path
     ended_by: str
-    complete: bool
-    wanted: int | None
-    seconds: float
-    was_complete: bool = False
+    complete: bool = field(repr=False)
+    wanted: int | None = field(repr=False)
+    seconds: float = field(repr=False)
+    was_complete: bool = field(default=False, repr=False)
 
     @property
     def store(self) -> Path:

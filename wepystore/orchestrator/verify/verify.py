@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.engine.adapt import adapted_runner
@@ -23,7 +23,7 @@ from wepystore.orchestrator.run.mapping import (
 )
 from wepystore.orchestrator.run.preparation import Preparation
 from wepystore.orchestrator.run.request import Means
-from wepystore.orchestrator.run.start import Start, start_from_store
+from wepystore.orchestrator.run.start import Start, start_from
 from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
 from wepystore.orchestrator.verify.comparison import Comparison, compare
 from wepystore.records.circumstances import NOTHING_YET
@@ -81,7 +81,7 @@ class Verdict:
     reproduced: bool
     promised: bool
     reason: str | None
-    environment: dict[str, Any]
+    environment: dict[str, Any] = field(repr=False)
     differences: list[Difference]
     changes: list[str]
     comparison: Comparison | None
@@ -106,9 +106,9 @@ def verify(
     if record.seed is None or record.n_steps is None:
         raise NotRepeatableError(run=run)
     for entry in (record.start, record.config):
-        # By SHA-256 as well, which start_from_store cannot know of.
+        # By SHA-256 as well, which start_from cannot know of.
         store.read(entry.kind, entry.md5, entry.ref)
-    start = start_from_store(store, record.start.md5, record.config.md5, trust=trust)
+    start = start_from(store, record.start.md5, record.config.md5, trust=trust)
     # What it pickles to have a hash is kept nowhere, so nobody will be asked to trust it.
     before = tell(lambda sha256: None)
     try:

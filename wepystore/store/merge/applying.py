@@ -27,7 +27,7 @@ _STEP_FILES = 1024
 _STEP_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome(Plan):
     """What `apply` did: of the plan's copies those that were brought, of its entries those that are
     complete in the target now and were not before, of its refs those that were set."""

@@ -81,7 +81,7 @@ class Conflict:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `apply` will do."""
 
@@ -100,6 +100,11 @@ class Plan:
     if not, no source has what they lack."""
     end: str = ""
     """The default snapshot of a source, if that is the end of a run and `refs` has the start."""
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.entries)} entries, {len(self.copies)} files, {self.size} bytes"
+        apart = f"{len(self.conflicts)} conflicts, {len(self.left)} left out"
+        return f"{type(self).__name__}({self.target!r}: {counts}, {apart})"
 
     @property
     def size(self) -> int:
