@@ -51,6 +51,7 @@ class RunRecord:
         return f"RunRecord({self.start.md5} -> {self.end.md5}: {made})"
 
 
+_ENTRIES = ("start", "end", "config")
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {
     "n_cycles": (int,),
@@ -71,9 +72,7 @@ def encode_run(record: RunRecord, sink: Sink) -> Ref:
         **asdict(record),
         "type": "run",
         "format": FORMAT,
-        "start": record.start.to_json(),
-        "end": record.end.to_json(),
-        "config": record.config.to_json(),
+        **{name: getattr(record, name).to_json() for name in _ENTRIES},
         "execution": record.execution._asdict(),
     }
     return sink.put("runs", canonical.dumps(value))
@@ -91,17 +90,10 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
             if manifest[name] is not None and not 0 <= manifest[name] <= most:
                 raise ValueError(f"{name} is {reprlib.repr(manifest[name])}")
         _check_platform(manifest["environment"])
-        return RunRecord(
-            start=EntryRef.from_json(manifest["start"], where),
-            end=EntryRef.from_json(manifest["end"], where),
-            config=EntryRef.from_json(manifest["config"], where),
-            n_cycles=manifest["n_cycles"],
-            n_steps=manifest["n_steps"],
-            seed=manifest["seed"],
-            reproducible=manifest["reproducible"],
-            environment=manifest["environment"],
-            execution=circumstances_of(manifest["execution"]),
-        )
+        values: dict[str, Any] = {name: manifest[name] for name in _TYPES}
+        values |= {name: EntryRef.from_json(manifest[name], where) for name in _ENTRIES}
+        values["execution"] = circumstances_of(manifest["execution"])
+        return RunRecord(**values)
     except (KeyError, TypeError, ValueError) as problem:
         raise MalformedRecordError(
             where=where, what="run record", problem=f"{type(problem).__name__}: {problem}"

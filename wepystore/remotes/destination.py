@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wepystore.remotes.address import parse
-from wepystore.remotes.connect import transport
 from wepystore.remotes.elsewhere import Elsewhere, Transport
 from wepystore.remotes.errors import CannotWriteThereError
+from wepystore.remotes.sources import transport
 from wepystore.store import Store, files
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError

@@ -16,8 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from wepystore.remotes.address import Address, parse
-from wepystore.remotes.connect import transport
-from wepystore.remotes.elsewhere import Elsewhere
+from wepystore.remotes.elsewhere import Elsewhere, Transport
 from wepystore.remotes.errors import BrokenOffError, NotAStoreThereError
 from wepystore.remotes.staging import Staging
 from wepystore.store import Store, merge
@@ -70,6 +69,19 @@ def sources(
 
         reached = [_reach(address, shell, folder, path, stack) for address in parsed]
         yield [come() for come in reached]
+
+
+def transport(address: Address, shell: str | None) -> Transport | None:
+    """The way to an address of kind "ssh" or "url"; None for one of this machine."""
+    if address.kind == "ssh":
+        from wepystore.remotes.ssh import SSH
+
+        return SSH(address, shell)
+    if address.kind == "url":
+        from wepystore.remotes.url import URL
+
+        return URL(address)
+    return None
 
 
 def _reach(

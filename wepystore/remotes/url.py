@@ -34,6 +34,7 @@ class URL:
     def __init__(self, address: Address) -> None:
         self.address = address.text
         self._protocol = address.text.partition("://")[0].lower()
+        self._has_directories = self._protocol not in _OBJECT_STORES
         self._root = ""
         self._open: Any = None
         self._made: set[str] = set()
@@ -61,10 +62,6 @@ class URL:
         except Exception as error:
             raise UnreachableError(address=self.address, why=_line(error)) from None
         return fs, root
-
-    @property
-    def _has_directories(self) -> bool:
-        return self._protocol not in _OBJECT_STORES
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -202,7 +199,7 @@ class URL:
             raise BrokenOffError(way=way, address=self.address, why=why) from None
 
     def _map(self, move: Callable[[str], int], paths: Sequence[str]) -> Iterator[int]:
-        if not getattr(self._fs, "async_impl", False):
+        if not self._fs.async_impl:
             yield from map(move, paths)
             return
         from concurrent.futures import ThreadPoolExecutor

@@ -445,16 +445,14 @@ def _image(image: Any, theirs: Any, ours: Any) -> Any:
     return np.sqrt((deviation**2).sum(axis=1).mean(keepdims=True))
 
 
+_OF_REVO = ("merge_dist", "char_dist", "dist_exponent", "merge_alg", "pmin", "pmax")
+
+
 def _revo(resampler: Any, setting: _Setting) -> REVOResampler:
     return REVOResampler(
         distance=_part("distance", resampler.distance, _DISTANCES, setting),
-        merge_dist=resampler.merge_dist,
-        char_dist=resampler.char_dist,
-        dist_exponent=resampler.dist_exponent,
         weights=bool(resampler.weights),
-        merge_alg=resampler.merge_alg,
-        pmin=resampler.pmin,
-        pmax=resampler.pmax,
+        **{name: getattr(resampler, name) for name in _OF_REVO},
     )
 
 

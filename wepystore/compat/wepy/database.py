@@ -141,15 +141,15 @@ class Database:
             try:
                 data = self._text(table, column, row)
             except (sqlite3.Error, TypeError) as error:
-                self._leave(kind, name, f"it cannot be read: {error}")
+                self.faults[kind, name] = f"it cannot be read: {error}"
                 continue
             ref = Ref.of(data)
             if name != ref.md5:
-                self._leave(kind, name, "its bytes do not have the MD5 it is named by")
+                self.faults[kind, name] = "its bytes do not have the MD5 it is named by"
             elif (form := formats.format_of(data)) is None:
-                self._leave(kind, name, "it is not what wepy 1.x writes")
+                self.faults[kind, name] = "it is not what wepy 1.x writes"
             elif form.kind_of(data) not in (kind, None):
-                self._leave(kind, name, f"it is a {ONE[str(form.kind_of(data))]}")
+                self.faults[kind, name] = f"it is a {ONE[str(form.kind_of(data))]}"
             else:
                 self._rows[kind, name] = (ref, row)
                 self._sizes[kind][name] = ref.size
@@ -166,9 +166,9 @@ class Database:
             missing = [key for key, part in parts.items() if part not in self._rows]
             if missing:
                 why = f"its {missing[0]}, {parts[missing[0]][1]}, is not there, or is damaged"
-                self._leave("runs", name, why)
+                self.faults["runs", name] = why
             elif not isinstance(last, int) or last < -1:
-                self._leave("runs", name, f"its last cycle is {_word(last)}")
+                self.faults["runs", name] = f"its last cycle is {_word(last)}"
             else:
                 record = self._record(parts, last + 1)
                 ref = Ref.of(record)
@@ -205,7 +205,7 @@ class Database:
             if (kind, md5) in self._rows:
                 self._refs[name] = md5
             else:
-                self._leave("refs", name, f"{md5}, which it names, is not there whole")
+                self.faults["refs", name] = f"{md5}, which it names, is not there whole"
 
     # ---- rows
 
@@ -218,16 +218,13 @@ class Database:
         try:
             yield from self._select(statement)
         except sqlite3.Error as error:
-            self._leave(kind, "(the rest of the table)", f"it cannot be read: {error}")
+            self.faults[kind, "(the rest of the table)"] = f"it cannot be read: {error}"
 
     def _text(self, table: str, column: str, row: int) -> bytes:
         ((value,),) = self._select(f"SELECT {column} FROM {table} WHERE rowid = ?", row)
         if not isinstance(value, bytes):
             raise TypeError(f"it is a {type(value).__name__}")
         return value
-
-    def _leave(self, kind: str, name: str, why: str) -> None:
-        self.faults[kind, name] = why
 
 
 def _word(value: object) -> str:

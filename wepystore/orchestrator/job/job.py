@@ -116,12 +116,9 @@ class JobSpec:
                 if not isinstance(text, str if name == "begun" else str | None):
                     raise ValueError(f"its {name} is {reprlib.repr(text)}")
             return JobSpec(request, entries["start"], entries["config"], **texts)
-        except KeyError as problem:
-            raise MalformedJobError(
-                file=file, problem=f"it has no {problem.args[0]}", store=store
-            ) from None
-        except (ValueError, DamagedError, JobNameError) as problem:
-            raise MalformedJobError(file=file, problem=problem, store=store) from None
+        except (KeyError, ValueError, DamagedError, JobNameError) as problem:
+            why = f"it has no {problem.args[0]}" if isinstance(problem, KeyError) else problem
+            raise MalformedJobError(file=file, problem=why, store=store) from None
 
 
 def _read(file: Path) -> bytes:

@@ -94,13 +94,10 @@ class JobLock:
         if self._descriptor < 0:
             return
         if remove:
-            self._remove()
+            with contextlib.suppress(OSError):
+                self._file.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = -1
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.unlink(missing_ok=True)
 
 
 def has_lock(folder: Path) -> bool:

@@ -214,7 +214,7 @@ class StopSignals:
         left = self._drop_in()
         if left is None:
             return
-        if left > 0 or not getattr(manager, "interruptible", False):
+        if left > 0 or not manager.interruptible:
             _wake_in(left)
             return
         manager.interruptible = False

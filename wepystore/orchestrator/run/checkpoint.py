@@ -94,10 +94,10 @@ class Checkpointer:
         if self._from[:2] == (end.md5, n_cycles) and self._from[2] != run.md5:
             # No cycle since: the new record says of the same end all that the old one did.
             self._written[0].append(("runs", self._from[2]))
-        self._supersede(1 if last else _KEPT)
         if last:
-            self.finish_removing()
-            self._settle(complete=record.execution.complete is True)
+            self.finish(record.execution.complete is True)
+        else:
+            self._supersede(_KEPT)
         return end
 
     def is_there(self) -> bool:
@@ -166,21 +166,15 @@ class Checkpointer:
             return []
         return [("runs", run), ("snapshots", record.end.md5)] if record.execution.was_told else []
 
-    def finish(self) -> None:
-        """Take away everything that the last checkpoint, that of a complete run, supersedes."""
+    def finish(self, complete: bool = True) -> None:
+        """Take away everything that the last checkpoint supersedes, and bring what is listed as
+        written up to date: nothing is left to be removed of a run that is complete."""
         self._supersede(1)
         self.finish_removing()
-        self._settle(complete=True)
-
-    def _settle(self, complete: bool) -> None:
-        """Bring what is listed as written up to date, at the end."""
         if complete:
             self._ledger.clear()
         else:
             self._ledger.replace(entry for entries in self._written for entry in entries)
-
-    def _tagged(self) -> set[str]:
-        return {md5 for tag in self.store.tag_names() if (md5 := self.store.ref(f"tags/{tag}"))}
 
     def finish_removing(self) -> None:
         """Wait until what the last checkpoint superseded is gone."""
@@ -199,7 +193,7 @@ class Checkpointer:
         # What names something goes, durably, before what it names: no reader, not even
         # after a crash, sees a name whose parts are gone (S4, backwards).
         shared: list[Name] = []
-        tagged = self._tagged()
+        tagged = set(self.store.tags().values())
         for kind in ("runs", "snapshots"):
             for each, md5 in sorted(entries):
                 if each != kind:

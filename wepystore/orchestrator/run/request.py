@@ -122,12 +122,6 @@ def options(request: type[Means]) -> dict[str, Option]:
     return {name: get_args(hint)[1] for name, hint in hints.items()}
 
 
-def _drawn_seed() -> int:
-    import secrets
-
-    return secrets.randbits(32)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """By what means cycles are computed: None leaves it to the configuration, which keeps its hash.
@@ -202,7 +196,9 @@ class RunRequest(Means):
     n_steps: Annotated[int, Option(COUNT, fixed=True)]
     seconds: Annotated[float, Option(DURATION)] = math.inf
     n_cycles: Annotated[int | None, Option(COUNT)] = None
-    seed: Annotated[int, Option(SEED, fixed=True)] = field(default_factory=_drawn_seed)
+    seed: Annotated[int, Option(SEED, fixed=True)] = field(
+        default_factory=lambda: int.from_bytes(os.urandom(4), "big")
+    )
     job_dir: Annotated[Path | None, Option(FOLDER, fixed=True, stored=False)] = None
     job_name: Annotated[
         str | None, Option(JOB_NAME, fixed=True, key="name", recorded="job_name")

@@ -167,11 +167,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
             problem=f"its start, config, seed or n_steps is not what {CHECKPOINT} has a run of",
             store=arguments(job.path / CHECKPOINT),
         )
-    return sorted(found, key=lambda each: (each[1].n_cycles, _complete(each[1])))
-
-
-def _complete(record: RunRecord) -> bool:
-    return record.execution.complete is True
+    return sorted(found, key=lambda each: (each[1].n_cycles, each[1].execution.complete is True))
 
 
 def _past(md5: str, record: RunRecord) -> Past:
@@ -182,7 +178,7 @@ def _past(md5: str, record: RunRecord) -> Past:
         record=md5,
         n_cycles=record.n_cycles,
         how=how._replace(
-            complete=_complete(record),
+            complete=how.complete is True,
             n_warped=how.n_warped or 0,
             resumed_from=how.resumed_from or [],
         ),

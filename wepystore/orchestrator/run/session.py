@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-from typing import Any
 
 from wepystore.engine.fit import doubts
 from wepystore.engine.mappers.base import WorkMapper
@@ -61,7 +60,9 @@ class Session:
         account, n_done = self.account, self.account.n_done
         self._desk.tell("bind", n_done, str(self._request.prefix))
         self._desk.tell("keep_with", n_done, TrustedKeeper(self._start.trust))
-        self._annotate(
+        self._desk.tell(
+            "annotate",
+            n_done,
             start_snapshot_hash=self._start.snapshot_ref.md5,
             config_hash=self._start.config_ref.md5,
             seed=self._request.seed,
@@ -78,7 +79,7 @@ class Session:
             self._open(job, watcher)
             end = self._cycles(job, checkpointer, signals, watcher)
             if end is not None:
-                self._annotate(end_snapshot_hash=end.md5)
+                self._desk.tell("annotate", account.n_done, end_snapshot_hash=end.md5)
         finally:
             self._prepared.manager.cleanup()
         if account.how.complete:
@@ -144,6 +145,3 @@ class Session:
         )
         manager = self._prepared.manager
         return Cycles(manager, request, account, saving, signals, watcher, self._stillness).run()
-
-    def _annotate(self, **facts: Any) -> None:
-        self._desk.tell("annotate", self.account.n_done, **facts)

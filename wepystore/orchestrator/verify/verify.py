@@ -124,6 +124,8 @@ class _Repetition:
         self, store: Store, run: str, record: RunRecord, start: Start, means: Means
     ) -> None:
         self._store, self._run, self._record = store, run, record
+        assert record.seed is not None and record.n_steps is not None
+        self._n_steps, self._seed = record.n_steps, record.seed
         configuration = start.configuration
         platform, properties = _platform_of(record, configuration, means.platform)
         # Its result may be what the record says, but is not promised to be.
@@ -141,7 +143,7 @@ class _Repetition:
         )
         try:
             self._prepared = Preparation(
-                start, means, _whole(record.seed), platform, properties, then, self._elsewhere
+                start, means, self._seed, platform, properties, then, self._elsewhere
             )
         except PlatformError as problem:
             if means.platform is not None:
@@ -158,16 +160,17 @@ class _Repetition:
         record, prepared = self._record, self._prepared
         try:
             prepared.manager.init(num_workers=prepared.n_workers)
-            watcher.begun(Begun(prepared.n_walkers, _whole(record.n_steps), _whole(record.seed)))
+            watcher.begun(Begun(prepared.n_walkers, self._n_steps, self._seed))
             walkers = self._cycles(watcher)
         finally:
             prepared.manager.cleanup()
         apparatus, environment = prepared.apparatus, prepared.environment
-        end = self._hash(walkers)
-        reproduced = end == record.end.ref
+        end, recorded = self._hash(walkers), record.end.ref
+        reproduced = end == recorded
+        has_the_end = self._store.has("snapshots", recorded.md5)
         comparison = None
-        if not reproduced and self._has_the_end():
-            comparison = compare(self._store, record.end.ref, walkers, apparatus)
+        if not reproduced and has_the_end and not self._store.missing("snapshots", recorded.md5):
+            comparison = compare(self._store, recorded, walkers, apparatus)
         return Verdict(
             run=self._run,
             record=record,
@@ -183,19 +186,14 @@ class _Repetition:
             other_after=self._other_after,
         )
 
-    def _has_the_end(self) -> bool:
-        end = self._record.end.md5
-        return self._store.has("snapshots", end) and not self._store.missing("snapshots", end)
-
     def _cycles(self, watcher: Watcher) -> Sequence[Any]:
         manager, record = self._prepared.manager, self._record
         # Large systems' start walkers are not to stay in memory for as long as a run takes.
         walkers, manager.init_walkers = manager.init_walkers, ()
         begun = time.monotonic()
         how = NOTHING_YET._replace(step_size_ps=step_size_ps(self._prepared.runner))
-        n_steps = _whole(record.n_steps)
         for n_done in range(1, record.n_cycles + 1):
-            result = manager.run_cycle(walkers, n_steps, n_done - 1)
+            result = manager.run_cycle(walkers, self._n_steps, n_done - 1)
             walkers = result.walkers
             how = how.counting(result.n_warped, result.n_cloned, result.n_merged)
             elapsed = time.monotonic() - begun
@@ -204,7 +202,7 @@ class _Repetition:
                 Progress.after(
                     result,
                     how,
-                    n_steps=n_done * n_steps,
+                    n_steps=n_done * self._n_steps,
                     elapsed=elapsed,
                     n_cycles_done=n_done,
                     n_cycles=record.n_cycles,
@@ -317,8 +315,3 @@ def _waypoints(store: Store, run: str, record: RunRecord) -> dict[int, list[Ref]
         ) == (record.environment.get("platform"), record.environment.get("platform_properties")):
             found.setdefault(other.n_cycles, []).append(other.end.ref)
     return found
-
-
-def _whole(number: int | None) -> int:
-    assert number is not None  # verify() has refused records without it.
-    return number

@@ -263,11 +263,16 @@ class _Repair:
         aside = f"quarantine/{name}-{os.urandom(4).hex()}"
         try:
             if keep:
-                _link_or_copy(file, self.store.path / aside)
+                os.link(file, self.store.path / aside, follow_symlinks=False)
             else:
                 os.rename(file, self.store.path / aside)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if not keep or error.errno not in durable.NO_LINK:
+                raise
+            # A ref, where there are no hard links.
+            (self.store.path / aside).write_bytes(files.read_plain(file, files.MAX_REF))
         durable.sync_directory(self.store.path / "quarantine")
         durable.sync_directory(file.parent)
         self.aside.append((path, aside))
@@ -279,10 +284,7 @@ class _Repair:
             if p.what != report.BAD_REF or self._is_healed(p):
                 continue
             md5 = self._ref_of_sources(p.name)
-            try:
-                holds = self.store.ref(p.name)
-            except (DamagedError, OSError):
-                holds = None
+            holds = self._ref_here(p.name)
             # One that holds a hash is left alone while nothing better is known: what it names
             # may come yet (S5).
             if md5 is None and holds is not None:
@@ -293,6 +295,13 @@ class _Repair:
             self._quarantine(p.path, "refs-" + p.name.replace("/", "-"), keep)
             if md5 is not None:
                 self.store.set_ref(p.name, md5)
+
+    def _ref_here(self, name: str) -> str | None:
+        """What a ref of the store holds; None if it is not there, or damaged."""
+        try:
+            return self.store.ref(name)
+        except (DamagedError, OSError):
+            return None
 
     def _ref_of_sources(self, name: str) -> str | None:
         for source in self.sources:
@@ -312,37 +321,19 @@ class _Repair:
         if p.kind == "store":
             return p.name == MARK and mark_fault(self.store) is None
         if p.what == report.BAD_REF:
-            return _ref_is_good(self.store, p)
+            md5 = self._ref_here(p.name)
+            kinds = graph.kinds_of_ref(p.name)
+            return md5 is not None and any(self.store.has(kind, md5) for kind in kinds)
         if p.what == report.CONTRADICTED:
             return False
         if p.what == report.MALFORMED:
             return not p.needed_by and not self.store.has(p.kind, p.name)
         if not os.path.lexists(self.store.file(p.kind, p.name)):
             # Set aside, and nobody misses it: the store is whole without it.
-            return p.kind == "objects" and not _wanted_by(self.store, p)
+            return p.kind == "objects" and not any(
+                need.kind == "refs" or self.store.has(need.kind, need.name) for need in p.needed_by
+            )
         return _is_whole(self.store, p.kind, p.name, p.ref)
-
-
-def _link_or_copy(source: Path, aside: Path) -> None:
-    """A second name for a small file; a copy where there are no hard links."""
-    try:
-        os.link(source, aside, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in durable.NO_LINK:
-            raise
-        aside.write_bytes(files.read_plain(source, files.MAX_REF))
-
-
-def _wanted_by(store: Store, p: Problem) -> bool:
-    return any(need.kind == "refs" or store.has(need.kind, need.name) for need in p.needed_by)
-
-
-def _ref_is_good(store: Store, p: Problem) -> bool:
-    try:
-        md5 = store.ref(p.name)
-    except (DamagedError, OSError):
-        return False
-    return md5 is not None and any(store.has(kind, md5) for kind in graph.kinds_of_ref(p.name))
 
 
 def _is_complete(store: Store, kind: str, md5: str) -> bool:

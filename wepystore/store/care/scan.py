@@ -326,7 +326,8 @@ class _Scanner:
             target = os.readlink(full)
         except OSError:
             return
-        if carriers.carrier_of_link(target) is None and leaves(full, self.root):
+        carrier = carriers.carrier_of_link(target)
+        if carrier is None and leaves(full, self.root):
             why = f"a link out of the store, to {target}"
             self.result.faults[md5] = Fault(report.LINK, why)
             return
@@ -337,7 +338,10 @@ class _Scanner:
             with _opened(full) as file:
                 self._file(file, os.fstat(file), md5, full)
         except FileNotFoundError:
-            self.result.faults[md5] = Fault(report.MISSING, _absent(target, full))
+            why = f"a link to {target}, where nothing is"
+            if carrier is not None:
+                why = carriers.brings(full, carrier)
+            self.result.faults[md5] = Fault(report.MISSING, why)
         except OSError as error:
             self._cannot(md5, error)
 
@@ -391,13 +395,6 @@ def _manifest_fault(path: str, size: int) -> str:
     except OSError:
         # It is told when it is read.
         return ""
-
-
-def _absent(target: str, path: str) -> str:
-    carrier = carriers.carrier_of_link(target)
-    if carrier is None:
-        return f"a link to {target}, where nothing is"
-    return carriers.brings(path, carrier)
 
 
 @contextmanager
