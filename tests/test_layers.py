@@ -275,10 +275,13 @@ def test_other_programs_are_loaded_where_something_of_theirs_is_met() -> None:
         "formats.manifest_of('snapshots', b'{}', 'x'); before = there();"
         "print(before, formats.manifest_of('snapshots', b'eJxx', 'x')['type'], there())"
     )
-    said = subprocess.check_output(
-        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
-    )
-    assert said.strip() == "[] wepy 1.x ['wepystore.compat.wepy.entries']"
+    assert printed(code) == "[] wepy 1.x ['wepystore.compat.wepy.entries']"
+
+
+def printed(code: str) -> str:
+    """What an interpreter of its own prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.check_output(command, text=True, env=environment(), cwd=REPOSITORY).strip()
 
 
 @pytest.mark.parametrize("room", LIGHT)
@@ -294,30 +297,23 @@ def test_light_rooms_import_nothing_heavy_at_once(room: str) -> None:
     assert not found
 
 
-def test_importing_the_command_line_imports_nothing_heavy() -> None:
-    """The same, seen from outside: also nothing through another module."""
-    code = (
-        "import sys; import wepystore.cli.main, wepystore.store.store, wepystore.store.exports;"
-        f"print(sorted({HEAVY!r} & set(sys.modules)))"
-    )
-    said = subprocess.check_output(
-        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
-    )
-    assert said.strip() == "[]"
-
-
-def test_engine_imports_no_openmm_where_there_is_none_to_use() -> None:
-    """Resamplers, distances and boundary conditions work on any state, without OpenMM."""
-    code = (
-        "import sys; import wepystore.engine.resamplers.wexplore.resampler,"
-        "wepystore.engine.boundary_conditions.unbinding, wepystore.engine.distances.receptor,"
-        "wepystore.engine.manager, wepystore.engine.mappers.processes;"
-        "print('openmm' in sys.modules)"
-    )
-    said = subprocess.check_output(
-        [sys.executable, "-c", code], text=True, env=environment(), cwd=REPOSITORY
-    )
-    assert said.strip() == "False"
+@pytest.mark.parametrize(
+    ("modules", "kept_out"),
+    [
+        ("cli.main store.store store.exports", HEAVY),
+        (
+            "engine.manager engine.resamplers.wexplore.resampler engine.distances.receptor "
+            "engine.boundary_conditions.unbinding engine.mappers.processes",
+            {"openmm"},
+        ),
+    ],
+    ids=["command line", "engine"],
+)
+def test_importing_imports_nothing_heavy(modules: str, kept_out: set[str]) -> None:
+    """Seen from outside, so also nothing through another module: `wepy --help` is quick, and
+    resamplers, distances and boundary conditions work on any state without OpenMM."""
+    names = ", ".join(f"wepystore.{module}" for module in modules.split())
+    assert printed(f"import sys, {names}; print(sorted({kept_out!r} & set(sys.modules)))") == "[]"
 
 
 def test_every_room_is_known() -> None:
