@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+Done = subprocess.CompletedProcess[str]
 SIGMA_NM = 0.335
 
 
@@ -222,14 +224,23 @@ def _warm(**early: str) -> Warm:
 _EARLY = ("PYTHONHASHSEED", "OPENMM_CPU_THREADS", "GLIBC_TUNABLES")
 
 
+def _run(words: Sequence[object], cwd: Path | None, more: dict[str, str]) -> Done:
+    warm = _warm(**{name: more[name] for name in _EARLY if name in more})
+    return warm.run([str(word) for word in words], environment(**more), cwd)
+
+
 def python(
     script: Path | str, *arguments: str | os.PathLike[str], cwd: Path | None = None, **more: str
 ) -> str:
     """Run a script (a path) in a process of its own; what it printed. Fails with its stderr."""
-    warm = _warm(**{name: more[name] for name in _EARLY if name in more})
-    done = warm.run([os.fspath(each) for each in (script, *arguments)], environment(**more), cwd)
+    done = _run([script, *arguments], cwd, more)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def program(*words: object, cwd: Path | None = None, **more: str) -> Done:
+    """What `wepy WORDS` did, in a process of its own with `more` in its environment."""
+    return _run(["-m", "wepystore", *words], cwd, more)
 
 
 def tree_of(root: Path) -> dict[str, tuple[int, int, str]]:

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.systems import REPOSITORY, program, python
+
 ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
 
 
 def wepy(*words: object, status: int = 0, cwd: Path | None = None) -> str:
     """stdout of a wepy command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "wepystore", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    done = program(*words, cwd=cwd)
     assert done.returncode == status, f"wepy {words}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def make(fixture: str, out: Path) -> None:
-    subprocess.run(
-        [sys.executable, ROOT / "fixtures" / fixture / "make_orchestrator.py", out],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    python(REPOSITORY / "fixtures" / fixture / "make_orchestrator.py", out)
 
 
 def contents(directory: Path) -> dict[str, tuple[str, int]]:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class Warm:
     options : its own, such as ``-W ignore``
     environment : what it is started with; PYTHONHASHSEED and what libraries read when they are
         imported is that of every program
-    more : names of modules to import beforehand besides `MODULES`
+    modules : names of those to import beforehand
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Warm:
         python: str,
         environment: Mapping[str, str],
         options: Sequence[str] = (),
-        more: Sequence[str] = (),
+        modules: Sequence[str] = MODULES,
     ) -> None:
         self._server = subprocess.Popen(
-            [python, *options, __file__, *MODULES, *more],
+            [python, *options, __file__, *modules],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -100,6 +101,7 @@ def become(order: dict) -> NoReturn:
     signal.alarm(PATIENCE_S)
     os.environ.clear()
     os.environ.update(order["environment"])
+    time.tzset()
     os.chdir(order["cwd"])
     for number, name in enumerate(order["files"]):
         flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if number else 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,11 +15,16 @@ import pytest
 from tests import installed
 from tests.cli.conftest import Wepy, wepy
 from tests.store.helpers import add_config, add_run, add_snapshot
+from tests.warm import Warm
 from wepystore.store import Store, canonical
 
 __all__ = ["wepy"]
 
 _DVC = Path(__file__).parents[2] / ".venv-dvc"
+_OF_DVC = (
+    *("dvc.cli.parser", "dvc.repo.add", "dvc.repo.graph", "dvc.output", "dvc.stage", "dvc_render"),
+    *("dvc_data.index", "scmrepo.git", "networkx", "flatten_dict", "fsspec.implementations.memory"),
+)
 _TIMEOUT_S = 120
 
 Program = Callable[..., str]
@@ -88,10 +92,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _program(*program: str) -> Program:
+def _program(*program: str, warm: Warm | None = None) -> Program:
     def run(*words: object, cwd: Path | None = None, status: int = 0) -> str:
         command = [*program, *map(str, words)]
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = (
+            warm.run(command, os.environ, cwd)
+            if warm
+            else subprocess.run(
+                command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S
+            )
+        )
         assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -152,11 +162,16 @@ def _runs(program: Path) -> bool:
     return done.returncode == 0
 
 
+@pytest.fixture(scope="session")
+def warm_dvc(dvc_program: Path) -> Warm:
+    """DVC takes a second and more to import. (Not pygit2, which looks for its user's home then.)"""
+    return Warm(str(dvc_program.with_name("python")), os.environ, modules=_OF_DVC)
+
+
 @pytest.fixture
-def dvc(git: Program, dvc_program: Path) -> Program:
+def dvc(git: Program, warm_dvc: Warm) -> Program:
     """`dvc(word, ..., cwd=repository)`."""
-    assert shutil.which("git")
-    return _program(str(dvc_program))
+    return _program("-m", "dvc", warm=warm_dvc)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.systems import (
     pair_runner,
     pair_snapshot,
     plain_configuration,
+    program,
 )
 from tests.waiting import PATIENCE_S, announcing, mark_in, until
 from wepystore.api import (
@@ -48,10 +49,9 @@ class Result(NamedTuple):
 
 
 def wepy(*words: object, **variables: str) -> Result:
-    process = start(*words, **variables)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert "Traceback" not in err, err
-    return Result(process.returncode, out, err)
+    done = program(*words, **variables)
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def start(*words: object, **variables: str) -> subprocess.Popen[str]:

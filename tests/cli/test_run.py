@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,12 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.systems import pair_apparatus, pair_runner, pair_snapshot, plain_configuration
-from tests.test_tutorial import ENDS, ROOT, contents, make, wepy
+from tests.systems import (
+    environment,
+    pair_apparatus,
+    pair_runner,
+    pair_snapshot,
+    plain_configuration,
+    program,
+)
+from tests.test_tutorial import ENDS, contents, make, wepy
 from tests.waiting import PATIENCE_S, announcing, mark_in, until
 from wepystore.api import prepare_store
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +31,23 @@ def orch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(*words: object, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
+def start(*words: object, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "wepystore", "run", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=cwd,
-        env={**ENVIRONMENT, **variables},
+        env=environment(**variables),
     )
 
 
 def fails(status: int, *words: object, cwd: Path | None = None) -> str:
     """The one line that `wepy run` says on stderr."""
-    done = start(*words, cwd=cwd)
-    out, error = done.communicate(timeout=PATIENCE_S)
-    assert done.returncode == status, (out, error)
-    assert out == ""
-    assert "Traceback" not in error
-    return error
+    done = program("run", *words, cwd=cwd)
+    assert done.returncode == status, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_the_same_seed_ends_the_same_on_any_number_of_workers(orch: Path, tmp_path: Path) -> None:

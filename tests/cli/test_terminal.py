@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import pytest
 
-from tests.cli.test_run import ENVIRONMENT, one_record, orch
-from tests.systems import pair_apparatus, plain_configuration
+from tests.cli.test_run import one_record, orch
+from tests.systems import environment, pair_apparatus, plain_configuration, program
 from tests.test_tutorial import ENDS
 from tests.waiting import PATIENCE_S, until
 from wepystore.api import (
@@ -46,7 +46,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        env=ENVIRONMENT,
+        env=environment(),
         preexec_fn=begin,
     )
 
@@ -167,13 +167,7 @@ def test_what_components_print_is_no_answer(tmp_path: Path, mapper: Any) -> None
     for command in (("run", *words), ("resume", "--n-cycles=4", job), ("verify",)):
         if command[0] == "verify":
             command += (job / "checkpoint.orch", ends)
-        done = subprocess.run(
-            [sys.executable, "-m", "wepystore", *map(str, command)],
-            capture_output=True,
-            text=True,
-            env=ENVIRONMENT,
-            timeout=PATIENCE_S,
-        )
+        done = program(*command)
         assert done.returncode == 0, done.stderr
         assert "forward" not in done.stdout and "one more" not in done.stdout
         assert "a step forward\n" in done.stderr and "one more\n" in done.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT, Wepy
-from tests.systems import REPOSITORY, pair_snapshot, plain_configuration, run_job
+from tests.systems import REPOSITORY, pair_snapshot, plain_configuration, program, run_job
 from tests.test_tutorial import make
 from tests.waiting import PATIENCE_S, until
 from wepystore.api import Configuration, SerialMapper, Store, load_run, prepare_store
@@ -45,22 +45,11 @@ def copied(recorded: tuple[Store, str], path: Path, **changes: object) -> Store:
     return copy
 
 
-def child(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own, with more in its environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "wepystore", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**ENVIRONMENT, **more},
-        timeout=120,
-    )
-
-
 def test_another_process_reproduces_it(recorded: tuple[Store, str]) -> None:
     """Run on two workers, verified serially elsewhere: one line on stdout, exit 0."""
     store, _ = recorded
-    pair = child("ls", "runs", store.path).stdout.strip()
-    done = child("verify", "--n-workers=1", store.path, pair)
+    pair = program("ls", "runs", store.path).stdout.strip()
+    done = program("verify", "--n-workers=1", store.path, pair)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{pair} reproduced\n"
     assert "should not" not in done.stderr and "differs" not in done.stderr
@@ -176,8 +165,8 @@ def test_a_really_different_environment_is_told_by_its_name(tmp_path: Path) -> N
     path = tmp_path / "j" / "checkpoint.orch"
     store = Store.open(path)
     (run,) = store.hashes("runs")
-    assert child("verify", path, run).returncode == 0
-    done = child("verify", path, run, GLIBC_TUNABLES="glibc.cpu.hwcaps=-FMA,-AVX2,-FMA4")
+    assert program("verify", path, run).returncode == 0
+    done = program("verify", path, run, GLIBC_TUNABLES="glibc.cpu.hwcaps=-FMA,-AVX2,-FMA4")
     assert "The environment differs" in done.stderr and "  libm: " in done.stderr
     if done.returncode == 0 and platform.libc_ver()[1] != "2.36":
         # Another release may round these very logarithms alike; then that is what it says.
@@ -198,11 +187,11 @@ def test_ions_in_water_are_reproduced_by_other_workers(tmp_path: Path) -> None:
         [*begin, "--n-workers=2", tmp_path / "nacl.orch", "default", 10000, 50],
         ["resume", "--n-workers=1", "--n-cycles=3", tmp_path / "job"],
     ):
-        done = child(*words)
+        done = program(*words)
         assert done.returncode == 0, done.stderr
     store = Store.open(tmp_path / "job" / "checkpoint.orch")
     run = max(store.hashes("runs"), key=lambda md5: load_run(store, md5).n_cycles)
-    done = child("verify", "--n-workers=1", store.path, run)
+    done = program("verify", "--n-workers=1", store.path, run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(" reproduced\n") and " interrupted, and resumed" in done.stderr
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm import Warm
+from tests.warm import MODULES, Warm
 
 REPOSITORY = Path(__file__).parents[2]
 _FOLDER = REPOSITORY / ".venv-wepy"
@@ -75,7 +75,7 @@ def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWep
         OPENMM_CPU_THREADS="1",
     )
 
-    warm = Warm(wepy_python, environment, ("-W", "ignore"), ("pandas", "mdtraj"))
+    warm = Warm(wepy_python, environment, ("-W", "ignore"), (*MODULES, "pandas", "mdtraj"))
 
     def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
         return warm.run([str(word) for word in words], {**environment, **more})

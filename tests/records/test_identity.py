@@ -235,7 +235,7 @@ def test_a_hash_survives_a_load_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "load.py").write_text(LOAD_AND_SAVE)
     md5 = python(tmp_path / "save.py", tmp_path / "a.orch", cwd=tmp_path)
-    for seed in ("3", "4"):
+    for seed in ("1", "77"):
         script = tmp_path / "elsewhere" / "load.py"
         assert python(script, tmp_path / "a.orch", md5, PYTHONHASHSEED=seed) == md5
 

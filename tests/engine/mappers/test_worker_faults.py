@@ -491,8 +491,8 @@ def test_a_segment_that_takes_far_longer_than_others_is_remarked_on(
             assert remarks == []
             mapper._pace.slowest = 1e-3  # The next one has a step of a hundred times that.
             for cycle_idx in (7, 8):
-                found = mapper.map(numbers(1), [40], cycle_idx=[cycle_idx], walker_idx=[0])
-                assert found[0].state == 40 and mapper.n_replaced == 0
+                found = mapper.map(numbers(1), [25], cycle_idx=[cycle_idx], walker_idx=[0])
+                assert found[0].state == 25 and mapper.n_replaced == 0
                 mapper._pace.slowest = 1e-3
         finally:
             mapper.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,7 @@ def salt() -> Made:
     return system, WalkerState(**{**state.dict(), "box_vectors": box})
 
 
+@functools.cache
 def water(model: str) -> Made:
     """A few rigid waters around each other; TIP4P-Ew has virtual sites."""
     topology = app.Topology()
