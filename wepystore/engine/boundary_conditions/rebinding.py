@@ -83,8 +83,7 @@ class RebindingBC(WarpBC):
 
     def arrived(self, progress: Floats) -> NDArray[np.bool_]:
         """Which RMSDs are those of a bound ligand."""
-        bound: NDArray[np.bool_] = progress <= self.cutoff_rmsd
-        return bound
+        return progress <= self.cutoff_rmsd
 
     def _boundary(self) -> dict[str, Any]:
         return {"native_rmsd_cutoff": np.array([self.cutoff_rmsd])}

@@ -194,8 +194,7 @@ class RandomWalkTargetBC(WarpBC):
 
     def arrived(self, progress: Floats) -> NDArray[np.bool_]:
         """Which distances are at the target."""
-        there: NDArray[np.bool_] = progress >= self.threshold
-        return there
+        return progress >= self.threshold
 
     def _boundary(self) -> dict[str, Any]:
         return {"threshold_distance": np.array([self.threshold], dtype=np.int64)}

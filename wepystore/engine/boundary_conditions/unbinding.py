@@ -102,8 +102,7 @@ class UnbindingBC(WarpBC):
 
     def arrived(self, progress: Floats) -> NDArray[np.bool_]:
         """Which distances are those of an unbound ligand."""
-        unbound: NDArray[np.bool_] = progress >= self.cutoff_distance
-        return unbound
+        return progress >= self.cutoff_distance
 
     def _boundary(self) -> dict[str, Any]:
         return {"boundary_distance": np.array([self.cutoff_distance])}

@@ -98,8 +98,7 @@ def state_positions(state: Any, indices: NDArray[np.int64], name: str) -> Floats
     """
     positions: Floats = state["positions"]
     try:
-        chosen: Floats = positions[indices]
-        return chosen
+        return positions[indices]
     except IndexError:
         raise ValueError(
             f"{name} names atom {int(indices.max())}, but the state has {len(positions)} atoms "

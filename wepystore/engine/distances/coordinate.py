@@ -248,10 +248,8 @@ class CoordinateDistance(Folding, Distance):
     def pairwise(self, images: Floats) -> Floats:
         """Distances between all pairs of images, shape (n, n)."""
         if images.shape[1] == 1:
-            differences: Floats = np.abs(images - images[:, 0])
-            return differences
+            return np.abs(images - images[:, 0])
         squares = np.zeros((len(images), len(images)))
         for column in images.T:
             squares += (column[:, np.newaxis] - column) ** 2
-        distances: Floats = np.sqrt(squares, out=squares)
-        return distances
+        return np.sqrt(squares, out=squares)

@@ -54,5 +54,4 @@ class PairDistance(Distance):
 
     def pairwise(self, images: Floats) -> Floats:
         """|differences| of all pairs of images, shape (n, n), nm."""
-        differences: Floats = np.abs(images - images[:, 0])
-        return differences
+        return np.abs(images - images[:, 0])

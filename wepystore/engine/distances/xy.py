@@ -61,8 +61,7 @@ class XYDistance(Distance):
                 :, 1, 1
             ]  # Any height: z is 0, and so it is in the nearest image.
             apart = minimum_image(apart, boxes)
-        distances: Floats = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
-        return distances
+        return np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
 
 
 def _two_axes(state: Any) -> dict[str, Floats]:

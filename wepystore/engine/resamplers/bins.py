@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import coordinate_like, listed
 from wepystore.engine.protocols import name_of
-from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.groups import even_out, max_clones, max_merges
@@ -55,21 +54,18 @@ class BinResampler(CloneMergeResampler):
     """
 
     # Of all the weight the bin at the start holds most, with its share of the walkers.
-    LEAST_PMAX: ClassVar[float] = 0.5
+    LEAST_PMAX = 0.5
 
-    RESAMPLING_FIELDS: ClassVar[tuple[str, ...]] = (
-        *CloneMergeResampler.RESAMPLING_FIELDS,
-        "bin_idx",
-    )
-    RESAMPLING_SHAPES: ClassVar[tuple[Shape, ...]] = (*CloneMergeResampler.RESAMPLING_SHAPES, (1,))
-    RESAMPLING_DTYPES: ClassVar[tuple[type, ...]] = (*CloneMergeResampler.RESAMPLING_DTYPES, int)
-    RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
+    RESAMPLING_FIELDS = (*CloneMergeResampler.RESAMPLING_FIELDS, "bin_idx")
+    RESAMPLING_SHAPES = (*CloneMergeResampler.RESAMPLING_SHAPES, (1,))
+    RESAMPLING_DTYPES = (*CloneMergeResampler.RESAMPLING_DTYPES, int)
+    RESAMPLING_RECORD_FIELDS = RESAMPLING_FIELDS
 
     # One record per resampling; the i-th numbers of all fields belong together.
-    RESAMPLER_FIELDS: ClassVar[tuple[str, ...]] = ("bin_idxs", "bin_weights", "bin_counts")
-    RESAMPLER_SHAPES: ClassVar[tuple[Shape, ...]] = (Ellipsis, Ellipsis, Ellipsis)
-    RESAMPLER_DTYPES: ClassVar[tuple[type, ...]] = (int, float, int)
-    RESAMPLER_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ()
+    RESAMPLER_FIELDS = ("bin_idxs", "bin_weights", "bin_counts")
+    RESAMPLER_SHAPES = (Ellipsis, Ellipsis, Ellipsis)
+    RESAMPLER_DTYPES = (int, float, int)
+    RESAMPLER_RECORD_FIELDS = ()
 
     def __init__(
         self,

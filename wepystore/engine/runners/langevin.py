@@ -59,8 +59,7 @@ class DoubleWell(Potential):
 
     def gradient(self, x: Floats) -> Floats:
         """4 height x (x^2 - 1), the shape of `x`, kJ/(mol nm)."""
-        gradient: Floats = (4.0 * self.height) * (x * (x * x - 1.0))
-        return gradient
+        return (4.0 * self.height) * (x * (x * x - 1.0))
 
 
 class Harmonic(Potential):
@@ -92,8 +91,7 @@ class Harmonic(Potential):
 
     def gradient(self, x: Floats) -> Floats:
         """k (x - center), the shape of `x`, kJ/(mol nm)."""
-        gradient: Floats = self.k * (x - self.center)
-        return gradient
+        return self.k * (x - self.center)
 
 
 class FunctionPotential(Potential):

@@ -13,14 +13,13 @@ It differs from wepy in three choices that the paper leaves open:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from wepystore.engine.distances.pairwise import images_of, is_numeric
 from wepystore.engine.ensemble import Ensemble, Floats, states_of, weights_of
 from wepystore.engine.parameters import distance_like, listed, positive, whole
-from wepystore.engine.record_fields import Shape
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
@@ -53,31 +52,16 @@ class WExploreResampler(CloneMergeResampler):
         Gives the first image; otherwise the first walker resampled does.
     """
 
-    RESAMPLING_FIELDS: ClassVar[tuple[str, ...]] = (
-        *CloneMergeResampler.RESAMPLING_FIELDS,
-        "region_assignment",
-    )
-    RESAMPLING_SHAPES: ClassVar[tuple[Shape, ...]] = (
-        *CloneMergeResampler.RESAMPLING_SHAPES,
-        Ellipsis,
-    )
-    RESAMPLING_DTYPES: ClassVar[tuple[type, ...]] = (*CloneMergeResampler.RESAMPLING_DTYPES, int)
-    RESAMPLING_RECORD_FIELDS: ClassVar[tuple[str, ...]] = RESAMPLING_FIELDS
+    RESAMPLING_FIELDS = (*CloneMergeResampler.RESAMPLING_FIELDS, "region_assignment")
+    RESAMPLING_SHAPES = (*CloneMergeResampler.RESAMPLING_SHAPES, Ellipsis)
+    RESAMPLING_DTYPES = (*CloneMergeResampler.RESAMPLING_DTYPES, int)
+    RESAMPLING_RECORD_FIELDS = RESAMPLING_FIELDS
 
     # An image is recorded flat, as the HDF5 format wants rank 1; its length is the user's affair.
-    RESAMPLER_FIELDS: ClassVar[tuple[str, ...]] = (
-        "branching_level",
-        "distance",
-        "new_leaf_id",
-        "image",
-    )
-    RESAMPLER_SHAPES: ClassVar[tuple[Shape, ...]] = ((1,), (1,), Ellipsis, Ellipsis)
-    RESAMPLER_DTYPES: ClassVar[tuple[type, ...]] = (int, float, int, float)
-    RESAMPLER_RECORD_FIELDS: ClassVar[tuple[str, ...]] = (
-        "branching_level",
-        "distance",
-        "new_leaf_id",
-    )
+    RESAMPLER_FIELDS = ("branching_level", "distance", "new_leaf_id", "image")
+    RESAMPLER_SHAPES = ((1,), (1,), Ellipsis, Ellipsis)
+    RESAMPLER_DTYPES = (int, float, int, float)
+    RESAMPLER_RECORD_FIELDS = ("branching_level", "distance", "new_leaf_id")
 
     def __init__(
         self,
