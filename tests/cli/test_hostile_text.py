@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Wepy
 from tests.store.helpers import add_config, add_snapshot, entry
-from wepystore.cli.console import Console, printable
+from wepystore.cli.console import Console, Drawing, printable
 from wepystore.store import Store, canonical
 
 #: What forges lines, moves the cursor, turns text round, or is not seen: one of each kind.
@@ -151,6 +151,6 @@ def test_one_place_makes_it_so(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     harmless(shown.out)
     assert json.loads(shown.out) == {HARM: [HARM]}
-    console.drawing().line([("● ", 0)], f"a{HARM}", HARM)
+    Drawing(console).line([("● ", 0)], f"a{HARM}", HARM)
     harmless(capsys.readouterr().out)
     assert printable("naïve 日本語 µm\u00a0→ ✓") == "naïve 日本語 µm\u00a0→ ✓"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_run, add_snapshot
-from wepystore.cli.console import Console
+from wepystore.cli.console import Console, Drawing
 from wepystore.orchestrator.history import drawing, history_of, latest_first
 from wepystore.store.runs import Run
 
@@ -105,6 +105,6 @@ def test_a_stream_that_has_no_such_characters(monkeypatch: pytest.MonkeyPatch) -
     """Drawn with | * - where the encoding has no lines."""
     bytes_out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding="ascii"))
-    Console().drawing().line([("│ ", 0), ("● ", 1)], "abc", "")
+    Drawing(Console()).line([("│ ", 0), ("● ", 1)], "abc", "")
     sys.stdout.flush()
     assert bytes_out.getvalue() == b"| * abc\n"

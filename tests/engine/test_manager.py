@@ -27,7 +27,7 @@ from wepystore.engine.errors import (
     StepError,
     WeightError,
 )
-from wepystore.engine.manager import CycleManager, check_conserved, check_ensemble, without_drift
+from wepystore.engine.manager import CycleManager, check_conserved, check_weights, without_drift
 from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
 from wepystore.errors import WepystoreError
@@ -155,9 +155,9 @@ def test_n_eps_is_the_bound() -> None:
     """W2: |sum - 1| up to n eps passes, beyond it does not."""
     n = 48
     fine = ensemble(*[1 / n] * (n - 1), 1 / n + 40 * EPS)
-    check_ensemble(fine, 0, "x")
+    check_weights(weights_of(fine), 0, "x")
     with pytest.raises(WeightError):
-        check_ensemble(ensemble(*[1 / n] * (n - 1), 1 / n + 60 * EPS), 0, "x")
+        check_weights(weights_of(ensemble(*[1 / n] * (n - 1), 1 / n + 60 * EPS)), 0, "x")
 
 
 def test_a_resampler_that_breaks_the_weights_is_named() -> None:

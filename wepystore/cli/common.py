@@ -123,6 +123,17 @@ def find_runs(store: Store, start: str, end: str) -> list[Run]:
     return found
 
 
+def find_entries(store: Store, text: str) -> list[tuple[str, str]]:
+    """Kind and hash of what a user means by a hash, a tag, or START,END, which may be several runs.
+
+    Raises as find_runs.
+    """
+    start, comma, end = text.partition(",")
+    if comma:
+        return [("runs", run.md5) for run in find_runs(store, start.strip(), end.strip())]
+    return [resolve(store, text, ("snapshots", "configs", "runs", "objects"))]
+
+
 def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:
     """The snapshot a user means, also where only run records name it."""
     try:

@@ -69,10 +69,6 @@ class Console:
         """Whether a person is watching (and did not set TERM=dumb)."""
         return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    def drawing(self) -> Drawing:
-        """Where a command draws its answer."""
-        return Drawing(self)
-
     def rich(self) -> RichConsole:
         """A rich console on stderr; ask `stderr_is_terminal` first, importing it takes a while."""
         from rich.console import Console as RichConsole

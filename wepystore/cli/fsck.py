@@ -19,7 +19,8 @@ Options:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--from"] and not args["--repair"]:
         raise UsageError("--from says where --repair fetches from; give --repair too")
     store = _open_damaged(args["ORCH"])
-    with _Progress(console) as progress:
+    with _progress(console) as progress:
         report = fsck.check(
             store,
             fast=args["--fast"],
@@ -162,10 +163,7 @@ def _json(report: Report, repaired: Repaired | None) -> dict[str, Any]:
         "store": printable(report.path),
         "healthy": report.healthy,
         "problems": [_problem(problem) for problem in report.problems],
-        "notes": [
-            {"what": note.what, "path": printable(note.path), "why": printable(note.why)}
-            for note in report.notes
-        ],
+        "notes": [_shown(note) for note in report.notes],
         "entries": report.entries,
         "files_read": report.files_read,
         "bytes_read": report.bytes_read,
@@ -184,40 +182,32 @@ def _json(report: Report, repaired: Repaired | None) -> dict[str, Any]:
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "what": problem.what,
-        "kind": problem.kind,
-        "name": printable(problem.name),
-        "path": printable(problem.path),
-        "why": printable(problem.why),
-        "needed_by": [need._asdict() for need in problem.needed_by],
-    }
+    return {**_shown(problem), "needed_by": [need._asdict() for need in problem.needed_by]}
 
 
-class _Progress:
+def _shown(found: Problem | Note) -> dict[str, Any]:
+    return {key: printable(text) for key, text in vars(found).items() if isinstance(text, str)}
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, when there is enough to do to look at it."""
+    bar: Any = None
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar: Any = None
-        self._task: Any = None
-        self._quiet = not console.stderr_is_terminal
-
-    def __enter__(self) -> Callable[[int, int], None] | None:
-        return None if self._quiet else self._update
-
-    def _update(self, done: int, total: int) -> None:
-        if self._bar is None and total > 2000:
+    def update(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and total > 2000:
             from rich.progress import Progress
 
             # No thread to draw it: the check forks where there is none.
-            rich = self._console.rich()
-            self._bar = Progress(console=rich, transient=True, auto_refresh=False)
-            self._task = self._bar.add_task("files", total=total)
-            self._bar.start()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, refresh=True)
+            bar = Progress(console=console.rich(), transient=True, auto_refresh=False)
+            bar.add_task("files", total=total)
+            bar.start()
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=done, total=total, refresh=True)
 
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    try:
+        yield update if console.stderr_is_terminal else None
+    finally:
+        if bar is not None:
+            bar.stop()

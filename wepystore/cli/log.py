@@ -23,7 +23,7 @@ from wepystore.cli.common import (
     open_store,
     time_text,
 )
-from wepystore.cli.console import Console, one_line
+from wepystore.cli.console import Console, Drawing, one_line
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.history import ancestors_first, drawing, history_of
 from wepystore.records.circumstances import circumstances_of
@@ -58,7 +58,7 @@ def main(args: dict[str, Any], console: Console) -> int:
 
 
 def _draw(here: set[str], runs: Runs, names: dict[str, list[str]], console: Console) -> None:
-    page = console.drawing()
+    page = Drawing(console)
     for row in drawing(history_of(here, runs)):
         text = note = ""
         if row.snapshot is not None:

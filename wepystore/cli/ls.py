@@ -45,6 +45,12 @@ _HEADINGS = {
     "runs": "START,END,CYCLES,CONFIG,BEGUN,SAMPLED,WARPS,ENDED BY,STATE,NAMES",
 }
 
+#: Of how a run came about.
+_TOLD = (
+    *("n_steps", "n_walkers", "step_size_ps", "sampled_ps", "n_warped", "n_cloned", "n_merged"),
+    *("begun", "wall_s", "job_name", "complete", "ended_by"),
+)
+
 
 @no_circles()
 def main(args: dict[str, Any], console: Console) -> int:
@@ -123,20 +129,13 @@ def _item(
 def _circumstances(run: Run, record: dict[str, Any]) -> dict[str, Any]:
     how = circumstances_of(record.get("execution"))
     n_steps = record.get("n_steps")
-    return {
+    told = {
+        **how._asdict(),
         "n_steps": n_steps if type(n_steps) is int else None,
-        "n_walkers": how.n_walkers,
-        "step_size_ps": how.step_size_ps,
         "sampled_ps": how.sampled_ps(run.n_cycles, n_steps),
-        "n_warped": how.n_warped,
-        "n_cloned": how.n_cloned,
-        "n_merged": how.n_merged,
-        "begun": how.begun,
-        "wall_s": how.wall_s,
-        "job_name": how.job_name,
-        "complete": how.complete,
         "ended_by": how.ended_by or how.stopped_by,
     }
+    return {key: told[key] for key in _TOLD}
 
 
 def _count(manifest: dict[str, Any]) -> int | None:

@@ -28,6 +28,16 @@ def shell() -> str | None:
     return os.environ.get("WEPY_SSH") or None
 
 
+@contextlib.contextmanager
+def resumable(console: Console) -> Iterator[None]:
+    """Whoever breaks it off is told that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note("What has crossed is kept: run the same command again to go on from there.")
+        raise
+
+
 def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: bool = False) -> int:
     """What came, or would come: lines on stderr, and JSON. `moved` says how much, if anything is.
     Returns the exit status: something was left out, or only tags differ, or neither."""
@@ -78,10 +88,7 @@ def _json(done: Plan) -> dict[str, Any]:
         ],
         "refs": dict(done.refs),
         "default_there": done.end or None,
-        "conflicts": [
-            {"name": c.name, "ours": c.ours, "theirs": c.theirs, "source": c.source}
-            for c in done.conflicts
-        ],
+        "conflicts": [vars(conflict) for conflict in done.conflicts],
         "left_out": [
             {"kind": x.kind, "hash": x.md5, "source": x.source, "why": x.why} for x in done.left
         ],

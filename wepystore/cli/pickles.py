@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from wepystore.cli.common import find_runs, size_text, store_of
+from wepystore.cli.common import find_entries, size_text, store_of
 from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, exports, formats
 from wepystore.store.manifests import Manifest
@@ -16,7 +16,6 @@ from wepystore.store.names import ONE
 from wepystore.store.pickles import opcodes
 from wepystore.store.pickles.pickled import XML, Pickled, parts_in
 from wepystore.store.pickles.reading import Reading
-from wepystore.store.resolving import resolve
 from wepystore.store.runs import read_run
 
 NO_PROOF = (
@@ -44,13 +43,10 @@ def subjects_of(args: dict[str, Any]) -> list[Subject]:
     if args["ORCH"] is None and os.path.isfile(args["HASH"]):
         return [_file(args["HASH"])]
     store = store_of(args, "HASH")
-    text = args["HASH"]
-    if "," in text:
-        first, _, second = text.partition(",")
-        runs = [run.md5 for run in find_runs(store, first.strip(), second.strip())]
-        return [each for md5 in runs for each in _run(store, md5)]
-    kind, md5 = resolve(store, text, ("snapshots", "configs", "runs", "objects"))
-    return _run(store, md5) if kind == "runs" else [_entry(store, kind, md5)]
+    subjects: list[Subject] = []
+    for kind, md5 in find_entries(store, args["HASH"]):
+        subjects += _run(store, md5) if kind == "runs" else [_entry(store, kind, md5)]
+    return subjects
 
 
 def all_subjects(store: Store, warn: Callable[[str], None]) -> list[Subject]:
@@ -100,11 +96,9 @@ def readings(part: Pickled, data: bytes) -> list[Reading]:
         return [opcodes.read(whole.unpacked(data, _UNPACKED))]
     if part.of != XML:
         return [opcodes.read(data)]
-    return [opcodes.read(binascii.unhexlify(_even(h))) for h in _FUNCTION.findall(data)[:_SHOWN]]
-
-
-def _even(digits: bytes) -> bytes:
-    return digits[: len(digits) // 2 * 2]
+    found = _FUNCTION.findall(data)[:_SHOWN]
+    # What is odd is cut off.
+    return [opcodes.read(binascii.unhexlify(digits[: len(digits) // 2 * 2])) for digits in found]
 
 
 def lines(part: Pickled, data: bytes, trusted: bool) -> Iterator[str]:

@@ -25,13 +25,14 @@ from wepystore.cli.console import Console
 from wepystore.store.places import is_place, root_of
 
 if TYPE_CHECKING:
-    from wepystore.store import Store
     from wepystore.store.merge import Plan
     from wepystore.store.merge.applying import Mover
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Look what is there, plan, send, tell."""
+    from wepystore.cli import merging
+    from wepystore.remotes import destination
     from wepystore.remotes.address import parse
     from wepystore.remotes.errors import NoDestinationError
     from wepystore.store import merge
@@ -47,20 +48,9 @@ def main(args: dict[str, Any], console: Console) -> int:
         raise NoDestinationError(address=address.text)
     if address.kind == "store":
         return _send(merge.plan(root_of(address.path), [store]), None, args, console)
-    return _push_away(store, address.text, args, console)
-
-
-def _push_away(store: Store, address: str, args: dict[str, Any], console: Console) -> int:
-    from wepystore.cli import merging
-    from wepystore.remotes import destination
-    from wepystore.store import merge
-
-    try:
-        with destination(store, address, shell=merging.shell()) as there:
-            return _send(merge.plan(there, [store]), there, args, console)
-    except KeyboardInterrupt:
-        console.note("What has crossed is kept: run the same command again to go on from there.")
-        raise
+    away = destination(store, address.text, shell=merging.shell())
+    with merging.resumable(console), away as there:
+        return _send(merge.plan(there, [store]), there, args, console)
 
 
 def _send(plan: Plan, mover: Mover | None, args: dict[str, Any], console: Console) -> int:

@@ -35,10 +35,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--dry-run"]:
         plan = plan_reconcile(target, addresses, shell)
         return merging.tell(console, plan, heading, merging.would("bring", plan), as_json)
-    try:
+    with merging.resumable(console):
         came = reconcile(target, addresses, shell, partial(merging.bar, console))
-    except KeyboardInterrupt:
-        console.note("What has crossed is kept: run the same command again to go on from there.")
-        raise
     moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
     return merging.tell(console, came, heading, moved if came.copies else "", as_json)

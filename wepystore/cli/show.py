@@ -18,11 +18,10 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli import describe
-from wepystore.cli.common import INCOMPLETE, find_runs, names_of, store_of
+from wepystore.cli.common import INCOMPLETE, find_entries, names_of, store_of
 from wepystore.cli.console import Console
-from wepystore.store import Store, carriers
+from wepystore.store import carriers
 from wepystore.store.names import ONE
-from wepystore.store.resolving import resolve
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -30,7 +29,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--pickles"]:
         return _pickles(args, console)
     store = store_of(args, "HASH")
-    found = _find(store, args["HASH"])
+    found = find_entries(store, args["HASH"])
     if args["--json"]:
         shown = [describe.as_json(store, kind, md5) for kind, md5 in found]
         console.json(shown[0] if len(shown) == 1 else shown)
@@ -72,10 +71,3 @@ def _pickles(args: dict[str, Any], console: Console) -> int:
     else:
         console.note(pickles.NO_PROOF)
     return 0
-
-
-def _find(store: Store, text: str) -> list[tuple[str, str]]:
-    if "," not in text:
-        return [resolve(store, text, ("snapshots", "configs", "runs", "objects"))]
-    first, _, second = text.partition(",")
-    return [("runs", run.md5) for run in find_runs(store, first.strip(), second.strip())]

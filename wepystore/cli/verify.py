@@ -26,7 +26,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import find_runs, store_of
+from wepystore.cli.common import find_entries, store_of
 from wepystore.cli.running import components_on_stderr, options_of
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.request import Means
@@ -103,9 +103,8 @@ def _named(args: dict[str, Any]) -> tuple[Store, str]:
 
 
 def _find(store: Store, text: str) -> list[str]:
-    first, comma, second = text.partition(",")
-    if comma:
-        return [run.md5 for run in find_runs(store, first.strip(), second.strip())]
+    if "," in text:
+        return [md5 for _, md5 in find_entries(store, text)]
     kind, md5 = resolve(store, text, ("runs", "snapshots"))
     if kind == "runs":
         return [md5]

@@ -86,32 +86,20 @@ def check_configuration(
     """Raise WrongPartError or ComponentError unless these can be a configuration."""
     _check_role("work_mapper", work_mapper, f"{_CONFIGURATION}; SerialMapper() is the plainest")
     if not isinstance(reporters, Sequence) or isinstance(reporters, (str, bytes)):
-        raise WrongPartError(
-            part="reporters",
-            wanted="a list of reporters",
-            got=_described(reporters),
-            way_out=f"put it into one, [reporter]; {_CONFIGURATION}",
-        )
+        way_out = f"put it into one, [reporter]; {_CONFIGURATION}"
+        raise _wrong("reporters", "a list of reporters", reporters, way_out)
     for place, reporter in enumerate(reporters):
         _check_role("reporter", reporter, _CONFIGURATION, f"reporters[{place}]")
     if monitor is not None:
         _check_role("monitor", monitor, f"{_CONFIGURATION}; None for none")
     if platform is not None and not isinstance(platform, str):
-        raise WrongPartError(
-            part="platform",
-            wanted="the name of an OpenMM platform, or None",
-            got=_described(platform),
-            way_out='as in platform="CPU"',
-        )
+        wanted = "the name of an OpenMM platform, or None"
+        raise _wrong("platform", wanted, platform, 'as in platform="CPU"')
     if not isinstance(properties, Mapping) or not all(
         isinstance(word, str) for item in properties.items() for word in item
     ):
-        raise WrongPartError(
-            part="platform_properties",
-            wanted="a dict of texts to texts",
-            got=_described(properties),
-            way_out='as in {"Threads": "1"}, the number in quotes too',
-        )
+        way_out = 'as in {"Threads": "1"}, the number in quotes too'
+        raise _wrong("platform_properties", "a dict of texts to texts", properties, way_out)
     try:
         platform_properties(properties)
     except ValueError as problem:
@@ -121,12 +109,12 @@ def check_configuration(
 def check_type(thing: Any, wanted: type, call: str) -> None:
     """Raise WrongPartError unless `thing` is a `wanted`; `call` shows how it should be given."""
     if not isinstance(thing, wanted):
-        raise WrongPartError(
-            part=wanted.__name__.lower(),
-            wanted=f"a {wanted.__name__}",
-            got=_described(thing),
-            way_out=f"the order is {call}",
-        )
+        name = wanted.__name__
+        raise _wrong(name.lower(), f"a {name}", thing, f"the order is {call}")
+
+
+def _wrong(part: str, wanted: str, thing: Any, way_out: str) -> WrongPartError:
+    return WrongPartError(part=part, wanted=wanted, got=_described(thing), way_out=way_out)
 
 
 def _check_role(role: str, thing: Any, way_out: str, part: str | None = None) -> None:
@@ -134,16 +122,8 @@ def _check_role(role: str, thing: Any, way_out: str, part: str | None = None) ->
     if _has_one(thing, methods):
         return
     if inspect.isclass(thing) and _has_one(thing, methods, of_class=True):
-        got = f"the class {thing.__name__}"
         way_out = f"make one of it: {thing.__name__}(...)"
-    else:
-        got = _described(thing)
-    raise WrongPartError(
-        part=part or role,
-        wanted=f"{words}, with a method {methods[0]}",
-        got=got,
-        way_out=way_out,
-    )
+    raise _wrong(part or role, f"{words}, with a method {methods[0]}", thing, way_out)
 
 
 def _has_one(thing: Any, methods: Sequence[str], of_class: bool = False) -> bool:
@@ -199,16 +179,10 @@ def checked_walkers(walkers: Any, apparatus: Any) -> Any:
     order = "the order is Snapshot(walkers, apparatus)"
     parts = ("runner", "boundary_conditions", "resampler")
     if not all(hasattr(apparatus, part) for part in parts):
-        raise WrongPartError(
-            part="apparatus",
-            wanted="an Apparatus",
-            got=_described(apparatus),
-            way_out=f"{order}, and Apparatus(runner, boundary_conditions, resampler)",
-        )
+        way_out = f"{order}, and Apparatus(runner, boundary_conditions, resampler)"
+        raise _wrong("apparatus", "an Apparatus", apparatus, way_out)
     if not isinstance(walkers, Sequence) or isinstance(walkers, (str, bytes)):
-        raise WrongPartError(
-            part="walkers", wanted="a list of walkers", got=_described(walkers), way_out=order
-        )
+        raise _wrong("walkers", "a list of walkers", walkers, order)
     if not len(walkers):
         raise UnfitError(
             where="walkers", problem="there are none", way_out="a run needs at least one"
@@ -253,20 +227,12 @@ def _check_each(walkers: Sequence[Any]) -> None:
         return
     for index, walker in enumerate(walkers):
         if not is_walker(walker):
-            raise WrongPartError(
-                part=f"walkers[{index}]",
-                wanted="a walker",
-                got=_described(walker),
-                way_out="make one of a state and a weight: Walker(state, weight)",
-            )
+            way_out = "make one of a state and a weight: Walker(state, weight)"
+            raise _wrong(f"walkers[{index}]", "a walker", walker, way_out)
         if not is_state(walker.state):
-            raise WrongPartError(
-                part=f"the state of walkers[{index}]",
-                wanted="a WalkerState",
-                got=_described(walker.state),
-                way_out="as_walker_state(positions) makes one of OpenMM's quantities, arrays or "
-                "State",
-            )
+            part = f"the state of walkers[{index}]"
+            way_out = "as_walker_state(positions) makes one of OpenMM's quantities, arrays or State"
+            raise _wrong(part, "a WalkerState", walker.state, way_out)
 
 
 def _checked_weights(walkers: Sequence[Any]) -> Floats:

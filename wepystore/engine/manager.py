@@ -113,7 +113,7 @@ class CycleManager:
         self._decisions = decision_numbers(self.resampler)
         self.n_init_walkers = len(self.init_walkers)
         check_monitor(self.monitor)
-        check_ensemble(self.init_walkers, 0, "the start snapshot")
+        check_weights(weights_of(self.init_walkers), 0, "the start snapshot")
         check_periodicity(self.runner, self.boundary_conditions, self.resampler)
 
     def init(self, num_workers: int | None = None, continue_run: Any = None) -> None:
@@ -169,7 +169,7 @@ class CycleManager:
             weights = weights_of(resampled_walkers)
         check_conserved(warped_weights, weights, cycle_idx, "the resampler")
         resampled_walkers, weights = without_drift(resampled_walkers, weights)
-        _check_weights(weights, cycle_idx, "the resampler")
+        check_weights(weights, cycle_idx, "the resampler")
         resampled = time.perf_counter()
 
         if not isinstance(resampled_walkers, Ensemble):
@@ -399,12 +399,8 @@ def _check_places(walkers: Sequence[Any]) -> None:
         raise FloatingPointError(f"the positions of walker {idx} became NaN or infinite")
 
 
-def check_ensemble(walkers: Sequence[Any], cycle_idx: int, step: str) -> None:
+def check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
     """Raise WeightError unless every weight is > 0 (W1) and they sum to 1 (W2)."""
-    _check_weights(weights_of(walkers), cycle_idx, step)
-
-
-def _check_weights(weights: Floats, cycle_idx: int, step: str) -> None:
     problem = weights_problem(weights)
     if problem is not None:
         raise WeightError(cycle_idx=cycle_idx, step=step, problem=problem)
@@ -434,7 +430,7 @@ def without_drift(walkers: Sequence[Any], weights: Floats) -> tuple[Sequence[Any
     drift = abs(total - 1.0)
     n_eps = len(weights) * _EPS
     if not n_eps / 2 < drift <= 2 * n_eps:
-        # Small enough to leave, or no rounding error: _check_weights will tell.
+        # Small enough to leave, or no rounding error: check_weights will tell.
         return walkers, weights
     rescaled = weights / total
     if isinstance(walkers, Ensemble):

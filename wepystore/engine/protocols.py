@@ -158,6 +158,13 @@ class StructureCapabilities(Capabilities):
     has_box: bool = True
 
 
+class TopologyCapabilities(Capabilities):
+    """Of a topology of mdtraj's, how it becomes one of OpenMM's; of what holds one, which."""
+
+    to_openmm: Callable[[], Any] = _nothing
+    topology: Any = None
+
+
 class PeriodicCapabilities(Capabilities):
     """Of a runner, whether there is a box to fold by; of what measures, whether it folds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import openmm
 from wepystore.engine import parameters
 from wepystore.engine.component import Text
 from wepystore.engine.errors import ComponentError, UnfitError, WrongPartError
+from wepystore.engine.protocols import TopologyCapabilities
 from wepystore.engine.runners.base import Runner
 from wepystore.engine.runners.facts import Facts
 from wepystore.engine.runners.openmm.doubts import first_energy, long_bonds
@@ -86,13 +87,10 @@ class OpenMMRunner(Runner):
         topology = _openmm_topology(topology)
         self.system = as_xml(system, "system")
         self.integrator = as_xml(integrator, "integrator")
-        self.topology = (
-            None
-            if topology is None
-            else Text(topology)
-            if isinstance(topology, str)
-            else topology_json(topology)
-        )
+        self.topology = None
+        if topology is not None:
+            is_text = isinstance(topology, str)
+            self.topology = Text(topology) if is_text else topology_json(topology)
         self.platform = platform
         self.platform_properties = parameters.platform_properties(platform_properties)
         self.state_fields = tuple(state_fields)
@@ -138,39 +136,35 @@ class OpenMMRunner(Runner):
 
     def check_state(self, state: Mapping[str, Any], where: str) -> None:
         """Raise UnfitError if no segment can begin from `state`."""
+        for problem, way_out in self._unfit(state):
+            raise UnfitError(where=where, problem=problem, way_out=way_out)
+
+    def _unfit(self, state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong with a state, and what to do."""
         wanted = (self.facts.n_particles, 3)
-        hint = "as_walker_state(positions, box_vectors, velocities) makes one that fits"
         for name in ("positions", "velocities"):
             if name not in state:
-                raise UnfitError(where=where, problem=f"it has no {name}", way_out=hint)
-            if np.shape(state[name]) != wanted:
-                raise UnfitError(
-                    where=where,
-                    problem=f"its {name} have shape {np.shape(state[name])}, but the system has "
-                    f"{wanted[0]} particles",
-                    way_out=f"shape {wanted} is needed, of all of them and in the system's order",
+                way_out = "as_walker_state(positions, box_vectors, velocities) makes one that fits"
+                yield f"it has no {name}", way_out
+            shape = np.shape(state[name])
+            if shape != wanted:
+                yield (
+                    f"its {name} have shape {shape}, but the system has {wanted[0]} particles",
+                    f"shape {wanted} is needed, of all of them and in the system's order",
                 )
             if not np.isfinite(state[name]).all():
-                raise UnfitError(
-                    where=where,
-                    problem=f"of its {name} some are NaN or infinite",
-                    way_out="look at where they came from",
-                )
+                yield f"of its {name} some are NaN or infinite", "look at where they came from"
         if not self.facts.periodic:
             return
         box = state.get("box_vectors", self.facts.default_box)
         if np.shape(box) != (3, 3):
-            raise UnfitError(
-                where=where,
-                problem=f"its box_vectors have shape {np.shape(box)}",
-                way_out="three vectors are needed, shape (3, 3), nm",
-            )
+            way_out = "three vectors are needed, shape (3, 3), nm"
+            yield f"its box_vectors have shape {np.shape(box)}", way_out
         if self.facts.too_small(box):
-            raise UnfitError(
-                where=where,
-                problem=f"the box is {np.diagonal(box).min():g} nm wide, less than twice the "
-                f"cutoff of the forces, {self.facts.cutoff:g} nm",
-                way_out="take a larger box (in nm), or a shorter cutoff",
+            yield (
+                f"the box is {np.diagonal(box).min():g} nm wide, less than twice the cutoff of "
+                f"the forces, {self.facts.cutoff:g} nm",
+                "take a larger box (in nm), or a shorter cutoff",
             )
 
     def doubts(self, states: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -382,16 +376,16 @@ def _check_argument(name: str, value: Any, wanted: type, words: str) -> None:
     """Types only: a text is looked at by `check`, so that whatever is kept can be read."""
     if isinstance(value, (str, wanted)):
         return
-    if isinstance(value, type):
-        got, way_out = f"the class {value.__name__}", f"make one of it: {value.__name__}(...)"
-    else:
-        got, way_out = f"a {type(value).__name__}", _ORDER
-    raise WrongPartError(
-        part=f"the {name} of an OpenMMRunner",
-        wanted=f"{words}, or its XML",
-        got=got,
-        way_out=way_out,
-    )
+    is_class = isinstance(value, type)
+    way_out = f"make one of it: {value.__name__}(...)" if is_class else _ORDER
+    raise _wrong(name, f"{words}, or its XML", value, way_out)
+
+
+def _wrong(name: str, wanted: str, value: Any, way_out: str) -> WrongPartError:
+    is_class = isinstance(value, type)
+    got = f"the class {value.__name__}" if is_class else f"a {type(value).__name__}"
+    part = f"the {name} of an OpenMMRunner"
+    return WrongPartError(part=part, wanted=wanted, got=got, way_out=way_out)
 
 
 def _openmm_topology(topology: Any) -> Any:
@@ -403,22 +397,15 @@ def _openmm_topology(topology: Any) -> Any:
 
     if isinstance(topology, app.Topology):
         return topology
-    if not isinstance(topology, type) and callable(getattr(topology, "to_openmm", None)):
-        converted = topology.to_openmm()
+    way_out = _ORDER
+    if not isinstance(topology, type):
+        has = TopologyCapabilities(topology)
+        converted = has.to_openmm()
         if isinstance(converted, app.Topology):
             return converted
-    holder = getattr(topology, "topology", None)
-    way_out = _ORDER
-    if holder is not None and not isinstance(topology, type):
-        way_out = "give its .topology"
-    raise WrongPartError(
-        part="the topology of an OpenMMRunner",
-        wanted="an openmm.app.Topology, one of mdtraj's, its JSON, or None",
-        got=f"the class {topology.__name__}"
-        if isinstance(topology, type)
-        else f"a {type(topology).__name__}",
-        way_out=way_out,
-    )
+        way_out = _ORDER if has.topology is None else "give its .topology"
+    wanted = "an openmm.app.Topology, one of mdtraj's, its JSON, or None"
+    raise _wrong("topology", wanted, topology, way_out)
 
 
 __all__ = ["OpenMMRunner", "as_walker_state"]
