@@ -35,6 +35,8 @@ from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.run import run
 from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
+from wepystore.records.run import RunRecord, encode_run
+from wepystore.records.sinks import Remembering
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Done = subprocess.CompletedProcess[str]
@@ -196,6 +198,12 @@ def run_job(
 def plain_configuration(mapper: Any = None, reporters: Sequence[Any] = ()) -> Configuration:
     """Serial and silent unless told otherwise."""
     return Configuration(work_mapper=mapper or SerialMapper(), reporters=list(reporters))
+
+
+def save_run(store: Store, record: RunRecord) -> str:
+    """Put a run's record into a store; its hash."""
+    with store.batch() as batch:
+        return encode_run(record, Remembering(batch, {})).md5
 
 
 def bits(walkers: Sequence[Any]) -> str:

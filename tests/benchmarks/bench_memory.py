@@ -33,7 +33,7 @@ import numpy as np
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Row
-from tests.systems import REPOSITORY, environment, plain_configuration, run_job
+from tests.systems import REPOSITORY, environment, plain_configuration, run_job, save_run
 from wepystore.api import (
     Apparatus,
     NoResampler,
@@ -55,7 +55,6 @@ from wepystore.engine.rng import Streams
 from wepystore.engine.runners.base import Runner
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.verify.verify import verify as verify_run
-from wepystore.records.library import save_run
 
 N_PARTICLES = 50_000
 N_WALKERS = 48

@@ -15,11 +15,17 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT, Wepy
-from tests.systems import REPOSITORY, pair_snapshot, plain_configuration, program, run_job
+from tests.systems import (
+    REPOSITORY,
+    pair_snapshot,
+    plain_configuration,
+    program,
+    run_job,
+    save_run,
+)
 from tests.test_tutorial import make
 from tests.waiting import PATIENCE_S, until
 from wepystore.api import Configuration, SerialMapper, Store, load_run, prepare_store
-from wepystore.records.library import save_run
 
 WEPY1 = REPOSITORY / "fixtures" / "wepy1" / "first_job.checkpoint.orch.sqlite"
 

@@ -9,7 +9,7 @@ from typing import Any
 from wepystore.engine import fit
 from wepystore.engine.parameters import platform_properties
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.snapshot import FORMAT, check_type, unchecked
+from wepystore.records.snapshot import FORMAT, AsFound, check_type
 from wepystore.records.values import MISSHAPEN, Fetch, Sink, decode, encode
 from wepystore.store import canonical
 from wepystore.store.names import Ref
@@ -18,7 +18,7 @@ _PARTS = ("work_mapper", "reporters", "monitor", "platform", "platform_propertie
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(AsFound):
     """How it is executed.
 
     Attributes
@@ -47,11 +47,6 @@ class Configuration:
         fit.check_configuration(
             self.work_mapper, self.reporters, self.monitor, self.platform, self.platform_properties
         )
-
-    @classmethod
-    def as_found(cls, **parts: Any) -> Configuration:
-        """One that is read from somewhere: all of its parts, whatever they are."""
-        return unchecked(cls, **parts)
 
 
 def encode_configuration(configuration: Configuration, sink: Sink) -> Ref:

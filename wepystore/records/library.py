@@ -8,10 +8,10 @@ from typing import Any
 
 from wepystore.engine.fit import check_type
 from wepystore.records.bundle import decode, encode
-from wepystore.records.configuration import Configuration, encode_configuration
-from wepystore.records.run import RunRecord, decode_run, encode_run
+from wepystore.records.configuration import Configuration
+from wepystore.records.run import RunRecord, decode_run
 from wepystore.records.sinks import Memory, Remembering
-from wepystore.records.snapshot import Snapshot, encode_snapshot
+from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, arguments, users_own
 from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
@@ -30,21 +30,18 @@ def opened(store: AnyStore) -> Store:
 def save_snapshot(store: Store, snapshot: Snapshot) -> str:
     """Put a snapshot into a store, durably; its hash."""
     check_type(snapshot, Snapshot, "save_snapshot(store, snapshot)")
-    with store.batch() as batch:
-        return encode_snapshot(snapshot, Remembering(batch, {})).md5
+    return _saved(store, snapshot)
 
 
 def save_configuration(store: Store, configuration: Configuration) -> str:
     """Put a configuration into a store, durably; its hash."""
     check_type(configuration, Configuration, "save_configuration(store, configuration)")
-    with store.batch() as batch:
-        return encode_configuration(configuration, Remembering(batch, {})).md5
+    return _saved(store, configuration)
 
 
-def save_run(store: Store, record: RunRecord) -> str:
-    """Put a run record into a store, durably; its hash."""
+def _saved(store: Store, thing: Snapshot | Configuration) -> str:
     with store.batch() as batch:
-        return encode_run(record, Remembering(batch, {})).md5
+        return encode(thing, Remembering(batch, {}))[1].md5
 
 
 #: Told of the pickled parts before any is loaded; raises to prevent it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from wepystore.engine import fit
 from wepystore.engine.adapt import native_state
@@ -31,19 +31,23 @@ from wepystore.store.names import Ref
 FORMAT = 1
 _KINDS = {"snapshot": "snapshots", "configuration": "configs", "run": "runs"}
 
-_Made = TypeVar("_Made")
 
+class AsFound:
+    """Base of frozen dataclasses that check their parts when they are built."""
 
-def unchecked(cls: type[_Made], **fields: Any) -> _Made:
-    """An instance of a frozen dataclass without its `__post_init__`."""
-    made = object.__new__(cls)
-    for name, value in fields.items():
-        object.__setattr__(made, name, value)
-    return made
+    @classmethod
+    def as_found(cls, *parts: Any, **named: Any) -> Self:
+        """One that is read from somewhere, or that a run has come to: not checked, for whatever it
+        is, it must stay readable."""
+        made = object.__new__(cls)
+        names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
+        for name, value in (dict(zip(names, parts, strict=False)) | named).items():
+            object.__setattr__(made, name, value)
+        return made
 
 
 @dataclass(frozen=True)
-class Apparatus:
+class Apparatus(AsFound):
     """What is simulated.
 
     Attributes
@@ -64,16 +68,9 @@ class Apparatus:
     def __post_init__(self) -> None:
         fit.check_apparatus(self.runner, self.boundary_conditions, self.resampler)
 
-    @classmethod
-    def as_found(cls, runner: Any, boundary_conditions: Any, resampler: Any) -> Apparatus:
-        """One that is read from somewhere: whatever it is, it must stay readable."""
-        return unchecked(
-            cls, runner=runner, boundary_conditions=boundary_conditions, resampler=resampler
-        )
-
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(AsFound):
     """Walkers and apparatus at a cycle boundary.
 
     Attributes
@@ -100,11 +97,6 @@ class Snapshot:
         for text in fit.doubts(walkers, self.apparatus.runner):
             # Said of the line that builds it: this, the constructor, the caller.
             warnings.warn(text, BuildWarning, 3)
-
-    @classmethod
-    def as_found(cls, walkers: Sequence[Any], apparatus: Apparatus) -> Snapshot:
-        """One that is read from somewhere, or that a run has come to: not checked."""
-        return unchecked(cls, walkers=walkers, apparatus=apparatus)
 
 
 def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:

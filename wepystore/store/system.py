@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,12 +25,8 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
 
-def _libc() -> ctypes.CDLL | None:
-    if sys.platform != "linux":
-        return None
-    with suppress(OSError):
-        return ctypes.CDLL(None, use_errno=True)
-    return None
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class WholeSync:
@@ -47,15 +42,11 @@ class WholeSync:
 
     @classmethod
     def of(cls, directory: str | os.PathLike[str]) -> WholeSync | None:
-        """None where syncfs is missing or no promise."""
-        libc = _libc()
+        """None where syncfs is no promise."""
         version = re.match(r"(\d+)\.(\d+)", os.uname().release)
-        if libc is None or version is None or (int(version[1]), int(version[2])) < _TELLS_ERRORS:
+        if version is None or (int(version[1]), int(version[2])) < _TELLS_ERRORS:
             return None
-        try:
-            syncfs, statfs = libc.syncfs, libc.fstatfs
-        except AttributeError:
-            return None
+        syncfs, statfs = _libc().syncfs, _libc().fstatfs
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # A struct statfs is about 120 bytes, and its type is the first word on all of Linux.
         facts = (ctypes.c_long * 64)()
@@ -95,13 +86,10 @@ def rename_to_new() -> Callable[[str, str], None] | None:
     It raises FileExistsError where link does, and OSError with EINVAL or ENOSYS on a file system
     or a kernel without it.
     """
-    libc = _libc()
     try:
-        renameat2 = libc.renameat2 if libc is not None else None
+        renameat2 = _libc().renameat2
     except AttributeError:
-        return None
-    if renameat2 is None:
-        return None
+        return None  # A libc of before 2018.
     text = ctypes.c_char_p
     renameat2.argtypes = [ctypes.c_int, text, ctypes.c_int, text, ctypes.c_uint]
 

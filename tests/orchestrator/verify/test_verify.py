@@ -22,6 +22,7 @@ from tests.systems import (
     plain_configuration,
     run_job,
     salt_apparatus,
+    save_run,
     tree_of,
 )
 from wepystore.api import (
@@ -51,7 +52,6 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.library import save_run
 from wepystore.records.trust import Trust
 from wepystore.store import canonical
 from wepystore.store.pickles.pickled import parts_in

@@ -159,14 +159,10 @@ def _host() -> dict[str, str]:
 def _libc() -> str:
     try:
         name = os.confstr("CS_GNU_LIBC_VERSION")
-    except (AttributeError, ValueError, OSError):
+    except (ValueError, OSError):
         name = None
-    if name:
-        return name
-    # musl says so in the interpreter's file alone, and macOS has one libc in each release.
-    return " ".join(host_platform.libc_ver()).strip() or (
-        f"macOS {host_platform.mac_ver()[0]}" if host_platform.mac_ver()[0] else "unknown"
-    )
+    # musl says so in the interpreter's file alone.
+    return name or " ".join(host_platform.libc_ver()).strip() or "unknown"
 
 
 def _libm() -> str:

@@ -76,64 +76,43 @@ def _compared(
     if len(index) != len(walkers):
         return Comparison(parts, (len(index), len(walkers)))
     same = [bool(then == now) for then, now in zip(*weights, strict=True)]
-    comparing = _Comparing(index, walkers, same)
-    # One field at a time: not a whole end more is to be in memory.
+    n_fields = [0] * len(walkers)
+    apart: dict[str, float] = {}
     first = 0
     for group in groups:
+        n_states = group["n_states"]
         for name, ref in sorted(group["fields"].items()):
-            one = {"n_states": group["n_states"], "fields": {name: ref}}
-            comparing.field(name, one, first, fetch)
-        first += group["n_states"]
+            # One field at a time: not a whole end more is to be in memory.
+            one = {"n_states": n_states, "fields": {name: ref}}
+            states = decode_states({"index": range(n_states), "groups": [one]}, fetch, "walkers")
+            for k, number in enumerate(index):
+                if first <= number < first + n_states:
+                    n_fields[k] += 1
+                    alike, largest = _apart(states[number - first][name], walkers[k].state, name)
+                    same[k] = same[k] and alike
+                    if largest is not None:
+                        apart[name] = max(apart.get(name, 0.0), largest)
+        first += n_states
     if not all(type(number) is int and 0 <= number < first for number in index):
         problem = f"it goes beyond {first} states"
         raise MalformedRecordError(where="walkers", what="index of states", problem=problem)
     return Comparison(
         parts,
         (len(index), len(walkers)),
-        n_same=comparing.n_same(),
+        # With no field more or less.
+        n_same=sum(
+            alike and n == len(walker.state)
+            for alike, n, walker in zip(same, n_fields, walkers, strict=True)
+        ),
         weights=float(np.max(np.abs(weights[0] - weights[1]))),
-        fields=dict(sorted(comparing.apart.items())),
+        fields=dict(sorted(apart.items())),
     )
 
 
-class _Comparing:
-    """Walkers compared with recorded ones in the same places, field by field.
-
-    Parameters
-    ----------
-    index : list of int
-        Each recorded walker's state, by its number.
-    walkers : sequence of walkers
-    same : list of bool
-        Whether their weights are.
-    """
-
-    def __init__(self, index: Sequence[int], walkers: Sequence[Any], same: list[bool]) -> None:
-        self._index, self._walkers, self._same = index, walkers, same
-        self._n_compared = [0] * len(walkers)
-        self.apart: dict[str, float] = {}
-
-    def field(self, name: str, group: dict[str, Any], first: int, fetch: Fetch) -> None:
-        """One field of the recorded states that are numbered from `first`."""
-        n_states = group["n_states"]
-        states = decode_states({"index": range(n_states), "groups": [group]}, fetch, "walkers")
-        for k, number in enumerate(self._index):
-            if not first <= number < first + n_states:
-                continue
-            self._n_compared[k] += 1
-            then, state = states[number - first][name], self._walkers[k].state
-            now = np.asarray(state[name], np.float64) if name in state else None
-            if now is None or now.shape != then.shape:
-                self._same[k] = False
-                continue
-            self._same[k] = self._same[k] and now.tobytes() == then.tobytes()
-            largest = float(np.max(np.abs(then - now), initial=0.0))
-            self.apart[name] = max(self.apart.get(name, 0.0), largest)
-
-    def n_same(self) -> int:
-        """How many are the same, with no field more or less."""
-        whole = [
-            n == len(walker.state)
-            for n, walker in zip(self._n_compared, self._walkers, strict=True)
-        ]
-        return sum(same and every for same, every in zip(self._same, whole, strict=True))
+def _apart(then: Any, state: Any, name: str) -> tuple[bool, float | None]:
+    """Whether a field of a state has the bits that it had, and the largest difference, if it has
+    its shape."""
+    now = np.asarray(state[name], np.float64) if name in state else None
+    if now is None or now.shape != then.shape:
+        return False, None
+    return now.tobytes() == then.tobytes(), float(np.max(np.abs(then - now), initial=0.0))
