@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import mypy.api
 import numpy as np
 import pytest
 
 from tests.cli.conftest import Wepy, wepy
-from tests.systems import pair_apparatus, pair_snapshot, plain_configuration, tree_of
+from tests.systems import REPOSITORY, pair_apparatus, pair_snapshot, plain_configuration, tree_of
 from wepystore import api
 from wepystore.api import (
     Distance,
@@ -36,8 +38,10 @@ from wepystore.api import (
     WExploreResampler,
     WrongPartError,
     hash_of,
+    history,
     load_configuration,
     load_run,
+    load_runs,
     load_snapshot,
     plan_reconcile,
     reconcile,
@@ -45,7 +49,14 @@ from wepystore.api import (
     run,
     verify,
 )
-from wepystore.orchestrator.run.request import Means, RunRequest
+from wepystore.orchestrator.run.request import (
+    JobOptions,
+    Means,
+    MeansOptions,
+    RunRequest,
+    SessionOptions,
+)
+from wepystore.orchestrator.run.request import options as options_of
 from wepystore.records import bundle
 
 __all__ = ["wepy"]
@@ -259,6 +270,154 @@ def test_help_is_a_reference(function: Any, request_: type[Means]) -> None:
         else:
             with pytest.raises(TypeError):
                 RunRequest(n_steps=1).merged({name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("function", "typed", "request_"),
+    [
+        (run, JobOptions, RunRequest),
+        (resume, SessionOptions, RunRequest),
+        (verify, MeansOptions, Means),
+    ],
+)
+def test_options_have_the_types_of_the_request(
+    function: Any, typed: Any, request_: type[Means]
+) -> None:
+    """What a type checker is told of each option is what its declaration says, or None for not
+    given, or a text for a path; and it is told of all that may be given."""
+    own = inspect.signature(inspect.unwrap(function)).parameters
+    assert list(own.values())[-1].annotation == f"Unpack[{typed.__name__}]"
+    told = {n: h for n, h in get_type_hints(function).items() if n in ("n_steps", "n_cycles")}
+    told |= get_type_hints(typed)
+    declared = get_type_hints(request_)
+    for name, option in options_of(request_).items():
+        assert (name in told) == (function is not resume or not option.fixed)
+        if name in told and name != "job_dir":
+            assert told[name] | None == declared[name] | None
+    assert told.keys() <= declared.keys()
+
+
+def test_a_type_checker_knows_the_options(tmp_path: Path) -> None:
+    """mypy finds in a script what would be refused when it runs, and nothing else."""
+    script = tmp_path / "script.py"
+    wrong = ["n_cycels=3", "n_cycles='3'", "seed=1.5", "job_dir=3"]
+    lines = [f"run('a', 'b', n_steps=10, {each})" for each in ("seed=None", "job_dir='x'", *wrong)]
+    lines += ["resume('a', seed=1)", "verify('a', 'b', n_cycles=1)", "reconcile('a')"]
+    script.write_text("\n".join(["from wepystore.api import *", *lines]))
+    cache = ("--cache-dir", str(REPOSITORY / ".mypy_cache"))
+    said, _, _ = mypy.api.run(["--config-file", str(REPOSITORY / "setup.cfg"), *cache, str(script)])
+    found = {int(line.split(":")[1]) for line in said.splitlines() if ": error:" in line}
+    assert found == set(range(4, 11)), said
+
+
+def test_a_wrong_option_is_told_by_name(tmp_path: Path) -> None:
+    """A TypeError with the function's name and the nearest option; nothing is made."""
+    given = {**SHORT, "job_dir": tmp_path / "job"}
+    for name, near in (("n_cycels", "n_cycles"), ("n_step", "n_steps"), ("job_dri", "job_dir")):
+        with pytest.raises(TypeError, match=rf"^run\(\) has no option '{name}'.*'{near}'\?$"):
+            run(pair_snapshot(), plain_configuration(), **given, **{name: 3})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^resume\(\) has no option 'n_cylces'.*'n_cycles'\?$"):
+        resume(tmp_path, n_cylces=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^verify\(\) has no option 'xyz': help\(verify\)$"):
+        verify(tmp_path, "0" * 32, xyz=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^run\(\) missing .* 'n_steps'$"):
+        run(pair_snapshot(), plain_configuration(), n_cycles=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^reconcile\(\) missing .* 'source'$"):
+        reconcile(tmp_path / "new.orch")  # type: ignore[call-arg]
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading(pair_store: Prepared, tmp_path: Path) -> None:
+    """By hash, first digits, tag or "default", of a store, its path or a job folder; records as
+    objects, and the history as a graph."""
+    store = pair_store.store
+    done = run("default", store=store, seed=2, job_dir=tmp_path / "job", **SHORT)
+    longer = resume(done.job_dir, n_cycles=4)
+    job = Store.open(done.store)
+    job.set_ref("tags/bound", done.end)
+    for named in ("bound", done.end, done.end[:8]):
+        for place in (job, str(done.store), done.job_dir):
+            assert hash_of(load_snapshot(place, named)) == done.end
+    assert hash_of(load_snapshot(job)) == longer.end
+    assert hash_of(load_configuration(job)) == pair_store.config_hash
+    runs = load_runs(done.job_dir)
+    assert {record.n_cycles for record in runs.values()} == {3, 4}
+    assert runs[longer.record or ""] == load_run(job, (longer.record or "")[:8])
+    graph = history(done.job_dir)
+    assert set(graph.edges(keys=True)) == {
+        (done.start, done.end, done.record),
+        (done.start, longer.end, longer.record),
+    }
+    assert graph.edges[done.start, longer.end, longer.record]["record"].n_cycles == 4
+    assert graph.nodes[done.end] == {"here": True, "tags": ["bound"]}
+    job.remove("snapshots", done.start)
+    assert history(job).nodes[done.start] == {"here": False, "tags": []}
+
+
+def test_what_is_read_asks_for_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run does, unless the program judges by itself."""
+    store = Store.create(tmp_path / "s.orch")
+    md5 = api.save_snapshot(store, own_snapshot())
+    load_snapshot(store, md5)
+    monkeypatch.setenv("WEPY_TRUST", str(tmp_path / "nobody"))
+    with pytest.raises(UntrustedError, match=f"snapshot {md5} .*wepy trust {store.path} {md5}"):
+        load_snapshot(store, md5)
+    seen: list[Any] = []
+    load_snapshot(store, md5, seen.extend)
+    assert [part.of for part in seen] == ["Mine"]
+
+
+def test_at_a_prompt(pair_store: Prepared, tmp_path: Path) -> None:
+    """Each shows what it is, in one line that can be read."""
+    snapshot = pair_snapshot(apparatus=pair_apparatus(resampler=own_snapshot().apparatus.resampler))
+    done = run("default", store=pair_store.store, seed=2, job_dir=tmp_path / "job", **SHORT)
+    words = {
+        "Snapshot(6 walkers, OpenMMRunner, UnbindingBC, WExploreResampler)": snapshot,
+        "Apparatus(runner=OpenMMRunner(": snapshot.apparatus,
+        "Configuration(work_mapper=SerialMapper()": plain_configuration(reporters=[HDF5Reporter()]),
+        "Store(": pair_store.store,
+        "RunOutcome(start='": done,
+        "RunRecord(": load_run(done.job_dir, done.record or ""),
+        "Verdict(run='": verify(done.job_dir, done.record or ""),
+        "Plan('": plan_reconcile(tmp_path / "new.orch", done.job_dir),
+        "Outcome('": reconcile(tmp_path / "new.orch", done.job_dir),
+    }
+    for begin, thing in words.items():
+        shown = repr(thing)
+        assert shown.startswith(begin)
+        assert len(shown) < 700 and "\n" not in shown and "object at 0x" not in shown
+
+
+def test_a_manager_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the end of any of its runs, or of another manager's, whose parts and walkers it is
+    given: the history tells so."""
+    monkeypatch.chdir(tmp_path)
+    parts = pair_snapshot().apparatus
+    manager = Manager(pair_snapshot().walkers, parts.runner, resampler=parts.resampler)
+    walkers, (runner, boundary, resampler) = manager.run_simulation(3, 10, seed=1)
+    manager.continue_run_simulation(0, 2, [10, 10], seed=1)
+    manager.continue_run_simulation(-1, 1, 10, seed=1, job_dir="third")
+    first, second, third = manager.runs
+    assert (first.end, second.end) == (second.start, third.start)
+    assert [done.n_cycles for done in manager.runs] == [3, 2, 1]
+    other = Manager(walkers, runner, None, resampler, boundary)
+    other.continue_run_simulation(0, 2, 10, seed=1, job_dir="other")
+    assert (other.runs[0].start, other.runs[0].end) == (second.start, second.end)
+    timed = Manager(walkers, runner)
+    timed.run_simulation(None, 10, seconds=1e-9, job_dir="timed")
+    assert (timed.runs[0].n_cycles, timed.runs[0].ended_by) == (1, "seconds")
+
+
+def test_errors_that_are_told_of_can_be_caught() -> None:
+    """Each that the words of a function name, and the base class of each exit status."""
+    named = set()
+    for function in map(vars(api).get, api.__all__):
+        if inspect.isfunction(function):
+            named |= set(re.findall(r"\b[A-Z]\w+Error\b", inspect.getdoc(function) or ""))
+    assert len(named) > 20
+    internal = {"DecisionError", "MalformedHashError", "SeveralHashesError"}
+    assert named - set(api.__all__) - internal <= set(vars(builtins))
+    assert {kind.__name__ for kind in WepystoreError.__subclasses__()} <= set(api.__all__)
 
 
 def test_every_public_thing_is_described() -> None:

@@ -1,10 +1,17 @@
-"""Everything a script needs, in one place: to describe a simulation, to run it, and to read what is
-stored.
+"""Everything a script needs, in one place.
 
 from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, run
 
-Nothing happens when it is imported. What a program pickles by way of it, its user trusts from then
-on: see wepystore.records.trust.
+Describe: Snapshot of Walkers and an Apparatus (Runner, BoundaryConditions, Resampler with a
+Distance), Configuration (mapper, Reporters); prepare_store, save_snapshot, save_configuration.
+Run: run, resume, verify, plan_reconcile, reconcile, with a Watcher; Manager for scripts of wepy's.
+Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, history.
+Catch: WepystoreError, and below it FailedError, UsageError, DamagedError, UntrustedError and
+StoppedError, one for each exit status of the command line, of which all others are.
+
+Positions are in nm, times in ps, durations of runs in s; hashes are 32 digits as a text. Nothing
+happens when it is imported. What a program pickles by way of it, its user trusts from then on: see
+wepystore.records.trust.
 """
 
 from __future__ import annotations
@@ -340,9 +347,9 @@ def reconcile(target: StrPath, source: StrPath, *more: StrPath, ssh: str | None 
 class Manager:
     """Runs a simulation as a script for wepy asks its class of that name to.
 
-    Each call is a run of its own, recorded in a job folder. `options` of each are those of `run`,
-    such as seed and job_dir. What is returned is what wepy's class returns: the walkers, and
-    [runner, boundary conditions, resampler] as they are at the end. All raise as `run` does.
+    Each call is a run of its own, recorded in a job folder: options are those of `run`, such as
+    seed and job_dir, which the start's hash names where none is given. Returned is what wepy's
+    class returns, the walkers and [runner, boundary conditions, resampler] as they are at the end.
 
     Parameters
     ----------
@@ -379,30 +386,19 @@ class Manager:
 
     def run_simulation(
         self,
-        n_cycles: int,
+        n_cycles: int | None,
         segment_lengths: int | Sequence[int],
         num_workers: int | None = None,
         **options: Unpack[JobOptions],
     ) -> Ended:
         """Run cycles of `segment_lengths` steps: a number, or one for each cycle, all the same (an
-        UnfitError if not)."""
+        UnfitError if not). None for n_cycles with `seconds` is wepy's run_simulation_by_time."""
         return self._run(self.snapshot, n_cycles, segment_lengths, num_workers, options)
-
-    def run_simulation_by_time(
-        self,
-        run_time: float,
-        segments_length: int,
-        num_workers: int | None = None,
-        **options: Unpack[JobOptions],
-    ) -> Ended:
-        """Run as many cycles as fit into `run_time`, in s."""
-        options["seconds"] = run_time
-        return self._run(self.snapshot, None, segments_length, num_workers, options)
 
     def continue_run_simulation(
         self,
         run_idx: int,
-        n_cycles: int,
+        n_cycles: int | None,
         segment_lengths: int | Sequence[int],
         num_workers: int | None = None,
         **options: Unpack[JobOptions],
@@ -412,26 +408,11 @@ class Manager:
         A manager without runs begins with its own walkers, as wepy's class always does: if these
         and its parts are what another one returned, that is where its run goes on from.
         """
-        start = self._end(run_idx)
+        start = self._end(run_idx) if self.runs else self.snapshot
         return self._run(start, n_cycles, segment_lengths, num_workers, options)
 
-    def continue_run_simulation_by_time(
-        self,
-        run_idx: int,
-        run_time: float,
-        segments_length: int,
-        num_workers: int | None = None,
-        **options: Unpack[JobOptions],
-    ) -> Ended:
-        """As run_simulation_by_time, from where continue_run_simulation begins."""
-        options["seconds"] = run_time
-        return self._run(self._end(run_idx), None, segments_length, num_workers, options)
-
     def _end(self, run_idx: int) -> Snapshot:
-        if not self.runs:
-            return self.snapshot
-        done = self.runs[run_idx]
-        return load_snapshot(done.store, done.end)
+        return load_snapshot(self.runs[run_idx].store, self.runs[run_idx].end)
 
     def _run(
         self,

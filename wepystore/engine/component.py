@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 #: For a person at a prompt.
 _SHORT = reprlib.Repr()
-_SHORT.maxother = _SHORT.maxstring = 60
+_SHORT.maxother = 60
 
 
 class Text(str):

@@ -88,7 +88,8 @@ class Snapshot(AsFound):
     apparatus: Apparatus
 
     def __repr__(self) -> str:
-        return f"Snapshot({len(self.walkers)} walkers, {self.apparatus!r})"
+        parts = [type(part).__name__ for part in vars(self.apparatus).values()]
+        return f"Snapshot({len(self.walkers)} walkers, {', '.join(parts)})"
 
     def __post_init__(self) -> None:
         walkers = fit.checked_walkers(self.walkers, self.apparatus)

@@ -146,7 +146,12 @@ class Means:
     @classmethod
     def given(cls, **options: Any) -> Self:
         """The request of options as scripts give them: None for not given, a text for a path."""
-        found = {name: value for name, value in options.items() if value is not None}
+        found = {
+            name: value
+            for name, value in options.items()
+            # The one without a default.
+            if value is not None or name == "n_steps"
+        }
         if "job_dir" in found:
             found["job_dir"] = Path(found["job_dir"])
         return cls(**found)
