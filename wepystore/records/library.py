@@ -27,20 +27,20 @@ def opened(store: AnyStore) -> Store:
     return store if isinstance(store, Store) else Store.open(root_of(store))
 
 
-def save_snapshot(store: Store, snapshot: Snapshot) -> str:
+def save_snapshot(store: AnyStore, snapshot: Snapshot) -> str:
     """Put a snapshot into a store, durably; its hash."""
     check_type(snapshot, Snapshot, "save_snapshot(store, snapshot)")
     return _saved(store, snapshot)
 
 
-def save_configuration(store: Store, configuration: Configuration) -> str:
+def save_configuration(store: AnyStore, configuration: Configuration) -> str:
     """Put a configuration into a store, durably; its hash."""
     check_type(configuration, Configuration, "save_configuration(store, configuration)")
     return _saved(store, configuration)
 
 
-def _saved(store: Store, thing: Snapshot | Configuration) -> str:
-    with store.batch() as batch:
+def _saved(store: AnyStore, thing: Snapshot | Configuration) -> str:
+    with opened(store).batch() as batch:
         return encode(thing, Remembering(batch, {}))[1].md5
 
 

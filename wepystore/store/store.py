@@ -45,7 +45,11 @@ DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
 
 
 class Store:
-    """A store that is there. Opening it reads one small file; it holds no lock and no handle."""
+    """A store that is there, as Store.open(path) finds it and Store.create(path) makes it.
+
+    It holds no lock and no handle. A kind of entry is "objects", "configs", "snapshots" or "runs",
+    a ref "default-snapshot", "default-config" or "tags/NAME".
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -122,9 +122,11 @@ class RunOutcome:
     n_cycles : int
         Since the start of the run, in all sessions.
     ended_by : str
-        N_CYCLES, SECONDS, UNTIL, or the name of a signal.
+        "n_cycles", "seconds", "until", or the name of a signal.
+    job_dir : Path
+        The job's folder, and in it `store`, the job's own store.
     complete : bool
-        It has done all it was asked for. False also where SECONDS were over before
+        It has done all it was asked for. False also where its time was over before
         `wanted` cycles were done.
     wanted : int or None
         Cycles that were asked for.
@@ -154,5 +156,5 @@ class RunOutcome:
 
     @property
     def stopped_by(self) -> str | None:
-        """Name of the signal that ended it early, or UNTIL; None if it ended by itself."""
+        """Name of the signal that ended it early, or "until"; None if it ended by itself."""
         return stopper(self.ended_by)

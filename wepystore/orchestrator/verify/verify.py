@@ -56,6 +56,7 @@ class Verdict:
     ----------
     run : str
         Hash of the record.
+    record : RunRecord
     end : str
         Hash of the end as it came out now.
     reproduced : bool

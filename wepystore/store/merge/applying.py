@@ -29,11 +29,11 @@ _STEP_BYTES = 1 << 30
 
 @dataclass(frozen=True, repr=False)
 class Outcome(Plan):
-    """What `apply` did: of the plan's copies those that were brought, of its entries those that are
-    complete in the target now and were not before, of its refs those that were set."""
+    """What a reconcile did: of the plan's copies those that were brought, `linked` of them as hard
+    links; of its entries those that are complete in the target now and were not before; of its refs
+    those that were set."""
 
     linked: int = 0
-    """So many of the copies are hard links."""
 
     @property
     def copied(self) -> int:

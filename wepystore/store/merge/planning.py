@@ -83,23 +83,41 @@ class Conflict:
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """What `apply` will do."""
+    """What a reconcile will do.
+
+    Attributes
+    ----------
+    target : str
+        Its label: the path of a store of this machine.
+    creates : bool
+        Whether it is made.
+    copies : tuple of Copy
+        Files to bring, in the order of S4.
+    entries : tuple of Arrival
+        Snapshots, configurations and runs that it gets, or gets missing parts of.
+    refs : tuple of (str, str)
+        Tags and defaults to set, and their hashes.
+    conflicts : tuple of Conflict
+        Tags that differ, and stay as they are.
+    left : tuple of Left
+        What is left out, and why.
+    unread : int
+        Of more than MANY entries, so many that the target has too, with the same sizes, while no
+        source has any file beyond what the others need. Whether they are complete was not looked
+        at: if not, no source has what they lack.
+    end : str
+        The default snapshot of a source, if that is the end of a run and `refs` has the start.
+    """
 
     target: str
-    """Its label: the path of a store of this machine."""
     creates: bool
     copies: tuple[Copy, ...]
-    """In the order of S4."""
     entries: tuple[Arrival, ...]
     refs: tuple[tuple[str, str], ...]
     conflicts: tuple[Conflict, ...]
     left: tuple[Left, ...]
     unread: int = 0
-    """Of more than MANY entries, so many that the target has too, with the same sizes, while no
-    source has any file beyond what the others need. Whether they are complete was not looked at:
-    if not, no source has what they lack."""
     end: str = ""
-    """The default snapshot of a source, if that is the end of a run and `refs` has the start."""
 
     def __repr__(self) -> str:
         counts = f"{len(self.entries)} entries, {len(self.copies)} files, {self.size} bytes"
