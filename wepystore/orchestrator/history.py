@@ -172,9 +172,7 @@ def drawing(history: History) -> Iterator[Row]:
     for node in latest_first(history):
         waiting = [k for k, wanted in enumerate(columns) if wanted == node]
         if len(waiting) > 1:
-            yield Row(_connection(columns, branches, waiting[0], waiting[1:], "┘", "┴"))
-            for k in waiting[1:]:
-                columns[k] = None
+            yield _joined(columns, branches, waiting)
             _trim(columns, branches)
         if waiting:
             place = waiting[0]
@@ -205,11 +203,17 @@ def drawing(history: History) -> Iterator[Row]:
             yield Row(_connection(columns, branches, first, others, "┐", "┬"))
         elif parents and columns.count(parents[0]) > 1:
             # Joined at once: of thousands of runs from one start each had a column otherwise.
-            first, *others = (k for k, wanted in enumerate(columns) if wanted == parents[0])
-            yield Row(_connection(columns, branches, first, others, "┘", "┴"))
-            for k in others:
-                columns[k] = None
+            alike = [k for k, wanted in enumerate(columns) if wanted == parents[0]]
+            yield _joined(columns, branches, alike)
         _trim(columns, branches)
+
+
+def _joined(columns: list[str | None], branches: list[int], places: Sequence[int]) -> Row:
+    """The line on which columns end in the first of them."""
+    row = Row(_connection(columns, branches, places[0], places[1:], "┘", "┴"))
+    for k in places[1:]:
+        columns[k] = None
+    return row
 
 
 def _trim(columns: list[str | None], branches: list[int]) -> None:

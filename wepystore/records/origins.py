@@ -7,6 +7,7 @@ there already: under its own hash, and not once more beside it (I4).
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import Any
 
@@ -18,13 +19,11 @@ class _Origin:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._today: bytes | None = None
 
+    @functools.cached_property
     def today(self) -> bytes:
-        if self._today is None:
-            # It was trusted when it was loaded.
-            self._today = pickles.dumps(pickles.loads(self.data))
-        return self._today
+        # It was trusted when it was loaded.
+        return pickles.dumps(pickles.loads(self.data))
 
 
 #: By id, since a user's objects need not be hashable; taken out when the object goes.
@@ -48,7 +47,7 @@ def unchanged(value: Any, data: bytes) -> bytes:
     if there is None or origin is None or there() is not value or origin.data == data:
         return data
     try:
-        return origin.data if origin.today() == data else data
+        return origin.data if origin.today == data else data
     except Exception:
         # A user's object that can be loaded only once; it was pickled anew before, too.
         return data

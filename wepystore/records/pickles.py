@@ -234,37 +234,35 @@ def _without_place(code: types.CodeType, first_line: int | None = None) -> types
     )
 
 
-class _as_if_in_main:
+@contextlib.contextmanager
+def _as_if_in_main(modules: Sequence[types.ModuleType]) -> Iterator[None]:
     """Within the block, the functions and classes of `modules` call `__main__` their home.
 
     dill pickles by value what is in `__main__`, and has no other way to ask for it.
     """
-
-    def __init__(self, modules: list[types.ModuleType]) -> None:
-        self._modules = modules
-        self._homes: list[tuple[Any, str]] = []
-
-    def __enter__(self) -> None:
-        for module in self._modules:
+    homes: list[tuple[Any, str]] = []
+    try:
+        for module in modules:
             for thing in list(vars(module).values()):
-                self._move(thing, module.__name__)
-
-    def _move(self, thing: Any, home: str) -> None:
-        if not isinstance(thing, (type, types.FunctionType)) or thing.__module__ != home:
-            return
-        try:
-            thing.__module__ = "__main__"
-        except (AttributeError, TypeError):
-            return  # An extension type keeps its home; it cannot be had by value anyway.
-        self._homes.append((thing, home))
-        if isinstance(thing, type):
-            for member in list(vars(thing).values()):
-                held = isinstance(member, (classmethod, staticmethod, types.MethodType))
-                self._move(member.__func__ if held else member, home)
-
-    def __exit__(self, *exc_info: object) -> None:
-        for thing, home in self._homes:
+                _move(thing, module.__name__, homes)
+        yield
+    finally:
+        for thing, home in homes:
             thing.__module__ = home
+
+
+def _move(thing: Any, home: str, homes: list[tuple[Any, str]]) -> None:
+    if not isinstance(thing, (type, types.FunctionType)) or thing.__module__ != home:
+        return
+    try:
+        thing.__module__ = "__main__"
+    except (AttributeError, TypeError):
+        return  # An extension type keeps its home; it cannot be had by value anyway.
+    homes.append((thing, home))
+    if isinstance(thing, type):
+        for member in list(vars(thing).values()):
+            held = isinstance(member, (classmethod, staticmethod, types.MethodType))
+            _move(member.__func__ if held else member, home, homes)
 
 
 def _user_modules() -> list[types.ModuleType]:

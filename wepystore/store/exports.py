@@ -31,10 +31,13 @@ from wepystore.store.errors import (
     WrongKindError,
 )
 from wepystore.store.manifests import Manifest
-from wepystore.store.names import MARK, ONE, Ref, is_hash, md5_of, path_of, references
+from wepystore.store.names import MARK, ONE, Name, Ref, is_hash, md5_of, path_of, references
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
+
+#: (kind, md5, {(kind, md5): bytes}): of the entry in a file, and of that and all that it names.
+Export = tuple[str, str, dict[Name, bytes]]
 
 FORMAT = 1
 KINDS = ("snapshots", "configs")
@@ -127,10 +130,8 @@ def _write(stream: BinaryIO, found: Manifest) -> None:
     stream.write(_LENGTH.pack(size - len(HEAD) - _LENGTH.size - len(TAIL)))
 
 
-def read(
-    file: str | os.PathLike[str], kind: str | None = None
-) -> tuple[str, str, dict[tuple[str, str], bytes]]:
-    """(kind, md5, {(kind, md5): bytes}) of a file, every byte of it verified.
+def read(file: str | os.PathLike[str], kind: str | None = None) -> Export:
+    """What is in a file, every byte of it verified.
 
     Raises NotAnExportError (something else, empty, truncated), DamagedExportError, and
     WrongKindError when `kind` is given and it is the other one.
@@ -159,9 +160,7 @@ def read(
     return unpack(data, path, kind, len(head))
 
 
-def unpack(
-    data: bytes, path: str, kind: str | None = None, start: int = 0
-) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+def unpack(data: bytes, path: str, kind: str | None = None, start: int = 0) -> Export:
     """What `read` gives, from the archive; `start` is how many bytes `data` has before it.
 
     With start = 0, data is what a pickle machine hands to `load`: the archive without its head
@@ -199,9 +198,7 @@ def unpack(
     return found, md5, entries
 
 
-def _whole(
-    data: bytes, path: str, kind: str | None, other: formats.Format
-) -> tuple[str, str, dict[tuple[str, str], bytes]]:
+def _whole(data: bytes, path: str, kind: str | None, other: formats.Format) -> Export:
     """The one entry of a file that another program exported; its bytes are the entry (I3)."""
     why = other.fault(data)
     if why is not None:

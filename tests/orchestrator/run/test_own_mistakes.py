@@ -104,7 +104,7 @@ def test_a_reporter_may_come_by_it_later(tmp_path: Path) -> None:
             self.flush = lambda: flushed.append("flush")
 
     desk = Desk(plain_configuration(None, [Late()]), tmp_path / "job")
-    for reporter in desk.onlookers["reporters"]:
+    for reporter in desk.placed.reporters:
         reporter.init()
     desk.tell("flush", 1)
     assert flushed == ["flush"]

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,24 +45,16 @@ class Database:
         self._rows: dict[Name, tuple[Ref, int]] = {}
         self._runs: dict[str, bytes] = {}
         self._refs: dict[str, str] = {}
-        self._opened: Opened | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="wepystore-")
-        try:
-            self._opened = Opened(file, Path(self._scratch.name))
-            self._scan()
+        with ExitStack() as stack:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="wepystore-"))
+            try:
+                self._opened = stack.enter_context(closing(Opened(file, Path(scratch))))
+                self._scan()
+            except (sqlite3.Error, OSError) as error:
+                raise DatabaseError(path=file, why=" ".join(str(error).split())) from None
             self._opened.trust()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise DatabaseError(path=file, why=" ".join(str(error).split())) from None
-        except DatabaseError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._opened is not None:
-            self._opened.close()
-        self._scratch.cleanup()
+            #: Lets go of the file.
+            self.close = stack.pop_all().close
 
     # ---- as a source: all is here
 
@@ -124,7 +117,7 @@ class Database:
     # ---- the tables
 
     def _scan(self) -> None:
-        tables = {row[0] for row in self._select("SELECT name FROM sqlite_master")}
+        tables = {row[0] for row in self._opened.rows("SELECT name FROM sqlite_master")}
         lacking = [t for t in (b"snapshots", b"configurations", b"runs") if t not in tables]
         if lacking:
             raise sqlite3.DatabaseError(f"it has no table {lacking[0].decode()}")
@@ -209,19 +202,15 @@ class Database:
 
     # ---- rows
 
-    def _select(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        assert self._opened is not None
-        yield from self._opened.rows(statement, *values)
-
     def _guarded(self, kind: str, statement: str) -> Iterator[tuple[Any, ...]]:
         """Rows up to where the table is damaged, if it is."""
         try:
-            yield from self._select(statement)
+            yield from self._opened.rows(statement)
         except sqlite3.Error as error:
             self.faults[kind, "(the rest of the table)"] = f"it cannot be read: {error}"
 
     def _text(self, table: str, column: str, row: int) -> bytes:
-        ((value,),) = self._select(f"SELECT {column} FROM {table} WHERE rowid = ?", row)
+        ((value,),) = self._opened.rows(f"SELECT {column} FROM {table} WHERE rowid = ?", row)
         if not isinstance(value, bytes):
             raise TypeError(f"it is a {type(value).__name__}")
         return value

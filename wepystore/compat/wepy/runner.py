@@ -17,7 +17,7 @@ from wepystore.compat.wepy.walkers import openmm_state
 from wepystore.engine.adapt import native_walkers, seeded_globals
 from wepystore.engine.component import Text
 from wepystore.engine.errors import UnfitError
-from wepystore.engine.protocols import Capabilities
+from wepystore.engine.protocols import Capabilities, Properties
 from wepystore.engine.runners.base import AdaptedRunner
 
 _PARAMETERS = "parameters/"
@@ -176,7 +176,7 @@ class WepyRunner(AdaptedRunner):
                 force.setRandomNumberSeed(number)
 
     def resolve_platform(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+        self, platform: str | None = None, properties: Properties = None
     ) -> tuple[str | None, dict[str, str]]:
         """The platform and properties a segment runs with; None where the machine decides.
 
@@ -194,9 +194,7 @@ class WepyRunner(AdaptedRunner):
             chosen.setdefault("DeterministicForces", "true")
         return name, chosen
 
-    def reproducible(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> bool:
+    def reproducible(self, platform: str | None = None, properties: Properties = None) -> bool:
         """Whether equal seeds give equal bits.
 
         True for the runners of wepy 1.2 as they are: the random walk, and OpenMM's on
@@ -215,9 +213,7 @@ class WepyRunner(AdaptedRunner):
             return chosen["Threads"] == "1" and chosen["DeterministicForces"].lower() == "true"
         return name == "Reference"
 
-    def needs_own_process(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> bool:
+    def needs_own_process(self, platform: str | None = None, properties: Properties = None) -> bool:
         """Whether this process can no longer give the bits that `reproducible` promises."""
         name, _ = self.resolve_platform(platform, properties)
         if name != "CPU" or not self.reproducible(platform, properties):
@@ -226,9 +222,7 @@ class WepyRunner(AdaptedRunner):
 
         return pme_is_on_threads(self.original.system)
 
-    def check_platform(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> None:
+    def check_platform(self, platform: str | None = None, properties: Properties = None) -> None:
         """Raise PlatformError unless OpenMM has the platform."""
         name, _ = self.resolve_platform(platform)
         if self._has_openmm and name is not None:
@@ -238,7 +232,7 @@ class WepyRunner(AdaptedRunner):
             load_platform(name, {})
 
     def environment(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+        self, platform: str | None = None, properties: Properties = None
     ) -> dict[str, Any]:
         """wepy's version; with OpenMM its version, platform and properties."""
         facts: dict[str, Any] = {"wepy": _version()}

@@ -51,8 +51,15 @@ class Session:
         self._start, self._request, self._past = start, request, past
         self._stillness = Stillness(start.snapshot.apparatus.resampler)
         self._desk = Desk(start.configuration, request.prefix)
-        onlookers = self._desk.onlookers
-        self._prepared = prepare(start, request, request.seed, past.n_cycles, **onlookers)
+        placed = self._desk.placed
+        self._prepared = prepare(
+            start,
+            request,
+            request.seed,
+            past.n_cycles,
+            reporters=placed.reporters,
+            monitor=placed.monitor,
+        )
         self.account = Account(start, request, past, self._prepared)
 
     def run(self, job: Job, signals: StopSignals, watcher: Watcher) -> RunOutcome:
@@ -104,7 +111,7 @@ class Session:
             prepared.mapper.remark = watcher.remark
         if needs_scheduler(self._start.configuration.work_mapper) and not request.scheduler:
             watcher.remark(WITHOUT_SCHEDULER)
-        for text in self._desk.remarks_on_names():
+        for text in self._desk.placed.remarks:
             watcher.remark(text)
         if (still := self._stillness.at_start(prepared.manager.init_walkers)) is not None:
             watcher.remark(still)

@@ -313,7 +313,10 @@ class _Scanner:
             self.result.faults[md5] = Fault(report.DAMAGED, why)
             return
         if self.keep is not None:
-            why = _manifest_fault(path, size)
+            why = ""
+            # What cannot be opened is told when it is read.
+            with suppress(OSError), _opened(path) as descriptor:
+                why = manifest_fault(descriptor, size)
             if why:
                 self.result.faults[md5] = Fault(report.DAMAGED, why)
                 return
@@ -386,15 +389,6 @@ class _Scanner:
 
 
 _MODE = "its mode bits do not let it be read"
-
-
-def _manifest_fault(path: str, size: int) -> str:
-    try:
-        with _opened(path) as descriptor:
-            return manifest_fault(descriptor, size)
-    except OSError:
-        # It is told when it is read.
-        return ""
 
 
 @contextmanager
