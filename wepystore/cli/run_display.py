@@ -109,12 +109,10 @@ class RunDisplay(Watcher):
         if self._live is not None:
             self._draw(self._live.stop)
             self._live = None
-        if self._latest is not None and (self._latest is not self._shown or self._is_terminal):
+        if self._latest is not None and (
+            self._latest is not self._shown or self._console.stderr_is_terminal
+        ):
             self._console.note(describe(self._latest))
-
-    @property
-    def _is_terminal(self) -> bool:
-        return self._console.stderr_is_terminal
 
 
 def describe(progress: Progress) -> str:

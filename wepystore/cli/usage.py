@@ -52,13 +52,12 @@ def parse(doc: str, argv: list[str]) -> dict[str, Any]:
         found = docopt.docopt(doc, masked + options, default_help=False)
     except docopt.DocoptExit:
         raise WrongUsageError(_diagnose(lines, words, options), lines) from None
-    return {name: _unmasked(value, masks) for name, value in found.items()}
-
-
-def _unmasked(value: Any, masks: dict[str, str]) -> Any:
-    if isinstance(value, list):
-        return [masks.get(word, word) for word in value]
-    return masks.get(value, value) if isinstance(value, str) else value
+    return {
+        name: [masks.get(word, word) for word in value]
+        if isinstance(value, list)
+        else masks.get(value, value)
+        for name, value in found.items()
+    }
 
 
 def usage_lines(doc: str) -> list[str]:

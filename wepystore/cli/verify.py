@@ -137,7 +137,10 @@ def _tell(verdict: Verdict, console: Console) -> None:
         for name, then, now in verdict.differences:
             console.note(f"  {name}: {_value(then)} -> {_value(now)}")
     if not verdict.reproduced:
-        _tell_where(verdict, console)
+        if verdict.same_until is not None:
+            console.note(f"It is the same until cycle {verdict.same_until} (a checkpoint).")
+        if verdict.other_after is not None:
+            console.note(f"It is another one after cycle {verdict.other_after} (a checkpoint).")
         if verdict.comparison is None:
             console.note("The recorded end is not here, or not whole: nothing to compare with.")
         else:
@@ -171,13 +174,6 @@ def _tell_what_was_promised(verdict: Verdict, console: Console) -> None:
         )
     elif not verdict.reproduced:
         console.note("The record says that it is reproducible in the environment it names.")
-
-
-def _tell_where(verdict: Verdict, console: Console) -> None:
-    if verdict.same_until is not None:
-        console.note(f"It is the same until cycle {verdict.same_until} (a checkpoint).")
-    if verdict.other_after is not None:
-        console.note(f"It is another one after cycle {verdict.other_after} (a checkpoint).")
 
 
 def _compared(comparison: Comparison) -> Iterator[str]:

@@ -148,19 +148,15 @@ def draws_from_the_run(component: Any) -> bool:
 def releases(*components: Any) -> dict[str, str]:
     """The packages that components of other programs compute with, and their versions."""
     found: dict[str, str] = {}
-    for component in components:
-        plug = plug_of(component)
-        if plug is not None:
-            found |= plug.releases()
+    for plug in filter(None, map(plug_of, components)):
+        found |= plug.releases()
     return found
 
 
 def prepare(*components: Any) -> None:
     """Make the programs usable that these components are of."""
-    for component in components:
-        plug = plug_of(component)
-        if plug is not None:
-            plug.prepare()
+    for plug in filter(None, map(plug_of, components)):
+        plug.prepare()
 
 
 def counterpart(thing: Any) -> Any:

@@ -276,12 +276,8 @@ def distinct_states(walkers: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, 
     for index, walker in enumerate(walkers):
         if id(walker.state) not in seen:
             seen.add(id(walker.state))
-            yield index, fields_of(walker.state)
-
-
-def fields_of(state: Any) -> Mapping[str, Any]:
-    """The fields of a state, ours or another's."""
-    return state if isinstance(state, Mapping) else native_state(state)
+            state = walker.state
+            yield index, state if isinstance(state, Mapping) else native_state(state)
 
 
 def _check_states(walkers: Sequence[Any], runner: Any) -> None:

@@ -29,29 +29,20 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class CycleTimes:
-    """Seconds spent in each part of a cycle."""
-
-    runner: float
-    boundary_conditions: float
-    resampling: float
-    reporting: float
-    total: float
-
-
-@dataclass(frozen=True)
 class CycleResult:
     """What a cycle leaves behind.
 
     Attributes
     ----------
+    seconds : float
+        How long it took, reporters included.
     n_cloned, n_merged : int or None
         Clones made, and walkers merged away; None where the resampler's records do not tell.
     resampling_data : sequence of dict, the resampler's records
     """
 
     walkers: Sequence[Any]
-    times: CycleTimes
+    seconds: float
     n_warped: int
     n_cloned: int | None
     n_merged: int | None
@@ -197,13 +188,7 @@ class CycleManager:
         n_cloned, n_merged = counted or (None, None)
         return CycleResult(
             walkers=resampled_walkers,
-            times=CycleTimes(
-                runner=propagated - begun,
-                boundary_conditions=warped - propagated,
-                resampling=resampled - warped,
-                reporting=reported - resampled,
-                total=reported - begun,
-            ),
+            seconds=reported - begun,
             n_warped=len(report["warp_data"]),
             n_cloned=n_cloned,
             n_merged=n_merged,

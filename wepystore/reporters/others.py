@@ -59,15 +59,11 @@ class OthersReporter(Reporter):
         """Take what can bring the reporter through a kill; without, it begins new files."""
         self._keeper = keeper
 
-    def files(self) -> list[str]:
-        """The paths of the files that it writes, once it is bound."""
-        return self._paths()
-
     @property
     def reporter(self) -> Any:
         """The reporter itself, made now if it was not before."""
         if self._reporter is None:
-            self._make(self._paths())
+            self._make(self.files())
         return self._reporter
 
     def init(self, *, reporters: Any = (), **parts: Any) -> None:
@@ -80,14 +76,14 @@ class OthersReporter(Reporter):
             **{name: given[name] for name in _PARTS if name in given},
         }
         # They are opened by their names, by who knows nothing of strangers' folders.
-        for path in self._paths():
+        for path in self.files():
             check_own(path, writing=True)
         for folder in self._folders:
             check_own_folder(folder)
         self._kept = self._keeping()
         self._n_cycles = self._resume_at or 0
         if self._resume_at == 0 and (
-            self._owns_files or not any(map(os.path.lexists, self._paths()))
+            self._owns_files or not any(map(os.path.lexists, self.files()))
         ):
             self._kept.forget()
         elif self._resume_at is not None:
@@ -140,8 +136,9 @@ class OthersReporter(Reporter):
         """The class that the user knows."""
         return self._class.__name__
 
-    def _paths(self, part: str = "") -> list[str]:
-        """Its files; with a part, those that it begins beside them."""
+    def files(self, part: str = "") -> list[str]:
+        """The paths of the files that it writes, once it is bound; with a part, of those that it
+        begins beside them."""
         raise NotImplementedError
 
     def _make(self, paths: list[str]) -> None:
@@ -161,7 +158,7 @@ class OthersReporter(Reporter):
     # ---- through a kill
 
     def _keeping(self, part: str = "") -> KeptFiles:
-        paths = self._paths(part)
+        paths = self.files(part)
         base = paths[0] if paths else f"{self.path}{part}.{self.name}"
         return KeptFiles(paths, base, self._folders)
 
@@ -190,7 +187,7 @@ class OthersReporter(Reporter):
         keeper = self._keeper
         if keeper is None:
             return "nothing here keeps it"
-        folder = os.path.dirname(self._keeping().paths[0] if self._paths() else self.path) or "."
+        folder = os.path.dirname(self._keeping().paths[0] if self.files() else self.path) or "."
         found = {match[0] for name in os.listdir(folder) for match in _BESIDE.finditer(name)}
         # It may have begun new files before, and be kept with those.
         kept = [each for each in map(self._keeping, ("", *found)) if each.has(n_cycles)]
@@ -251,7 +248,7 @@ class GivenReporter(OthersReporter):
     def _class(self) -> type:
         return type(self._given)
 
-    def _paths(self, part: str = "") -> list[str]:
+    def files(self, part: str = "") -> list[str]:
         return [self._beside(path, part) for path in self._files]
 
     def _beside(self, path: str, part: str) -> str:
@@ -261,7 +258,7 @@ class GivenReporter(OthersReporter):
         return f"{root}{part}{suffix}"
 
     def _make(self, paths: list[str]) -> None:
-        others = {old: new for old, new in zip(self._paths(), paths, strict=True) if old != new}
+        others = {old: new for old, new in zip(self.files(), paths, strict=True) if old != new}
         self._reporter = aimed(self._given, others) if others else self._given
 
 

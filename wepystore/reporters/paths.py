@@ -191,8 +191,8 @@ def _swapped(name: str, value: Any, swap: Swap, made: dict[int, tuple[Any, Any]]
 
 def aimed(thing: Any, places: Mapping[str, str]) -> Any:
     """A copy of a component with other paths in place of those that are keys of `places`."""
-    return swapped(thing, lambda name, value: _other(value, places.get(str(value))))
 
+    def swap(name: str, value: Any) -> Any:
+        return type(value)(places[str(value)]) if str(value) in places else value
 
-def _other(value: Any, path: str | None) -> Any:
-    return value if path is None else type(value)(path)
+    return swapped(thing, swap)

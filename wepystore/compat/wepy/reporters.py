@@ -115,7 +115,7 @@ class WepyReporter(_AsWepy):
     def _class(self) -> type:
         return self.reporter_class
 
-    def _paths(self, part: str = "") -> list[str]:
+    def files(self, part: str = "") -> list[str]:
         folder, name = os.path.split(self.path)
         named = FileCapabilities(self.reporter_class)
         template = named.SUGGESTED_FILENAME_TEMPLATE

@@ -15,7 +15,7 @@ from wepystore.engine.errors import CoordinateError
 from wepystore.engine.parameters import listed, real
 from wepystore.engine.record_fields import BoundaryRecords, Shape
 from wepystore.engine.rng import Drawing
-from wepystore.engine.walker import WalkerState
+from wepystore.engine.walker import Walker, WalkerState
 
 #: walkers, warping records, boundary condition records, progress
 WarpResult = tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
@@ -109,7 +109,7 @@ class WarpBC(BoundaryConditions):
         """Raise ValueError for an initial state that is at the target: a walker that is there again
         at once would be a flux out of nothing. `told` says of its progress what is wrong."""
         try:
-            progress = self.progress([_Bare(state) for state in self.initial_states])
+            progress = self.progress([Walker(state, 1.0) for state in self.initial_states])
         except CoordinateError as problem:
             whose = str(problem.fields["whose"]).replace("walker", "initial state")
             raise CoordinateError(**{**problem.fields, "whose": whose}) from None
@@ -139,7 +139,9 @@ class WarpBC(BoundaryConditions):
         progress_data = {self.PROGRESS_FIELDS[0]: told}
         if not rows:
             return walkers if whole else list(walkers), [], bc_data, progress_data
-        targets = self._draw_targets(len(rows))
+        shares = np.array(self.initial_weights or [1.0] * len(self.initial_states))
+        drawn = self.rng.choice(len(shares), size=len(rows), p=shares / shares.sum())
+        targets: list[int] = drawn.tolist()
         for target in sorted(set(targets)):
             self._check_fit(walkers[rows[0]].state, target)
         weights = weights_of(walkers)
@@ -188,13 +190,6 @@ class WarpBC(BoundaryConditions):
                 f"initial state {target} has positions of shape {found}, the walkers {wanted}"
             )
 
-    def _draw_targets(self, number: int) -> list[int]:
-        weights = np.array(self.initial_weights or [1.0] * len(self.initial_states))
-        drawn: list[int] = self.rng.choice(
-            len(weights), size=number, p=weights / weights.sum()
-        ).tolist()
-        return drawn
-
     def warping_discontinuity(self, warping_record: Any) -> bool:
         """Always: a warped walker jumps to where it started."""
         return True
@@ -205,15 +200,6 @@ def _as_state(state: Any) -> Any:
     if plug_of(state) is not None:
         return native_state(state)
     return WalkerState(**state) if isinstance(state, dict) else state
-
-
-class _Bare:
-    """A state where walkers are asked for."""
-
-    __slots__ = ("state",)
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
 
 
 def checked_weights(weights: Sequence[float] | None, n_states: int) -> list[float] | None:

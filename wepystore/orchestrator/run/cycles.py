@@ -148,7 +148,7 @@ class Cycles:
     def _tell(self, result: CycleResult) -> None:
         account, budget = self.account, self.signals.budget
         account.note_cycle(result)
-        budget.slowest_cycle = max(budget.slowest_cycle, result.times.total)
+        budget.slowest_cycle = max(budget.slowest_cycle, result.seconds)
         self.watcher.cycle_done(
             Progress.after(
                 result,
