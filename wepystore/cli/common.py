@@ -147,27 +147,23 @@ def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:
 
 def positive_number(text: str, word: str, most: float = math.inf) -> float:
     """The number a user typed for `word` (> 0, finite, at most `most`). Raises UsageError."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise UsageError(f"{word} is {text!r} and must be a number above 0") from None
-    if not (math.isfinite(number) and number > 0):
-        raise UsageError(f"{word} is {text} and must be a number above 0")
-    if number > most:
-        raise UsageError(f"{word} is {text} and must be at most {most:g}")
-    return number
+    return float(_positive(text, word, float, "a number", most, f"{most:g}"))
 
 
 def positive_int(text: str, word: str, most: int = MOST) -> int:
     """The whole number a user typed for `word` (1 to `most`). Raises UsageError."""
+    return int(_positive(text, word, int, "a whole number", most, f"{most:,}"))
+
+
+def _positive(text: str, word: str, kind: type, what: str, most: float, shown: str) -> Any:
     try:
-        number = int(text)
+        number = kind(text)
     except ValueError:
-        raise UsageError(f"{word} is {text!r} and must be a whole number above 0") from None
-    if number < 1:
-        raise UsageError(f"{word} is {text} and must be a whole number above 0")
+        raise UsageError(f"{word} is {text!r} and must be {what} above 0") from None
+    if not 0 < number < math.inf:
+        raise UsageError(f"{word} is {text} and must be {what} above 0")
     if number > most:
-        raise UsageError(f"{word} is {text} and must be at most {most:,}")
+        raise UsageError(f"{word} is {text} and must be at most {shown}")
     return number
 
 

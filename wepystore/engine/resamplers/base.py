@@ -14,6 +14,9 @@ from wepystore.engine.record_fields import ResamplerRecords, Shape
 from wepystore.engine.resamplers.decision import Decision
 from wepystore.engine.rng import Drawing
 
+#: Walkers, resampling records, resampler records.
+Resampled = tuple[Sequence[Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]]
+
 
 class Resampler(ResamplerRecords, Drawing, Component):
     """Base of the resamplers: random numbers and the fields common to all records."""
@@ -60,9 +63,7 @@ class Resampler(ResamplerRecords, Drawing, Component):
         """
         return None
 
-    def resample(
-        self, walkers: Sequence[Any]
-    ) -> tuple[Sequence[Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]]:
+    def resample(self, walkers: Sequence[Any]) -> Resampled:
         """Decide what becomes of each walker and carry it out.
 
         Returns

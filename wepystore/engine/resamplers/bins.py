@@ -12,6 +12,7 @@ from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import coordinate_like, listed
 from wepystore.engine.protocols import name_of
+from wepystore.engine.resamplers.base import Resampled
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.groups import even_out, max_clones, max_merges
@@ -117,9 +118,7 @@ class BinResampler(CloneMergeResampler):
             )
         return labels.astype(np.int64)
 
-    def resample(
-        self, walkers: Sequence[Any]
-    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    def resample(self, walkers: Sequence[Any]) -> Resampled:
         """Put the walkers into bins, share them out, decide and carry out.
 
         Returns

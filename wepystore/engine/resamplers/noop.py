@@ -9,7 +9,7 @@ import numpy as np
 
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.record_fields import RecordColumns
-from wepystore.engine.resamplers.base import Resampler
+from wepystore.engine.resamplers.base import Resampled, Resampler
 from wepystore.engine.resamplers.clone_merge import assign_slots
 from wepystore.engine.resamplers.decision import Decision
 
@@ -20,9 +20,7 @@ class NoResampler(Resampler):
     def __init__(self) -> None:
         """Takes no parameters."""
 
-    def resample(
-        self, walkers: Sequence[Any]
-    ) -> tuple[Sequence[Any], Sequence[dict[str, Any]], list[dict[str, Any]]]:
+    def resample(self, walkers: Sequence[Any]) -> Resampled:
         """The walkers as they are, one NOTHING record each, and no resampler records."""
         if isinstance(walkers, Ensemble):
             return walkers, _nothings(len(walkers)), []

@@ -11,6 +11,7 @@ from wepystore.engine.distances.pairwise import all_distances, images_of
 from wepystore.engine.ensemble import Floats, states_of, weights_of
 from wepystore.engine.parameters import distance_like, positive
 from wepystore.engine.record_fields import Shape
+from wepystore.engine.resamplers.base import Resampled
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.variation import MERGE_RULES, Variation
@@ -97,9 +98,7 @@ class REVOResampler(CloneMergeResampler):
         """None: wepy's dashboard shows it; a run's seed is the run's."""
         return None
 
-    def resample(
-        self, walkers: Sequence[Any]
-    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    def resample(self, walkers: Sequence[Any]) -> Resampled:
         """Measure all distances, decide and carry out.
 
         Returns

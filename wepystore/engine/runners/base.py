@@ -91,8 +91,8 @@ class AdaptedRunner(Runner):
 class EnsembleRunner(Runner):
     """Base of the runners that propagate all walkers at once, as arrays.
 
-    A subclass defines `run_segments`. The manager calls it once a cycle in its
-    own process, so the result cannot depend on a work mapper (R1).
+    A subclass defines `run_segments`, or `move` alone. The manager calls it once a cycle in
+    its own process, so the result cannot depend on a work mapper (R1).
     """
 
     def run_segments(
@@ -109,6 +109,14 @@ class EnsembleRunner(Runner):
         The result must depend on nothing but the states, the number of steps and
         what `rng` gives (R1). Returns walkers of the same weights in the same order.
         """
+        positions, times = self.start(walkers)
+        self.move(positions, n_steps, rng, cycle_idx)
+        return self.end(walkers, positions, times + n_steps * (self.step_size or 1.0))
+
+    def move(
+        self, positions: Floats, n_steps: int, rng: np.random.Generator, cycle_idx: int | None
+    ) -> None:
+        """Propagate the positions of all walkers, shape (n, n_atoms, n_dims), where they stand."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to run segments")
 
     def run_segment(

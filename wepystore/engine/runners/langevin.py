@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wepystore.engine.component import Component
-from wepystore.engine.ensemble import Ensemble, Floats
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import SegmentError
 from wepystore.engine.parameters import positive
 from wepystore.engine.protocols import PotentialCapabilities
@@ -179,22 +179,15 @@ class OverdampedLangevinRunner(EnsembleRunner):
         array = np.array(positions, dtype=np.float64)
         return WalkerState(positions=np.atleast_2d(array), time=0.0)
 
-    def run_segments(
-        self,
-        walkers: Sequence[Any],
-        n_steps: int,
-        *,
-        rng: np.random.Generator,
-        cycle_idx: int | None = None,
-        **kwargs: Any,
-    ) -> Ensemble:
-        """All walkers after `n_steps` steps.
+    def move(
+        self, positions: Floats, n_steps: int, rng: np.random.Generator, cycle_idx: int | None
+    ) -> None:
+        """All walkers by `n_steps` steps.
 
         Raises
         ------
         SegmentError : a position is no longer finite.
         """
-        positions, times = self.start(walkers)
         drift = -self.beta * self.diffusion * self.dt
         noise = math.sqrt(2.0 * self.diffusion * self.dt)
         drawn = np.empty(positions.shape)
@@ -214,7 +207,6 @@ class OverdampedLangevinRunner(EnsembleRunner):
                 worker="this process",
                 problem=f"its positions are no longer finite; try a smaller dt than {self.dt:g} ps",
             )
-        return self.end(walkers, positions, times + n_steps * self.dt)
 
     def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
         """Whether equal seeds give equal bits: as far as the potential says so."""

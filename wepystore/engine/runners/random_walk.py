@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.parameters import real, whole
 from wepystore.engine.runners.base import EnsembleRunner
@@ -46,22 +43,15 @@ class RandomWalkRunner(EnsembleRunner):
         """The origin at time 0."""
         return WalkerState(positions=np.zeros((1, self.n_dims)), time=0.0)
 
-    def run_segments(
-        self,
-        walkers: Sequence[Any],
-        n_steps: int,
-        *,
-        rng: np.random.Generator,
-        cycle_idx: int | None = None,
-        **kwargs: Any,
-    ) -> Ensemble:
-        """All walkers after `n_steps` steps.
+    def move(
+        self, positions: Floats, n_steps: int, rng: np.random.Generator, cycle_idx: int | None
+    ) -> None:
+        """All walkers by `n_steps` steps.
 
         Raises
         ------
         ComponentError : positions are not of shape (1, n_dims).
         """
-        positions, times = self.start(walkers)
         if positions.shape[1:] != (1, self.n_dims):
             raise ComponentError(
                 component="RandomWalkRunner",
@@ -77,7 +67,6 @@ class RandomWalkRunner(EnsembleRunner):
             steps -= 1.0
             positions += steps
             np.maximum(positions, 0.0, out=positions)
-        return self.end(walkers, positions, times + n_steps)
 
     def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
         """Always: whole numbers and comparisons have the same bits everywhere."""

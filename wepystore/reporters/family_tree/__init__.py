@@ -62,19 +62,11 @@ class FamilyTreeReporter(Reporter):
 
     _spool: IO[bytes] | None = None
 
-    def init(
-        self,
-        *,
-        init_walkers: Sequence[Walker],
-        runner: Any = None,
-        resampler: Any = None,
-        boundary_conditions: Any = None,
-        **parts: Any,
-    ) -> None:
+    def init(self, *, init_walkers: Sequence[Walker], **parts: Any) -> None:
         """Begin a spool, or go on with the one that is there."""
-        self._bc = boundary_conditions
-        self._squash = decision_numbers(resampler).get("SQUASH", 3)
-        self._warp_names = table_record_names(boundary_conditions, "warping")
+        self._bc = parts.get("boundary_conditions")
+        self._squash = decision_numbers(parts.get("resampler")).get("SQUASH", 3)
+        self._warp_names = table_record_names(self._bc, "warping")
         self._warp_record: Any = namedtuple(  # type: ignore[misc]
             "WarpRecord", ["cycle_idx", *self._warp_names], rename=True
         )

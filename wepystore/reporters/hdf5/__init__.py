@@ -117,25 +117,15 @@ class HDF5Reporter(Reporter):
             with named_errors(self.path):
                 self._writer.annotate(kept)
 
-    def init(
-        self,
-        *,
-        init_walkers: Sequence[Walker],
-        runner: Any = None,
-        resampler: Any = None,
-        boundary_conditions: Any = None,
-        **parts: Any,
-    ) -> None:
+    def init(self, *, init_walkers: Sequence[Walker], **parts: Any) -> None:
         """Create the file with everything that is known before the first cycle."""
         self._forget()
         self._started = False
         self._names: list[str] | None = None
-        system = StructureCapabilities(runner)
+        system = StructureCapabilities(parts.get("runner"))
         self._has_box = bool(system.has_box)
-        owners = {
-            table: resampler if table.startswith("resampl") else boundary_conditions
-            for table in TABLES
-        }
+        resampler, boundaries = parts.get("resampler"), parts.get("boundary_conditions")
+        owners = {t: resampler if t.startswith("resampl") else boundaries for t in TABLES}
         tables = {table: table_fields(owner, table) for table, owner in owners.items()}
         states = [self._selected(_unchanging(walker.state)) for walker in init_walkers]
         with named_errors(self.path):

@@ -20,6 +20,7 @@ import numpy as np
 from wepystore.engine.distances.pairwise import images_of, is_numeric
 from wepystore.engine.ensemble import Ensemble, Floats, states_of, weights_of
 from wepystore.engine.parameters import distance_like, listed, positive, whole
+from wepystore.engine.resamplers.base import Resampled
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
@@ -91,9 +92,7 @@ class WExploreResampler(CloneMergeResampler):
         """The regions found so far; None before the first resampling."""
         return self._tree
 
-    def resample(
-        self, walkers: Sequence[Any]
-    ) -> tuple[Sequence[Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    def resample(self, walkers: Sequence[Any]) -> Resampled:
         """Place the walkers, grow the tree, decide and carry out.
 
         Returns
