@@ -75,7 +75,9 @@ def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWep
         OPENMM_CPU_THREADS="1",
     )
 
-    warm = Warm(wepy_python, environment, ("-W", "ignore"), (*MODULES, "pandas", "mdtraj"))
+    # What takes wepy longest to import.
+    modules = (*MODULES, "pandas", "mdtraj", "pint", "geomm.grouping", "geomm.distance")
+    warm = Warm(wepy_python, environment, ("-W", "ignore"), modules)
 
     def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
         return warm.run([str(word) for word in words], {**environment, **more})
