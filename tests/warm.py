@@ -1,9 +1,9 @@
 """An interpreter that is started once, and forked for each program that a test wants to run in one.
 
 Hundreds of programs are run here, and most of what each of them did was to import numpy, OpenMM,
-pandas and the like. That is done once; nothing of this package is imported, nor wepy, before the
-fork. What a program can tell is that these modules are there: what is about starting an
-interpreter, its signals or its imports starts one itself.
+pandas and the like, and this package. That is done once, before the fork; nothing of wepy is
+imported, and nothing called. What a program can tell is that these modules are there: what is about
+starting an interpreter, its signals or its imports starts one itself.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from typing import NoReturn
 
 #: Long after any of them should have ended.
 PATIENCE_S = 600
-#: What takes long to import of what this package needs.
-MODULES = ("numpy", "openmm.app", "h5py", "networkx", "rich.console", "dill")
+#: What takes long to import: of what this package needs, and of itself.
+MODULES = (
+    *("numpy", "openmm.app", "h5py", "networkx", "rich.console", "dill"),
+    *("wepystore.api", "wepystore.cli.run"),
+)
 
 
 class Warm:
