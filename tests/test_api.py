@@ -327,6 +327,28 @@ def test_a_wrong_option_is_told_by_name(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_notebook_has_at_hand(pair_store: Prepared, tmp_path: Path) -> None:
+    """Numbers of numpy's, paths as texts, a Store in place of its path; an object for one and a
+    name or a file for the other."""
+    store, md5 = pair_store.store, pair_store.snapshot_hash
+    given: dict[str, Any] = {"n_steps": np.int32(10), "n_cycles": np.int64(3), "seed": np.int64(7)}
+    limit: Any = {"seconds": np.float32(600)}
+    done = run(md5, store=store, job_dir=str(tmp_path / "a"), **limit, **given)
+    assert (done.n_cycles, done.seed) == (3, 7)
+    more: Any = {"n_cycles": np.int64(4)}
+    assert resume(str(done.job_dir), **more).n_cycles == 4
+    bundle.save(plain_configuration(), tmp_path / "c")
+    ends = {
+        run(load_snapshot(store, md5), other, job_dir=tmp_path / f"{k}", store=of, **given).end
+        for k, (other, of) in enumerate([("default", store), (tmp_path / "c", None)])
+    }
+    assert ends == {done.end}
+    assert reconcile(tmp_path / "kept.orch", store, Store.open(done.store)).entries
+    for wrong in (True, np.float64(3), "3", np.array([3, 3])):
+        with pytest.raises(RequestError):
+            run(md5, store=store, n_steps=10, n_cycles=wrong)  # type: ignore[arg-type]
+
+
 def test_reading(pair_store: Prepared, tmp_path: Path) -> None:
     """By hash, first digits, tag or "default", of a store, its path or a job folder; records as
     objects, and the history as a graph."""

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import numbers
 import os
 import re
 import reprlib
@@ -122,6 +123,13 @@ def options(request: type[Means]) -> dict[str, Option]:
     return {name: get_args(hint)[1] for name, hint in hints.items()}
 
 
+def _plain(value: Any) -> Any:
+    """Numbers of numpy's, which a script may have, as Python's own."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """By what means cycles are computed: None leaves it to the configuration, which keeps its hash.
@@ -145,21 +153,16 @@ class Means:
 
     @classmethod
     def given(cls, **options: Any) -> Self:
-        """The request of options as scripts give them: None for not given, a text for a path."""
-        found = {
-            name: value
-            for name, value in options.items()
-            # The one without a default.
-            if value is not None or name == "n_steps"
-        }
-        if "job_dir" in found:
-            found["job_dir"] = Path(found["job_dir"])
-        return cls(**found)
+        """The request of options of which None stands for not given; n_steps has no default."""
+        items = options.items()
+        return cls(**{name: it for name, it in items if it is not None or name == "n_steps"})
 
     def __post_init__(self) -> None:
         for name, option in options(type(self)).items():
-            kind, value = option.kind, getattr(self, name)
-            if value == getattr(type(self), name, kind):
+            kind, value = option.kind, _plain(getattr(self, name))
+            object.__setattr__(self, name, Path(value) if kind is FOLDER and value else value)
+            default = getattr(type(self), name, kind)
+            if type(value) is type(default) and value == default:
                 continue  # The default stands for none, where the kind does not take it.
             if not kind.takes(value):
                 raise RequestError(option=name, value=reprlib.repr(value), kind=kind.words)
