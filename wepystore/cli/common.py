@@ -7,13 +7,13 @@ import gc
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.console import Console
 from wepystore.errors import DamagedError, FailedError, UsageError
-from wepystore.store import Ref, Store
+from wepystore.store import Store
 from wepystore.store.errors import UnknownHashError
 from wepystore.store.names import MARK, is_hex, is_tag
 from wepystore.store.places import HIDDEN, is_place, root_of
@@ -234,11 +234,6 @@ def names_of(store: Store, console: Console) -> dict[str, list[str]]:
         if md5 is not None:
             names.setdefault(md5, []).append(shown)
     return names
-
-
-def total_size(refs: Iterable[tuple[str, Ref]]) -> int:
-    """Bytes of what a manifest names."""
-    return sum(ref.size for _, ref in refs)
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

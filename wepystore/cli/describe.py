@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wepystore.cli.common import cut, size_text, total_size
+from wepystore.cli.common import cut, size_text
 from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
@@ -32,7 +32,8 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
     parts = store.references(kind, md5)
     pickled = sum(1 for _ in _pickles(manifest))
     if kind != "runs":
-        yield f"{len(parts)} objects, {size_text(total_size(parts))}, {pickled} of them pickled"
+        size = size_text(sum(ref.size for _, ref in parts))
+        yield f"{len(parts)} objects, {size}, {pickled} of them pickled"
     if kind == "snapshots":
         yield from _walkers(store, manifest)
     for key, value in manifest.items():

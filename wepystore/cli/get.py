@@ -82,11 +82,9 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
     from wepystore.store import exports
 
     if output is not None and output.lower().endswith(_OTHERS):
-        what = SUFFIXES[kind].split(".")[1]
-        word = {"snap": "snapshot"}.get(what, what)
         raise OtherFormatError(
             file=output,
-            what=word,
+            what=kind.removesuffix("s"),
             written=f"a pickle that is a ZIP archive too, with all of the {ONE[kind]}",
             name=f"{os.path.splitext(output)[0]}{SUFFIXES[kind]}",
         )

@@ -25,7 +25,6 @@ from wepystore.cli.common import (
     size_text,
     table,
     time_text,
-    total_size,
 )
 from wepystore.cli.console import Console, one_line
 from wepystore.errors import DamagedError
@@ -106,7 +105,7 @@ def _item(
         elif formats.stands_for(manifest) is not None:
             item.update(size=manifest["size"], format=manifest["type"])
         else:
-            item["size"] = total_size(parts)
+            item["size"] = sum(ref.size for _, ref in parts)
         if kind == "snapshots" and "format" not in item:
             item["n_walkers"] = _count(manifest)
         missing = complete.lacking(parts)

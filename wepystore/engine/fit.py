@@ -9,6 +9,7 @@ readable, and a run of it says itself what is wrong.
 from __future__ import annotations
 
 import inspect
+import math
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -304,25 +305,26 @@ def _check_states(walkers: Sequence[Any], runner: Any) -> None:
 
 def check_together(walkers: Sequence[Any], reporters: Sequence[Any]) -> None:
     """Raise UnfitError if a reporter names atoms that the walkers do not have."""
-    _, state = next(distinct_states(walkers))
-    if "positions" not in state:
-        return
-    n_atoms = int(np.prod(np.shape(state["positions"])[:-1]))
+    shape = _shape(walkers)
     for reporter in reporters:
-        if isinstance(reporter, Component):
-            _check_indices(reporter, n_atoms)
+        if shape is not None and isinstance(reporter, Component):
+            _check_indices(reporter, math.prod(shape[:-1]))
+
+
+def _shape(walkers: Sequence[Any]) -> tuple[int, ...] | None:
+    """Of the first walker's positions; None where it has none."""
+    _, state = next(distinct_states(walkers))
+    return np.shape(state["positions"]) if "positions" in state else None
 
 
 def _check_atoms(walkers: Sequence[Any], runner: Any, boundaries: Any, resampler: Any) -> None:
     """That atoms which distances and boundary conditions name are there, and warps fit."""
-    _, state = next(distinct_states(walkers))
-    if "positions" not in state:
+    shape = _shape(walkers)
+    if shape is None:
         return
-    shape = np.shape(state["positions"])
-    n_atoms = int(np.prod(shape[:-1]))
     for component in (boundaries, resampler):
         for owner in _components(component):
-            _check_indices(owner, n_atoms)
+            _check_indices(owner, math.prod(shape[:-1]))
     if isinstance(boundaries, Component):
         _check_initial_states(boundaries, shape, runner)
 

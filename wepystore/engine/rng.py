@@ -49,7 +49,6 @@ class Streams:
     """
 
     def __init__(self, entropy: int | Sequence[int]) -> None:
-        self.entropy = entropy
         # The 32-bit words that numpy would make of it anew for each stream, which takes it
         # longer than all the rest.
         numbers = entropy if isinstance(entropy, Sequence) else [entropy]

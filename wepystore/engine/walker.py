@@ -19,6 +19,8 @@ UNITS = {
     "potential_energy": "kilojoule/mole",
     "box_volume": "nanometer**3",
 }
+#: Fields that mean something in a periodic system only.
+BOX_FIELDS = ("box_vectors", "box_volume")
 #: How the names of a state's global parameters (of an OpenMM context) begin.
 PARAMETERS = "parameters/"
 

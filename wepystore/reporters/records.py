@@ -34,16 +34,7 @@ class RecordField:
     dtype: np.dtype[Any]
 
 
-#: The method and constant prefix of each record table in wepy's protocol.
-_PREFIXES = {
-    "resampling": "resampling",
-    "resampler": "resampler",
-    "warping": "warping",
-    "progress": "progress",
-    "boundary_conditions": "bc",
-}
-
-TABLES = tuple(_PREFIXES)
+TABLES = ("resampling", "resampler", "warping", "progress", "boundary_conditions")
 
 _INT = np.dtype(np.int64)
 _FLOAT = np.dtype(np.float64)
@@ -98,13 +89,10 @@ def table_record_names(component: Any, table: str) -> list[str]:
 def _declared(component: Any, table: str, *names: str) -> list[Any]:
     """What a component has of a table under these names: methods, in lower case, or None, and
     constants, in upper case, or ()."""
-    prefix = _PREFIXES[table]
-    return [
-        getattr(component, f"{prefix}_{name}", None)
-        if name.islower()
-        else getattr(component, f"{prefix.upper()}_{name}", ())
-        for name in names
-    ]
+    # As they are called in wepy's protocol.
+    prefix = "bc" if table == "boundary_conditions" else table
+    asked = [f"{prefix.upper() if name.isupper() else prefix}_{name}" for name in names]
+    return [getattr(component, name, () if name.isupper() else None) for name in asked]
 
 
 def column(

@@ -12,7 +12,6 @@ from wepystore.engine.resamplers import decision
 from wepystore.engine.resamplers.clone_merge import (
     CloneMergeResampler,
     assign_slots,
-    draw_survivor,
 )
 from wepystore.engine.resamplers.decision import Decision, DecisionError, apply_decisions, resolve
 from wepystore.engine.walker import Walker, WalkerState
@@ -205,10 +204,11 @@ def test_unbalanced_plans_are_refused(merges, clones, words):
 
 def test_survivor_is_drawn_by_weight():
     """The kept walker of a merge is drawn with probability proportional to weight."""
-    rng = np.random.default_rng(7)
+    resampler = CloneMergeResampler()
+    resampler.set_rng(np.random.default_rng(7))
     weights = [0.1, 0.6, 0.3]
     n_draws = 20_000
-    counts = np.bincount([draw_survivor(weights, rng) for _ in range(n_draws)], minlength=3)
+    counts = np.bincount([resampler.draw_survivor(weights) for _ in range(n_draws)], minlength=3)
     expected = np.array(weights) * n_draws
     assert (np.abs(counts - expected) < 4 * np.sqrt(expected * (1 - np.array(weights)))).all()
 

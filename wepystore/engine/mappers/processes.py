@@ -136,21 +136,18 @@ class ProcessMapper(WorkMapper):
         segment_timeout: float | None = None,
     ) -> None:
         self.n_workers = checked_number(type(self).__name__, n_workers)
-        self.worker_properties = (
-            None
-            if worker_properties is None
-            else [
+        self.worker_properties: list[dict[str, str]] | None = None
+        if worker_properties is not None:
+            self.worker_properties = [
                 platform_properties(each, f"worker_properties[{k}]")
                 for k, each in enumerate(worker_properties)
             ]
-        )
-        if self.worker_properties is not None:
-            checked_number(type(self).__name__, len(self.worker_properties) or None)
-        if self.worker_properties == []:
-            raise ComponentError(
-                component=type(self).__name__,
-                problem="worker_properties is empty: leave it out, or give one dict a device",
-            )
+            if not self.worker_properties:
+                raise ComponentError(
+                    component=type(self).__name__,
+                    problem="worker_properties is empty: leave it out, or give one dict a device",
+                )
+            checked_number(type(self).__name__, len(self.worker_properties))
         self.segment_timeout = checked_timeout(type(self).__name__, segment_timeout)
         self.worker_segment_times = {}
         self._workers: list[_Worker] = []

@@ -265,20 +265,17 @@ def proportional_shares(current: Ints, low: Ints, high: Ints, targets: Floats, t
 
 def _edges(edges: Iterable[Any]) -> tuple[tuple[float, ...], ...]:
     """Edges as one tuple for each number of the coordinate."""
+    wrong = f"edges must be a list of numbers, or a list of such lists, got {edges!r}"
     try:
         lines = [np.asarray(line, dtype=np.float64) for line in listed(edges, "edges")]
     except (TypeError, ValueError):
-        raise ValueError(
-            f"edges must be a list of numbers, or a list of such lists, got {edges!r}"
-        ) from None
+        raise ValueError(wrong) from None
     if lines and all(line.ndim == 0 for line in lines):
         lines = [np.array(lines)]
     checked = []
     for line in lines:
         if line.ndim != 1 or not len(line):
-            raise ValueError(
-                f"edges must be a list of numbers, or a list of such lists, got {edges!r}"
-            )
+            raise ValueError(wrong)
         if not (np.isfinite(line).all() and (np.diff(line) > 0).all()):
             raise ValueError(f"edges must be finite and ascending, got {line.tolist()}")
         checked.append(tuple(line.tolist()))

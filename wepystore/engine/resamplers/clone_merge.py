@@ -24,19 +24,6 @@ _FEWEST_WALKERS = 3
 _TINY = 1e-300
 
 
-def draw_survivor(weights: Sequence[float], rng: np.random.Generator) -> int:
-    """Index of the member of a merge group whose state is kept.
-
-    Drawn with probability proportional to weight: the expected weighted mean of
-    any observable is then the same before and after the merge, which is what
-    keeps the ensemble unbiased (Huber & Kim, Biophys. J. 70, 97, 1996).
-    """
-    cumulative = list(accumulate(weights))
-    drawn = bisect_right(cumulative, rng.random() * cumulative[-1])
-    # The product can round up to the total itself.
-    return min(drawn, len(cumulative) - 1)
-
-
 def assign_slots(
     n_walkers: int, merges: Mapping[int, Sequence[int]], clones: Mapping[int, int]
 ) -> list[dict[str, Any]]:
@@ -198,8 +185,16 @@ class CloneMergeResampler(Resampler):
         return NeverResamplesError(resampler=type(self).__name__, reason=reason, way_out=way_out)
 
     def draw_survivor(self, weights: Sequence[float]) -> int:
-        """Index of the member of a merge group whose state is kept: `draw_survivor`."""
-        return draw_survivor(weights, self.rng)
+        """Index of the member of a merge group whose state is kept.
+
+        Drawn with probability proportional to weight: the expected weighted mean of
+        any observable is then the same before and after the merge, which is what
+        keeps the ensemble unbiased (Huber & Kim, Biophys. J. 70, 97, 1996).
+        """
+        cumulative = list(accumulate(weights))
+        drawn = bisect_right(cumulative, self.rng.random() * cumulative[-1])
+        # The product can round up to the total itself.
+        return min(drawn, len(cumulative) - 1)
 
     def settle(
         self,

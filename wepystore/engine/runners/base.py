@@ -9,6 +9,7 @@ import numpy as np
 
 from wepystore.engine.component import Component, Text
 from wepystore.engine.ensemble import Ensemble, Floats, stacked, weights_of
+from wepystore.engine.protocols import Properties
 
 
 class Runner(Component):
@@ -60,13 +61,11 @@ class Runner(Component):
         """
         raise NotImplementedError
 
-    def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
+    def reproducible(self, platform: str | None, properties: Properties) -> bool:
         """Whether equal seeds give equal bits on this platform; False unless a runner knows."""
         return False
 
-    def environment(
-        self, platform: str | None, properties: dict[str, str] | None
-    ) -> dict[str, Any]:
+    def environment(self, platform: str | None, properties: Properties) -> dict[str, Any]:
         """Facts for the run record: platform, properties, versions."""
         return {}
 

@@ -13,7 +13,7 @@ from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import SegmentError
 from wepystore.engine.parameters import positive
-from wepystore.engine.protocols import PotentialCapabilities
+from wepystore.engine.protocols import PotentialCapabilities, Properties
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.engine.walker import WalkerState
 
@@ -208,7 +208,7 @@ class OverdampedLangevinRunner(EnsembleRunner):
                 problem=f"its positions are no longer finite; try a smaller dt than {self.dt:g} ps",
             )
 
-    def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
+    def reproducible(self, platform: str | None, properties: Properties) -> bool:
         """Whether equal seeds give equal bits: as far as the potential says so."""
         return bool(PotentialCapabilities(self.potential).exact)
 

@@ -7,6 +7,7 @@ import numpy as np
 from wepystore.engine.ensemble import Floats
 from wepystore.engine.errors import ComponentError
 from wepystore.engine.parameters import real, whole
+from wepystore.engine.protocols import Properties
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.engine.walker import WalkerState
 
@@ -68,7 +69,7 @@ class RandomWalkRunner(EnsembleRunner):
             positions += steps
             np.maximum(positions, 0.0, out=positions)
 
-    def reproducible(self, platform: str | None, properties: dict[str, str] | None) -> bool:
+    def reproducible(self, platform: str | None, properties: Properties) -> bool:
         """Always: whole numbers and comparisons have the same bits everywhere."""
         return True
 

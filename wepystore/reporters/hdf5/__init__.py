@@ -16,7 +16,7 @@ from wepystore.engine.ensemble import weights_of
 from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.topology import hdf5_topology_json
-from wepystore.engine.walker import Walker, WalkerState
+from wepystore.engine.walker import BOX_FIELDS, Walker, WalkerState
 from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
 from wepystore.reporters.hdf5.journal import JournaledHDF5
@@ -43,9 +43,6 @@ _REPORT_KEYS = {
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CYCLES = 512
 _MAX_AGE_S = 10.0
-
-#: Fields that mean something in a periodic system only.
-BOX_FIELDS = ("box_vectors", "box_volume")
 
 #: The box that OpenMM gives a system that has none, nm.
 _OPENMM_BOX = np.eye(3) * 2.0
@@ -199,7 +196,8 @@ class HDF5Reporter(Reporter):
         self._weights.append(weights_of(walkers).tolist())
         # The lists are copied, since a component may use one again; the records are not.
         self._data.append({table: _kept(report.get(key)) for table, key in _REPORT_KEYS.items()})
-        self._bytes += len(walkers) * _size(self._walkers[-1][0])
+        size = sum(array.nbytes + _ARRAY_OVERHEAD for array in self._walkers[-1][0].values())
+        self._bytes += len(walkers) * size
         if (
             not self._started
             or self._bytes >= _MAX_BYTES
@@ -337,7 +335,3 @@ def _unchanging(state: Any) -> Any:
     if isinstance(state, WalkerState):
         return state
     return {name: np.array(value) for name, value in state.dict().items() if value is not None}
-
-
-def _size(state: Mapping[str, Any]) -> int:
-    return sum(array.nbytes + _ARRAY_OVERHEAD for array in state.values())

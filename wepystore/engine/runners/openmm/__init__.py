@@ -12,7 +12,7 @@ import openmm
 from wepystore.engine import parameters
 from wepystore.engine.component import Text
 from wepystore.engine.errors import ComponentError, UnfitError, WrongPartError
-from wepystore.engine.protocols import TopologyCapabilities
+from wepystore.engine.protocols import Properties, TopologyCapabilities
 from wepystore.engine.runners.base import Runner
 from wepystore.engine.runners.facts import Facts
 from wepystore.engine.runners.openmm.doubts import first_energy, long_bonds
@@ -297,7 +297,7 @@ class OpenMMRunner(Runner):
         return simulation
 
     def resolve_platform(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+        self, platform: str | None = None, properties: Properties = None
     ) -> tuple[str, dict[str, str]]:
         """The platform and properties a segment would run with."""
         if platform is None:
@@ -313,25 +313,21 @@ class OpenMMRunner(Runner):
             chosen.setdefault("DeterministicForces", "true")
         return platform, chosen
 
-    def reproducible(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> bool:
+    def reproducible(self, platform: str | None = None, properties: Properties = None) -> bool:
         """True on Reference, and on CPU with Threads=1 and DeterministicForces=true."""
         name, chosen = self.resolve_platform(platform, properties)
         if name == "CPU":
             return chosen["Threads"] == "1" and chosen["DeterministicForces"].lower() == "true"
         return name == "Reference"
 
-    def needs_own_process(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> bool:
+    def needs_own_process(self, platform: str | None = None, properties: Properties = None) -> bool:
         """Whether this process can no longer give the bits that `reproducible` promises."""
         name, _ = self.resolve_platform(platform, properties)
         promised = name == "CPU" and self.reproducible(platform, properties)
         return promised and pme_is_on_threads(read_xml(self.system, "system"))
 
     def environment(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
+        self, platform: str | None = None, properties: Properties = None
     ) -> dict[str, Any]:
         """Platform, properties, device if it has one, and OpenMM's version, for the run record."""
         name, chosen = self.resolve_platform(platform, properties)
@@ -343,9 +339,7 @@ class OpenMMRunner(Runner):
         device = device_name(name, chosen)
         return facts if device is None else {**facts, "device": device}
 
-    def check_platform(
-        self, platform: str | None = None, properties: Mapping[str, str] | None = None
-    ) -> None:
+    def check_platform(self, platform: str | None = None, properties: Properties = None) -> None:
         """Raise PlatformError unless a context can be made; cheap only for small systems."""
         name, chosen = self.resolve_platform(platform, properties)
         load_platform(name, chosen)

@@ -17,7 +17,7 @@ from wepystore.engine.runners.openmm.platforms import load_platform, unusable
 from wepystore.engine.runners.openmm.seeding import MEMORYLESS_INTEGRATORS, allow_one_generator
 from wepystore.engine.runners.openmm.transfer import CheckpointTransfer, choose_transfer
 from wepystore.engine.runners.openmm.xml import read_xml
-from wepystore.engine.walker import WalkerState
+from wepystore.engine.walker import BOX_FIELDS, WalkerState
 
 #: State field -> the keyword of Context.getState that brings it. Box and time always come.
 GETSTATE_KEYWORDS = {
@@ -29,9 +29,6 @@ GETSTATE_KEYWORDS = {
     "parameters": "parameters",
     "parameter_derivatives": "parameterDerivatives",
 }
-
-#: What a state of a system without a box does not have.
-BOX_FIELDS = ("box_vectors", "box_volume")
 
 #: A signal is looked at between two pieces of a segment, so none may take much longer.
 _STEP_PIECE_S = 0.25
