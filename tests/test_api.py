@@ -58,6 +58,7 @@ from wepystore.orchestrator.run.request import (
 )
 from wepystore.orchestrator.run.request import options as options_of
 from wepystore.records import bundle
+from wepystore.records.trust import tell
 
 __all__ = ["wepy"]
 
@@ -428,6 +429,25 @@ def test_a_manager_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     timed = Manager(walkers, runner)
     timed.run_simulation(None, 10, seconds=1e-9, job_dir="timed")
     assert (timed.runs[0].n_cycles, timed.runs[0].ended_by) == (1, "seconds")
+
+
+def test_a_manager_where_no_trust_can_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a home that is read-only: what its runs have pickled is its own all the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEPY_TRUST", str(tmp_path / "nobody"))
+    before = tell(lambda sha256: None)
+    try:
+        parts = own_snapshot().apparatus
+        manager = Manager(pair_snapshot().walkers, parts.runner, resampler=parts.resampler)
+        steps: Any = np.full(1, 10)
+        manager.run_simulation(1, steps)
+        manager.continue_run_simulation(0, 1, steps[0])
+    finally:
+        tell(before)
+    with pytest.raises(UntrustedError):
+        load_snapshot(manager.runs[0].store)
 
 
 def test_errors_that_are_told_of_can_be_caught() -> None:

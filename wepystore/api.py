@@ -17,7 +17,7 @@ wepystore.records.trust.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -412,7 +412,9 @@ class Manager:
         return self._run(start, n_cycles, segment_lengths, num_workers, options)
 
     def _end(self, run_idx: int) -> Snapshot:
-        return load_snapshot(self.runs[run_idx].store, self.runs[run_idx].end)
+        done = self.runs[run_idx]
+        # Pickles of this very process, also where they could not be noted as trusted.
+        return load_snapshot(done.store, done.end, lambda parts: None)
 
     def _run(
         self,
@@ -422,7 +424,7 @@ class Manager:
         num_workers: int | None,
         options: JobOptions,
     ) -> Ended:
-        each = {lengths} if isinstance(lengths, int) else set(lengths)
+        each = set(lengths) if isinstance(lengths, Iterable) else {lengths}
         if len(each) != 1:
             raise UnfitError(
                 where="run_simulation",

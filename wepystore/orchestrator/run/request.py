@@ -312,21 +312,21 @@ def with_options(
     def decorate(function: _F) -> _F:
         defaults = inspect.signature(request).parameters
         own = inspect.signature(function)
+        other: dict[str, Any] = {"default": None} if goes_on else {}
         shown = list(own.parameters.values())[:-1]
         shown += [
-            defaults[name].replace(annotation=hint, default=None)
-            if goes_on
-            else defaults[name].replace(annotation=hint)
+            defaults[name].replace(annotation=hint, **other)
             for name, hint in get_type_hints(typed).items()
         ]
-        known = {*defaults, *(each.name for each in shown)}
+        names = [each.name for each in shown]
 
         @functools.wraps(function)
         def checked(*args: Any, **given: Any) -> Any:
-            for name in given.keys() - known:
+            # What a run that has begun cannot change is told by the function.
+            for name in given.keys() - {*names, *defaults}:
                 import difflib
 
-                near = difflib.get_close_matches(name, [each.name for each in shown], 1)
+                near = difflib.get_close_matches(name, names, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f": help({function.__name__})"
                 raise TypeError(f"{function.__name__}() has no option {name!r}{hint}")
             return function(*args, **given)
@@ -335,7 +335,7 @@ def with_options(
         entries = [
             entry
             for entry in re.findall(r"^\w.* : .*\n(?:    .*\n)+", said, re.M)
-            if {each.name for each in shown}.issuperset(entry.partition(" : ")[0].split(", "))
+            if set(entry.partition(" : ")[0].split(", ")) <= set(names)
         ]
         about = [inspect.getdoc(function) or "", "", "Options", "-------", "".join(entries)]
         checked.__doc__ = "\n".join(about)
