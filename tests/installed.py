@@ -13,8 +13,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,29 @@ def why(missing: Iterable[str]) -> str:
 def packages(programs: Iterable[str]) -> str:
     """The packages that programs are in, as apt-get takes them."""
     return " ".join(sorted({PACKAGES[program] for program in programs}))
+
+
+def environment(folder: Path, packages: Iterable[str], works: Callable[[Path], bool]) -> Path:
+    """The folder of the programs of a virtual environment in the checkout, made with pip if it does
+    not work yet; the test is left out only where pip cannot get the packages."""
+    programs = folder / "bin"
+    # Two test runs at once must not build it over each other.
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if works(programs):
+            return programs
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [str(programs / "python"), "-m", "pip", "install", "--quiet", *packages],
+        ):
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+            except subprocess.TimeoutExpired:
+                pytest.skip(f"no {folder.name}: {command[-1]} took more than 15 minutes")
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                pytest.skip(f"no {folder.name}: {' '.join(command)}: {reason}")
+    return programs
 
 
 def left_out(reasons: Iterable[str]) -> list[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests import installed
-from tests.cli.conftest import Wepy, wepy
+from tests.cli.conftest import Wepy, World, wepy
 from tests.store.helpers import add_config, add_run, add_snapshot
 from tests.warm import Warm
 from wepystore.store import Store, canonical
@@ -30,18 +27,8 @@ _TIMEOUT_S = 120
 Program = Callable[..., str]
 
 
-class World(NamedTuple):
-    """A store with a run between two snapshots, defaults and a tag."""
-
-    store: Store
-    start: str
-    end: str
-    config: str
-    run: str
-
-
 def build(path: Path, label: str = "") -> World:
-    """Such a store; its objects are what a program that converts text would damage."""
+    """With defaults and a tag; its objects are what a program that converts text would damage."""
     store = Store.create(path)
     start, end = add_snapshot(store, label + "a"), add_snapshot(store, label + "b\r\n\x00$Id$")
     config = add_config(store, label + "c\r\nunix\n")
@@ -132,33 +119,14 @@ def annex(git: Program) -> Program:
 @pytest.fixture(scope="session")
 def dvc_program() -> Path:
     """The program of a virtual environment in which DVC is, made once."""
-    # Two test runs at once must not build it over each other.
-    with open(f"{_DVC}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _built()
+    return installed.environment(_DVC, ["dvc>=3,<4"], _runs) / "dvc"
 
 
-def _built() -> Path:
-    program = _DVC / "bin" / "dvc"
-    if program.exists() and _runs(program):
-        return program
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(_DVC)],
-        [str(_DVC / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc>=3,<4"],
-    ):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"no DVC: {command[-1]} took more than 15 minutes")
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            pytest.skip(f"no DVC: {' '.join(command)}: {reason}")
-    return program
-
-
-def _runs(program: Path) -> bool:
+def _runs(programs: Path) -> bool:
+    if not (programs / "dvc").exists():
+        return False
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run([program, "--version"], capture_output=True, env=environment)
+    done = subprocess.run([programs / "dvc", "--version"], capture_output=True, env=environment)
     return done.returncode == 0
 
 

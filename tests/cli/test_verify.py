@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ENVIRONMENT, Wepy
+from tests.orchestrator.run.test_environment import needs_fma
 from tests.systems import (
     REPOSITORY,
     pair_snapshot,
@@ -154,15 +155,7 @@ def test_another_openmm_is_named(recorded: tuple[Store, str], wepy: Wepy, tmp_pa
     assert "  openmm: 7.7.0 -> " in found.err and "should not" not in found.err
 
 
-def _glibc_can_do_without_fma() -> bool:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" and " fma " in text
-
-
-@pytest.mark.skipif(not _glibc_can_do_without_fma(), reason="needs glibc on x86-64 with FMA")
+@needs_fma
 def test_a_really_different_environment_is_told_by_its_name(tmp_path: Path) -> None:
     """Nothing forged: the C library's code for processors without FMA rounds some logarithms
     otherwise, a few of 800,000 steps with it, and the verdict names libm and the last bits."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import installed
 from tests.warm import MODULES, Warm
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,31 +29,11 @@ def wepy_python() -> str:
     Built with pip where it is not there yet; only where pip cannot get the
     packages are the tests skipped.
     """
-    # Two test runs at once must not build it over each other.
-    with open(f"{_FOLDER}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _built()
+    return str(installed.environment(_FOLDER, _PACKAGES, _imports_all) / "python")
 
 
-def _built() -> str:
-    python = _FOLDER / "bin" / "python"
-    if _imports_all(python):
-        return str(python)
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(_FOLDER)],
-        [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES],
-    ):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"no wepy to compare with: {command[-1]} took more than 15 minutes")
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            pytest.skip(f"no wepy to compare with: {' '.join(command)}: {reason}")
-    return str(python)
-
-
-def _imports_all(python: Path) -> bool:
+def _imports_all(programs: Path) -> bool:
+    python = programs / "python"
     if not python.exists():
         return False
     command = [str(python), "-W", "ignore", "-c", _IMPORTS]

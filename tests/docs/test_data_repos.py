@@ -10,7 +10,7 @@ import pytest
 from tests import installed
 from tests.carriers.conftest import dvc_program
 from tests.docs.markdown import DOCS
-from tests.docs.test_format import Shell, matches, script_blocks
+from tests.docs.test_format import Shell, run_page
 
 __all__ = ["dvc_program"]
 
@@ -34,12 +34,7 @@ def test_every_command_of_the_page_works(tmp_path: Path, request: pytest.Fixture
     settings = {"GIT_CONFIG_NOSYSTEM": "1", "DVC_NO_ANALYTICS": "1"}
     shell = Shell(folder, HOME=str(home), XDG_CONFIG_HOME=str(home / ".config"), **settings)
     (folder / ".programs/dvc").symlink_to(dvc)
-    for block, shown in script_blocks(PAGE):
-        done = shell.run(block.text)
-        where = f"{PAGE.name}, line {block.line}"
-        assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stderr}"
-        if shown is not None:
-            assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
+    run_page(PAGE, shell)
 
 
 def test_every_tool_has_a_section_with_commands() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -82,21 +83,26 @@ class Shell:
         )
 
 
-def test_every_command_of_the_page_works(tmp_path: Path) -> None:
-    """Each block, run in order, ends with status 0 and prints what the page shows."""
-    shell = Shell(tmp_path)
-    lacking = installed.lacking(*TOOLS)
+def run_page(page: Path, shell: Shell, lacking: Iterable[str] = ()) -> dict[int, set[str]]:
+    """Run every block in order: it ends with status 0 and prints what the page shows. The lines of
+    those that were left out, each with the tools that it lacks."""
     skipped: dict[int, set[str]] = {}
-    for block, shown in script_blocks():
+    for block, shown in script_blocks(page):
         needed = {tool for tool in lacking if re.search(rf"\b{tool}\b", block.text)}
         if needed:
             skipped[block.line] = needed
             continue
         done = shell.run(block.text)
-        where = f"{PAGE.name}, line {block.line}"
+        where = f"{page.name}, line {block.line}"
         assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stderr}"
         if shown is not None:
             assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
+    return skipped
+
+
+def test_every_command_of_the_page_works(tmp_path: Path) -> None:
+    """Each block, run in order, ends with status 0 and prints what the page shows."""
+    skipped = run_page(PAGE, Shell(tmp_path), installed.lacking(*TOOLS))
     if skipped:
         lines = ", ".join(map(str, skipped))
         pytest.skip(f"{installed.why(set().union(*skipped.values()))}; all but lines {lines} work")

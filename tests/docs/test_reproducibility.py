@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.docs.markdown import DOCS
-from tests.docs.test_format import Shell, matches, script_blocks
+from tests.docs.test_format import Shell, run_page, script_blocks
 from tests.systems import pair_runner
 from wepystore.orchestrator.run.environment import environment_of
 
@@ -16,13 +16,7 @@ PAGE = DOCS / "reproducibility.md"
 def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows: among them a
     run that is killed and resumed, and ends as the one that was not."""
-    shell = Shell(tmp_path)
-    for block, shown in script_blocks(PAGE):
-        done = shell.run(block.text)
-        where = f"{PAGE.name}, line {block.line}"
-        assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stderr}"
-        if shown is not None:
-            assert matches(shown, done.stdout), f"{where}: it printed\n{done.stdout}"
+    run_page(PAGE, Shell(tmp_path))
 
 
 def test_the_page_has_what_it_promises() -> None:

@@ -8,14 +8,13 @@ import io
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.store.care.test_gc import in_child
+from tests.store.care.test_gc import at_event, in_child
 from tests.store.helpers import add_config, add_run, add_snapshot, contents, memory
 from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import prepare_store
@@ -192,25 +191,6 @@ def test_eight_by_other_ways(folder: Path) -> None:
 # ---- at every point
 
 
-def at_event(number: int, root: Path, act: Callable[[], None]) -> None:
-    """From now on, in this process: `act` just before the number-th system call of these that looks
-    at or changes something in a directory."""
-    count = 0
-    acting = False
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal count, acting
-        if acting or event not in EVENTS or not str(arguments[0]).startswith(str(root)):
-            return
-        count += 1
-        if count == number:
-            acting = True
-            act()
-            acting = False
-
-    sys.addaudithook(hook)
-
-
 @pytest.mark.parametrize("line", ["reconcile", "init", "create", "prepare"])
 def test_a_rival_at_every_point(folder: Path, line: str) -> None:
     """At whatever point of making a store somebody else makes it and fills it: both get what they
@@ -229,7 +209,7 @@ def test_a_rival_at_every_point(folder: Path, line: str) -> None:
             def act() -> None:
                 acted.append(told("reconcile", "orch", target, second.path))
 
-            at_event(number, target, act)
+            at_event(number, act, EVENTS, target)
             if line == "reconcile":
                 status, _, err = told("reconcile", "orch", target, first.path)
             elif line == "prepare":
@@ -261,7 +241,7 @@ def test_killed_at_every_point(folder: Path) -> None:
         target = folder / f"t{number}.orch"
 
         def work(target: Path = target, number: int = number) -> bool:
-            at_event(number, target, lambda: os._exit(9))
+            at_event(number, lambda: os._exit(9), EVENTS, target)
             return told("init", target)[0] == 0
 
         status = in_child(work)

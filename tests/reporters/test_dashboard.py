@@ -83,15 +83,21 @@ def test_weights_and_progress_are_those_of_the_last_cycle(page: str, recording: 
     assert f"| min_distances | {row} |\n" in page
 
 
-def test_a_resumed_page_counts_on(recording: Recording, tmp_path: Path) -> None:
-    """R2: sums kept in the page at a flush are those that a resumed job goes on with."""
+@pytest.mark.parametrize("failed", [False, True], ids=["killed", "another reporter failed"])
+def test_a_resumed_page_counts_on(recording: Recording, tmp_path: Path, failed: bool) -> None:
+    """R2: sums kept in the page at a flush are those that a resumed job goes on with, and each
+    cycle is counted once: also where a full disk ended a cycle that this reporter had seen, and
+    the checkpoint that was written then is of the cycle before."""
     first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
     for report in recording.reports[:20]:
         first.report(**report)
-    first.flush()
-    for report in recording.reports[20:24]:
+    if not failed:
+        first.flush()
+    for report in recording.reports[20 : 21 if failed else 24]:
         first.report(**report)
     first.flush()
+    if failed:
+        first.cleanup()
     resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
     for report in recording.reports[20:]:
         resumed.report(**report)
@@ -99,6 +105,8 @@ def test_a_resumed_page_counts_on(recording: Recording, tmp_path: Path) -> None:
     page = Path(resumed.path).read_text()
     assert "- steps :: 2400 of each walker, 19200 in all\n" in page
     assert f"- warps :: {sum(len(r['warp_data']) for r in recording.reports)}\n" in page
+    ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
+    assert f"| {min(ever):.4g} | {max(ever):.4g} |\n" in page
     assert "from cycle" not in page
 
 
@@ -123,29 +131,6 @@ def test_warps_are_listed_once_where_two_flushes_tell_of_one_cycle(
     lists = [[line for line in page.splitlines() if line.count("|") == 5] for page in pages]
     assert len(lists[0]) > 1
     assert lists[0] == lists[1]
-
-
-def test_a_cycle_in_which_another_reporter_failed_is_counted_once(
-    recording: Recording, tmp_path: Path
-) -> None:
-    """R2: a full disk ends a cycle that this reporter has seen; the checkpoint that is written
-    then is of the cycle before, and the job goes on from there."""
-    first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
-    for report in recording.reports[:20]:
-        first.report(**report)
-    first.report(**recording.reports[20])
-    first.flush()
-    first.cleanup()
-    resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
-    for report in recording.reports[20:]:
-        resumed.report(**report)
-    resumed.cleanup()
-    page = Path(resumed.path).read_text()
-    assert "- steps :: 2400 of each walker, 19200 in all\n" in page
-    assert f"- warps :: {sum(len(r['warp_data']) for r in recording.reports)}\n" in page
-    ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
-    assert f"| {min(ever):.4g} | {max(ever):.4g} |\n" in page
-    assert "from cycle" not in page
 
 
 def test_a_page_that_was_lost_is_begun_anew_and_says_so(

@@ -73,3 +73,19 @@ def assert_kept(
         if decision == Decision.KEEP_MERGE:
             # A sum may be rounded once for each walker in it.
             assert after[idx].weight <= pmax * (1 + len(walkers) * EPS)
+
+
+def assert_announced(
+    resampler: Any, resampling: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any]]
+) -> None:
+    """Every field of every record is announced, of rank 1, with its shape and type."""
+    for records, fields in (
+        (resampling, resampler.resampling_fields()),
+        (changes, resampler.resampler_fields()),
+    ):
+        for record in records:
+            assert set(record) == {name for name, _, _ in fields}
+            for name, shape, dtype in fields:
+                assert record[name].ndim == 1
+                assert shape is Ellipsis or record[name].shape == shape
+                assert record[name].dtype == np.dtype(dtype)

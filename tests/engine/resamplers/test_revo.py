@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.resamplers.resampled import assert_kept, ensembles, make_walkers, where
+from tests.engine.resamplers.resampled import (
+    assert_announced,
+    assert_kept,
+    ensembles,
+    make_walkers,
+    where,
+)
 from wepystore.api import (
     CoordinateDistance,
     PairDistance,
@@ -327,16 +333,7 @@ def test_records_hold_the_fields_they_announce():
     """Every field of every record is announced, of rank 1, with its shape and type."""
     resampler = revo()
     _, resampling, changes = resampler.resample(make_walkers(*random_case(1, 12)))
-    for records, fields in (
-        (resampling, resampler.resampling_fields()),
-        (changes, resampler.resampler_fields()),
-    ):
-        for record in records:
-            assert set(record) == {name for name, _, _ in fields}
-            for name, shape, dtype in fields:
-                assert record[name].ndim == 1
-                assert shape is Ellipsis or record[name].shape == shape
-                assert record[name].dtype == np.dtype(dtype)
+    assert_announced(resampler, resampling, changes)
     (change,) = changes
     places = random_case(1, 12)[0]
     matrix = change["distance_matrix"].reshape(12, 12)

@@ -130,7 +130,12 @@ def _glibc_can_do_without_fma() -> bool:
     return platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" and " fma " in text
 
 
-@pytest.mark.skipif(not _glibc_can_do_without_fma(), reason="needs glibc on x86-64 with FMA")
+needs_fma = pytest.mark.skipif(
+    not _glibc_can_do_without_fma(), reason="needs glibc on x86-64 with FMA"
+)
+
+
+@needs_fma
 def test_libm_s_other_variant_is_seen(tmp_path: Path) -> None:
     """glibc without its FMA code rounds otherwise, under one version and on one processor; the
     digest tells, and is the same in every process that is set alike."""

@@ -262,33 +262,41 @@ def test_another_frequency_and_other_workers_end_the_same(
             assert session["differs"] == []
 
 
-def test_an_error_leaves_a_job_that_goes_on(tmp_path: Path) -> None:
-    """A full disk in one cycle: the message says how to go on, and the end is that of a run
-    without the error."""
+def full_once(marker: Path) -> Any:
+    """A reporter that meets a full disk in cycle 4, once."""
+    place = str(marker)
 
     class Full:
-        """A reporter that fails once."""
-
         def init(self, **kwargs: Any) -> None: ...
 
         def report(self, **kwargs: Any) -> None:
-            marker = Path(MARKER)
+            marker = Path(place)
             if kwargs["cycle_idx"] == 4 and not marker.exists():
                 marker.touch()
                 raise OSError(28, "No space left on device", "x")
 
         def cleanup(self, **kwargs: Any) -> None: ...
 
-    MARKER = str(tmp_path / "failed")
-    made = prepare_store(
-        tmp_path / "x.orch", pair_snapshot(), plain_configuration(None, [HDF5Reporter(), Full()])
-    )
-    job = tmp_path / "job"
+    return Full()
+
+
+def goes_on_after_the_error(made: Prepared, folder: Path) -> None:
+    """The message says how to go on, and the end is that of a run without the error."""
+    job = folder / "job"
     with pytest.raises(CycleFailedError, match=f"wepy resume {job}"):
         run_job(made.store, made.snapshot_hash, job, n_cycles=9)
     outcome = resume(job, {}, Recorder())
-    whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
+    whole = run_job(made.store, made.snapshot_hash, folder / "whole", n_cycles=9)
     assert (outcome.end, outcome.n_cycles) == (whole.end, 9)
+
+
+def test_an_error_leaves_a_job_that_goes_on(tmp_path: Path) -> None:
+    """A full disk in one cycle: the message says how to go on, and the end is that of a run
+    without the error."""
+    reporters = [HDF5Reporter(), full_once(tmp_path / "failed")]
+    configuration = plain_configuration(None, reporters)
+    made = prepare_store(tmp_path / "x.orch", pair_snapshot(), configuration)
+    goes_on_after_the_error(made, tmp_path)
 
 
 def test_walkers_in_one_array_resume_too(tmp_path: Path) -> None:

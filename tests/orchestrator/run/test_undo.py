@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.systems import Recorder, plain_configuration, run_job
+from tests.orchestrator.run.test_resume import full_once, goes_on_after_the_error
+from tests.systems import plain_configuration
 from wepystore.api import (
     Apparatus,
     NoBC,
@@ -20,8 +21,6 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.engine.undo import undoing
-from wepystore.orchestrator.errors import CycleFailedError
-from wepystore.orchestrator.run.resume import resume
 
 
 class CountingBC(NoBC):
@@ -57,21 +56,6 @@ class RememberingResampler:
 def test_a_cycle_that_failed_is_not_done_twice(part: type, tmp_path: Path) -> None:
     """A reporter fails when the others have done their part: resumed, the run ends as one
     without the error."""
-
-    class Full:
-        """A reporter that fails once."""
-
-        def init(self, **kwargs: Any) -> None: ...
-
-        def report(self, **kwargs: Any) -> None:
-            marker = Path(MARKER)
-            if kwargs["cycle_idx"] == 4 and not marker.exists():
-                marker.touch()
-                raise OSError(28, "No space left on device", "x")
-
-        def cleanup(self, **kwargs: Any) -> None: ...
-
-    MARKER = str(tmp_path / "failed")
     runner = RandomWalkRunner(0.4)
     made_of = {"boundary_conditions": NoBC(), "resampler": NoResampler()}
     made_of["boundary_conditions" if part is CountingBC else "resampler"] = part()
@@ -79,14 +63,9 @@ def test_a_cycle_that_failed_is_not_done_twice(part: type, tmp_path: Path) -> No
     made = prepare_store(
         tmp_path / "x.orch",
         Snapshot(walkers, Apparatus(runner, **made_of)),
-        plain_configuration(None, [Full()]),
+        plain_configuration(None, [full_once(tmp_path / "failed")]),
     )
-    job = tmp_path / "job"
-    with pytest.raises(CycleFailedError):
-        run_job(made.store, made.snapshot_hash, job, n_cycles=9)
-    outcome = resume(job, {}, Recorder())
-    whole = run_job(made.store, made.snapshot_hash, tmp_path / "whole", n_cycles=9)
-    assert (outcome.end, outcome.n_cycles) == (whole.end, 9)
+    goes_on_after_the_error(made, tmp_path)
 
 
 def test_what_cannot_be_copied_is_left_as_it_is() -> None:

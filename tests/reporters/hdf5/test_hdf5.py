@@ -22,6 +22,11 @@ from wepystore.engine.walker import Walker, WalkerState
 from wepystore.reporters.hdf5 import FieldError, HDF5Reporter
 from wepystore.reporters.hdf5.layout import GapError
 
+#: Fields that have a unit, a shape and a type in a file that wepy 1.x wrote.
+UNITED = (
+    *("box_vectors", "box_volume", "forces", "kinetic_energy", "positions", "potential_energy"),
+    *("time", "velocities"),
+)
 #: What a file that wepy 1.x wrote holds: {path: (rank, kind, is the first length unlimited)}.
 #: "run" stands for runs/0; kinds: i int64, f float64, s text, vi and vf ragged rows of these.
 WEPY_LAYOUT = {
@@ -31,32 +36,8 @@ WEPY_LAYOUT = {
     "_settings/n_atoms": (0, "i", False),
     "_settings/n_dims": (0, "i", False),
     "_settings/sparse_fields": (1, "s", True),
-    **{
-        f"_settings/field_feature_dtypes/{name}": (0, "s", False)
-        for name in (
-            "box_vectors",
-            "box_volume",
-            "forces",
-            "kinetic_energy",
-            "positions",
-            "potential_energy",
-            "time",
-            "velocities",
-        )
-    },
-    **{
-        f"_settings/field_feature_shapes/{name}": (1, "i", False)
-        for name in (
-            "box_vectors",
-            "box_volume",
-            "forces",
-            "kinetic_energy",
-            "positions",
-            "potential_energy",
-            "time",
-            "velocities",
-        )
-    },
+    **{f"_settings/field_feature_dtypes/{name}": (0, "s", False) for name in UNITED},
+    **{f"_settings/field_feature_shapes/{name}": (1, "i", False) for name in UNITED},
     **{
         f"_settings/record_fields/{name}": (1, "s", True)
         for name in ("boundary_conditions", "progress", "resampler", "resampling", "warping")
@@ -90,19 +71,7 @@ WEPY_LAYOUT = {
     "runs/0/warping/target_idx": (2, "i", True),
     "runs/0/warping/walker_idx": (2, "i", True),
     "runs/0/warping/weight": (2, "f", True),
-    **{
-        f"units/units/{name}_unit": (0, "s", False)
-        for name in (
-            "box_vectors",
-            "box_volume",
-            "forces",
-            "kinetic_energy",
-            "positions",
-            "potential_energy",
-            "time",
-            "velocities",
-        )
-    },
+    **{f"units/units/{name}_unit": (0, "s", False) for name in UNITED},
 }
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -181,14 +181,20 @@ def test_a_process_that_ended_writes_no_more(lived_in: Store) -> None:
 # ---- at every point
 
 
-def at_event(number: int, act: Callable[[], None]) -> None:
-    """From now on, in this process: `act` just before the number-th rename, link or unlink."""
+def at_event(
+    number: int,
+    act: Callable[[], None],
+    events: Sequence[str] = ("os.rename", "os.link", "os.remove"),
+    root: Path | str = "",
+) -> None:
+    """From now on, in this process: `act` just before the number-th of these system calls that
+    looks at or changes something below `root`."""
     count = 0
     acting = False
 
-    def hook(event: str, arguments: object) -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal count, acting
-        if acting or event not in ("os.rename", "os.link", "os.remove"):
+        if acting or event not in events or not str(arguments[0]).startswith(str(root)):
             return
         count += 1
         if count == number:

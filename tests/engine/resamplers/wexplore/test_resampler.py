@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.resamplers.resampled import assert_kept, ensembles, make_walkers, where
+from tests.engine.resamplers.resampled import (
+    assert_announced,
+    assert_kept,
+    ensembles,
+    make_walkers,
+    where,
+)
 from wepystore.engine.distances.pair import PairDistance
 from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
@@ -68,16 +74,7 @@ def test_records_hold_the_fields_they_announce(ensemble):
     walkers, pmin, pmax = ensemble
     resampler = WExploreResampler(Line(), **LEVELS, pmin=pmin, pmax=pmax)
     _, resampling, changes = resampler.resample(walkers)
-    for records, fields in (
-        (resampling, resampler.resampling_fields()),
-        (changes, resampler.resampler_fields()),
-    ):
-        for record in records:
-            assert set(record) == {name for name, _, _ in fields}
-            for name, shape, dtype in fields:
-                assert record[name].ndim == 1
-                assert shape is Ellipsis or record[name].shape == shape
-                assert record[name].dtype == np.dtype(dtype)
+    assert_announced(resampler, resampling, changes)
     assert [int(record["walker_idx"][0]) for record in resampling] == list(range(len(walkers)))
 
 
