@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from openmm import Vec3, app, unit
 
-from wepystore.engine.structure_files import DCDWriter, pdb_text
+from wepystore.engine.structure_files import pdb_text, write_dcd
 from wepystore.engine.topology import topology_json
 
 TRICLINIC = np.array([[4.0, 0, 0], [0.5, 3.5, 0], [0.25, -1.0, 3.0]])
@@ -41,20 +41,20 @@ def test_dcd_frames_are_openmms_byte_for_byte(boxes: list[Any] | None) -> None:
     rng = np.random.default_rng(3)
     frames = [rng.normal(size=(3, 3)) for _ in range(3)]
     file = io.BytesIO()
-    DCDWriter(topology_json(water())).write(file, frames, boxes)
+    write_dcd(file, water(), frames, boxes)
     ours, theirs = bytearray(file.getvalue()), bytearray(by_openmm(frames, boxes))
     ours[180:260] = theirs[180:260] = bytes(80)
     assert ours == theirs
 
 
-def test_one_writer_writes_files_with_and_without_a_box() -> None:
+def test_one_topology_does_for_files_with_and_without_a_box() -> None:
     """Nothing of one file is left over for the next."""
-    writer = DCDWriter(topology_json(water()))
+    topology = water()
     frames = [np.zeros((3, 3))]
     sizes = []
     for boxes in (None, [TRICLINIC], None):
         file = io.BytesIO()
-        writer.write(file, frames, boxes)
+        write_dcd(file, topology, frames, boxes)
         sizes.append(len(file.getvalue()))
     assert sizes[0] == sizes[2] == sizes[1] - 56
 
@@ -65,13 +65,13 @@ def test_positions_that_are_not_finite_are_refused(place: int) -> None:
     frames = [np.zeros((3, 3)), np.zeros((3, 3))]
     frames[place][1, 2] = np.nan
     with pytest.raises(ValueError, match=r"NaN|not finite"):
-        DCDWriter(topology_json(water())).write(io.BytesIO(), frames)
+        write_dcd(io.BytesIO(), water(), frames)
 
 
 def test_a_frame_of_another_size_is_refused() -> None:
     """A DCD file holds frames of one number of atoms."""
     with pytest.raises(ValueError, match="frame 1 has 2 atoms, the first has 3"):
-        DCDWriter(topology_json(water())).write(io.BytesIO(), [np.zeros((3, 3)), np.zeros((2, 3))])
+        write_dcd(io.BytesIO(), water(), [np.zeros((3, 3)), np.zeros((2, 3))])
 
 
 def test_pdb_keeps_ids_and_box_and_has_none_where_there_is_none() -> None:

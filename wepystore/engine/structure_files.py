@@ -7,12 +7,15 @@ import io
 import math
 import struct
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.topology import openmm_topology
+
+if TYPE_CHECKING:
+    from openmm.app import Topology
 
 # Places in the header of a DCD file: two numbers, and 80 characters that OpenMM
 # fills with the time of day.
@@ -44,59 +47,50 @@ def pdb_text(
     return text.getvalue()
 
 
-class DCDWriter:
-    """Writes structures of one topology as DCD files, one after the other.
+def write_dcd(
+    file: IO[bytes],
+    topology: Topology,
+    frames: Sequence[NDArray[np.float64]],
+    boxes: Sequence[NDArray[np.float64]] | None = None,
+) -> None:
+    """Write structures, in their order, as a DCD file.
 
     Parameters
     ----------
-    topology : text of `topology_json`; parsed once
+    file : open for reading and writing
+    topology : of all of them; its box is lost
+    frames : each of shape (n_atoms, 3), nm
+    boxes : one of shape (3, 3), nm, for each frame; None for no unit cell
+
+    Raises
+    ------
+    ValueError
+        Number of atoms and of positions differ, or a position is not finite.
     """
+    from openmm import app, unit
 
-    def __init__(self, topology: str) -> None:
-        self._topology = openmm_topology(topology)
-
-    def write(
-        self,
-        file: IO[bytes],
-        frames: Sequence[NDArray[np.float64]],
-        boxes: Sequence[NDArray[np.float64]] | None = None,
-    ) -> None:
-        """Write `frames`, in their order, to a file open for reading and writing.
-
-        Parameters
-        ----------
-        frames : each of shape (n_atoms, 3), nm
-        boxes : one of shape (3, 3), nm, for each frame; None for no unit cell
-
-        Raises
-        ------
-        ValueError
-            Number of atoms and of positions differ, or a position is not finite.
-        """
-        from openmm import app, unit
-
-        if boxes is not None and not all(_set_box(self._topology, box) for box in boxes):
-            boxes = None
-        # OpenMM takes the unit cell of a frame from the topology, where it is given one.
-        _set_box(self._topology, boxes[0] if boxes else None)
-        writer = app.DCDFile(file, self._topology, 1.0 * unit.picosecond)
-        if not len(frames):
-            return
-        writer.writeModel(np.asarray(frames[0]))
-        for place, frame in enumerate(frames[1:], start=1):
-            if len(frame) != len(frames[0]):
-                raise ValueError(
-                    f"frame {place} has {len(frame)} atoms, the first has {len(frames[0])}"
-                )
-            _append_frame(file, frame, boxes[place] if boxes else None)
-        file.seek(_DCD_N_FRAMES)
-        file.write(struct.pack("<i", len(frames)))
-        file.seek(_DCD_LAST_STEP)
-        file.write(struct.pack("<i", len(frames) - 1))
-        # The same walkers make the same bytes, whatever the clock says.
-        file.seek(_DCD_TIME)
-        file.write(b"Walkers of a weighted ensemble, one frame each".ljust(80, b"\0"))
-        file.seek(0, io.SEEK_END)
+    if boxes is not None and not all(_set_box(topology, box) for box in boxes):
+        boxes = None
+    # OpenMM takes the unit cell of a frame from the topology, where it is given one.
+    _set_box(topology, boxes[0] if boxes else None)
+    writer = app.DCDFile(file, topology, 1.0 * unit.picosecond)
+    if not len(frames):
+        return
+    writer.writeModel(np.asarray(frames[0]))
+    for place, frame in enumerate(frames[1:], start=1):
+        if len(frame) != len(frames[0]):
+            raise ValueError(
+                f"frame {place} has {len(frame)} atoms, the first has {len(frames[0])}"
+            )
+        _append_frame(file, frame, boxes[place] if boxes else None)
+    file.seek(_DCD_N_FRAMES)
+    file.write(struct.pack("<i", len(frames)))
+    file.seek(_DCD_LAST_STEP)
+    file.write(struct.pack("<i", len(frames) - 1))
+    # The same walkers make the same bytes, whatever the clock says.
+    file.seek(_DCD_TIME)
+    file.write(b"Walkers of a weighted ensemble, one frame each".ljust(80, b"\0"))
+    file.seek(0, io.SEEK_END)
 
 
 def _append_frame(

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from wepystore.engine.protocols import StructureCapabilities
-from wepystore.engine.structure_files import DCDWriter, pdb_text
+from wepystore.engine.structure_files import pdb_text, write_dcd
+from wepystore.engine.topology import openmm_topology
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors, replace_file
 from wepystore.reporters.files import replacing
@@ -49,14 +50,14 @@ class WalkerReporter(Reporter):
 
     suffix: ClassVar[str] = ".walkers.dcd"
 
-    _writer: DCDWriter | None = None
+    _topology: Any = None
     _walkers: Sequence[Any] | None = None
     _has_box = True
 
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Parse the topology."""
         system = StructureCapabilities(runner)
-        self._writer = DCDWriter(system.topology) if system.topology else None
+        self._topology = openmm_topology(system.topology) if system.topology else None
         self._has_box = bool(system.has_box)
         self._walkers = None
         self._next = time.monotonic() + _LEAST_S
@@ -69,7 +70,7 @@ class WalkerReporter(Reporter):
 
     def flush(self) -> None:
         """Write the walkers of the last cycle."""
-        if self._writer is None or self._walkers is None:
+        if self._topology is None or self._walkers is None:
             return
         began = time.monotonic()
         states = [walker.state.dict() for walker in self._walkers]
@@ -78,7 +79,7 @@ class WalkerReporter(Reporter):
             boxes = [state["box_vectors"] for state in states]
         draft = draft_name(self.path)
         with named_errors(self.path), replacing(self.path, draft) as file:
-            self._writer.write(file, [state["positions"] for state in states], boxes)
+            write_dcd(file, self._topology, [state["positions"] for state in states], boxes)
         self._walkers = None
         now = time.monotonic()
         self._next = now + max(_LEAST_S, (now - began) / _SHARE)

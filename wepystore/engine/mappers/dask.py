@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -234,7 +233,8 @@ class DaskMapper(WorkMapper):
             )
         worker.batch = batch
         worker.watch = Watch(self._clock.tick())
-        worker.future.add_done_callback(partial(_announce, self._inbox, worker.address))
+        inbox, address = self._inbox, worker.address
+        worker.future.add_done_callback(lambda future: inbox.put(address))
 
     def _answered(self, tick: float) -> list[str]:
         """Addresses whose batches are done, or may be."""
@@ -384,10 +384,6 @@ class DaskMapper(WorkMapper):
     def summary(self) -> dict[str, str]:
         number = len(self._members) or self.n_workers or "all"
         return {"workers": f"{number} of dask on {self.scheduler}"}
-
-
-def _announce(inbox: queue.SimpleQueue[str], address: str, future: Any) -> None:
-    inbox.put(address)
 
 
 def _one_line(problem: BaseException) -> str:

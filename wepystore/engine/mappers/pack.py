@@ -18,26 +18,20 @@ _FLOAT = np.dtype(np.float64)
 
 def pack_tasks(batch: Sequence[Task]) -> tuple[Any, ...]:
     """What `unpack_tasks` makes a batch of again."""
-    names = list(batch[0].keywords) if batch else []
-    if any(list(task.keywords) != names for task in batch):
-        return ("tasks", list(batch))
-    columns = [_column([task.keywords[name] for task in batch]) for name in names]
+    # All of a cycle have the same keywords.
+    names = list(batch[0].keywords)
     return (
-        "columns",
         [task.index for task in batch],
         _pack([task.walker for task in batch]),
         _column([task.length for task in batch]),
         names,
-        columns,
+        [_column([task.keywords[name] for task in batch]) for name in names],
     )
 
 
 def unpack_tasks(packed: tuple[Any, ...]) -> list[Task]:
     """A batch as it was."""
-    if packed[0] == "tasks":
-        tasks: list[Task] = packed[1]
-        return tasks
-    _, indices, walkers, lengths, names, columns = packed
+    indices, walkers, lengths, names, columns = packed
     n_tasks = len(indices)
     rows = zip(*(_spread(column, n_tasks) for column in columns), strict=True)
     keywords = [dict(zip(names, row, strict=True)) for row in rows] or [{} for _ in indices]
