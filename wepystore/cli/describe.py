@@ -10,7 +10,7 @@ from wepystore.errors import DamagedError
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
-from wepystore.store.manifests import walkers_of
+from wepystore.store.manifests import plain, walkers_of
 from wepystore.store.names import ONE, REFERENCE, is_ref
 
 # Values longer than this are cut in the text; --json has them whole.
@@ -171,15 +171,5 @@ def _pickles(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cut(value: Any) -> str:
-    return cut(value if isinstance(value, str) else _plain(value), _WIDTH)
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        # Only what is shown is turned into text: some lists are long.
-        return "[" + ", ".join(_plain(item) for item in value[:30]) + "]"
-    return str(value)
+    # Only what is shown is turned into text: some lists are long.
+    return cut(value if isinstance(value, str) else plain(value, 30), _WIDTH)

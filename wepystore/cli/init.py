@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wepystore.cli import create
 from wepystore.cli.console import Console
 from wepystore.store import Store
 from wepystore.store.errors import StoreExistsError
@@ -19,12 +20,9 @@ from wepystore.store.places import HIDDEN
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Create it, or say that it is there."""
-    path = args["ORCH"] or HIDDEN
     try:
-        store = Store.create(path)
+        return create.main(args, console)
     except StoreExistsError:
-        store = Store.open(path)
+        store = Store.open(args["ORCH"] or HIDDEN)
         console.note(f"Already a store, left as it is: {store.path}")
-    else:
-        console.note(f"An empty store: {store.path}")
-    return 0
+        return 0

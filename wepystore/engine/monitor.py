@@ -43,13 +43,11 @@ class Monitored:
         self._manager = manager
         runner = manager.runner
         adapted = isinstance(runner, AdaptedRunner)
-        self._runner = runner.original if adapted else runner
+        self.runner = runner.original if adapted else runner
         splits = runner.split_times if adapted else None
         self._last_report = {**report, "runner_splits_time": splits or []}
 
     def __getattr__(self, name: str) -> Any:
-        if name == "runner":
-            return self._runner
         if name in _SEEN:
             return getattr(self._manager, name)
         if name.startswith("__"):

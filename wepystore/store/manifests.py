@@ -107,3 +107,14 @@ def _all(value: Any, fits: Callable[[Any], bool]) -> list[Any] | None:
 def _is_weight(value: Any) -> bool:
     # Greater whole numbers than any double are no weights; they cannot even be made one.
     return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+
+
+def plain(value: Any, most: int | None = None) -> str:
+    """A value of a manifest as people read it; of a list at most so many items."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return f"[{', '.join(plain(item, most) for item in value[:most])}]"
+    return str(value)

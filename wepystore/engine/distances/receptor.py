@@ -14,7 +14,7 @@ from wepystore.engine.distances.base import (
     state_positions,
 )
 from wepystore.engine.distances.periodic import minimum_image
-from wepystore.engine.distances.superposition import rotations
+from wepystore.engine.distances.superposition import rmsd, rotations
 from wepystore.engine.ensemble import Floats
 
 
@@ -93,7 +93,7 @@ class UnbindingDistance(ReceptorLigandDistance):
 
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """Ligand RMSD of `image` to each of `images`, shape (n,), nm."""
-        return _rmsd(images, image)
+        return rmsd(images, image)
 
 
 class RebindingDistance(ReceptorLigandDistance):
@@ -118,16 +118,9 @@ class RebindingDistance(ReceptorLigandDistance):
 
     def images(self, states: Sequence[Any]) -> Floats:
         """RMSD to the reference pose, shape (n, 1), nm."""
-        return _rmsd(self.ligands(states), self._ref_ligand)[:, np.newaxis]
+        return rmsd(self.ligands(states), self._ref_ligand)[:, np.newaxis]
 
     def image_distances(self, image: Floats, images: Floats) -> Floats:
         """|1/r_a - 1/r_b|, shape (n,), 1/nm."""
         here = 1.0 / max(float(image[0]), self.closest)
         return np.abs(1.0 / np.maximum(images[:, 0], self.closest) - here)
-
-
-def _rmsd(sets: Floats, reference: Floats) -> Floats:
-    """Root mean square deviation (n,) of point sets (n, m, 3) from one (m, 3), as they lie."""
-    squares: Floats = ((sets - reference) ** 2).sum(axis=(1, 2))
-    deviations: Floats = np.sqrt(squares / reference.shape[0])
-    return deviations

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wepystore.engine.distances.base import Distance, atom_indices, stacked_positions
-from wepystore.engine.distances.superposition import rotations
+from wepystore.engine.distances.superposition import rmsd, rotations
 from wepystore.engine.ensemble import Floats
 
 
@@ -81,6 +81,4 @@ class RMSDDistance(Distance):
             n_align = len(self.align_idxs)
             turns = rotations(images[:, :n_align], image[:n_align])
             measured = np.matmul(measured, turns)
-        squares = ((measured - image[first:]) ** 2).sum(axis=(1, 2))
-        deviations: Floats = np.sqrt(squares / measured.shape[1])
-        return deviations
+        return rmsd(measured, image[first:])

@@ -30,3 +30,10 @@ def rotations(mobile: Floats, reference: Floats) -> Floats:
     left[mirrored, :, -1] *= -1
     turned: Floats = np.matmul(left, right)
     return turned
+
+
+def rmsd(sets: Floats, reference: Floats) -> Floats:
+    """Root mean square deviation (n,) of point sets (n, m, 3) from one (m, 3), as they lie."""
+    squares: Floats = ((sets - reference) ** 2).sum(axis=(1, 2))
+    deviations: Floats = np.sqrt(squares / reference.shape[0])
+    return deviations

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from wepystore.errors import DamagedError
 from wepystore.store.arrays import Array, read_array
-from wepystore.store.manifests import Manifest, walkers_of
+from wepystore.store.manifests import Manifest, plain, walkers_of
 from wepystore.store.names import REFERENCE, Ref, is_ref
 
 
@@ -140,7 +140,7 @@ def _words(leaf: _Leaf | None) -> str | None:
         return None
     kind, value = leaf
     if kind == "value":
-        return _plain(value)
+        return plain(value)
     if kind == "list":
         return f"{value} items"
     if kind == "group":
@@ -154,24 +154,12 @@ def _words(leaf: _Leaf | None) -> str | None:
     if kind == "entry":
         return str(value.get("md5"))
     if kind == "array" and not is_ref(value):
-        return (
-            f"array {_shape(value.get('shape'))} {value.get('dtype')} {_plain(value.get('data'))}"
-        )
+        return f"array {_shape(value.get('shape'))} {value.get('dtype')} {plain(value.get('data'))}"
     return f"{kind}, {_object_words(value)}"
 
 
 def _object_words(ref: dict[str, Any]) -> str:
     return f"object {str(ref.get('md5'))[:8]}…, {ref.get('size')} bytes"
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)
 
 
 def _shape(shape: Any) -> str:
