@@ -8,9 +8,8 @@ from typing import Any
 
 from wepystore.engine import fit
 from wepystore.engine.parameters import platform_properties
-from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, AsFound, check_type
-from wepystore.records.values import MISSHAPEN, Fetch, Sink, decode, encode
+from wepystore.records.values import Fetch, Sink, decode, encode, reading
 from wepystore.store import canonical
 from wepystore.store.names import Ref
 
@@ -63,7 +62,7 @@ def encode_configuration(configuration: Configuration, sink: Sink) -> Ref:
 def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configuration:
     """The configuration of a manifest. Loads its pickled parts, if it has any (S9)."""
     check_type(manifest, "configuration", where)
-    try:
+    with reading("configuration", where):
         parts = {part: decode(manifest[part], fetch, f"{where}: {part}") for part in _PARTS}
         if not isinstance(parts["reporters"], list):
             raise TypeError("reporters is not a list")
@@ -74,7 +73,3 @@ def decode_configuration(manifest: Any, fetch: Fetch, where: str) -> Configurati
             raise TypeError("platform_properties are not words")
         platform_properties(properties)
         return Configuration.as_found(**parts)
-    except MISSHAPEN as problem:
-        raise MalformedRecordError(
-            where=where, what="configuration", problem=f"{type(problem).__name__}: {problem}"
-        ) from problem

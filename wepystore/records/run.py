@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wepystore.records.circumstances import MOST_CYCLES, Circumstances, circumstances_of
-from wepystore.records.errors import MalformedRecordError
 from wepystore.records.snapshot import FORMAT, check_type
-from wepystore.records.values import Sink
+from wepystore.records.values import Sink, reading
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
 
@@ -81,7 +80,7 @@ def encode_run(record: RunRecord, sink: Sink) -> Ref:
 def decode_run(manifest: Any, where: str) -> RunRecord:
     """The run record of a manifest."""
     check_type(manifest, "run", where)
-    try:
+    with reading("run record", where):
         for name, kinds in _TYPES.items():
             # type(), not isinstance: True is an int.
             if type(manifest[name]) not in kinds:
@@ -94,10 +93,6 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
         values |= {name: EntryRef.from_json(manifest[name], where) for name in _ENTRIES}
         values["execution"] = circumstances_of(manifest["execution"])
         return RunRecord(**values)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise MalformedRecordError(
-            where=where, what="run record", problem=f"{type(problem).__name__}: {problem}"
-        ) from problem
 
 
 def _check_platform(environment: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from wepystore.engine.walker import Walker
 from wepystore.errors import BuildWarning
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
 from wepystore.records.values import (
-    MISSHAPEN,
     Fetch,
     Sink,
     decode,
@@ -23,6 +22,7 @@ from wepystore.records.values import (
     encode_rows,
     encode_states,
     only,
+    reading,
 )
 from wepystore.store import canonical, formats, graph
 from wepystore.store.errors import BadJSONError
@@ -143,7 +143,7 @@ def _fields(state: Any, index: int) -> Mapping[str, Any]:
 def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
     """The snapshot of a manifest. Loads its pickled parts, if it has any (S9)."""
     check_type(manifest, "snapshot", where)
-    try:
+    with reading("snapshot", where):
         held = manifest["walkers"]
         only(held, "weights", "states", "groups")
         only(manifest["apparatus"], "runner", "boundary_conditions", "resampler")
@@ -159,10 +159,6 @@ def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
         }
         walkers = [Walker(state, float(w)) for state, w in pairs]
         return Snapshot.as_found(walkers, Apparatus.as_found(**parts))
-    except MISSHAPEN as problem:
-        raise MalformedRecordError(
-            where=where, what="snapshot", problem=f"{type(problem).__name__}: {problem}"
-        ) from problem
 
 
 def check_type(manifest: Any, wanted: str, where: str) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,18 @@ _COMPONENT = {"class", "version", "params", "state"}
 
 #: What reading JSON of another shape than expected raises.
 MISSHAPEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
+
+@contextmanager
+def reading(what: str, where: str) -> Iterator[None]:
+    """Within the block, JSON of another shape than expected is a MalformedRecordError."""
+    try:
+        yield
+    except MISSHAPEN as problem:
+        raise MalformedRecordError(
+            where=where, what=what, problem=f"{type(problem).__name__}: {problem}"
+        ) from problem
+
 
 #: How decoding gets an object's bytes back.
 Fetch = Callable[[Ref], bytes]

@@ -12,7 +12,7 @@ import numpy as np
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
-from wepystore.records.values import MISSHAPEN, Fetch, decode_states
+from wepystore.records.values import Fetch, decode_states, reading
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
@@ -55,14 +55,8 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     sink = Hashing()
     encode_snapshot(Snapshot.as_found(walkers, apparatus), Remembering(sink, {}))
     old = store.manifest("snapshots", then.md5, then)
-    try:
+    with reading("snapshot", f"snapshot {then.md5}"):
         return _compared(old, json.loads(sink.manifest), walkers, store.object)
-    except MISSHAPEN as problem:
-        raise MalformedRecordError(
-            where=f"snapshot {then.md5}",
-            what="snapshot",
-            problem=f"{type(problem).__name__}: {problem}",
-        ) from problem
 
 
 def _compared(

@@ -211,17 +211,12 @@ class _Repetition:
                     seconds=elapsed + remaining,
                 )
             )
-            self._look_at_waypoint(walkers, n_done)
+            if n_done in self._waypoints and self._other_after is None:
+                if self._hash(walkers) in self._waypoints[n_done]:
+                    self._same_until = n_done
+                else:
+                    self._other_after = n_done
         return walkers
-
-    def _look_at_waypoint(self, walkers: Sequence[Any], n_done: int) -> None:
-        recorded = self._waypoints.get(n_done)
-        if recorded is None or self._other_after is not None:
-            return
-        if self._hash(walkers) in recorded:
-            self._same_until = n_done
-        else:
-            self._other_after = n_done
 
     def _hash(self, walkers: Sequence[Any]) -> Ref:
         return encode_snapshot(Snapshot.as_found(walkers, self._prepared.apparatus), self._sink)

@@ -119,7 +119,7 @@ class _Repair:
             return
         file = self.store.path / MARK
         if os.path.lexists(file):
-            self._quarantine(MARK, MARK)
+            self._quarantine(MARK)
         publish.write_file(self.store.path, file, MARKED)
 
     # ---- what stands in the way
@@ -133,7 +133,7 @@ class _Repair:
                 if _is_whole(self.store, *name):
                     del self.bad[name]
             elif problem.what in (report.LINK, report.NO_FILE):
-                self._quarantine(problem.path, f"{name[0]}-{file.name}")
+                self._quarantine(problem.path)
 
     def _make_readable(self, file: Path) -> None:
         mark = self.store.path / MARK
@@ -148,9 +148,7 @@ class _Repair:
         except OSError:
             # Another's file: it goes aside, which only needs rights on the directory.
             if os.path.lexists(file):
-                kind = file.parent.parent.name
-                path = str(file.relative_to(self.store.path))
-                self._quarantine(path, f"{kind}-{file.name}")
+                self._quarantine(str(file.relative_to(self.store.path)))
 
     def _own_copy(self, file: Path) -> None:
         """A file with the same bytes in place of one that has other names."""
@@ -255,11 +253,16 @@ class _Repair:
             if in_place and p.what != report.MALFORMED and _is_whole(self.store, p.kind, p.name):
                 # It was fetched, or somebody else was faster.
                 continue
-            self._quarantine(p.path, f"{p.kind}-{os.path.basename(p.path)}")
+            self._quarantine(p.path)
 
-    def _quarantine(self, path: str, name: str, keep: bool = False) -> None:
+    def _quarantine(self, path: str, keep: bool = False) -> None:
         """Move a file to quarantine/; with `keep` it has its own name too, until it is replaced."""
         file = self.store.path / path
+        parts = path.split("/")
+        if parts[0] in KINDS:
+            # As publish.place calls it there: without the first digits of its hash.
+            parts = [parts[0], parts[-1]]
+        name = "-".join(parts)
         aside = f"quarantine/{name}-{os.urandom(4).hex()}"
         try:
             if keep:
@@ -284,7 +287,7 @@ class _Repair:
             if p.what != report.BAD_REF or self._is_healed(p):
                 continue
             md5 = self._ref_of_sources(p.name)
-            holds = self._ref_here(p.name)
+            holds = _ref(self.store, p.name)
             # One that holds a hash is left alone while nothing better is known: what it names
             # may come yet (S5).
             if md5 is None and holds is not None:
@@ -292,28 +295,17 @@ class _Repair:
             # Replaced in one step: were the name gone for a moment, a kill in it would leave
             # nothing that tells the next repair that there was such a ref.
             keep = md5 is not None and (self.store.path / p.path).is_file()
-            self._quarantine(p.path, "refs-" + p.name.replace("/", "-"), keep)
+            self._quarantine(p.path, keep)
             if md5 is not None:
                 self.store.set_ref(p.name, md5)
 
-    def _ref_here(self, name: str) -> str | None:
-        """What a ref of the store holds; None if it is not there, or damaged."""
-        try:
-            return self.store.ref(name)
-        except (DamagedError, OSError):
-            return None
-
     def _ref_of_sources(self, name: str) -> str | None:
-        for source in self.sources:
-            try:
-                md5 = source.ref(name)
-            except (DamagedError, OSError):
-                continue
-            if md5 is not None and any(
-                _is_complete(self.store, kind, md5) for kind in graph.kinds_of_ref(name)
-            ):
-                return md5
-        return None
+        kinds = graph.kinds_of_ref(name)
+        found = (_ref(source, name) for source in self.sources)
+        whole = (
+            md5 for md5 in found if md5 and any(_is_complete(self.store, k, md5) for k in kinds)
+        )
+        return next(whole, None)
 
     # ---- the result
 
@@ -321,7 +313,7 @@ class _Repair:
         if p.kind == "store":
             return p.name == MARK and mark_fault(self.store) is None
         if p.what == report.BAD_REF:
-            md5 = self._ref_here(p.name)
+            md5 = _ref(self.store, p.name)
             kinds = graph.kinds_of_ref(p.name)
             return md5 is not None and any(self.store.has(kind, md5) for kind in kinds)
         if p.what == report.CONTRADICTED:
@@ -334,6 +326,14 @@ class _Repair:
                 need.kind == "refs" or self.store.has(need.kind, need.name) for need in p.needed_by
             )
         return _is_whole(self.store, p.kind, p.name, p.ref)
+
+
+def _ref(source: Source, name: str) -> str | None:
+    """What a ref holds; None if it is not there, or damaged."""
+    try:
+        return source.ref(name)
+    except (DamagedError, OSError):
+        return None
 
 
 def _is_complete(store: Store, kind: str, md5: str) -> bool:

@@ -124,19 +124,26 @@ def _walk(value: Any, where: str, own: Ref, what: str) -> Iterator[Pickled]:
     if isinstance(value, str):
         if may_run_code(value):
             yield Pickled(where[-_WIDTH:] or "it", XML, own)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            if isinstance(item, dict | list | str):
-                yield from _walk(item, f"{where}[{number}]", own, what)
+        return
+    inside: list[tuple[str, Any]] = []
+    if isinstance(value, list):
+        inside = [(f"{where}[{number}]", item) for number, item in enumerate(value)]
     elif isinstance(value, dict):
-        for key in ("pickle", "text"):
-            inner = value.get(key)
-            if isinstance(inner, dict) and ("md5" in inner or "sha256" in inner):
-                of = value.get("of")
-                label = of[:_WIDTH] if isinstance(of, str) and of != XML else "?"
-                ref = Ref.from_json(inner, what)
-                yield Pickled(where[-_WIDTH:] or "it", XML if key == "text" else label, ref)
-        for key, item in value.items():
-            if isinstance(item, dict | list | str):
-                deeper = where if key in _ENCODING else f"{where}.{key}" if where else key
-                yield from _walk(item, deeper, own, what)
+        yield from _named(value, where[-_WIDTH:] or "it", what)
+        inside = [
+            (where if key in _ENCODING else f"{where}.{key}" if where else key, item)
+            for key, item in value.items()
+        ]
+    for deeper, item in inside:
+        if isinstance(item, dict | list | str):
+            yield from _walk(item, deeper, own, what)
+
+
+def _named(value: dict[str, Any], where: str, what: str) -> Iterator[Pickled]:
+    """The pickle, or the text, that an object names itself."""
+    for key in ("pickle", "text"):
+        inner = value.get(key)
+        if isinstance(inner, dict) and ("md5" in inner or "sha256" in inner):
+            of = value.get("of")
+            label = of[:_WIDTH] if isinstance(of, str) and of != XML else "?"
+            yield Pickled(where, XML if key == "text" else label, Ref.from_json(inner, what))
