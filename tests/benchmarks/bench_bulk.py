@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import mmap
 import os
 import shutil
 import statistics
@@ -34,7 +35,7 @@ from pathlib import Path
 
 from tests.benchmarks import table
 from tests.benchmarks.table import Lacking, Misused, Row
-from wepystore.store import Store, canonical, merge
+from wepystore.store import Store, canonical, merge, publish
 from wepystore.store.names import Ref
 
 LEFT_OUT = {
@@ -72,7 +73,15 @@ def make_files(folder: Path, which: str, seed: int = 1) -> list[str]:
 def add_files(store: Store, paths: list[str]) -> list[Ref]:
     """All in one batch."""
     with store.batch() as batch:
-        return batch.put_files("objects", paths)
+        return batch.put_many("objects", [content(path) for path in paths])
+
+
+def content(path: str) -> bytes | mmap.mmap:
+    """The bytes of a file; a large one is never in memory as a whole."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < publish.LARGE:
+            return file.read()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def add_manifests(store: Store, refs: list[Ref], parts: int = PARTS) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import mmap
 import os
 from pathlib import Path
 
@@ -230,21 +231,23 @@ def test_listing_finds_entries_alone(store: Store, odd: str) -> None:
 
 
 def test_files_come_in_as_their_bytes(store: Store, tmp_path: Path) -> None:
-    """`put_files` gives what `put` of the same bytes gives, small or large; one that is not there
-    or is no file is an error, and then nothing is visible or left."""
-    contents = [b"", b"small", b"L" * (3 << 20), os.urandom(1 << 20), *MANY]
-    paths = []
+    """What is mapped into memory comes in as `put` of the same bytes does, small or large; if one
+    of many is nothing that has bytes it is an error, and then nothing is visible or left."""
+    contents = [b"small", b"L" * (3 << 20), os.urandom(1 << 20), *filter(None, MANY)]
+    mapped = []
     for number, data in enumerate(contents):
-        paths.append(tmp_path / str(number))
-        paths[-1].write_bytes(data)
+        (tmp_path / str(number)).write_bytes(data)
+        with open(tmp_path / str(number), "rb") as file:
+            mapped.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     with store.batch() as batch:
-        refs = batch.put_files("objects", paths)
-    assert refs == [store.put("objects", data) for data in contents]
-    assert not any(store.file("objects", ref.md5).samefile(tmp_path / "2") for ref in refs)
+        refs = batch.put_many("objects", [b"", *mapped])
+    assert refs == [store.put("objects", data) for data in [b"", *contents]]
+    assert not any(store.file("objects", ref.md5).samefile(tmp_path / "1") for ref in refs)
     check(store.path)
     other = Store.create(tmp_path / "b.orch")
-    for bad in (tmp_path / "none", tmp_path):
-        with pytest.raises((OSError, DamagedEntryError)), other.batch() as batch:
-            batch.put_files("objects", [*paths, bad])
+    for bad in (1, "text"):
+        with pytest.raises(TypeError), other.batch() as batch:
+            batch.put_many("objects", mapped)
+            batch.put("objects", bad)
         assert not other.hashes("objects")
         check(other.path)

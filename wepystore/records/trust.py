@@ -78,8 +78,6 @@ class Trust:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        # What this process has already seen to be in the file.
-        self._noted: set[str] = set()
 
     def trusted(self) -> frozenset[str]:
         """The SHA-256 of every trusted pickle. Raises TrustFileError."""
@@ -123,14 +121,7 @@ class Trust:
         known = self.trusted()
         old = [sha256 for sha256 in dict.fromkeys(hashes) if sha256 in known]
         self._append([f"-{sha256}" for sha256 in old])
-        self._noted.difference_update(old)
         return old
-
-    def note(self, sha256: str) -> None:
-        """Trust what this very process has pickled. Reads and writes the file once for each."""
-        if sha256 not in self._noted:
-            self.add([sha256])
-            self._noted.add(sha256)
 
     def _append(self, lines: Sequence[str]) -> None:
         if not lines:
@@ -203,13 +194,17 @@ def noting(trust: Callable[[], Trust], failed: Callable[[str], None]) -> Listene
         that the user will be asked later.
     """
     told = False
-    lists: dict[Path, Trust] = {}
+    # Each is read and written once.
+    noted: set[tuple[Path, str]] = set()
 
     def listener(sha256: str) -> None:
         nonlocal told
         mine = trust()
+        if (mine.file, sha256) in noted:
+            return
         try:
-            lists.setdefault(mine.file, mine).note(sha256)
+            mine.add([sha256])
+            noted.add((mine.file, sha256))
         except TrustFileError as problem:
             if not told:
                 told = True

@@ -139,33 +139,6 @@ class Batch:
             self._add(kind, Unfinished(final, path, ref, None))
         return ref
 
-    def put_files(self, kind: str, paths: Sequence[str | os.PathLike[str]]) -> list[Ref]:
-        """Add the bytes of files that belong to no store: large ones are never in memory
-        as a whole, and are copied and hashed in parallel. OSError if one cannot be read."""
-        self._expect(len(paths))
-        workers = self._ready()
-        found: dict[int, Brought] = {}
-        pending: Pending = {}
-        try:
-            for place, source in enumerate([os.fspath(path) for path in paths]):
-                if os.stat(source).st_size < publish.LARGE:
-                    with open(files.open_plain(source), "rb", buffering=0) as reader:
-                        views = publish.buffers_of(reader.readall())
-                    found[place] = self._put_small(kind, views)
-                    continue
-                path = next(self._paths)
-                pending[place] = path, workers.compute.submit(bringing.copy, source, path)
-                self._collect(kind, pending, found, FEW)
-        finally:
-            self._collect(kind, pending, found, 0)
-        refs = []
-        for place in range(len(paths)):
-            item = found[place]
-            if not isinstance(item, Ref):
-                raise item
-            refs.append(item)
-        return refs
-
     def bring(
         self, kind: str, md5: str, source: str | os.PathLike[str], ref: Ref | None = None
     ) -> Ref:

@@ -199,7 +199,7 @@ def test_several_processes_may_note_at_once(tmp_path: Path) -> None:
         "from wepystore.records.trust import Trust\n"
         "trust = Trust(Path(sys.argv[1]))\n"
         "for k in range(200):\n"
-        "    trust.note(hashlib.sha256(f'{sys.argv[2]} {k}'.encode()).hexdigest())\n"
+        "    trust.add([hashlib.sha256(f'{sys.argv[2]} {k}'.encode()).hexdigest()])\n"
     )
     file = tmp_path / "trusted"
     running = [

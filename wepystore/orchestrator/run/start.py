@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from wepystore.engine.fit import check_decoded, check_type
@@ -87,12 +87,19 @@ class Past:
 class _Found:
     """An entry that was found, verified and not yet decoded."""
 
-    entry: EntryRef
+    manifest: Manifest
     asked: Asked
     """Its pickled parts, and how the user would name it."""
-    decode: Callable[[], Any]
     bring: Callable[[Store], None]
     """Copies it with all it names."""
+
+    @property
+    def entry(self) -> EntryRef:
+        return EntryRef(self.manifest.kind, self.manifest.ref)
+
+    def decode(self) -> Any:
+        found, other = self.manifest, formats.stands_for(self.manifest.value)
+        return other.decode(found.kind, found.data, self.asked.what) if other else decode(found)
 
 
 def start_from(
@@ -181,36 +188,27 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
                 batch.bring(part, ref.md5, store.file(part, ref.md5), ref)
             batch.put(kind, found.data)
 
-    return _found(found, f"{ONE[kind]} {md5}", arguments(store.path, md5), bring)
+    asked = Asked(f"{ONE[kind]} {md5}", arguments(store.path, md5), parts_in(found))
+    return _Found(found, asked, bring)
 
 
 def _from_file(kind: str, file: str) -> _Found:
     _, md5, entries = exports.read(file, kind)
-    return _in_memory(Manifest.among(entries, kind, md5, file), file, arguments(file))
+    found = Manifest.among(entries, kind, md5, file)
+    return _in_memory(found, Asked(file, arguments(file), parts_in(found)))
 
 
 def _from_object(thing: Snapshot | Configuration) -> _Found:
     found = encoded(thing)
-    made = _in_memory(found, f"this {ONE[found.kind]}", "")
     # This process has pickled its parts itself: there is nothing to ask.
-    return replace(made, asked=made.asked._replace(parts=()))
+    return _in_memory(found, Asked(f"this {ONE[found.kind]}", "", ()))
 
 
-def _in_memory(found: Manifest, where: str, named: str) -> _Found:
+def _in_memory(found: Manifest, asked: Asked) -> _Found:
     def bring(target: Store) -> None:
         with target.batch() as batch:
             for part, ref in found.parts():
                 batch.put(part, found.fetch(ref))
             batch.put(found.kind, found.data)
 
-    return _found(found, where, named, bring)
-
-
-def _found(found: Manifest, where: str, named: str, bring: Callable[[Store], None]) -> _Found:
-    other = formats.stands_for(found.value)
-    return _Found(
-        entry=EntryRef(found.kind, found.ref),
-        asked=Asked(where, named, parts_in(found)),
-        decode=lambda: other.decode(found.kind, found.data, where) if other else decode(found),
-        bring=bring,
-    )
+    return _Found(found, asked, bring)

@@ -188,7 +188,7 @@ def _left_in_tmp(store: Store, before: float) -> Iterator[Item | None]:
             yield Item("tmp", name, path, facts.st_size, "of an interrupted gc")
             continue
         newest, size = _age_mark(facts), facts.st_size
-        why, busy = "an unfinished write", _writer(name).alive
+        why, busy = "an unfinished write", _is_writing(*_writer(name))
         if stat.S_ISDIR(facts.st_mode):
             newest, size = _inside(store.path / path)
             why, busy = "an unfinished transfer", _is_taken(store.path / path)
@@ -288,20 +288,15 @@ def _inside(folder: Path) -> tuple[float, int]:
 # ---- is somebody writing?
 
 
-class _Writer(NamedTuple):
-    host: str
-    pid: int | None
-    alive: bool
-    """Certainly alive: this host, and there is such a process."""
+def _writer(name: str) -> tuple[str, int | None]:
+    """Host and process that write a file of this name in tmp/ (see durable.unfinished_path)."""
+    host, _, pid = name.rpartition("-")[0].rpartition("-")
+    return (host, int(pid)) if pid.isdecimal() else ("", None)
 
 
-def _writer(name: str) -> _Writer:
-    """Who writes a file of this name in tmp/ (see durable.unfinished_path)."""
-    host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if not rest.isdecimal():
-        return _Writer("", None, False)
-    pid = int(rest)
-    return _Writer(host, pid, host == _host() and pid != os.getpid() and is_alive(pid))
+def _is_writing(host: str, pid: int | None) -> bool:
+    """Whether that is certainly alive: on this host, another than we, and there."""
+    return host == _host() and pid not in (None, os.getpid()) and is_alive(int(pid or 0))
 
 
 def _host() -> str:
@@ -332,18 +327,18 @@ def _check_quiet(store: Store) -> None:
         if name.startswith(_ASIDE):
             continue
         facts = _facts(store.path / path)
-        writer = _writer(name)
-        if facts is None or (writer.pid == os.getpid() and writer.host == _host()):
+        host, pid = _writer(name)
+        if facts is None or (host, pid) == (_host(), os.getpid()):
             continue
         if stat.S_ISDIR(facts.st_mode):
             if _is_taken(store.path / path):
                 raise BusyError(path=store.path, why=f"a transfer to {path} goes on")
             continue
-        if writer.alive:
-            raise BusyError(path=store.path, why=f"process {writer.pid} has {path} open")
-        if writer.host != _host() and _age_mark(facts) > now - _WRITING_S:
+        if _is_writing(host, pid):
+            raise BusyError(path=store.path, why=f"process {pid} has {path} open")
+        if host != _host() and _age_mark(facts) > now - _WRITING_S:
             minutes = max(0, int(now - _age_mark(facts))) // 60
-            who = f"on {writer.host} " if writer.pid is not None else ""
+            who = f"on {host} " if pid is not None else ""
             why = f"{path}, written {who}{minutes} minutes ago"
             raise BusyError(path=store.path, why=why)
 
