@@ -30,16 +30,17 @@ def opened(store: AnyStore) -> Store:
 def save_snapshot(store: AnyStore, snapshot: Snapshot) -> str:
     """Put a snapshot into a store, durably; its hash."""
     check_type(snapshot, Snapshot, "save_snapshot(store, snapshot)")
-    return _saved(store, snapshot)
+    return save(store, snapshot)
 
 
 def save_configuration(store: AnyStore, configuration: Configuration) -> str:
     """Put a configuration into a store, durably; its hash."""
     check_type(configuration, Configuration, "save_configuration(store, configuration)")
-    return _saved(store, configuration)
+    return save(store, configuration)
 
 
-def _saved(store: AnyStore, thing: Snapshot | Configuration) -> str:
+def save(store: AnyStore, thing: Snapshot | Configuration) -> str:
+    """Put either into a store, durably; its hash."""
     with opened(store).batch() as batch:
         return encode(thing, Remembering(batch, {}))[1].md5
 

@@ -42,13 +42,9 @@ from wepystore.engine.runners.openmm import OpenMMRunner
 from wepystore.engine.runners.random_walk import RandomWalkRunner
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import FailedError, WepystoreError
+from wepystore.records.bundle import decode
 from wepystore.records.configuration import Configuration
-from wepystore.records.library import (
-    load_configuration,
-    load_snapshot,
-    save_configuration,
-    save_snapshot,
-)
+from wepystore.records.library import save
 from wepystore.records.registry import builtin_name
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
@@ -121,12 +117,12 @@ def convert_entry(
     if stands_for(found.value) is not None:
         converted = convert_bytes(kind, found.data, where)
     elif kind == "configs":
-        configuration, notes = native_configuration(load_configuration(store, md5, trust.check))
+        configuration, notes = native_configuration(decode(found))
         if configuration is None:
             raise NothingToConvertError(what=where)
         converted = _needing(configuration, notes)
     else:
-        snapshot = load_snapshot(store, md5, trust.check)
+        snapshot = decode(found)
         apparatus = snapshot.apparatus
         distance = MeasuringCapabilities(apparatus.resampler).distance
         inside = (apparatus.runner, apparatus.boundary_conditions, apparatus.resampler, distance)
@@ -135,9 +131,7 @@ def convert_entry(
         converted = convert_snapshot(snapshot)
     if not write:
         return converted, None
-    if isinstance(converted.thing, Snapshot):
-        return converted, save_snapshot(store, converted.thing)
-    return converted, save_configuration(store, converted.thing)
+    return converted, save(store, converted.thing)
 
 
 def convert_bytes(kind: str, data: bytes, where: str) -> Converted:
