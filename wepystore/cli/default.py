@@ -72,15 +72,10 @@ def _list(store: Store, as_json: bool, console: Console) -> None:
 def _set(store: Store, word: str, text: str, console: Console) -> None:
     kind = _KINDS[word]
     _, md5 = resolve(store, text, (kind,))
-    before = _before(store, kind)
+    try:
+        before = store.ref(DEFAULTS[kind])
+    except DamagedError:
+        before = "what could not be read"  # It is about to be whole again.
     store.set_ref(DEFAULTS[kind], md5)
     if before != md5:
         console.note(f"default {word}: {before or 'none'} -> {md5}")
-
-
-def _before(store: Store, kind: str) -> str | None:
-    try:
-        return store.ref(DEFAULTS[kind])
-    except DamagedError:
-        # It is about to be whole again.
-        return "what could not be read"

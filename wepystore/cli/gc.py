@@ -57,24 +57,16 @@ def main(args: dict[str, Any], console: Console) -> int:
     else:
         for item in items:
             console.out(f"{item.path} {item.size}")
-    _conclude(console, apply, len(items), size, plan.young, len(returned))
-    return 0
-
-
-def _conclude(
-    console: Console, apply: bool, n_files: int, size: int, young: int, returned: int
-) -> None:
-    files = count(n_files, "file")
-    if not n_files:
+    files = f"{count(len(items), 'file')}, {size_text(size)}"
+    if not items:
         console.note("Nothing to remove.")
-    elif apply:
-        console.note(f"Removed {files}, {size_text(size)}.")
     else:
-        console.note(f"Would remove {files}, {size_text(size)}; --apply does it.")
-    if young:
-        console.note(f"{young} more stay for now: they are within the grace period (--grace).")
+        console.note(f"Removed {files}." if apply else f"Would remove {files}; --apply does it.")
+    if plan.young:
+        console.note(f"{plan.young} more stay for now: they are within the grace period (--grace).")
     if returned:
-        console.note(f"{returned} stay: somebody came to need them meanwhile.")
+        console.note(f"{len(returned)} stay: somebody came to need them meanwhile.")
+    return 0
 
 
 def _seconds(text: str) -> float:

@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
     console = Console(debug="--debug" in words)
     argv = [word for word in words if word != "--debug"] + argv[len(words) :]
     try:
-        status = _dispatch(argv, console)
+        status = _dispatch(argv, "--help" in words or "-h" in words, console)
         console.flush()
         return status
     except WepystoreError as error:
@@ -123,7 +123,7 @@ def main(argv: list[str]) -> int:
         return 1
 
 
-def _dispatch(argv: list[str], console: Console) -> int:
+def _dispatch(argv: list[str], asks_for_help: bool, console: Console) -> int:
     if not argv:
         from wepystore.cli.usage import WrongUsageError
 
@@ -141,8 +141,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
     if name == "help":
         return _help(argv[1], console)
     module = _command(name)
-    words = argv[: argv.index("--")] if "--" in argv else argv
-    if "--help" in words or "-h" in words:
+    if asks_for_help:
         return _help(name, console)
     from wepystore.cli import usage
 

@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, cycles_text
@@ -100,12 +99,7 @@ class RunDisplay(Watcher):
         with contextlib.suppress(OSError):
             os.write(2, text.encode())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._draw(self._live.stop)
             self._live = None

@@ -111,10 +111,10 @@ class Ledger:
         """
         if self._first_time(answer.index, worker, f"{name}: {answer.problem}"):
             return
+        place = self._place(answer.index)
         problem: WepystoreError | None = unpickled(answer.error)
         if problem is None:
-            problem = SegmentError(**self._place(answer.index), worker=name, problem=answer.problem)
-        place = self._place(answer.index)
+            problem = SegmentError(**place, worker=name, problem=answer.problem)
         problem.add_note(
             f"cycle {place['cycle_idx']}, walker {place['walker_idx']}; "
             f"the first attempt failed as well, on {self._first_failures[answer.index]}\n"

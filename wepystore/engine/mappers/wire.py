@@ -95,7 +95,7 @@ class Channel:
     Parameters
     ----------
     connection : socket.socket
-        Non-blocking for `pump` and `messages`, blocking for `send` and `receive`.
+        Non-blocking for `messages`, blocking for `receive`.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -112,7 +112,7 @@ class Channel:
         return bool(self._unsent)
 
     def queue(self, message: Any) -> None:
-        """Send what can be sent at once, and the rest in `pump`."""
+        """Send what can be sent at once, all if the socket is blocking, and the rest in `pump`."""
         self._unsent.extend(encode(message))
         self.pump()
 
@@ -142,11 +142,6 @@ class Channel:
                 raise EOFError from None
             if complete is not None:
                 found.extend(complete)
-
-    def send(self, message: Any) -> None:
-        """Send and wait until it is sent."""
-        self._unsent.extend(encode(message))
-        self.pump()
 
     def receive(self) -> Any:
         """Wait for a message; raises EOFError."""

@@ -46,9 +46,9 @@ def serve(fd: int, slot_fd: int, life_fd: int) -> None:
         try:
             segment_func = pickle.loads(payload)
         except BaseException as problem:
-            channel.send(("failed", said(problem)))
+            channel.queue(("failed", said(problem)))
             return
-        channel.send(("ready", None))
+        channel.queue(("ready", None))
         while True:
             try:
                 message = channel.receive()
@@ -59,7 +59,7 @@ def serve(fd: int, slot_fd: int, life_fd: int) -> None:
                 return
             except Exception as problem:
                 what = f"the walker cannot be read in a worker: {said(problem)}"
-                channel.send(("unreadable", (what, traceback.format_exc())))
+                channel.queue(("unreadable", (what, traceback.format_exc())))
                 continue
             _run(segment_func, batch, properties, channel, slot)
 
@@ -86,7 +86,7 @@ def _run(
 
 def _send(channel: Channel, answers: list[Done | Failed]) -> None:
     try:
-        channel.send(("answers", pack_answers(answers)))
+        channel.queue(("answers", pack_answers(answers)))
     except (EOFError, OSError):
         raise
     except Exception:
@@ -95,5 +95,5 @@ def _send(channel: Channel, answers: list[Done | Failed]) -> None:
                 pickle.dumps(answer)
             except Exception as problem:
                 unsendable = [*answers[:k], failed(answer.index, problem)]
-                channel.send(("answers", pack_answers(unsendable)))
+                channel.queue(("answers", pack_answers(unsendable)))
                 return

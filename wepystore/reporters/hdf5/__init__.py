@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import time
@@ -253,24 +254,18 @@ class HDF5Reporter(Reporter):
 
     def _write_frames(self) -> None:
         """Write the trajectories, one block for each stretch of equally many walkers."""
-        start = 0
-        while start < len(self._walkers):
-            n_walkers = len(self._walkers[start])
-            stop = start + 1
-            while stop < len(self._walkers) and len(self._walkers[stop]) == n_walkers:
-                stop += 1
-            block = self._walkers[start:stop]
+        first = self._first_cycle
+        for _, alike in itertools.groupby(self._walkers, len):
+            block = list(alike)
             if self._names is None:
                 # Frames are told apart by their place alone: a field is in every one or in none.
                 held = {name for state in block[0] for name in state}
                 self._names = [name for name in self._wanted() if name in held]
-            fields = {
-                name: self._collected(name, block, self._first_cycle + start)
-                for name in self._names
-            }
-            weights = np.array(self._weights[start:stop], dtype=np.float64)
-            self._writer.append_frames(self._first_cycle + start, weights, fields)
-            start = stop
+            fields = {name: self._collected(name, block, first) for name in self._names}
+            start = first - self._first_cycle
+            weights = np.array(self._weights[start : start + len(block)], dtype=np.float64)
+            self._writer.append_frames(first, weights, fields)
+            first += len(block)
 
     def _collected(
         self, name: str, block: Sequence[Sequence[Any]], first_cycle: int

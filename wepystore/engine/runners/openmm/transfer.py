@@ -250,10 +250,7 @@ def choose_transfer(
     state : mapping
         A physically sensible state to try a few steps from.
     """
-    fast = prove(context, state)
-    if fast is not None:
-        return fast
-    return DocumentedTransfer(context, choose_seeder(context))
+    return prove(context, state) or DocumentedTransfer(context, choose_seeder(context))
 
 
 def prove(context: openmm.Context, state: State) -> CheckpointTransfer | None:
