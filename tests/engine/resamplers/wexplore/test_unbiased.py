@@ -1,9 +1,16 @@
-"""Weighted ensemble is exact: resampling changes no expected value, and the test would notice."""
+"""Weighted ensemble is exact: resampling changes no expected value, and the test would notice.
+
+By default the same is asked of every resampler in tests/property/test_unbiased.py, and of the law
+after ten steps in tests/science/test_random_walk.py.
+"""
 
 import numpy as np
+import pytest
 
 from wepystore.engine.resamplers.wexplore.resampler import WExploreResampler
 from wepystore.engine.walker import Walker, WalkerState
+
+pytestmark = pytest.mark.slow
 
 
 class Line:
