@@ -103,12 +103,8 @@ def _runner(module: ModuleType) -> str | None:
 def _graph(module: ModuleType) -> str | None:
     if "node" in vars(module.Graph):
         return None
-    module.Graph.node = property(_nodes)
+    module.Graph.node = property(lambda graph: graph._node)
     return "networkx.Graph.node"
-
-
-def _nodes(graph: Any) -> Any:
-    return graph._node
 
 
 def _wexplore(module: ModuleType) -> str | None:

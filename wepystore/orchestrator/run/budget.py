@@ -221,9 +221,7 @@ class StopSignals:
         raise CycleDropped
 
     def __exit__(self, *exc_info: object) -> None:
-        self._manager = None
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        self.cycle_ends()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -15,7 +15,6 @@ from wepystore.orchestrator.run.account import Account
 from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.desk import Desk
-from wepystore.orchestrator.run.pace import Pace
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.run.watching import Progress, Watcher, cycles_text
@@ -23,49 +22,75 @@ from wepystore.records.circumstances import ERROR, N_CYCLES, SECONDS, UNTIL
 from wepystore.records.trust import arguments
 from wepystore.store.names import EntryRef
 
+#: What a kill may cost by default, besides one cycle,
+EVERY_S = 300.0
+#: as long as no more than this part of the time goes to checkpoints,
+_SHARE = 0.03
+#: and what it may cost where they are as dear as that.
+_LATEST_S = 3600.0
 
-class Saving:
-    """Writes a checkpoint when one is due, after the reporters' files.
+
+class Due:
+    """Says when the next checkpoint is due by time: less often where one is dear.
 
     Parameters
     ----------
-    checkpointer, desk, account, request, budget, watcher
-    folder : Path
-        Of the job.
+    every : float or None
+        Seconds between the end of one checkpoint and the next, at least; 0 for none by time.
+        None for EVERY_S, or longer where a checkpoint takes so long that this would be more than
+        3 % of the time, up to an hour.
+    now : float
+        When the run began or went on, in seconds of any clock.
     """
 
-    def __init__(
-        self,
-        checkpointer: Checkpointer,
-        desk: Desk,
-        account: Account,
-        request: RunRequest,
-        budget: Budget,
-        watcher: Watcher,
-        folder: Path,
-    ) -> None:
-        self.folder = folder
-        self._checkpointer, self._desk, self._account = checkpointer, desk, account
-        self._budget, self._watcher = budget, watcher
-        self._every = request.checkpoint_freq
-        self._pace = Pace(request.checkpoint_every, budget.elapsed())
-        self._n_kept = account.n_done
+    def __init__(self, every: float | None, now: float) -> None:
+        self._every = every
+        self._last = now
+        self._interval = EVERY_S if every is None else every
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for one."""
+        return self._every != 0 and now - self._last >= self._interval
+
+    def written(self, now: float, took: float) -> None:
+        """One has been written, for whatever reason, and took so many seconds."""
+        self._last = now
+        if self._every is None:
+            self._interval = min(max(EVERY_S, took / _SHARE - took), _LATEST_S)
+
+
+@dataclass
+class Saving:
+    """Writes a checkpoint when one is due, after the reporters' files; `folder` is the job's."""
+
+    checkpointer: Checkpointer
+    desk: Desk
+    account: Account
+    request: RunRequest
+    budget: Budget
+    watcher: Watcher
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self._due = Due(self.request.checkpoint_every, self.budget.elapsed())
+        self._n_kept = self.account.n_done
 
     def is_due(self) -> bool:
         """Whether it is time for one, and another cycle follows."""
-        n_done = self._account.n_done
-        due = bool(self._every and n_done % self._every == 0)
-        return (due or self._pace.is_due(self._budget.elapsed())) and self._budget.allows(n_done)
+        n_done = self.account.n_done
+        every = self.request.checkpoint_freq
+        due = bool(every and n_done % every == 0)
+        return (due or self._due.is_due(self.budget.elapsed())) and self.budget.allows(n_done)
 
     def write(self, walkers: Sequence[Any], last: bool = False) -> EntryRef:
         """Make one durable; the end so far."""
-        n_done = self._account.n_done
-        begun = self._budget.elapsed()
+        n_done = self.account.n_done
+        begun = self.budget.elapsed()
         try:
             # Files first: a checkpoint vouches for all that the reporters were told before it.
-            self._desk.tell("flush", n_done)
-            self._account.note_checkpoint(self._budget.elapsed())
-            end = self._checkpointer.write(walkers, n_done, last=last)
+            self.desk.tell("flush", n_done)
+            self.account.note_checkpoint(self.budget.elapsed())
+            end = self.checkpointer.write(walkers, n_done, last=last)
         except OSError as problem:
             # A full disk, most often.
             raise CheckpointFailedError(
@@ -74,11 +99,11 @@ class Saving:
                 job_dir=arguments(self.folder),
             ) from problem
         self._n_kept = n_done
-        now = self._budget.elapsed()
+        now = self.budget.elapsed()
         seconds = now - begun
-        self._pace.written(now, seconds)
-        self._budget.slowest_checkpoint = max(self._budget.slowest_checkpoint, seconds)
-        self._watcher.checkpoint_written(end.md5, n_done, seconds)
+        self._due.written(now, seconds)
+        self.budget.slowest_checkpoint = max(self.budget.slowest_checkpoint, seconds)
+        self.watcher.checkpoint_written(end.md5, n_done, seconds)
         return end
 
     def _kept_text(self) -> str:
@@ -86,10 +111,10 @@ class Saving:
         if not self._n_kept:
             return "it was to be the first checkpoint, so no cycle is kept"
         cycles = f"{cycles_text(self._n_kept)} up to the last checkpoint"
-        if self._checkpointer.is_there():
+        if self.checkpointer.is_there():
             return f"{cycles}: kept"
         # Somebody has removed the store, or what was in it, under the run.
-        store = arguments(self._checkpointer.store.path)
+        store = arguments(self.checkpointer.store.path)
         return f"{cycles} are gone from {store}, and must come back"
 
 

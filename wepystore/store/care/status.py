@@ -4,6 +4,7 @@ but manifests and records; `fsck` reads everything."""
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -123,13 +124,9 @@ def _incomplete(found: graph.Graph, sizes: dict[str, dict[str, int]]) -> list[In
 
 def _directory(path: Path) -> tuple[list[str], int]:
     names, size = [], 0
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name in (".gitkeep", ".gitignore", FOLDER):
-                    continue
+    with suppress(FileNotFoundError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name not in (".gitkeep", ".gitignore", FOLDER):
                 names.append(entry.name)
                 size += entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        pass
     return sorted(names), size

@@ -22,44 +22,44 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.orchestrator.job.job import SPEC, JobSpec
-from wepystore.orchestrator.run.pace import Pace
+from wepystore.orchestrator.run.cycles import Due
 from wepystore.orchestrator.run.resume import resume
 
 #: So often that one is due after every cycle.
 ALWAYS = 1e-9
 
 
-def due_after(pace: Pace, since: float) -> float:
+def due_after(due: Due, since: float) -> float:
     """The whole seconds from `since` on after which one is due."""
-    return next(n for n in range(10_000) if pace.is_due(since + n))
+    return next(n for n in range(10_000) if due.is_due(since + n))
 
 
 def test_without_a_word_there_is_one_every_five_minutes() -> None:
     """From the beginning, and from the end of the last one, whatever that was written for."""
-    pace = Pace(None, now=1000.0)
-    assert due_after(pace, 1000.0) == 300
-    pace.written(now=1100.0, took=0.5)
-    assert due_after(pace, 1100.0) == 300
+    due = Due(None, now=1000.0)
+    assert due_after(due, 1000.0) == 300
+    due.written(now=1100.0, took=0.5)
+    assert due_after(due, 1100.0) == 300
 
 
 @pytest.mark.parametrize(("took", "wait"), [(9.0, 300), (20.0, 647), (60.0, 1940), (500.0, 3600)])
 def test_dear_ones_are_written_less_often(took: float, wait: int) -> None:
     """No more than 3 % of the time goes to them, but there is one an hour; a cheaper one brings
     the five minutes back."""
-    pace = Pace(None, now=0.0)
-    pace.written(now=1000.0, took=took)
-    assert due_after(pace, 1000.0) == wait
+    due = Due(None, now=0.0)
+    due.written(now=1000.0, took=took)
+    assert due_after(due, 1000.0) == wait
     assert wait == 3600 or took / (took + wait) <= 0.03
-    pace.written(now=9000.0, took=1.0)
-    assert due_after(pace, 9000.0) == 300
+    due.written(now=9000.0, took=1.0)
+    assert due_after(due, 9000.0) == 300
 
 
 def test_what_was_asked_for_is_done() -> None:
     """However dear they are; 0 is never."""
-    pace = Pace(10.0, now=0.0)
-    pace.written(now=100.0, took=60.0)
-    assert due_after(pace, 100.0) == 10
-    assert not Pace(0, now=0.0).is_due(1e12)
+    due = Due(10.0, now=0.0)
+    due.written(now=100.0, took=60.0)
+    assert due_after(due, 100.0) == 10
+    assert not Due(0, now=0.0).is_due(1e12)
 
 
 def test_checkpoints_by_time_are_written(pair_store: Prepared, tmp_path: Path) -> None:
