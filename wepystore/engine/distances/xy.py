@@ -57,9 +57,8 @@ class XYDistance(Distance):
         if self.periodic:
             boxes = np.zeros((len(images), 3, 3))
             boxes[:, 0, 0], boxes[:, 1, 0], boxes[:, 1, 1] = ((images[:, 2:] + image[2:]) / 2).T
-            boxes[:, 2, 2] = boxes[
-                :, 1, 1
-            ]  # Any height: z is 0, and so it is in the nearest image.
+            # Any height: z is 0, and so it is in the nearest image.
+            boxes[:, 2, 2] = boxes[:, 1, 1]
             apart = minimum_image(apart, boxes)
         return np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
 
