@@ -15,7 +15,7 @@ from wepystore.remotes.errors import NoRoomError
 from wepystore.store import Store
 from wepystore.store.carriers import FILES
 from wepystore.store.files import MAX_MANIFEST
-from wepystore.store.merge.source import Progress
+from wepystore.store.merge.source import Listed, Progress
 from wepystore.store.names import KINDS, MARK, Name, Ref, is_tag, path_of
 from wepystore.store.store import DEFAULTS, DIRECTORIES
 
@@ -108,17 +108,15 @@ class Transport(Protocol):
         BrokenOffError."""
 
 
-class Elsewhere:
+class Elsewhere(Listed):
     """A store behind a Transport, as a source. What it holds is known from its listing; what has
     come of it lies in a folder of this machine, with the layout of a store."""
 
     def __init__(self, way: Transport, found: Inventory, folder: Path, target: Path) -> None:
         """`target`: for whom it comes, for a message. The mark and the refs come at once: what
         Store.open raises is raised for a store there that cannot be read."""
-        self.label = way.address
-        self.faults: dict[Name, str] = {}
+        super().__init__(way.address, found.sizes)
         self._way = way
-        self._sizes = found.sizes
         self._refs = found.refs
         self._near = Store(folder)
         self._target = target
@@ -139,15 +137,6 @@ class Elsewhere:
             folder = str(self._near.path)
             fields = {key: str(x).replace(folder, self.label) for key, x in error.fields.items()}
             raise type(error)(**fields) from None
-
-    def hashes(self, kind: str) -> list[str]:
-        return sorted(self._sizes.get(kind, ()))
-
-    def has(self, kind: str, md5: str) -> bool:
-        return md5 in self._sizes.get(kind, ())
-
-    def size(self, kind: str, md5: str) -> int | None:
-        return self._sizes.get(kind, {}).get(md5)
 
     def is_there(self, kind: str, md5: str) -> bool:
         return self.has(kind, md5) and (kind, md5) not in self.faults

@@ -19,6 +19,7 @@ from typing import Any
 from wepystore.compat.wepy.opening import DatabaseError, Opened
 from wepystore.store import Store, canonical, formats
 from wepystore.store.errors import DamagedEntryError, MissingError
+from wepystore.store.merge.source import Listed
 from wepystore.store.names import KINDS, ONE, EntryRef, Name, Ref, is_hash
 from wepystore.store.store import DEFAULTS
 
@@ -32,15 +33,13 @@ _META = {
 }
 
 
-class Database:
+class Database(Listed):
     """What a database holds, as a source (see merge/source.py). `faults` says which rows are
     damaged. A row becomes a file, in the folder that `folder` gives, when its file is asked for.
     Raises DatabaseError."""
 
     def __init__(self, file: str, folder: Callable[[], Path]) -> None:
-        self.label = file
-        self.faults: dict[Name, str] = {}
-        self._sizes: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
+        super().__init__(file, {kind: {} for kind in KINDS})
         self._folder = folder
         self._rows: dict[Name, tuple[Ref, int]] = {}
         self._runs: dict[str, bytes] = {}
@@ -58,16 +57,7 @@ class Database:
 
     # ---- as a source: all is here
 
-    def hashes(self, kind: str) -> list[str]:
-        return sorted(self._sizes[kind])
-
-    def has(self, kind: str, md5: str) -> bool:
-        return md5 in self._sizes[kind]
-
-    is_there = is_near = has
-
-    def size(self, kind: str, md5: str) -> int | None:
-        return self._sizes[kind].get(md5)
+    is_there = is_near = Listed.has
 
     def fetch(self, names: Sequence[Name], progress: Any = None) -> None:
         """Nothing has to be."""

@@ -151,7 +151,12 @@ class Checkpointer:
 
     def _clear_tmp(self, writers: Sequence[str]) -> None:
         """Remove what earlier processes were writing: as much as a checkpoint each time."""
-        begins = tuple(f"{writer}-" for writer in writers if not _may_live(writer))
+        # Of a dead process HOST-NUMBER; not where it has a living namesake here. One on another
+        # host would have to write into this very store, with the same number.
+        pids = {writer: int(writer.rpartition("-")[2]) for writer in writers}
+        begins = tuple(
+            f"{writer}-" for writer, pid in pids.items() if pid == os.getpid() or not is_alive(pid)
+        )
         # Whoever copied the store may have left tmp/ out; what cannot be removed is left to gc.
         with contextlib.suppress(OSError):
             for path in (self.store.path / "tmp").iterdir():
@@ -224,14 +229,3 @@ class Checkpointer:
             for run in self.store.hashes("runs")
             for _, ref in self.store.references("runs", run)
         )
-
-
-def _may_live(writer: str) -> bool:
-    """Whether the process that HOST-NUMBER names, a dead one of this job, has a namesake here.
-
-    One on another host would have to write into this very store, with the same number.
-    """
-    pid = int(writer.rpartition("-")[2])
-    if pid == os.getpid():
-        return False  # And has written nothing yet.
-    return is_alive(pid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,7 +221,9 @@ class _Checker:
                 if sizes.get(md5) != ref.size or (sha256 and sha256.get(md5) != ref.sha256):
                     self._not_as_expected(kind, ref, by)
         for kind, ref, by in self.named.others:
-            digest = self._sha256(kind, ref.md5)
+            digest = None
+            with suppress(DamagedEntryError, OSError):
+                digest = files.hash_file(self.store.locate(kind, ref.md5)).sha256
             self._not_as_expected(kind, ref, by, digest)
             first, by = self.named.first[kind][ref.md5]
             if digest != first.sha256:
@@ -256,12 +259,6 @@ class _Checker:
         what = f"a size of {ref.size} bytes, not {size}" if ref.size != size else "another SHA-256"
         why = f"its MD5 is right, but {by_text} gives {what}: one of the two was made up"
         return Problem(report.CONTRADICTED, kind, ref.md5, path, why, ref=ref)
-
-    def _sha256(self, kind: str, md5: str) -> str | None:
-        try:
-            return files.hash_file(self.store.locate(kind, md5)).sha256
-        except (DamagedEntryError, OSError):
-            return None
 
     def _missing(self, kind: str, ref: Ref, by: Name) -> None:
         path = self.listings[kind].path(ref.md5)

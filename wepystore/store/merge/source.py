@@ -63,6 +63,25 @@ class Source(Protocol):
         """The names of all tags, sorted."""
 
 
+class Listed:
+    """Base of sources that know what they hold: `sizes` are the bytes of each entry, by kind and
+    MD5."""
+
+    def __init__(self, label: str, sizes: dict[str, dict[str, int]]) -> None:
+        self.label = label
+        self.faults: dict[Name, str] = {}
+        self._sizes = sizes
+
+    def hashes(self, kind: str) -> list[str]:
+        return sorted(self._sizes.get(kind, ()))
+
+    def has(self, kind: str, md5: str) -> bool:
+        return md5 in self._sizes.get(kind, ())
+
+    def size(self, kind: str, md5: str) -> int | None:
+        return self._sizes.get(kind, {}).get(md5)
+
+
 def bring_near(wanted: Mapping[Source, Sequence[Name]], progress: Progress | None = None) -> None:
     """Have near, from each source, what is wanted of it."""
     sizes = {
