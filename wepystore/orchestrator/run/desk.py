@@ -10,7 +10,6 @@ from wepystore.engine.manager import named
 from wepystore.engine.protocols import RemarkCapabilities, ReporterCapabilities
 from wepystore.orchestrator.job.job import RESERVED
 from wepystore.records.configuration import Configuration
-from wepystore.reporters import files
 from wepystore.reporters.placing import placed
 
 
@@ -38,11 +37,6 @@ class Desk:
         for reporter in self.placed.reporters:
             with named(reporter, n_done):
                 getattr(ReporterCapabilities(reporter), method)(*args, **facts)
-
-    def make_folders(self) -> None:
-        """The directories that have to be there."""
-        for folder in self.placed.folders:
-            files.make_own_folder(folder)
 
     def remarks(self, n_done: int) -> Iterator[str]:
         """What the reporters have to say once their files are open."""

@@ -23,6 +23,7 @@ from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
 from wepystore.records.library import load_run
 from wepystore.records.reporter_state import TrustedKeeper
 from wepystore.records.trust import arguments
+from wepystore.reporters import files
 from wepystore.store.names import EntryRef
 
 #: Of these the disk is the cause, or a lack of rights, and not what is in a file.
@@ -118,7 +119,8 @@ class Session:
 
     def _open(self, job: Job, watcher: Watcher) -> None:
         """Start the workers and open the reporters' files."""
-        self._desk.make_folders()
+        for folder in self._desk.placed.folders:
+            files.make_own_folder(folder)
         manager = self._prepared.manager
         try:
             manager.init(num_workers=self._prepared.n_workers)

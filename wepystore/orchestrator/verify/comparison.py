@@ -83,7 +83,7 @@ def _compared(
                 if first <= number < first + n_states:
                     n_fields[k] += 1
                     alike, largest = _apart(states[number - first][name], walkers[k].state, name)
-                    same[k] = same[k] and alike
+                    same[k] &= alike
                     if largest is not None:
                         apart[name] = max(apart.get(name, 0.0), largest)
         first += n_states
