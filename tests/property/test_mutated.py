@@ -257,10 +257,10 @@ _SETTINGS = {
 }
 
 
-@settings(max_examples=500, derandomize=True, **_SETTINGS)
+@settings(max_examples=300, derandomize=True, **_SETTINGS)
 @given(st.data())
 def test_mutated_json(good: Good, folder: Path, data: st.DataObject) -> None:
-    """500 mutations, three commands on each."""
+    """300 mutations, three commands on each."""
     lines = data.draw(st.lists(st.sampled_from(LINES), min_size=3, max_size=3))
     tried(good, folder, data.draw(cases(good)), lines)
 

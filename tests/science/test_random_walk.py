@@ -95,15 +95,11 @@ LONG_REVO = [
     Passage(8, 10, n_walkers=250, n_cycles=60, discard=12),
     Passage(10, 10, n_walkers=400, n_cycles=60, discard=12, n_repeats=12),
 ]
-#: What takes REVO long. Of the passages all three do the second one each time.
+#: What takes REVO long. Of the passages all three do the second one each time; the walk without
+#: resampling does the first.
 SLOW_REVO = pytest.param("revo", marks=pytest.mark.slow)
 PASSAGES = [
-    (QUICK[0], "bins"),
-    *(
-        pytest.param(QUICK[0], kind, marks=pytest.mark.slow)
-        for kind in RESAMPLERS
-        if kind != "bins"
-    ),
+    *(pytest.param(QUICK[0], kind, marks=pytest.mark.slow) for kind in RESAMPLERS),
     *((QUICK[1], kind) for kind in RESAMPLERS),
     *(
         pytest.param(passage, kind, marks=pytest.mark.slow)
