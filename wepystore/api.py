@@ -124,12 +124,14 @@ from wepystore.records.library import (
     load_run,
     load_runs,
     load_snapshot,
+    load_tables,
     opened,
     save_configuration,
     save_snapshot,
 )
 from wepystore.records.run import RunRecord
 from wepystore.records.snapshot import Apparatus, Snapshot
+from wepystore.records.tables import NotRecordedError, RunTables
 from wepystore.records.trust import UntrustedPickleError, users_own
 from wepystore.remotes.errors import (
     BrokenOffError,
@@ -173,21 +175,21 @@ __all__ = [
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
     "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoJobError",
     "NoResampler", "NoRoomError", "NoSuchStoreError", "NotAStoreError", "NotAStoreThereError",
-    "NotEmptyError", "NotInstalledError", "NotRepeatableError", "OpenMMRunner", "Outcome",
-    "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan", "PlatformError",
-    "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
+    "NotEmptyError", "NotInstalledError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner",
+    "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan",
+    "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
     "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
     "RandomWalkTargetBC", "RebindingBC", "RebindingDistance", "ReceptorLigandDistance",
     "RecordedPlatformError", "ReferenceCoordinate", "Reporter", "RequestError", "Resampler",
-    "RunOutcome", "RunRecord", "Runner", "SegmentError", "SerialMapper", "Snapshot", "StepError",
-    "StoppedError", "Store", "StoreExistsError", "TargetBC", "UnbindingBC", "UnbindingDistance",
-    "UnfitError", "UnknownHashError", "UnreachableError", "UntrustedError", "UntrustedPickleError",
-    "UsageError", "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState",
-    "WarpBC", "Watcher", "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError",
-    "WrongKindError", "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state",
-    "hash_of", "history", "load_configuration", "load_run", "load_runs", "load_snapshot",
-    "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run",
-    "save_configuration", "save_snapshot", "verify",
+    "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper", "Snapshot",
+    "StepError", "StoppedError", "Store", "StoreExistsError", "TargetBC", "UnbindingBC",
+    "UnbindingDistance", "UnfitError", "UnknownHashError", "UnreachableError", "UntrustedError",
+    "UntrustedPickleError", "UsageError", "Verdict", "WExploreResampler", "Walker",
+    "WalkerReporter", "WalkerState", "WarpBC", "Watcher", "WeightError", "WepyMissingError",
+    "WepystoreError", "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance",
+    "apply_decisions", "as_walker_state", "hash_of", "history", "load_configuration", "load_run",
+    "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store", "prepare_wepy",
+    "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 

@@ -137,7 +137,7 @@ def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> F
     written = Ledger(folder)
     written.replace(())
     checkpointer = Checkpointer(
-        store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True), written
+        store, parts, lambda end, n, _: RunRecord(start, end, config, n, 10, 1, True), written
     )
     saves, checkpoints = [], []
     new: list[int] = []

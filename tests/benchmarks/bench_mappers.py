@@ -60,8 +60,9 @@ def measure_start() -> tuple[float, float]:
 
 def cpu_seconds(mapper: Any) -> tuple[float, float]:
     """Processor time of this process, and of a ProcessMapper's workers."""
+    workers = mapper._workers if isinstance(mapper, ProcessMapper) else ()
     # A process's clock is named by its id (clock_getcpuclockid of POSIX, as Linux numbers them).
-    clocks = [(~worker.pid << 3) | 2 for worker in getattr(mapper, "_workers", [])]
+    clocks = [(~worker.pid << 3) | 2 for worker in workers]
     return time.process_time(), sum(map(time.clock_gettime, clocks))
 
 

@@ -128,7 +128,7 @@ def checkpointer(folder: Path, parts: Apparatus, walkers: list[Walker]) -> Check
     written = Ledger(folder)
     written.replace(())
     return Checkpointer(
-        store, parts, lambda end, n: RunRecord(start, end, config, n, 10, 1, True), written
+        store, parts, lambda end, n, _: RunRecord(start, end, config, n, 10, 1, True), written
     )
 
 

@@ -325,7 +325,7 @@ def test_untrusted_pickles_are_exit_5(
 
 def test_ctrl_c_ends_it_at_once(recorded: tuple[Store, str], tmp_path: Path) -> None:
     """SIGINT: a word, no traceback, exit 130, and no worker is left."""
-    store = copied(recorded, tmp_path / "c.orch", n_cycles=10**7)
+    store = copied(recorded, tmp_path / "c.orch", n_cycles=10**7, recording=None)
     run = store.hashes("runs")[0]
     process = subprocess.Popen(
         [sys.executable, "-m", "wepystore", "verify", "--n-workers=2", str(store.path), run],

@@ -46,6 +46,7 @@ from wepystore.api import (
 )
 from wepystore.api import UnbindingBC as OurUnbindingBC
 from wepystore.engine.manager import CycleManager
+from wepystore.engine.record_tables import parents
 from wepystore.engine.rng import Streams
 from wepystore.orchestrator.run.request import Means, RunRequest
 from wepystore.orchestrator.run.run import run
@@ -53,7 +54,6 @@ from wepystore.orchestrator.run.start import start_from
 from wepystore.orchestrator.run.watching import Watcher
 from wepystore.orchestrator.verify.verify import verify
 from wepystore.records.run import RunRecord
-from wepystore.reporters.records import parents
 from wepystore.store import Store
 
 REPAIRED = prepare_wepy()

@@ -1,4 +1,4 @@
-"""docs/format.md shows commands that work, and what they really print."""
+"""docs/format.md and docs/recording.md show commands that work, and what they really print."""
 
 from __future__ import annotations
 
@@ -100,9 +100,10 @@ def run_page(page: Path, shell: Shell, lacking: Iterable[str] = ()) -> dict[int,
     return skipped
 
 
-def test_every_command_of_the_page_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [PAGE, DOCS / "recording.md"], ids=lambda page: page.stem)
+def test_every_command_of_the_page_works(tmp_path: Path, page: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows."""
-    skipped = run_page(PAGE, Shell(tmp_path), installed.lacking(*TOOLS))
+    skipped = run_page(page, Shell(tmp_path), installed.lacking(*TOOLS))
     if skipped:
         lines = ", ".join(map(str, skipped))
         pytest.skip(f"{installed.why(set().union(*skipped.values()))}; all but lines {lines} work")

@@ -262,12 +262,17 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     *told, record = sorted(runs, key=lambda each: each.n_cycles)
     assert len(told) == n_told and all(each.execution.ended_by for each in told)
     ends = {each.end.md5 for each in told}
-    parts = {ref.md5 for end in ends for _, ref in store.references("snapshots", end)}
-    for kind, more in (("objects", parts), ("snapshots", ends), ("configs", set())):
+    recordings = {each.recording.md5 for each in told if each.recording is not None}
+    held = [*(("snapshots", end) for end in ends), *(("recordings", each) for each in recordings)]
+    parts = {ref.md5 for name in held for _, ref in store.references(*name)}
+    more_of = {"objects": parts, "snapshots": ends, "recordings": recordings, "configs": set()}
+    for kind, more in more_of.items():
         assert set(store.hashes(kind)) == set(other.hashes(kind)) | more
     (expected,) = other.hashes("runs")
     twin = load_run(other, expected)
-    for name in ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible"):
+    assert record.recording is not None
+    same = ("start", "end", "config", "n_cycles", "n_steps", "seed", "reproducible", "recording")
+    for name in same:
         assert getattr(record, name) == getattr(twin, name), name
     assert record.execution.complete is True
     for name in ("n_warped", "n_cloned", "n_merged"):

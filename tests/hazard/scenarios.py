@@ -172,7 +172,7 @@ def checkpoints(path: str) -> None:
 
     start, config = entry("tags/start", "snapshots"), entry("default-config", "configs")
 
-    def record(end: EntryRef, n_cycles: int) -> RunRecord:
+    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
         return RunRecord(start, end, config, n_cycles, 10, 1, True)
 
     apparatus = pair_snapshot(4).apparatus

@@ -137,10 +137,10 @@ def test_gc_leaves_alone_what_is_of_a_later_version(store_with_orphan: Store) ->
     (store.path / "notes").mkdir()
     (store.path / "notes" / "a.txt").touch()
     assert gc.plan(store, now=later()).items
-    (store.path / "recordings" / "ab").mkdir(parents=True)
-    with pytest.raises(gc.NewerEntriesError, match="recordings"):
+    (store.path / "films" / "ab").mkdir(parents=True)
+    with pytest.raises(gc.NewerEntriesError, match="films"):
         gc.plan(store, now=later())
-    (store.path / "recordings" / "ab").rmdir()
+    (store.path / "films" / "ab").rmdir()
     md5 = store.put("snapshots", canonical.dumps({"type": "film", "format": 2})).md5
     with pytest.raises(gc.NewerEntriesError, match=md5):
         gc.plan(store, now=later())

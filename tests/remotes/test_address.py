@@ -98,6 +98,7 @@ def test_a_listing_knows_only_names_of_a_store() -> None:
         "objects": {good: 1},
         "configs": {},
         "snapshots": {},
+        "recordings": {},
         "runs": {good: 2},
     }
     assert sizes.refs == ("refs/default-snapshot", "refs/tags/good")

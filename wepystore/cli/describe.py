@@ -11,7 +11,7 @@ from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
 from wepystore.store.manifests import plain, walkers_of
-from wepystore.store.names import ONE, REFERENCE, is_ref
+from wepystore.store.names import ONE, REFERENCE, EntryRef, is_ref
 
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
@@ -39,6 +39,8 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
     for key, value in manifest.items():
         if key not in ("type", "format", "walkers"):
             yield from _tree(store, key, value, 0)
+    if kind == "runs" and "recording" in manifest:
+        yield from _recorded(store, manifest["recording"])
 
 
 def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
@@ -89,6 +91,22 @@ def _walkers(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
     for fields in walkers.fields:
         for name, ref in sorted(fields.items()):
             yield f"  {name}: {_object(store, Ref.from_json(ref, name), name)}"
+
+
+def _recorded(store: Store, entry: dict[str, Any]) -> Iterator[str]:
+    """What a run's recording holds, a line; or that it is not here."""
+    recording = EntryRef.from_json(entry, "a run")
+    if store.size(recording.kind, recording.md5) is None:
+        yield "recorded: not here"
+        return
+    manifest = store.manifest(recording.kind, recording.md5, recording.ref)
+    columns = manifest.get("columns")
+    names = [str(each) for each in columns] if isinstance(columns, list) else []
+    tables = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
+    parts = store.references(recording.kind, recording.md5)
+    size = size_text(sum(ref.size for _, ref in parts))
+    cycles = _cut(manifest.get("n_cycles"))
+    yield f"recorded: {cycles} cycles, {size}; {_cut(', '.join(['weights', *tables]))}"
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:

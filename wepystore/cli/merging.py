@@ -60,7 +60,9 @@ def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: b
 
 def _lines(done: Plan) -> Iterator[str]:
     for entry in done.entries:
-        yield " * " + _line(entry)
+        # It is part of a run, which has a line.
+        if entry.kind != "recordings" or not entry.new:
+            yield " * " + _line(entry)
     for name, md5 in done.refs:
         kind = "tag" if name.startswith("tags/") else "default"
         why = ""

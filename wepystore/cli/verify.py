@@ -86,7 +86,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--json"]:
         shown = [_as_json(verdict) for verdict in verdicts]
         console.json(shown[0] if len(shown) == 1 else shown)
-    return 0 if all(verdict.reproduced for verdict in verdicts) else NOT_REPRODUCED
+    return 0 if all(verdict.is_same for verdict in verdicts) else NOT_REPRODUCED
 
 
 def _named(args: dict[str, Any]) -> tuple[Store, str]:
@@ -129,6 +129,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
     else:
         console.out(f"{pair} not reproduced")
         console.note(f"It ends in {verdict.end} now.")
+    _tell_of_recording(verdict, console)
     _tell_of_resumes(verdict, console)
     _tell_what_was_promised(verdict, console)
     if verdict.differences:
@@ -146,6 +147,18 @@ def _tell(verdict: Verdict, console: Console) -> None:
         else:
             for line in _compared(verdict.comparison):
                 console.note(line)
+
+
+def _tell_of_recording(verdict: Verdict, console: Console) -> None:
+    parting = verdict.parting
+    if parting is not None:
+        of = "" if parting.walker_idx is None else f", walker {parting.walker_idx}"
+        console.note(
+            f"What is recorded of it is not the same from cycle {parting.cycle_idx} on "
+            f"({parting.column}{of})."
+        )
+    elif not verdict.is_recorded and verdict.record.recording is not None:
+        console.note("What is recorded of it is not here whole: it was not compared.")
 
 
 def _tell_of_resumes(verdict: Verdict, console: Console) -> None:
@@ -217,4 +230,6 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "comparison": None if verdict.comparison is None else asdict(verdict.comparison),
         "same_until": verdict.same_until,
         "other_after": verdict.other_after,
+        "recorded": verdict.is_recorded,
+        "parting": None if verdict.parting is None else asdict(verdict.parting),
     }

@@ -68,6 +68,8 @@ class CycleManager:
         Keywords for every segment: platform, platform_kwargs, getState_kwargs.
     dumps : callable or None
         Handed to the work mapper for runners that plain pickle cannot take.
+    record : callable or None
+        Given the report of each cycle, before the reporters are.
 
     Attributes
     ----------
@@ -87,6 +89,7 @@ class CycleManager:
     monitor: protocols.Monitor | None = None
     runner_options: dict[str, Any] = field(default_factory=dict)
     dumps: Callable[[Any], bytes] | None = None
+    record: Callable[[dict[str, Any]], None] | None = None
 
     def __post_init__(self) -> None:
         self.interruptible = False
@@ -173,6 +176,8 @@ class CycleManager:
             cycle_bc_time=warped - propagated,
             cycle_resampling_time=resampled - warped,
         )
+        if self.record is not None:
+            self.record({**report, "new_walkers": new_walkers})
         for reporter in self.reporters:
             # Lists of its own: one that sorts them changes neither the next cycle nor what the
             # others see.

@@ -9,9 +9,12 @@ from typing import Any
 from wepystore.engine.fit import check_type
 from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
+from wepystore.records.errors import MalformedRecordError
+from wepystore.records.recording import Recording, decode_recording
 from wepystore.records.run import RunRecord, decode_run
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot
+from wepystore.records.tables import NotRecordedError, RunTables
 from wepystore.records.trust import Asked, arguments, users_own
 from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
@@ -108,6 +111,40 @@ def load_runs(store: AnyStore) -> dict[str, RunRecord]:
     """All runs of a store, by the hashes of their records. Raises as load_run."""
     store = opened(store)
     return {md5: load_run(store, md5) for md5 in store.hashes("runs")}
+
+
+def read_recording(store: Store, record: RunRecord) -> Recording | None:
+    """The recording of a run, verified; its tables are not read. None for a run without. Raises
+    DamagedError."""
+    if record.recording is None:
+        return None
+    md5, ref = record.recording.md5, record.recording.ref
+    found = decode_recording(store.manifest("recordings", md5, ref), f"recording {md5}")
+    if found.n_cycles != record.n_cycles:
+        problem = f"it has {found.n_cycles} cycles, and the run {record.n_cycles}"
+        raise MalformedRecordError(where=f"recording {md5}", what="recording", problem=problem)
+    return found
+
+
+def load_tables(store: AnyStore, name: str) -> RunTables:
+    """What is recorded of a run, as arrays.
+
+    Parameters
+    ----------
+    store : Store, str or path
+        The store, or a job folder that one is in.
+    name : str
+        Hash of the run's record, a prefix of it, or a tag.
+
+    Raises
+    ------
+    WepystoreError : as load_run; NotRecordedError for a run without a recording.
+    """
+    store = opened(store)
+    found = read_recording(store, load_run(store, name))
+    if found is None:
+        raise NotRecordedError(run=name)
+    return RunTables(found, store.object, f"the recording of {name}")
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

@@ -20,6 +20,9 @@ from wepystore.records.errors import MalformedRecordError
 #: What may be stored: everything else is turned into one of these or refused.
 DTYPES = ("<f8", "<i8", "|b1")
 
+#: What may be in a recording besides: text, as the bytes of its UTF-8.
+TEXT = "|u1"
+
 
 def header(shape: Sequence[int], descr: str) -> bytes:
     """The bytes before the data of a C-ordered array."""
@@ -45,8 +48,12 @@ def storable(array: NDArray[Any], where: str) -> NDArray[Any]:
 
 def array_buffers(array: NDArray[Any], where: str) -> list[Any]:
     """The .npy file of one array, as buffers to be written one after the other."""
-    held = storable(array, where)
-    return [header(held.shape, held.dtype.str), _bytes_of(held)]
+    return buffers(storable(array, where))
+
+
+def buffers(array: NDArray[Any]) -> list[Any]:
+    """The .npy file of an array that is as it is to be stored."""
+    return [header(array.shape, array.dtype.str), _bytes_of(array)]
 
 
 def stack_buffers(arrays: Sequence[NDArray[Any]], where: str) -> list[Any]:
@@ -70,7 +77,7 @@ def _bytes_of(array: NDArray[Any]) -> Any:
 
 #: The whole of a header that is read: what `header` writes, and numpy for such arrays.
 _HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(..)\{'descr': '(<f8|<i8|\|b1)', 'fortran_order': False, "
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '(<f8|<i8|\|b1|\|u1)', 'fortran_order': False, "
     rb"'shape': \((|\d+,|\d+(?:, \d+)+)\), \} *\n",
     re.DOTALL,
 )
@@ -78,21 +85,43 @@ _HEADER = re.compile(
 
 def load(data: bytes, where: str) -> NDArray[Any]:
     """The array of a .npy file; never unpickles, and takes no memory that the data do not fill."""
-    found = _HEADER.match(data)
-    if found is None or int.from_bytes(found[1], "little") != found.end() - 10:
-        raise MalformedRecordError(
-            where=where, what=".npy array", problem=f"its header is {data[:80]!r}"
-        )
-    shape = tuple(int(number) for number in found[3].split(b",") if number)
-    dtype = np.dtype(found[2].decode())
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) - found.end() != expected:
+    descr, shape, begin, end = _described(data, 0, where)
+    if end != len(data) or descr not in DTYPES:
         raise MalformedRecordError(
             where=where,
             what=".npy array",
-            problem=f"shape {shape} takes {expected} bytes, not {len(data) - found.end()}",
+            problem=f"shape {shape} takes {end - begin} bytes, not {len(data) - begin}, or it is of"
+            f" type {descr}",
         )
+    return _array(data, descr, shape, begin, where).copy()
+
+
+def load_several(data: bytes, where: str) -> list[NDArray[Any]]:
+    """The arrays of several .npy files, one after the other: views of these bytes."""
+    found, place = [], 0
+    while place < len(data):
+        descr, shape, begin, place = _described(data, place, where)
+        if place > len(data):
+            problem = f"shape {shape} takes {place - begin} bytes, not {len(data) - begin}"
+            raise MalformedRecordError(where=where, what=".npy array", problem=problem)
+        found.append(_array(data, descr, shape, begin, where))
+    return found
+
+
+def _described(data: bytes, place: int, where: str) -> tuple[str, tuple[int, ...], int, int]:
+    """Type and shape of the array whose header is at `place`, and where its data begin and end."""
+    found = _HEADER.match(data, place)
+    if found is None or int.from_bytes(found[1], "little") != found.end() - place - 10:
+        problem = f"its header is {data[place : place + 80]!r}"
+        raise MalformedRecordError(where=where, what=".npy array", problem=problem)
+    shape = tuple(int(number) for number in found[3].split(b",") if number)
+    descr = found[2].decode()
+    n_bytes = math.prod(shape) * np.dtype(descr).itemsize
+    return descr, shape, found.end(), found.end() + n_bytes
+
+
+def _array(data: bytes, descr: str, shape: tuple[int, ...], begin: int, where: str) -> NDArray[Any]:
     try:
-        return np.frombuffer(data, dtype, offset=found.end()).reshape(shape).copy()
+        return np.frombuffer(data, descr, math.prod(shape), begin).reshape(shape)
     except ValueError as problem:
         raise MalformedRecordError(where=where, what=".npy array", problem=str(problem)) from None

@@ -33,6 +33,8 @@ class RunRecord:
     execution : Circumstances
         How it came about. What of this bears on the result (the platform) stands in
         `environment` as well.
+    recording : EntryRef or None
+        What happened in it; None for one that was run without.
     """
 
     start: EntryRef
@@ -44,6 +46,7 @@ class RunRecord:
     reproducible: bool
     environment: dict[str, Any] = field(default_factory=dict)
     execution: Circumstances = field(default_factory=Circumstances)
+    recording: EntryRef | None = None
 
     def __repr__(self) -> str:
         made = f"{self.n_cycles} cycles of {self.n_steps} steps, seed {self.seed}"
@@ -51,6 +54,9 @@ class RunRecord:
 
 
 _ENTRIES = ("start", "end", "config")
+#: The format of a record that names a recording.
+RECORDED = 2
+
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {
     "n_cycles": (int,),
@@ -74,6 +80,9 @@ def encode_run(record: RunRecord, sink: Sink) -> Ref:
         **{name: getattr(record, name).to_json() for name in _ENTRIES},
         "execution": record.execution._asdict(),
     }
+    del value["recording"]
+    if record.recording is not None:
+        value |= {"format": RECORDED, "recording": record.recording.to_json()}
     return sink.put("runs", canonical.dumps(value))
 
 
@@ -92,7 +101,16 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
         values: dict[str, Any] = {name: manifest[name] for name in _TYPES}
         values |= {name: EntryRef.from_json(manifest[name], where) for name in _ENTRIES}
         values["execution"] = circumstances_of(manifest["execution"])
-        return RunRecord(**values)
+        return RunRecord(**values, recording=_recording_of(manifest, where))
+
+
+def _recording_of(manifest: dict[str, Any], where: str) -> EntryRef | None:
+    if manifest["format"] == FORMAT:
+        return None
+    found = EntryRef.from_json(manifest["recording"], where)
+    if found.kind != "recordings":
+        raise ValueError(f"its recording is one of {found.kind}")
+    return found
 
 
 def _check_platform(environment: dict[str, Any]) -> None:

@@ -26,10 +26,9 @@ from wepystore.records.values import (
 )
 from wepystore.store import canonical, formats, graph
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Ref
+from wepystore.store.names import ONE, Ref
 
 FORMAT = 1
-_KINDS = {"snapshot": "snapshots", "configuration": "configs", "run": "runs"}
 
 
 class AsFound:
@@ -170,13 +169,14 @@ def check_type(manifest: Any, wanted: str, where: str) -> None:
         found = manifest.get("type") if isinstance(manifest, dict) else type(manifest).__name__
         raise MalformedRecordError(where=where, what=wanted, problem=f"its type is {found!r}")
     version = manifest.get("format")
-    if type(version) is not int or version != FORMAT:
+    kind = next(kind for kind, word in ONE.items() if word == wanted)
+    newest = graph.NEWEST[kind]
+    if type(version) is not int or not 1 <= version <= newest:
+        known = f"format {newest}" if newest == 1 else f"formats 1 to {newest}"
         raise MalformedRecordError(
-            where=where,
-            what=wanted,
-            problem=f"format {version!r}; this wepystore reads format {FORMAT}",
+            where=where, what=wanted, problem=f"format {version!r}; this wepystore reads {known}"
         )
     try:
-        graph.check_keys(_KINDS[wanted], manifest, where)
+        graph.check_keys(kind, manifest, where)
     except BadJSONError as error:
         raise MalformedRecordError(where=where, what=wanted, problem=error.fields["why"]) from None

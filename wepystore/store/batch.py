@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wepystore.store.system import WholeSync
 
 # What is named, then what names it; each stage is durable before the next begins.
-STAGES = (("objects",), ("configs", "snapshots"), ("runs",))
+STAGES = (("objects",), ("configs", "snapshots", "recordings"), ("runs",))
 
 # Up to so many files get an fsync each, in threads, while the next ones are hashed. Beyond, one
 # sync of the file system is faster, though it waits for what other programs have written too.

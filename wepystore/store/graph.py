@@ -11,29 +11,43 @@ from wepystore.errors import DamagedError
 from wepystore.store import canonical, formats
 from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
-from wepystore.store.names import Name, Ref, is_hex, references
+from wepystore.store.names import ONE, Name, Ref, is_hex, references
 from wepystore.store.runs import run_of
-from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
+from wepystore.store.store import DEFAULTS, DIRECTORIES, Store
 
 Parts = Sequence[tuple[str, Ref]]
 
 # Kinds that name others. Listed in this order, then objects: the reverse of S4, so that what is
 # listed later has all that was named by what was listed before, though writers are busy.
-NAMING = ("runs", "snapshots", "configs")
+NAMING = ("runs", "recordings", "snapshots", "configs")
 
-_TYPES = {"runs": "run", "snapshots": "snapshot", "configs": "configuration"}
+# What a record has had from the first.
+_RUN = frozenset(
+    (
+        *("start", "end", "config", "n_cycles", "n_steps", "seed"),
+        *("reproducible", "environment", "execution"),
+    )
+)
+
+#: The keys of each kind, besides `type` and `format`, by format from 1 on.
 _KEYS = {
-    "snapshots": frozenset(("walkers", "apparatus")),
-    "configs": frozenset(
-        ("monitor", "platform", "platform_properties", "reporters", "work_mapper")
+    "snapshots": (frozenset(("walkers", "apparatus")),),
+    "configs": (
+        frozenset(("monitor", "platform", "platform_properties", "reporters", "work_mapper")),
     ),
-    "runs": frozenset(
-        (
-            *("start", "end", "config", "n_cycles", "n_steps", "seed"),
-            *("reproducible", "environment", "execution"),
-        )
+    "recordings": (
+        frozenset(
+            (
+                *("n_cycles", "n_steps", "block_cycles", "columns", "tables"),
+                *("decisions", "summaries", "topology", "units"),
+            )
+        ),
     ),
+    "runs": (_RUN, _RUN | {"recording", "timings"}),
 }
+
+#: The newest format of each kind that is known here.
+NEWEST = {kind: len(keys) for kind, keys in _KEYS.items()}
 
 
 def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
@@ -42,27 +56,30 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
     An entry in another program's format (I3) is one piece: it names nothing.
     """
     if kind != "runs" and formats.format_of(data) is not None:
-        return (), FORMAT
+        return (), 1
     manifest = canonical.load_object(data, what)
     parts = list(references(manifest, what))
     number = manifest.get("format")
-    if isinstance(number, int) and not isinstance(number, bool) and number > FORMAT:
+    if type(number) is int and number > NEWEST[kind]:
         return parts, number
-    if manifest.get("type") != _TYPES[kind]:
-        raise BadJSONError(what=what, why=f'its type is not "{_TYPES[kind]}"')
+    if manifest.get("type") != ONE[kind]:
+        raise BadJSONError(what=what, why=f'its type is not "{ONE[kind]}"')
     check_keys(kind, manifest, what)
     if kind == "runs":
         run_of(manifest, md5, what)
-    return parts, FORMAT
+    return parts, 1
 
 
 def check_keys(kind: str, manifest: Mapping[str, Any], what: str) -> None:
     """Raise BadJSONError if a manifest or record of the format that is known here has a key that is
     not: what that means nobody knows, and so not what it needs."""
-    more = manifest.keys() - _KEYS[kind] - {"type", "format"}
+    number = manifest.get("format")
+    # What is of no format is looked at as if it were of the first.
+    place = number - 1 if type(number) is int and 1 <= number <= NEWEST[kind] else 0
+    more = manifest.keys() - _KEYS[kind][place] - {"type", "format"}
     if more:
         names = ", ".join(repr(name[:40]) for name in sorted(more)[:4])
-        raise BadJSONError(what=what, why=f"no {_TYPES[kind]} of format {FORMAT} has {names}")
+        raise BadJSONError(what=what, why=f"no {ONE[kind]} of format {number} has {names}")
 
 
 @dataclass
@@ -90,7 +107,7 @@ class Graph:
         naming = {
             name: [part for part in parts if part[0] != "objects"]
             for name, parts in self.parts.items()
-            if name[0] != "configs"
+            if name[0] not in ("configs", "recordings")
         }
         kept = closure(naming, self.roots())
         return [name for name in self.parts if name not in kept]
@@ -117,7 +134,7 @@ def load(store: Store, objects: bool = True) -> Graph:
             try:
                 parts, number = parse(kind, md5, store.read(kind, md5), what)
                 graph.parts[kind, md5] = parts
-                if number > FORMAT:
+                if number > NEWEST[kind]:
                     graph.newer[kind, md5] = number
             except (DamagedError, OSError) as error:
                 if os.path.lexists(what):

@@ -48,7 +48,7 @@ from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedErro
 from wepystore.store.errors import MissingError
 from wepystore.store.merge import apply, plan
 
-KINDS = ("objects", "configs", "snapshots", "runs")
+KINDS = ("objects", "configs", "snapshots", "recordings", "runs")
 
 
 def entries(store: Store) -> dict[str, set[str]]:
@@ -59,7 +59,7 @@ def assert_whole(store: Store) -> None:
     """S1: every name is right; S5: nothing is missing; and nothing is there that nobody needs."""
     check(store.path)
     needed: set[str] = set()
-    for kind in ("snapshots", "configs"):
+    for kind in ("snapshots", "configs", "recordings"):
         for md5 in store.hashes(kind):
             assert store.missing(kind, md5) == []
             needed |= {ref.md5 for _, ref in store.references(kind, md5)}

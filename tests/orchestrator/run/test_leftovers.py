@@ -29,7 +29,7 @@ def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_pat
     store = Store.create(tmp_path / "checkpoint.orch")
     apparatus = Apparatus.as_found(None, None, NoResampler())
 
-    def record(end: EntryRef, n_cycles: int) -> RunRecord:
+    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
 
     checkpointer = Checkpointer(store, apparatus, record, Ledger(tmp_path))
@@ -58,7 +58,7 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     # A built-in's state may hold texts; so far none of them has one that changes.
     resampler = NoResampler()
 
-    def record(end: EntryRef, n_cycles: int) -> RunRecord:
+    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
         return RunRecord(end, end, end, n_cycles, 10, 1, True)
 
     apparatus = Apparatus.as_found(None, None, resampler)

@@ -40,10 +40,12 @@ from wepystore.api import (
 )
 from wepystore.engine.errors import PlatformError
 from wepystore.errors import DamagedError, UntrustedError
+from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.resume import resume
 from wepystore.orchestrator.run.watching import Watcher
 from wepystore.orchestrator.verify.comparison import compare
+from wepystore.orchestrator.verify.recordings import Parting
 from wepystore.orchestrator.verify.verify import (
     NotRepeatableError,
     RecordedPlatformError,
@@ -52,6 +54,10 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.errors import MalformedRecordError
+from wepystore.records.library import read_recording
+from wepystore.records.recording import Part, buffers_of, encode_recording, read_part
+from wepystore.records.run import encode_run
+from wepystore.records.sinks import Remembering
 from wepystore.records.trust import Trust
 from wepystore.store import canonical
 from wepystore.store.pickles.pickled import parts_in
@@ -488,3 +494,67 @@ def test_the_repetition_draws_what_the_run_drew(pair: tuple[Store, str], tmp_pat
     there = load_snapshot(Store.open(tmp_path / "job" / "checkpoint.orch"), outcome.end)
     assert bits(there.walkers) == bits(load_snapshot(store, record.end.md5).walkers)
     assert again(store, run).end == outcome.end
+
+
+def with_recording(
+    store: Store, run: str, path: Path, column: str, place: Any
+) -> tuple[Store, str]:
+    """A copy of a store in which a number of a run's recording is another one; and the run."""
+    record = load_run(store, run)
+    assert record.recording is not None
+    shutil.copytree(store.path, path)
+    other = Store.open(path)
+    recording = read_recording(other, record)
+    assert recording is not None
+    columns = [
+        dict(read_part(part, recording.columns, other.object, "")) for part in recording.tables
+    ]
+    held = columns[0][column] = columns[0][column].copy()
+    held[place] += 1
+    with other.batch() as batch:
+        parts = [
+            Part(len(each["n_walkers"]), batch.put("objects", buffers_of(each))) for each in columns
+        ]
+        changed = dataclasses.replace(recording, tables=tuple(parts))
+        entry = encode_recording(changed, Remembering(batch, {}))
+        md5 = encode_run(dataclasses.replace(record, recording=entry), batch).md5
+    return other, md5
+
+
+@pytest.mark.parametrize("blocks", [2, 1 << 14])
+@pytest.mark.parametrize(
+    ("column", "place", "expected"),
+    [
+        ("weights", 6 + 2, ("weights", 1, 2)),
+        ("resampling/decision_id", 3, ("resampling/decision_id", 0, 3)),
+        ("progress/min_distances", 6 + 5, ("progress/min_distances", 1, 5)),
+        ("resampling/target_idxs", 7, ("resampling/target_idxs", 1, 1)),
+    ],
+)
+def test_it_says_where_two_recordings_part(
+    pair_store: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: int,
+    column: str,
+    place: int,
+    expected: tuple[str, int, int],
+) -> None:
+    """Cycle, walker and field, in a block or in what is left over; the end is the same (D2)."""
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: blocks)
+    store, run = job_store(pair_store, tmp_path / "job", n_cycles=5)
+    verdict = again(store, run)
+    assert verdict.is_recorded and verdict.parting is None and verdict.is_same
+    verdict = again(*with_recording(store, run, tmp_path / "changed.orch", column, place))
+    assert verdict.reproduced and not verdict.is_same
+    assert verdict.parting == Parting(expected[1], expected[0], expected[2])
+
+
+def test_a_recording_that_is_not_here_is_not_compared(pair_store: Prepared, tmp_path: Path) -> None:
+    """The end alone is, and the verdict says so."""
+    store, run = job_store(pair_store, tmp_path / "job")
+    record = load_run(store, run)
+    assert record.recording is not None
+    store.remove("recordings", record.recording.md5)
+    verdict = again(store, run)
+    assert verdict.reproduced and not verdict.is_recorded and verdict.parting is None

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
+from wepystore.engine.record_tables import parents
 from wepystore.reporters.family_tree import FamilyTreeReporter
-from wepystore.reporters.records import parents
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,8 @@ def test_a_whole_store(filled: Store) -> None:
         assert result.healthy and not result.notes
     assert tree_of(filled.path) == tree
     result = fsck.check(filled)
-    assert result.entries == {"objects": 6, "configs": 1, "snapshots": 2, "runs": 1}
+    counted = {"objects": 6, "configs": 1, "snapshots": 2, "recordings": 0, "runs": 1}
+    assert result.entries == counted
     sizes = [filled.size(kind, md5) or 0 for kind in KINDS for md5 in filled.hashes(kind)]
     assert (result.files_read, result.bytes_read) == (10, sum(sizes))
 

@@ -90,7 +90,7 @@ class Account:
             ended_by=ended_by, stopped_by=stopper(ended_by), complete=complete
         )
 
-    def record(self, end: EntryRef, n_cycles: int) -> RunRecord:
+    def record(self, end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
         """The record of the run up to `end`."""
         return RunRecord(
             start=self._start.snapshot_ref,
@@ -102,6 +102,7 @@ class Account:
             reproducible=self.reproducible(),
             environment=self._prepared.environment,
             execution=self.how,
+            recording=recording,
         )
 
     def outcome(self, end: EntryRef | None, record: str | None) -> RunOutcome:

@@ -11,7 +11,9 @@ from typing import Any
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.job.ledger import Ledger
+from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.records.library import load_run
+from wepystore.records.recording import Columns, buffers_of
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
@@ -39,10 +41,12 @@ class Checkpointer:
     apparatus : Apparatus
         As it runs: its state is read at every checkpoint.
     record : callable
-        (end, n_cycles) -> RunRecord
+        (end, n_cycles, recording) -> RunRecord
     ledger : Ledger
         Where it is noted what was written, for whoever goes on with the job if this
         process is killed.
+    recorder : Recorder or None
+        Of what happens in the run; None for one that was begun without.
 
     Attributes
     ----------
@@ -54,12 +58,16 @@ class Checkpointer:
         self,
         store: Store,
         apparatus: Apparatus,
-        record: Callable[[EntryRef, int], RunRecord],
+        record: Callable[[EntryRef, int, EntryRef | None], RunRecord],
         ledger: Ledger,
+        recorder: Recorder | None = None,
     ) -> None:
         self.store = store
         self._apparatus = apparatus
         self._record = record
+        self._recorder = recorder
+        if recorder is not None:
+            recorder.put_block = self._write_block
         self.run: str | None = None
         # End, cycles and record that an earlier process has told of, and this one goes on from.
         self._from = ("", 0, "")
@@ -67,6 +75,8 @@ class Checkpointer:
         self._ledger = ledger
         # By checkpoint: only what was not there before is ours to take away again.
         self._written: list[list[Name]] = []
+        # Of the checkpoint that is to come.
+        self._blocks: list[Name] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
         self._going: set[Name] = set()
         self._removing: Future[list[Name]] | None = None
@@ -83,14 +93,16 @@ class Checkpointer:
             sink = Remembering(batch, self._texts)
             snapshot = Snapshot.as_found(walkers, self._apparatus)
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
-            record = self._record(end, n_cycles)
+            recording = self._recorder.write(sink, last) if self._recorder is not None else None
+            record = self._record(end, n_cycles, recording)
             run = encode_run(record, sink)
             self._ledger.add(each for each in sink.entries if not self.store.has(*each))
         self.run = run.md5
         # Whoever finds a killed job's store goes on from "default"; it moves before what it
         # pointed to goes.
         self.store.set_ref("default-snapshot", end.md5)
-        self._written.append(list(batch.new))
+        self._written.append([*self._blocks, *batch.new])
+        self._blocks = []
         if self._from[:2] == (end.md5, n_cycles) and self._from[2] != run.md5:
             # No cycle since: the new record says of the same end all that the old one did.
             self._written[0].append(("runs", self._from[2]))
@@ -100,11 +112,20 @@ class Checkpointer:
             self._supersede(_KEPT)
         return end
 
+    def _write_block(self, block: Columns) -> Ref:
+        """Put a full block of the recording, which the next checkpoint will name."""
+        with self.store.batch() as batch:
+            ref = batch.put("objects", buffers_of(block))
+            if not self.store.has("objects", ref.md5):
+                self._ledger.add([("objects", ref.md5)])
+        self._blocks += batch.new
+        return ref
+
     def is_there(self) -> bool:
         """Whether the last checkpoint is in the store as it was written, by its files."""
         try:
-            end = load_run(self.store, self.run or "").end.md5
-            return not self.store.missing("snapshots", end)
+            record = load_run(self.store, self.run or "")
+            return not any(self.store.missing(*each) for each in _held(record))
         except (DamagedError, OSError):
             return False
 
@@ -140,7 +161,8 @@ class Checkpointer:
             record = load_run(self.store, run)
             if record.execution.complete is not True:
                 self._from = (record.end.md5, record.n_cycles, run)
-        last = [entry for entry in (("snapshots", end), ("runs", run)) if entry in own]
+        held = _held(load_run(self.store, run)) if run is not None else []
+        last = [entry for entry in (*held, ("runs", run)) if entry in own]
         if end is not None:
             self.store.set_ref("default-snapshot", end)
         self.run = run
@@ -169,7 +191,7 @@ class Checkpointer:
             record = load_run(self.store, run)
         except DamagedError:
             return []
-        return [("runs", run), ("snapshots", record.end.md5)] if record.execution.was_told else []
+        return [("runs", run), *_held(record)] if record.execution.was_told else []
 
     def finish(self, complete: bool = True) -> None:
         """Take away everything that the last checkpoint supersedes, and bring what is listed as
@@ -199,17 +221,17 @@ class Checkpointer:
         # after a crash, sees a name whose parts are gone (S4, backwards).
         shared: list[Name] = []
         tagged = set(self.store.tags().values())
-        for kind in ("runs", "snapshots"):
+        for kind in ("runs", "recordings", "snapshots"):
             for each, md5 in sorted(entries):
                 if each != kind:
                     continue
-                if kind == "snapshots" and (md5 in tagged or self._named_by_runs(md5)):
+                if kind != "runs" and (md5 in tagged or self._named_by_runs(md5)):
                     shared.append((kind, md5))
                 else:
                     self.store.remove(kind, md5)
         needed = {
             ref.md5
-            for kind in ("snapshots", "configs")
+            for kind in ("recordings", "snapshots", "configs")
             for md5 in self.store.hashes(kind)
             for _, ref in self.store.references(kind, md5)
         }
@@ -222,10 +244,16 @@ class Checkpointer:
         self._ledger.strike(entries.difference(shared))
         return shared
 
-    def _named_by_runs(self, snapshot: str) -> bool:
+    def _named_by_runs(self, entry: str) -> bool:
         # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
         return any(
-            ref.md5 == snapshot
+            ref.md5 == entry
             for run in self.store.hashes("runs")
             for _, ref in self.store.references("runs", run)
         )
+
+
+def _held(record: RunRecord) -> list[Name]:
+    """What a checkpoint's record names of its own."""
+    found = [record.end, record.recording]
+    return [(each.kind, each.md5) for each in found if each is not None]

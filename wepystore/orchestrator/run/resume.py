@@ -17,10 +17,12 @@ from wepystore.orchestrator.run.session import Session
 from wepystore.orchestrator.run.start import Past, Start, start_from
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
-from wepystore.records.library import load_run
+from wepystore.records.library import load_run, read_recording
+from wepystore.records.recording import Columns, Recording, read_part
 from wepystore.records.run import RunRecord
 from wepystore.records.trust import Trust, arguments
 from wepystore.store.places import CHECKPOINT
+from wepystore.store.store import Store
 
 
 def resume(
@@ -128,18 +130,30 @@ def _last(
         passed = f"the checkpoint after {record.n_cycles} cycles is passed over"
         try:
             lacking = store.missing("snapshots", record.end.md5)
+            if record.recording is not None:
+                lacking += store.missing("recordings", record.recording.md5)
             if lacking:
                 remark(f"{passed}: {store.path} lacks {len(lacking)} of its parts")
                 continue
             start = start_from(store, record.end.md5, config, trust=trust)
+            recorded = _recorded(store, record)
         except DamagedError as problem:
             # Nothing is lost but time: from an earlier one the run comes by here again.
             remark(f"{passed}: {problem}")
             continue
-        return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record)
+        return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record, recorded)
     return start_from(store, spec.start.md5, config, trust=trust), Past(
         resumed=True, how=NOTHING_YET._replace(begun=spec.begun)
     )
+
+
+def _recorded(store: Store, record: RunRecord) -> tuple[Recording, list[Columns]] | None:
+    """A checkpoint's recording, and the tables of its parts that are no full blocks."""
+    found = read_recording(store, record)
+    if found is None:
+        return None
+    rest, what = found.tables[found.n_full :], "its recording"
+    return found, [read_part(part, found.columns, store.object, what) for part in rest]
 
 
 def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:
@@ -170,7 +184,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
     return sorted(found, key=lambda each: (each[1].n_cycles, each[1].execution.complete is True))
 
 
-def _past(md5: str, record: RunRecord) -> Past:
+def _past(md5: str, record: RunRecord, recorded: tuple[Recording, list[Columns]] | None) -> Past:
     how = record.execution
     return Past(
         resumed=True,
@@ -184,6 +198,7 @@ def _past(md5: str, record: RunRecord) -> Past:
         ),
         environment=record.environment,
         reproducible=record.reproducible,
+        recorded=recorded,
     )
 
 

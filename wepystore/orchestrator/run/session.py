@@ -16,6 +16,7 @@ from wepystore.orchestrator.run.cycles import Cycles, Saving
 from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.mapping import WITHOUT_SCHEDULER, needs_scheduler
 from wepystore.orchestrator.run.preparation import prepare
+from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.stillness import Stillness
@@ -61,7 +62,20 @@ class Session:
             reporters=placed.reporters,
             monitor=placed.monitor,
         )
+        self._recorder = self._recorder_of(past)
         self.account = Account(start, request, past, self._prepared)
+
+    def _recorder_of(self, past: Past) -> Recorder | None:
+        """None for a run that goes on from a checkpoint of an older version's."""
+        manager = self._prepared.manager
+        if not past.n_cycles:
+            found = Recorder.begun(manager, self._request.n_steps)
+        elif past.recorded is None:
+            return None
+        else:
+            found = Recorder.gone_on(manager, *past.recorded)
+        manager.record = found.add
+        return found
 
     def run(self, job: Job, signals: StopSignals, watcher: Watcher) -> RunOutcome:
         """Run cycles until something ends them."""
@@ -77,7 +91,9 @@ class Session:
             narration=self._request.narration,
         )
         apparatus = self._start.snapshot.apparatus
-        checkpointer = Checkpointer(job.store, apparatus, account.record, job.ledger)
+        checkpointer = Checkpointer(
+            job.store, apparatus, account.record, job.ledger, self._recorder
+        )
         if self._past.resumed:
             account.note_resumption()
             checkpointer.adopt(self._start.snapshot_ref, self._past.end, self._past.record)

@@ -13,6 +13,7 @@ from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.records.bundle import decode, encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
 from wepystore.records.configuration import Configuration
+from wepystore.records.recording import Columns, Recording
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store import carriers, exports, formats
@@ -67,6 +68,8 @@ class Past:
     environment : dict or None
         Of the last session.
     reproducible : bool
+    recorded : (Recording, list of Columns) or None
+        Of that checkpoint; and the tables of those of its parts that are no full blocks.
     """
 
     resumed: bool = False
@@ -76,6 +79,7 @@ class Past:
     how: Circumstances = NOTHING_YET
     environment: dict[str, Any] | None = None
     reproducible: bool = True
+    recorded: tuple[Recording, list[Columns]] | None = None
 
     @property
     def wall_s(self) -> float:

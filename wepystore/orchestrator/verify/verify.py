@@ -22,13 +22,15 @@ from wepystore.orchestrator.run.mapping import (
     properties_of_workers,
 )
 from wepystore.orchestrator.run.preparation import Preparation
+from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.start import Start, start_from
 from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
 from wepystore.orchestrator.verify.comparison import Comparison, compare
+from wepystore.orchestrator.verify.recordings import Parting, Recorded
 from wepystore.records.circumstances import NOTHING_YET
 from wepystore.records.configuration import Configuration
-from wepystore.records.library import load_run
+from wepystore.records.library import load_run, read_recording
 from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
@@ -74,6 +76,10 @@ class Verdict:
     same_until, other_after : int or None
         Cycles after which another record of the same run, a checkpoint's, has the same
         and another snapshot. They narrow down where the two came apart.
+    is_recorded : bool
+        Whether the run has a recording that is here whole, which was compared.
+    parting : Parting or None
+        The first thing in which that differs from what happened now.
     """
 
     run: str
@@ -88,6 +94,13 @@ class Verdict:
     comparison: Comparison | None
     same_until: int | None
     other_after: int | None
+    is_recorded: bool
+    parting: Parting | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the end and all that is recorded are as they were."""
+        return self.reproduced and self.parting is None
 
 
 def verify(
@@ -156,6 +169,16 @@ class _Repetition:
         self._same_until: int | None = None
         self._other_after: int | None = None
         self._sink = Remembering(Hashing(), {})
+        self._recorded = self._recorder = None
+        if record.recording is not None and not store.lacking([record.recording]):
+            recording = read_recording(store, record)
+            assert recording is not None
+            self._recorded = Recorded(store, recording)
+            self._recorder = Recorder.begun(
+                self._prepared.manager, self._n_steps, recording.block_cycles
+            )
+            self._recorder.put_block = self._recorded.take_block
+            self._prepared.manager.record = self._recorder.add
 
     def verdict(self, watcher: Watcher) -> Verdict:
         record, prepared = self._record, self._prepared
@@ -169,6 +192,8 @@ class _Repetition:
         end, recorded = self._hash(walkers), record.end.ref
         reproduced = end == recorded
         has_the_end = self._store.has("snapshots", recorded.md5)
+        if self._recorded is not None and self._recorder is not None:
+            self._recorded.take_rest(self._recorder.rest())
         comparison = None
         if not reproduced and has_the_end and not self._store.missing("snapshots", recorded.md5):
             comparison = compare(self._store, recorded, walkers, apparatus)
@@ -185,6 +210,8 @@ class _Repetition:
             comparison=comparison,
             same_until=self._same_until,
             other_after=self._other_after,
+            is_recorded=self._recorded is not None,
+            parting=self._recorded.parting if self._recorded is not None else None,
         )
 
     def _cycles(self, watcher: Watcher) -> Sequence[Any]:

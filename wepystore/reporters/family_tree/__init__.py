@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.protocols import WarpCapabilities
+from wepystore.engine.record_tables import parents, table_record_names
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, draft_name, named_errors
 from wepystore.reporters.family_tree import gexf
 from wepystore.reporters.files import check_own, create_own, open_own, replacing
-from wepystore.reporters.records import parents, table_record_names
 
 #: The first line of a spool: JSON padded to this length, so that records are aligned.
 _HEADER = 1024

@@ -15,6 +15,13 @@ from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.protocols import StructureCapabilities
+from wepystore.engine.record_tables import (
+    REPORT_KEYS,
+    TABLES,
+    column,
+    table_fields,
+    table_record_names,
+)
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.engine.topology import hdf5_topology_json
 from wepystore.engine.walker import BOX_FIELDS, Walker, WalkerState
@@ -22,21 +29,6 @@ from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
 from wepystore.reporters.hdf5.journal import JournaledHDF5
 from wepystore.reporters.hdf5.layout import ATOM_FIELDS, RunWriter
-from wepystore.reporters.records import (
-    TABLES,
-    column,
-    table_fields,
-    table_record_names,
-)
-
-#: The report key of each record table.
-_REPORT_KEYS = {
-    "resampling": "resampling_data",
-    "resampler": "resampler_data",
-    "warping": "warp_data",
-    "progress": "progress_data",
-    "boundary_conditions": "bc_data",
-}
 
 # A block is written when any of these is reached: so much memory, so many
 # cycles, so long since the last one. So the file of a running job is never much
@@ -196,7 +188,7 @@ class HDF5Reporter(Reporter):
         self._walkers.append([_unchanging(walker.state) for walker in walkers])
         self._weights.append(weights_of(walkers).tolist())
         # The lists are copied, since a component may use one again; the records are not.
-        self._data.append({table: _kept(report.get(key)) for table, key in _REPORT_KEYS.items()})
+        self._data.append({table: _kept(report.get(key)) for table, key in REPORT_KEYS.items()})
         size = sum(array.nbytes + _ARRAY_OVERHEAD for array in self._walkers[-1][0].values())
         self._bytes += len(walkers) * size
         if (

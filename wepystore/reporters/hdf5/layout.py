@@ -15,9 +15,9 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
+from wepystore.engine.record_tables import TABLES, RecordField
 from wepystore.engine.walker import UNITS
 from wepystore.errors import FailedError
-from wepystore.reporters.records import TABLES, RecordField
 
 #: Fields with one row for each atom: what `main_rep_idxs` selects from.
 ATOM_FIELDS = ("positions", "velocities", "forces")

@@ -23,7 +23,7 @@ from wepystore.store.care.scan import Scan, Work
 from wepystore.store.errors import BadJSONError, DamagedEntryError
 from wepystore.store.names import KINDS, MARK, ONE, Name, Ref, is_tag
 from wepystore.store.renewal import FOLDER
-from wepystore.store.store import DEFAULTS, DIRECTORIES, FORMAT, Store
+from wepystore.store.store import DEFAULTS, DIRECTORIES, Store
 
 __all__ = ["Need", "Note", "Problem", "Repaired", "Report", "check", "repair"]
 
@@ -180,8 +180,8 @@ class _Checker:
                 self.graph.faults[kind, md5] = why
                 self.problems.append(Problem(report.MALFORMED, kind, md5, path, why))
                 return
-            if number > FORMAT:
-                why = f"it has format {number}; this program knows formats up to {FORMAT}"
+            if number > (newest := graph.NEWEST[kind]):
+                why = f"it has format {number}; this program knows formats up to {newest}"
                 self.notes.append(Note(report.NEWER, path, why))
             self.graph.parts[kind, md5] = parts
 

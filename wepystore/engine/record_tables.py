@@ -36,6 +36,15 @@ class RecordField:
 
 TABLES = ("resampling", "resampler", "warping", "progress", "boundary_conditions")
 
+#: What a report calls the records of each table.
+REPORT_KEYS = {
+    "resampling": "resampling_data",
+    "resampler": "resampler_data",
+    "warping": "warp_data",
+    "progress": "progress_data",
+    "boundary_conditions": "bc_data",
+}
+
 _INT = np.dtype(np.int64)
 _FLOAT = np.dtype(np.float64)
 

@@ -1,0 +1,373 @@
+"""Recordings: what happened in a run, cycle by cycle, as tables of arrays.
+
+A recording is a manifest and the objects that it names. All tables of a stretch of cycles are in
+one object: an array for each column, as .npy files one after the other, in the order of the names
+of the columns. Which columns there are follows from what the components of the run declare
+(engine/record_tables.py):
+
+- `n_walkers`: one number a cycle; `weights`: one for each walker of each cycle, after the segments;
+- `TABLE/cycle_idx`: the cycle of each record of a table, but for progress, which has one row a
+  cycle;
+- `TABLE/FIELD`: the values of a field, one row a record; of a field of any length all values one
+  after the other, and in `TABLE/FIELD/lengths` how many belong to each record. Texts are the bytes
+  of their UTF-8;
+- `missing`: (number of the column, row) of what a record had no value for, which is 0, NaN or
+  empty in the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.engine.component import Text
+from wepystore.engine.record_tables import (
+    TABLES,
+    RecordField,
+    column,
+    table_fields,
+    table_record_names,
+)
+from wepystore.records import npy
+from wepystore.records.errors import CannotRecordError, MalformedRecordError
+from wepystore.records.snapshot import check_type
+from wepystore.records.values import MISSHAPEN, Fetch, Sink, only
+from wepystore.store import canonical
+from wepystore.store.names import EntryRef, Ref
+
+FORMAT = 1
+
+#: The table with one row a cycle.
+CONTINUAL = "progress"
+
+N_WALKERS = "n_walkers"
+WEIGHTS = "weights"
+CYCLE_IDX = "cycle_idx"
+LENGTHS = "lengths"
+MISSING = "missing"
+
+#: Bytes of all tables of a full block, about, if a record takes what those of bins and REVO do.
+_BLOCK_BYTES = 1 << 24
+_WALKER_BYTES = 64
+_MOST_BLOCK_CYCLES = 1 << 14
+
+#: More cycles than any block has.
+_MOST = 1 << 32
+
+#: A stretch of cycles: the array of each column.
+Columns = Mapping[str, NDArray[Any]]
+
+
+def block_cycles_for(n_walkers: int) -> int:
+    """The cycles of a full block: a power of two that the walkers at the start decide (D2)."""
+    fitting = _BLOCK_BYTES // (_WALKER_BYTES * max(1, n_walkers))
+    return 1 << max(0, min(fitting, _MOST_BLOCK_CYCLES).bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns the tables of a run have.
+
+    Attributes
+    ----------
+    fields : {table: its fields}
+    summaries : {table: names of those fields that belong into a summary}
+    """
+
+    fields: Mapping[str, Sequence[RecordField]]
+    summaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for table, fields in self.fields.items():
+            for each in fields:
+                if each.dtype.kind not in "fiubUSO" or (each.dtype.kind == "O" and each.shape):
+                    problem = f"it is declared as {each.dtype}, and no number or text"
+                    raise CannotRecordError(where=f"{table} field {each.name!r}", problem=problem)
+
+    @classmethod
+    def of(cls, resampler: Any, boundary_conditions: Any) -> Layout:
+        """The one that the components of a run declare."""
+        owners = {
+            table: resampler if table.startswith("resampl") else boundary_conditions
+            for table in TABLES
+        }
+        return cls(
+            {table: table_fields(owner, table) for table, owner in owners.items()},
+            {table: table_record_names(owner, table) for table, owner in owners.items()},
+        )
+
+    def names(self) -> list[str]:
+        """The columns, sorted."""
+        found = [MISSING, N_WALKERS, WEIGHTS]
+        for table, fields in self.fields.items():
+            if not fields:
+                continue
+            if table != CONTINUAL:
+                found.append(f"{table}/{CYCLE_IDX}")
+            for each in fields:
+                found.append(f"{table}/{each.name}")
+                if is_ragged(each):
+                    found.append(f"{table}/{each.name}/{LENGTHS}")
+        return sorted(found)
+
+    def columns(
+        self,
+        first_cycle: int,
+        weights: Sequence[NDArray[np.float64]],
+        records: Sequence[Mapping[str, Any]],
+    ) -> dict[str, NDArray[Any]]:
+        """The columns of a stretch of cycles.
+
+        Parameters
+        ----------
+        first_cycle : int
+        weights : for each cycle those of its walkers, after the segments
+        records : for each cycle {table: its records}; of progress {field: values}
+
+        Raises
+        ------
+        CannotRecordError : a value has not the shape or type that its component declares.
+        """
+        names = self.names()
+        found = {
+            N_WALKERS: np.array([len(each) for each in weights], np.int64),
+            WEIGHTS: np.concatenate(weights) if weights else np.empty(0),
+        }
+        missing: list[tuple[int, int]] = []
+        for table, fields in self.fields.items():
+            if not fields:
+                continue
+            rows: list[Mapping[str, Any]] = []
+            cycles: list[int] = []
+            for cycle, held in enumerate(records, start=first_cycle):
+                more = [held[table]] if table == CONTINUAL else held[table]
+                rows += more
+                cycles += [cycle] * len(more)
+            if table != CONTINUAL:
+                found[f"{table}/{CYCLE_IDX}"] = np.array(cycles, np.int64)
+            for each in fields:
+                without = [k for k, row in enumerate(rows) if each.name not in row]
+                if without:
+                    place = names.index(f"{table}/{each.name}")
+                    missing += [(place, row) for row in without]
+                    blank = {each.name: _blank(each)}
+                    filled = [blank | dict(row) for row in rows]
+                try:
+                    found.update(_column(table, each, filled if without else rows))
+                except (ValueError, TypeError) as problem:
+                    where = f"{table} field {each.name!r}"
+                    raise CannotRecordError(where=where, problem=problem) from problem
+        found[MISSING] = np.array(sorted(missing), np.int64).reshape(-1, 2)
+        return {name: _canonical(found[name]) for name in names}
+
+
+def is_ragged(field: RecordField) -> bool:
+    """Whether records have any number of values of it: then their lengths are a column too."""
+    return field.shape is None or field.dtype.kind in "USO"
+
+
+def _blank(field: RecordField) -> Any:
+    """What stands for a value that is missing."""
+    if field.dtype.kind in "USO":
+        return ""
+    if field.shape is None:
+        return ()
+    return np.full(field.shape, np.nan if field.dtype.kind == "f" else 0, field.dtype)
+
+
+def _column(
+    table: str, field: RecordField, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    name = f"{table}/{field.name}"
+    if field.dtype.kind in "USO":
+        texts = [_text_of(row.get(field.name), name).encode() for row in rows]
+        yield name, np.frombuffer(b"".join(texts), np.uint8)
+        yield f"{name}/{LENGTHS}", np.array([len(text) for text in texts], np.int64)
+        return
+    values = column(rows, field, table) if rows else np.empty((0, *(field.shape or ())))
+    if field.shape is not None:
+        yield name, np.asarray(values, field.dtype)
+        return
+    yield name, np.concatenate([*values]) if len(values) else np.empty(0, field.dtype)
+    yield f"{name}/{LENGTHS}", np.array([len(each) for each in values], np.int64)
+
+
+def _text_of(value: Any, where: str) -> str:
+    value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise CannotRecordError(where=where, problem=f"{type(value).__name__} is no text")
+    return value
+
+
+def _canonical(array: NDArray[Any]) -> NDArray[Any]:
+    """As it is stored: the same values have the same bytes."""
+    if array.dtype == np.uint8:
+        return array
+    held = npy.storable(array, "recording")
+    if held.dtype.kind == "f":
+        unknown = np.isnan(held)
+        if unknown.any():
+            held = np.where(unknown, np.nan, held)
+    return held
+
+
+def buffers_of(columns: Columns) -> list[Any]:
+    """The object with the tables of a stretch of cycles, as buffers."""
+    found: list[Any] = []
+    for array in columns.values():
+        found += npy.buffers(array)
+    return found
+
+
+def joined(stretches: Sequence[Columns]) -> Columns:
+    """The columns of stretches that follow each other."""
+    if len(stretches) == 1:
+        return stretches[0]
+    found = {name: np.concatenate([each[name] for each in stretches]) for name in stretches[0]}
+    if len(found[MISSING]):
+        names = list(found)
+        n_rows = np.zeros(len(names), np.int64)
+        shifted = []
+        for each in stretches:
+            places, rows = each[MISSING].T
+            shifted.append(np.stack([places, rows + n_rows[places]], axis=1))
+            n_rows += [len(each.get(f"{name}/{LENGTHS}", each[name])) for name in names]
+        every = np.concatenate(shifted)
+        found[MISSING] = every[np.lexsort(every.T[::-1])]
+    return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """An object with the tables of some cycles.
+
+    Attributes
+    ----------
+    n_cycles : int
+    ref : Ref
+    """
+
+    n_cycles: int
+    ref: Ref
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What happened in the cycles of one run.
+
+    Attributes
+    ----------
+    n_steps : int
+        Of each segment.
+    block_cycles : int
+        Cycles of a full block.
+    columns : tuple of str
+        Sorted.
+    tables : tuple of Part
+        In the order of the cycles: full blocks, then what is left over.
+    decisions : {name: number}
+    summaries : {table: names of fields}
+    topology : Text or None
+        As the snapshot has it.
+    """
+
+    n_steps: int
+    block_cycles: int
+    columns: tuple[str, ...]
+    tables: tuple[Part, ...] = ()
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    summaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    topology: Text | Ref | None = None
+
+    @property
+    def n_cycles(self) -> int:
+        """Cycles that are recorded."""
+        return sum(part.n_cycles for part in self.tables)
+
+    @property
+    def n_full(self) -> int:
+        """How many of the parts are full blocks."""
+        return sum(part.n_cycles == self.block_cycles for part in self.tables)
+
+
+def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
+    """Put a recording's manifest into `sink`; its objects are there."""
+    topology = recording.topology
+    if isinstance(topology, Text):
+        topology = sink.put_text(topology)
+    manifest = {
+        "type": "recording",
+        "format": FORMAT,
+        "n_cycles": recording.n_cycles,
+        "n_steps": recording.n_steps,
+        "block_cycles": recording.block_cycles,
+        "columns": list(recording.columns),
+        "tables": [
+            {"n_cycles": part.n_cycles, "object": part.ref.to_json()} for part in recording.tables
+        ],
+        "decisions": dict(recording.decisions),
+        "summaries": {table: list(names) for table, names in recording.summaries.items()},
+        "topology": topology.to_json() if topology is not None else None,
+    }
+    return EntryRef("recordings", sink.put("recordings", canonical.dumps(manifest)))
+
+
+def decode_recording(manifest: Any, where: str) -> Recording:
+    """The recording of a manifest. Raises MalformedRecordError."""
+    check_type(manifest, "recording", where)
+    try:
+        tables = tuple(_part(each, where) for each in manifest["tables"])
+        topology, columns = manifest["topology"], manifest["columns"]
+        found = Recording(
+            n_steps=_number(manifest["n_steps"]),
+            block_cycles=_number(manifest["block_cycles"], 1),
+            columns=tuple(columns),
+            tables=tables,
+            decisions={str(n): _number(k) for n, k in manifest["decisions"].items()},
+            summaries={t: [str(n) for n in names] for t, names in manifest["summaries"].items()},
+            topology=None if topology is None else Ref.from_json(topology, where),
+        )
+        if columns != sorted(set(columns)) or not {MISSING, N_WALKERS, WEIGHTS} <= set(columns):
+            raise ValueError("its columns are not sorted, or there are no weights among them")
+        if found.n_cycles != manifest["n_cycles"]:
+            raise ValueError("its tables have not as many cycles as it says")
+        return found
+    except MISSHAPEN as problem:
+        raise MalformedRecordError(
+            where=where, what="recording", problem=f"{type(problem).__name__}: {problem}"
+        ) from problem
+
+
+def _part(value: Any, where: str) -> Part:
+    only(value, "n_cycles", "object")
+    return Part(_number(value["n_cycles"], 1), Ref.from_json(value["object"], where))
+
+
+def _number(value: Any, least: int = 0) -> int:
+    # type(), not isinstance: True is an int.
+    if type(value) is not int or not least <= value < _MOST:
+        raise ValueError(f"{value!r:.40} is not a number of cycles, steps or decisions")
+    return value
+
+
+def read_part(part: Part, names: Sequence[str], fetch: Fetch, where: str) -> Columns:
+    """The columns of one of a recording's parts, by their names, verified. Raises
+    MalformedRecordError."""
+    arrays = npy.load_several(fetch(part.ref), where)
+    if len(arrays) != len(names):
+        problem = f"it has {len(arrays)} arrays for {len(names)} columns"
+        raise MalformedRecordError(where=where, what="table", problem=problem)
+    found = dict(zip(names, arrays, strict=True))
+    counts, weights = found[N_WALKERS], found[WEIGHTS]
+    fits = counts.shape == (part.n_cycles,) and counts.dtype.kind == "i"
+    fits = fits and bool(((counts >= 0) & (counts <= len(weights))).all())
+    if not fits or weights.shape != (int(counts.sum()),):
+        problem = "the numbers of walkers and weights do not go together"
+        raise MalformedRecordError(where=where, what="table", problem=problem)
+    return found
