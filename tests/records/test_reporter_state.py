@@ -116,7 +116,7 @@ def test_only_what_was_made_here_is_loaded(tmp_path: Path) -> None:
     data = keeper.dumps(Holder(n=3), {})
     with pytest.raises(ValueError, match="not made by you"):
         keeper.loads(data, {})
-    trust.note(hashlib.sha256(data).hexdigest())
+    trust.add([hashlib.sha256(data).hexdigest()])
     assert keeper.loads(data, {}).n == 3
     assert TrustedKeeper(None).loads(data, {}).n == 3
 

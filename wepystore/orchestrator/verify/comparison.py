@@ -86,6 +86,8 @@ def _compared(
                     same[k] &= alike
                     if largest is not None:
                         apart[name] = max(apart.get(name, 0.0), largest)
+            # Not while the next one is read.
+            del states
         first += n_states
     if not all(type(number) is int and 0 <= number < first for number in index):
         problem = f"it goes beyond {first} states"
