@@ -35,7 +35,7 @@ Name = tuple[str, str]
 #: The keys of a reference in a manifest.
 REFERENCE = frozenset(("md5", "sha256", "size"))
 _ENTRY_KEYS = REFERENCE | {"kind"}
-_NESTED = (dict, list)
+_NESTED = frozenset((dict, list))
 # Bytes; no file system has larger files.
 _LARGEST = 1 << 63
 
@@ -157,13 +157,23 @@ class EntryRef(NamedTuple):
         if not isinstance(value, dict) or "kind" not in value:
             raise BadJSONError(what=what, why="a reference lacks its kind")
         kind = value["kind"]
-        if value.keys() == _ENTRY_KEYS:
-            ref = Ref._of(value, what)
-        else:
-            ref = Ref.from_json({key: value[key] for key in value if key != "kind"}, what)
-        if kind not in KINDS:
-            raise BadJSONError(what=what, why=f"{_short(kind)} is no kind of entry")
-        return EntryRef(kind, ref)
+        if value.keys() != _ENTRY_KEYS:
+            Ref.from_json({key: value[key] for key in value if key != "kind"}, what)
+        md5, sha256, size = value["md5"], value["sha256"], value["size"]
+        # type(), not isinstance: True is an int.
+        if type(size) is int and str is type(kind) is type(md5) is type(sha256):
+            found = _entry(kind, md5, sha256, size)
+            if found is not None:
+                return found
+        Ref._of(value, what)
+        raise BadJSONError(what=what, why=f"{_short(kind)} is no kind of entry")
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _entry(kind: str, md5: str, sha256: str, size: int) -> EntryRef | None:
+    """An EntryRef if these can be one, as _ref."""
+    ref = _ref(md5, sha256, size)
+    return EntryRef(kind, ref) if ref is not None and kind in KINDS else None
 
 
 def _with_more(value: dict[str, Any], what: str) -> BadJSONError:
@@ -183,23 +193,25 @@ def references(manifest: Any, what: str = "a manifest") -> Iterator[tuple[str, R
     stack = [manifest]
     while stack:
         value = stack.pop()
-        if isinstance(value, list):
-            stack += [item for item in reversed(value) if isinstance(item, _NESTED)]
+        # JSON has no other types than these; most numbers and texts are passed over here.
+        if type(value) is list:
+            stack += [item for item in reversed(value) if type(item) in _NESTED]
             continue
-        if not isinstance(value, dict):
+        if type(value) is not dict:
             continue
-        # By their number first: of thousands of manifests most objects are no references.
-        if len(value) == 3 and value.keys() == REFERENCE:
-            found = ("objects", Ref.from_json(value, what))
-        elif len(value) == 4 and value.keys() == _ENTRY_KEYS:
-            entry = EntryRef.from_json(value, what)
-            found = (entry.kind, entry.ref)
-        elif "sha256" in value and value.keys() >= REFERENCE:
-            raise _with_more(value, what)
-        else:
-            inner = [key for key, item in value.items() if isinstance(item, _NESTED)]
+        if "sha256" not in value:
+            inner = [key for key in value if type(value[key]) in _NESTED]
             inner.sort(reverse=True)
             stack += [value[key] for key in inner]
+            continue
+        if value.keys() == REFERENCE:
+            found = ("objects", Ref.from_json(value, what))
+        elif value.keys() == _ENTRY_KEYS:
+            found = EntryRef.from_json(value, what)
+        elif value.keys() >= REFERENCE:
+            raise _with_more(value, what)
+        else:
+            stack += [value[key] for key in sorted(value, reverse=True)]
             continue
         if found not in seen:
             seen.add(found)

@@ -36,10 +36,10 @@ def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
 
 
 def _named(record: dict[str, Any], key: str, kind: str, what: str) -> str:
-    entry = EntryRef.from_json(record.get(key), what)
-    if entry.kind != kind:
+    found, ref = EntryRef.from_json(record.get(key), what)
+    if found != kind:
         raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
-    return entry.md5
+    return ref.md5
 
 
 def read_run(store: Store, md5: str) -> Run:
