@@ -68,8 +68,7 @@ class CycleManager:
         Keywords for every segment: platform, platform_kwargs, getState_kwargs.
     dumps : callable or None
         Handed to the work mapper for runners that plain pickle cannot take.
-    record : callable or None
-        Given the report of each cycle, before the reporters are.
+    record : CycleRecord or None
 
     Attributes
     ----------
@@ -89,7 +88,7 @@ class CycleManager:
     monitor: protocols.Monitor | None = None
     runner_options: dict[str, Any] = field(default_factory=dict)
     dumps: Callable[[Any], bytes] | None = None
-    record: Callable[[dict[str, Any]], None] | None = None
+    record: protocols.CycleRecord | None = None
 
     def __post_init__(self) -> None:
         self.interruptible = False
@@ -177,7 +176,7 @@ class CycleManager:
             cycle_resampling_time=resampled - warped,
         )
         if self.record is not None:
-            self.record({**report, "new_walkers": new_walkers})
+            self.record.add({**report, "new_walkers": new_walkers})
         for reporter in self.reporters:
             # Lists of its own: one that sorts them changes neither the next cycle nor what the
             # others see.
@@ -191,6 +190,8 @@ class CycleManager:
                 self.monitor.cycle_monitor(Monitored(self, {**report, **own}), resampled_walkers[:])
         counted = count_decisions(resampling_data, self._decisions)
         n_cloned, n_merged = counted or (None, None)
+        if self.record is not None:
+            self.record.keep()
         return CycleResult(
             walkers=resampled_walkers,
             seconds=reported - begun,

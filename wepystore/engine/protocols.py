@@ -122,6 +122,16 @@ class Capabilities:
                 setattr(self, name, found)
 
 
+class CycleRecord(Protocol):
+    """What a manager tells of each cycle before the reporters are told."""
+
+    def add(self, report: dict[str, Any]) -> None:
+        """What the reporters will be told of a cycle, which may still fail."""
+
+    def keep(self) -> None:
+        """The cycle is whole. What fails here undoes that it was added."""
+
+
 class RunnerCapabilities(Capabilities):
     """Of a runner: what it knows of platforms.
 

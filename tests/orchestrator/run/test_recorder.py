@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ from wepystore.api import (
     load_tables,
     prepare_store,
 )
+from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.library import read_recording
@@ -251,3 +254,55 @@ def test_a_job_of_before_goes_on_without(pair_store: Prepared, tmp_path: Path) -
         load_tables(store, longer)
     whole = run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "w", n_cycles=6)
     assert load_run(store, longer).end.md5 == whole.end
+
+
+class Fails:
+    """A reporter that cannot write its third cycle the first time."""
+
+    def __init__(self) -> None:
+        self.n_told = 0
+
+    def init(self, **parts: Any) -> None:
+        pass
+
+    def report(self, **report: Any) -> None:
+        self.n_told += 1
+        if report["cycle_idx"] == 2 and self.n_told == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "a file")
+
+    def cleanup(self, **parts: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("what", ["a reporter", "a block"])
+def test_a_cycle_that_fails_is_not_recorded(
+    pair_store: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """Whether a reporter cannot be told of it or its block cannot be written: the recording has
+    the cycles of the record, and the resumed run that of one that never failed (R2, D5)."""
+    blocks = 3 if what == "a block" else 4
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: blocks)
+    reporters = [Fails()] if what == "a reporter" else []
+    made = prepare_store(
+        tmp_path / "a.orch", pair_snapshot(), plain_configuration(reporters=reporters)
+    )
+    full = iter([True])
+    real = Checkpointer._write_block
+
+    def write_block(self: Checkpointer, block: Any) -> Any:
+        if what == "a block" and next(full, False):
+            raise OSError(errno.ENOSPC, "No space left on device", "a file")
+        return real(self, block)
+
+    monkeypatch.setattr(Checkpointer, "_write_block", write_block)
+    job = tmp_path / "job"
+    with pytest.raises(CycleFailedError, match="No space left"):
+        run_job(made.store, made.snapshot_hash, job, n_cycles=7)
+    assert recording_of(job).n_cycles == record_of(job).n_cycles == 2
+    resume(job, {}, Recorder())
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=7)
+    assert record_of(job).end == record_of(tmp_path / "whole").end
+    assert record_of(job).recording == record_of(tmp_path / "whole").recording

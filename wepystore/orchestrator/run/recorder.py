@@ -97,20 +97,32 @@ class Recorder:
         return cls(layout, recording, pieces)
 
     def add(self, report: Mapping[str, Any]) -> None:
-        """Take in one cycle, of what the reporters are told of it."""
-        self._weights.append(np.array(weights_of(report["new_walkers"])))
+        """Take in one cycle, of what the reporters are told of it. It counts once it is kept."""
+        weights = np.array(weights_of(report["new_walkers"]))
         # Copies: a component may use its records again.
-        self._records.append({t: _copied(report.get(key)) for t, key in REPORT_KEYS.items()})
+        self._added = weights, {t: _copied(report.get(key)) for t, key in REPORT_KEYS.items()}
+
+    def keep(self) -> None:
+        """The cycle is whole. If its block is full, and cannot be written, it has not been."""
+        weights, records = self._added
+        self._weights.append(weights)
+        self._records.append(records)
         full = self._cycles_of_block() == self._recording.block_cycles
         # The first cycle at once: what is wrong shows up at once.
-        if full or self._is_first:
-            self._is_first = False
+        if not full and not self._is_first:
+            return
+        before = self._pieces[:], self._first, self._weights[:-1], self._records[:-1]
+        try:
             self._gather()
-        if full:
-            assert self.put_block is not None
-            ref = self.put_block(self._rest())
-            self._blocks.append(Part(self._recording.block_cycles, ref))
-            self._pieces = []
+            if full:
+                assert self.put_block is not None
+                ref = self.put_block(self._rest())
+                self._blocks.append(Part(self._recording.block_cycles, ref))
+                self._pieces = []
+        except BaseException:
+            self._pieces, self._first, self._weights, self._records = before
+            raise
+        self._is_first = False
 
     def _cycles_of_block(self) -> int:
         return sum(piece.n_cycles for piece in self._pieces) + len(self._weights)

@@ -74,7 +74,7 @@ class Session:
             return None
         else:
             found = Recorder.gone_on(manager, *past.recorded)
-        manager.record = found.add
+        manager.record = found
         return found
 
     def run(self, job: Job, signals: StopSignals, watcher: Watcher) -> RunOutcome:

@@ -178,7 +178,7 @@ class _Repetition:
                 self._prepared.manager, self._n_steps, recording.block_cycles
             )
             self._recorder.put_block = self._recorded.take_block
-            self._prepared.manager.record = self._recorder.add
+            self._prepared.manager.record = self._recorder
 
     def verdict(self, watcher: Watcher) -> Verdict:
         record, prepared = self._record, self._prepared
