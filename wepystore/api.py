@@ -118,20 +118,20 @@ from wepystore.orchestrator.verify.verify import NotRepeatableError, RecordedPla
 from wepystore.orchestrator.verify.verify import verify as _verify
 from wepystore.records.configuration import Configuration
 from wepystore.records.errors import PickleLoadError
+from wepystore.records.histories import load_tables
 from wepystore.records.library import (
     hash_of,
     load_configuration,
     load_run,
     load_runs,
     load_snapshot,
-    load_tables,
     opened,
     save_configuration,
     save_snapshot,
 )
 from wepystore.records.run import RunRecord
 from wepystore.records.snapshot import Apparatus, Snapshot
-from wepystore.records.tables import NotRecordedError, RunTables
+from wepystore.records.tables import NotJoinableError, NotRecordedError, RunTables
 from wepystore.records.trust import UntrustedPickleError, users_own
 from wepystore.remotes.errors import (
     BrokenOffError,
@@ -175,7 +175,7 @@ __all__ = [
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
     "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoJobError",
     "NoResampler", "NoRoomError", "NoSuchStoreError", "NotAStoreError", "NotAStoreThereError",
-    "NotEmptyError", "NotInstalledError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner",
+    "NotEmptyError", "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner",
     "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan",
     "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
     "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",

@@ -94,7 +94,7 @@ def told(store: Store, world: World, **execution: object) -> str:
 
 
 def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
-    """Date, sampled time, warps and what ended it, in the long table, in the log and as JSON; an
+    """Date, sampled time, warps, size and what ended it, in the long table, in the log and as JSON; an
     old record, which does not tell, has a dash, and null."""
     full = told(
         world.store,
@@ -103,22 +103,26 @@ def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
         n_walkers=48,
         step_size_ps=0.002,
         n_warped=7,
+        recorded_bytes=1500,
         complete=False,
         ended_by="SIGTERM",
     )
     rows = [line.split("  ") for line in wepy("ls runs -l w.orch").lines]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
-    assert cells[0][4:8] == ["BEGUN", "SAMPLED", "WARPS", "ENDED BY"]
-    seen = sorted(row[4:8] for row in cells[1:])
-    assert seen == [["-"] * 4, ["2026-11-28 10:15 UTC", "11.5 ps", "7", "SIGTERM"]]
+    assert cells[0][4:9] == ["BEGUN", "SAMPLED", "WARPS", "RECORDED", "ENDED BY"]
+    seen = sorted(row[4:9] for row in cells[1:])
+    assert seen == [["-"] * 5, ["2026-11-28 10:15 UTC", "11.5 ps", "7", "1.5 kB", "SIGTERM"]]
     items = {item["hash"]: item for item in json.loads(wepy("ls runs --json w.orch").out)}
     assert items[full]["sampled_ps"] == pytest.approx(48 * 12 * 10 * 0.002)
     assert items[full]["n_walkers"] == 48 and items[full]["ended_by"] == "SIGTERM"
     assert items[full]["begun"] == "2026-11-28T10:15:30+00:00"
-    for key in ("begun", "sampled_ps", "n_warped", "n_walkers", "ended_by", "complete"):
+    assert items[full]["recorded_bytes"] == 1500
+    told_of = ("begun", "sampled_ps", "n_warped", "n_walkers", "ended_by", "complete")
+    for key in (*told_of, "recorded_bytes"):
         assert items[world.run][key] is None
     text = wepy("log w.orch").out
-    line = "seed 1, 11.5 ps sampled, 7 warps, begun 2026-11-28 10:15 UTC, ended by SIGTERM"
+    line = "seed 1, 11.5 ps sampled, 7 warps, 1.5 kB recorded, begun 2026-11-28 10:15 UTC"
+    line += ", ended by SIGTERM"
     assert line in text and f"config {world.config[:8]}…, seed 1\n" in text
     assert line in wepy("log --graph w.orch").out
     (entry,) = [each for each in json.loads(wepy("log --json w.orch").out) if each["runs"]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wepystore.cli.common import cut, size_text
+from wepystore.cli.common import cut, size_text, time_text
 from wepystore.errors import DamagedError
+from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
 from wepystore.store.manifests import plain, walkers_of
-from wepystore.store.names import ONE, REFERENCE, EntryRef, is_ref
+from wepystore.store.names import ONE, REFERENCE, EntryRef, is_ref, references
 
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
@@ -39,8 +40,8 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
     for key, value in manifest.items():
         if key not in ("type", "format", "walkers"):
             yield from _tree(store, key, value, 0)
-    if kind == "runs" and "recording" in manifest:
-        yield from _recorded(store, manifest["recording"])
+    if kind == "runs":
+        yield from _happened(happened(store, md5, manifest))
 
 
 def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
         for part, ref in store.references(kind, md5)
         if part == "objects"
     }
-    return {"kind": kind, "hash": md5, "manifest": manifest, "objects": objects}
+    found = {"kind": kind, "hash": md5, "manifest": manifest, "objects": objects}
+    return found | (happened(store, md5, manifest) if kind == "runs" else {})
 
 
 def _npy(store: Store, md5: str) -> dict[str, Any]:
@@ -93,20 +95,40 @@ def _walkers(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
             yield f"  {name}: {_object(store, Ref.from_json(ref, name), name)}"
 
 
-def _recorded(store: Store, entry: dict[str, Any]) -> Iterator[str]:
-    """What a run's recording holds, a line; or that it is not here."""
-    recording = EntryRef.from_json(entry, "a run")
-    if store.size(recording.kind, recording.md5) is None:
+def happened(store: Store, md5: str, record: dict[str, Any]) -> dict[str, Any]:
+    """What there is to tell of what happened in a run: `sampled_ps`, `n_warped`; and `recorded`, of
+    a recording that is here its cycles, bytes and tables, else None."""
+    how, n_cycles = circumstances_of(record.get("execution")), record.get("n_cycles")
+    sampled = how.sampled_ps(n_cycles, record.get("n_steps")) if type(n_cycles) is int else None
+    found: dict[str, Any] = {"sampled_ps": sampled, "n_warped": how.n_warped}
+    if "recording" not in record:
+        return found
+    entry = EntryRef.from_json(record["recording"], f"run {md5}")
+    found["recorded"] = None
+    if store.size(entry.kind, entry.md5) is not None:
+        manifest = store.manifest(entry.kind, entry.md5, entry.ref)
+        columns = manifest.get("columns")
+        names = [str(each) for each in columns] if isinstance(columns, list) else []
+        parts = set(references(manifest.get("tables"), f"recording {entry.md5}"))
+        found["recorded"] = {
+            "n_cycles": manifest.get("n_cycles"),
+            "bytes": sum(ref.size for _, ref in parts),
+            "tables": [*dict.fromkeys(n.partition("/")[0] for n in names if "/" in n)],
+        }
+    return found
+
+
+def _happened(told: dict[str, Any]) -> Iterator[str]:
+    if told["sampled_ps"] is not None:
+        yield f"sampled: {time_text(told['sampled_ps'])}"
+    if told["n_warped"] is not None:
+        yield f"warps: {told['n_warped']}"
+    if "recorded" in told and told["recorded"] is None:
         yield "recorded: not here"
-        return
-    manifest = store.manifest(recording.kind, recording.md5, recording.ref)
-    columns = manifest.get("columns")
-    names = [str(each) for each in columns] if isinstance(columns, list) else []
-    tables = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
-    parts = store.references(recording.kind, recording.md5)
-    size = size_text(sum(ref.size for _, ref in parts))
-    cycles = _cut(manifest.get("n_cycles"))
-    yield f"recorded: {cycles} cycles, {size}; {_cut(', '.join(['weights', *tables]))}"
+    elif "recorded" in told:
+        held = told["recorded"]
+        tables = _cut(", ".join(["weights", *held["tables"]]))
+        yield f"recorded: {_cut(held['n_cycles'])} cycles, {size_text(held['bytes'])}; {tables}"
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:

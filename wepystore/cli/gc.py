@@ -13,12 +13,15 @@ Options:
   --yes                     The same.
   --grace DURATION          Such as 36h, 90m or 2w [default: 14d].
   --unreferenced-snapshots  Snapshots and configurations that no run, tag or default needs go too.
+  --covered                 Runs that a longer one tells all of go too, with their recordings and
+                            ends; not those that are tagged, or that another run goes on from.
   --json                    Print JSON.
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import count, open_store, size_text
@@ -37,7 +40,12 @@ def main(args: dict[str, Any], console: Console) -> int:
 
     grace_s = _seconds(args["--grace"])
     apply = args["--apply"] or args["--yes"]
-    plan = gc.plan(open_store(args["ORCH"]), grace_s, args["--unreferenced-snapshots"])
+    store, covered = open_store(args["ORCH"]), None
+    if args["--covered"]:
+        from wepystore.records.covering import superfluous
+
+        covered = partial(superfluous, store)
+    plan = gc.plan(store, grace_s, args["--unreferenced-snapshots"], covered=covered)
     returned: tuple[Item, ...] = ()
     items = plan.items
     if apply:

@@ -21,6 +21,7 @@ from wepystore.cli.common import (
     names_of,
     no_circles,
     open_store,
+    size_text,
     time_text,
 )
 from wepystore.cli.console import Console, Drawing, one_line
@@ -134,6 +135,8 @@ def _line(run: Run, record: dict[str, Any]) -> str:
         words.append(f"{time_text(sampled)} sampled")
     if how.n_warped is not None:
         words.append(count(how.n_warped, "warp"))
+    if how.recorded_bytes is not None:
+        words.append(f"{size_text(how.recorded_bytes)} recorded")
     if how.begun is not None:
         words.append(f"begun {date_text(how.begun)}")
     if how.complete is False:

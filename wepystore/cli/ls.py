@@ -41,13 +41,13 @@ MANY = 10_000
 _HEADINGS = {
     "snapshots": "HASH,WALKERS,SIZE,STATE,NAMES",
     "configs": "HASH,SIZE,STATE,NAMES",
-    "runs": "START,END,CYCLES,CONFIG,BEGUN,SAMPLED,WARPS,ENDED BY,STATE,NAMES",
+    "runs": "START,END,CYCLES,CONFIG,BEGUN,SAMPLED,WARPS,RECORDED,ENDED BY,STATE,NAMES",
 }
 
 #: Of how a run came about.
 _TOLD = (
     *("n_steps", "n_walkers", "step_size_ps", "sampled_ps", "n_warped", "n_cloned", "n_merged"),
-    *("begun", "wall_s", "job_name", "complete", "ended_by"),
+    *("recorded_bytes", "begun", "wall_s", "job_name", "complete", "ended_by"),
 )
 
 
@@ -159,13 +159,15 @@ def _row(kind: str, item: dict[str, Any]) -> tuple[str, ...]:
     size = size_text(item["size"]) if "size" in item else "?"
     if kind == "runs":
         if "start" not in item:
-            return (item["hash"], *"???????", state, names)
+            return (item["hash"], *"????????", state, names)
         begun, sampled, n_warped = item["begun"], item["sampled_ps"], item["n_warped"]
+        recorded = item["recorded_bytes"]
         return (
             *(str(item[key]) for key in ("start", "end", "n_cycles", "config")),
             "-" if begun is None else date_text(begun),
             "-" if sampled is None else time_text(sampled),
             "-" if n_warped is None else str(n_warped),
+            "-" if recorded is None else size_text(recorded),
             one_line(item["ended_by"] or ("not ended" if item["complete"] is False else "-")),
             state,
             names,

@@ -43,6 +43,8 @@ class Circumstances(NamedTuple):
     stopped_by : str or None
         As `ended_by`, of what ended it early.
     n_warped, n_cloned, n_merged : int or None
+    recorded_bytes : int or None
+        The size of what is recorded of it.
     checkpoints : list or None
         Pairs of cycles done and wall time in s.
     resumed_from : list of dict or None
@@ -62,6 +64,7 @@ class Circumstances(NamedTuple):
     n_warped: int | None = None
     n_cloned: int | None = None
     n_merged: int | None = None
+    recorded_bytes: int | None = None
     checkpoints: list[list[float]] | None = None
     resumed_from: list[dict[str, Any]] | None = None
 

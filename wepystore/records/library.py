@@ -14,7 +14,6 @@ from wepystore.records.recording import Recording, decode_recording
 from wepystore.records.run import RunRecord, decode_run
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot
-from wepystore.records.tables import NotRecordedError, RunTables
 from wepystore.records.trust import Asked, arguments, users_own
 from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
@@ -100,10 +99,15 @@ def _decoded(store: AnyStore, kind: str, name: str, check: Check | None) -> Any:
     return decode(found)
 
 
+def hash_of_run(store: Store, name: str) -> str:
+    """Hash of the record of a run, by itself, by a prefix of it, or by a tag."""
+    return _hash_of(store, "runs", name)
+
+
 def load_run(store: AnyStore, name: str) -> RunRecord:
     """The record of a run, verified: `name` is its hash, a prefix of it, or a tag."""
     store = opened(store)
-    md5 = _hash_of(store, "runs", name)
+    md5 = hash_of_run(store, name)
     return decode_run(store.manifest("runs", md5), f"run {md5}")
 
 
@@ -124,27 +128,6 @@ def read_recording(store: Store, record: RunRecord) -> Recording | None:
         problem = f"it has {found.n_cycles} cycles, and the run {record.n_cycles}"
         raise MalformedRecordError(where=f"recording {md5}", what="recording", problem=problem)
     return found
-
-
-def load_tables(store: AnyStore, name: str) -> RunTables:
-    """What is recorded of a run, as arrays.
-
-    Parameters
-    ----------
-    store : Store, str or path
-        The store, or a job folder that one is in.
-    name : str
-        Hash of the run's record, a prefix of it, or a tag.
-
-    Raises
-    ------
-    WepystoreError : as load_run; NotRecordedError for a run without a recording.
-    """
-    store = opened(store)
-    found = read_recording(store, load_run(store, name))
-    if found is None:
-        raise NotRecordedError(run=name)
-    return RunTables(found, store.object, f"the recording of {name}")
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

@@ -17,7 +17,7 @@ of the columns. Which columns there are follows from what the components of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -231,15 +231,40 @@ def joined(stretches: Sequence[Columns]) -> Columns:
         return stretches[0]
     found = {name: np.concatenate([each[name] for each in stretches]) for name in stretches[0]}
     if len(found[MISSING]):
-        names = list(found)
-        n_rows = np.zeros(len(names), np.int64)
-        shifted = []
-        for each in stretches:
-            places, rows = each[MISSING].T
-            shifted.append(np.stack([places, rows + n_rows[places]], axis=1))
-            n_rows += [len(each.get(f"{name}/{LENGTHS}", each[name])) for name in names]
-        every = np.concatenate(shifted)
-        found[MISSING] = every[np.lexsort(every.T[::-1])]
+        found[MISSING] = missing_of(stretches)
+    return found
+
+
+def missing_of(stretches: Iterable[Columns]) -> NDArray[Any]:
+    """What is missing in stretches that follow each other."""
+    n_rows, shifted = 0, [np.empty((0, 2), np.int64)]
+    for each in stretches:
+        places, rows = each[MISSING].T
+        before = np.broadcast_to(n_rows, len(each))
+        shifted.append(np.stack([places, rows + before[places]], axis=1))
+        n_rows = before + [len(each.get(f"{name}/{LENGTHS}", each[name])) for name in each]
+    every = np.concatenate(shifted)
+    return every[np.lexsort(every.T[::-1])]
+
+
+def cut(columns: Columns, first_cycle: int, start: int, stop: int) -> Columns:
+    """The cycles from `start` to before `stop` of a stretch that begins with `first_cycle`."""
+    found: dict[str, NDArray[Any]] = {}
+    rows = np.empty((len(columns), 2), np.int64)
+    for place, (name, array) in enumerate(columns.items()):
+        table = name.partition("/")[0]
+        cycles = columns.get(f"{table}/{CYCLE_IDX}") if table != CONTINUAL else None
+        edges = [start - first_cycle, stop - first_cycle]
+        rows[place] = edges if cycles is None else np.searchsorted(cycles, [start, stop])
+        lengths = columns[N_WALKERS] if name == WEIGHTS else columns.get(f"{name}/{LENGTHS}")
+        begin, end = rows[place]
+        if lengths is not None:
+            begin, end = np.concatenate([[0], np.cumsum(lengths)])[rows[place]]
+        found[name] = array[begin:end]
+    places, missing = columns[MISSING].T
+    begin, end = rows[places].T
+    inside = (begin <= missing) & (missing < end)
+    found[MISSING] = np.stack([places, missing - begin], axis=1)[inside]
     return found
 
 
@@ -285,10 +310,19 @@ class Recording:
     summaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
     topology: Text | Ref | None = None
 
+    def __repr__(self) -> str:
+        made = f"{self.n_cycles} cycles of {self.n_steps} steps, {self.n_bytes} bytes"
+        return f"Recording({made}, {len(self.columns)} columns)"
+
     @property
     def n_cycles(self) -> int:
         """Cycles that are recorded."""
         return sum(part.n_cycles for part in self.tables)
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the objects with its tables."""
+        return sum(part.ref.size for part in self.tables)
 
     @property
     def n_full(self) -> int:
@@ -360,8 +394,8 @@ def read_part(part: Part, names: Sequence[str], fetch: Fetch, where: str) -> Col
     """The columns of one of a recording's parts, by their names, verified. Raises
     MalformedRecordError."""
     arrays = npy.load_several(fetch(part.ref), where)
-    if len(arrays) != len(names):
-        problem = f"it has {len(arrays)} arrays for {len(names)} columns"
+    if len(arrays) != len(names) or not all(array.ndim for array in arrays):
+        problem = f"it has {len(arrays)} arrays for {len(names)} columns, or one that is none"
         raise MalformedRecordError(where=where, what="table", problem=problem)
     found = dict(zip(names, arrays, strict=True))
     counts, weights = found[N_WALKERS], found[WEIGHTS]
@@ -369,5 +403,10 @@ def read_part(part: Part, names: Sequence[str], fetch: Fetch, where: str) -> Col
     fits = fits and bool(((counts >= 0) & (counts <= len(weights))).all())
     if not fits or weights.shape != (int(counts.sum()),):
         problem = "the numbers of walkers and weights do not go together"
+        raise MalformedRecordError(where=where, what="table", problem=problem)
+    missing = found[MISSING]
+    fits = missing.ndim == 2 and missing.shape[1] == 2 and missing.dtype.kind == "i"
+    if not fits or not ((missing >= 0).all() and (missing[:, 0] < len(names)).all()):
+        problem = "what it says to be missing is no pairs of a column and a row"
         raise MalformedRecordError(where=where, what="table", problem=problem)
     return found

@@ -1,16 +1,30 @@
-"""The tables of a run's recording, to be read."""
+"""The tables of a run's recording, or of those of runs that continue each other, to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.errors import FailedError
-from wepystore.records.recording import MISSING, Columns, Recording, joined, read_part
-from wepystore.records.values import Fetch
+from wepystore.records.errors import MalformedRecordError
+from wepystore.records.recording import (
+    CONTINUAL,
+    CYCLE_IDX,
+    MISSING,
+    N_WALKERS,
+    Columns,
+    Recording,
+    cut,
+    joined,
+    missing_of,
+    read_part,
+)
+from wepystore.records.values import MISSHAPEN, Fetch
 
 #: Of a stranger's recording a few numbers could ask for any amount of memory.
 _MOST_EMPTY = 1000
@@ -20,31 +34,95 @@ class NotRecordedError(FailedError):
     """nothing is recorded of run {run}: it was made by an older version, or by wepy 1.x"""
 
 
+class NotJoinableError(FailedError):
+    """the history of run {run} cannot be joined: {why}"""
+
+
+class RunSpan(NamedTuple):
+    """Where the cycles of one run are in tables.
+
+    Attributes
+    ----------
+    run : str
+        Hash of its record.
+    first_cycle : int
+    n_cycles : int
+    n_steps : int
+        Of each segment.
+    """
+
+    run: str
+    first_cycle: int
+    n_cycles: int
+    n_steps: int
+
+
 class RunTables(Mapping[str, NDArray[Any]]):
     """What is recorded of a run: a mapping from the name of a column to its array.
 
-    Nothing is read before it is asked for; then all parts are, and verified.
+    Nothing is read before it is asked for; what is read is verified, and of what is read no more
+    is kept in memory than one object, 16 MiB or so.
+
+    Parameters
+    ----------
+    runs : sequence of (hash of a record, its Recording)
+        Those whose cycles follow each other; of all but the last perhaps others were run after
+        these.
+    fetch : callable
 
     Attributes
     ----------
     recording : Recording
-        Cycles, steps of a segment, numbers of decisions, fields for a summary.
+        Cycles, numbers of decisions, fields for a summary. Where runs continue each other, as if
+        they were one; steps of a segment are those of the last.
+    runs : list of RunSpan
+        Whose cycles these are.
     """
 
-    def __init__(self, recording: Recording, fetch: Fetch, what: str) -> None:
-        self.recording = recording
-        self._fetch, self._what = fetch, what
-        self._parts: list[Columns] | None = None
+    def __init__(self, runs: Sequence[tuple[str, Recording]], fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._parts = [(md5, part) for md5, recording in runs for part in recording.tables]
+        self.runs: list[RunSpan] = []
+        n_cycles = 0
+        last_run, last = runs[-1]
+        for md5, recording in runs:
+            if (recording.columns, recording.decisions) != (last.columns, last.decisions):
+                why = f"run {md5} has other columns or decisions recorded"
+                raise NotJoinableError(run=last_run, why=why)
+            self.runs.append(RunSpan(md5, n_cycles, recording.n_cycles, recording.n_steps))
+            n_cycles += recording.n_cycles
+        self.recording = replace(last, tables=tuple(part for _, part in self._parts))
+        self._firsts = {span.run: span.first_cycle for span in self.runs}
+        self._read: tuple[int, Columns] = (-1, {})
 
-    @property
-    def parts(self) -> list[Columns]:
-        """The columns of each stretch of cycles, read-only views of what was read."""
-        if self._parts is None:
-            self._parts = [
-                read_part(part, self.recording.columns, self._fetch, self._what)
-                for part in self.recording.tables
-            ]
-        return self._parts
+    def _part(self, place: int) -> Columns:
+        """The columns of one of the parts, verified."""
+        if self._read[0] != place:
+            self._read = (-1, {})
+            run, part = self._parts[place]
+            where = f"the recording of {run}"
+            found = dict(read_part(part, self.recording.columns, self._fetch, where))
+            first = self._firsts[run]
+            for name in found if first else ():
+                table, _, field = name.partition("/")
+                if field == CYCLE_IDX and table != CONTINUAL:
+                    found[name] = found[name] + first
+            self._read = (place, found)
+        return self._read[1]
+
+    def _of(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """These columns, of all cycles. Raises DamagedError."""
+        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for place in range(len(self._parts)):
+            columns = self._part(place)
+            for name, found in pieces.items():
+                # A view would keep all of what was read.
+                found.append(columns[name].copy())
+        try:
+            return {n: np.concatenate(found) if found else np.empty(0) for n, found in pieces.items()}
+        except ValueError as problem:
+            where = f"the recording of {self.runs[-1].run}"
+            raise MalformedRecordError(where=where, what="table", problem=problem) from problem
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """One column, of all cycles.
@@ -54,8 +132,8 @@ class RunTables(Mapping[str, NDArray[Any]]):
         if name not in self.recording.columns:
             raise KeyError(name)
         if name == MISSING:
-            return joined(self.parts)[name]
-        return np.concatenate([part[name] for part in self.parts])
+            return missing_of(self._part(place) for place in range(len(self._parts)))
+        return self._of([name])[name]
 
     def table(self, name: str) -> dict[str, NDArray[Any]]:
         """The columns of one table by the names of its fields.
@@ -66,12 +144,16 @@ class RunTables(Mapping[str, NDArray[Any]]):
             resampling, resampler, warping, progress or boundary_conditions.
         """
         prefix = f"{name}/"
-        return {each.removeprefix(prefix): self[each] for each in self if each.startswith(prefix)}
+        found = self._of([each for each in self if each.startswith(prefix)])
+        return {each.removeprefix(prefix): column for each, column in found.items()}
 
     def by_walker(self, name: str) -> NDArray[np.float64]:
         """A column that has one number for each walker of each cycle, such as "weights" or
         "progress/distances"; shape (n_cycles, n_walkers), NaN where a walker was not there."""
-        counts, held = self["n_walkers"], self[name]
+        if name not in self.recording.columns:
+            raise KeyError(name)
+        found = self._of([N_WALKERS, name])
+        counts, held = found[N_WALKERS], found[name]
         shape = (len(counts), int(counts.max(initial=0)))
         if held.shape != (int(counts.sum()),):
             raise ValueError(f"{name} has not one number for each walker of each cycle")
@@ -81,11 +163,44 @@ class RunTables(Mapping[str, NDArray[Any]]):
         values[np.arange(values.shape[1]) < counts[:, None]] = held
         return values
 
+    def cycles(self, start: int, stop: int) -> Columns:
+        """All columns of the cycles from `start` to before `stop`, of which there is one at least.
+        Raises DamagedError."""
+        found, first = [], 0
+        for place, (run, part) in enumerate(self._parts):
+            begin, end = max(start, first), min(stop, first + part.n_cycles)
+            if begin < end:
+                try:
+                    found.append(cut(self._part(place), first, begin, end))
+                except MISSHAPEN as problem:
+                    where = f"the recording of {run}"
+                    raise MalformedRecordError(where=where, what="table", problem=problem) from problem
+            first += part.n_cycles
+        return joined(found)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.recording.columns)
 
     def __len__(self) -> int:
         return len(self.recording.columns)
 
+    def _fields(self) -> dict[str, list[str]]:
+        """The names of the columns, by table."""
+        found: dict[str, list[str]] = {}
+        for name in self:
+            table, _, column = name.partition("/")
+            found.setdefault(table, []).extend([column] if column else [])
+        return found
+
     def __repr__(self) -> str:
-        return f"<RunTables of {self.recording.n_cycles} cycles: {', '.join(self)}>"
+        runs = f" of {len(self.runs)} runs" if len(self.runs) > 1 else ""
+        # The names may be a stranger's.
+        tables = ascii(", ".join(self._fields()))[1:-1]
+        return f"<RunTables: {self.recording.n_cycles} cycles{runs}; {tables}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{escape(table)}</th><td>{escape(', '.join(fields))}</td></tr>"
+            for table, fields in self._fields().items()
+        )
+        return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"

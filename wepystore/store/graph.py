@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,21 +95,23 @@ class Graph:
     newer: dict[Name, int] = field(default_factory=dict)
     """Manifests and records of formats that are not known here."""
 
-    def roots(self) -> set[Name]:
-        """What the user means to keep by itself: runs, and what tags and defaults name."""
-        found = {name for name in self.parts if name[0] == "runs"}
+    def roots(self, without: Collection[Name] = ()) -> set[Name]:
+        """What the user means to keep by itself: runs, but for those in `without`, and what tags and
+        defaults name."""
+        found = {name for name in self.parts if name[0] == "runs" and name not in without}
         for ref, md5 in self.refs.items():
             found |= {(kind, md5) for kind in kinds_of_ref(ref) if (kind, md5) in self.parts}
         return found
 
-    def unnamed(self) -> list[Name]:
-        """Snapshots and configurations that no run, tag or default needs."""
+    def unnamed(self, without: Collection[Name] = ()) -> list[Name]:
+        """Snapshots and configurations that no run, tag or default needs; and the runs in `without`
+        with what only they need."""
         naming = {
             name: [part for part in parts if part[0] != "objects"]
             for name, parts in self.parts.items()
             if name[0] not in ("configs", "recordings")
         }
-        kept = closure(naming, self.roots())
+        kept = closure(naming, self.roots(without))
         return [name for name in self.parts if name not in kept]
 
     def orphans(self, without: Iterable[Name] = ()) -> list[str]:

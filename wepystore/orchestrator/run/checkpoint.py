@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from wepystore.engine.component import Text
@@ -95,6 +96,9 @@ class Checkpointer:
             end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
             recording = self._recorder.write(sink, last) if self._recorder is not None else None
             record = self._record(end, n_cycles, recording)
+            if self._recorder is not None:
+                how = record.execution._replace(recorded_bytes=self._recorder.n_bytes)
+                record = replace(record, execution=how)
             run = encode_run(record, sink)
             self._ledger.add(each for each in sink.entries if not self.store.has(*each))
         self.run = run.md5

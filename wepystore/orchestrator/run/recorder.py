@@ -124,6 +124,11 @@ class Recorder:
             raise
         self._is_first = False
 
+    @property
+    def n_bytes(self) -> int:
+        """The size of what was written last."""
+        return self._recording.n_bytes
+
     def _cycles_of_block(self) -> int:
         return sum(piece.n_cycles for piece in self._pieces) + len(self._weights)
 

@@ -31,7 +31,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,10 @@ from typing import Any, NamedTuple
 
 from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
-from wepystore.store import files, graph
+from wepystore.store import canonical, files, graph
 from wepystore.store.names import KINDS, Name, is_hash
 from wepystore.store.renewal import FOLDER, Renewals
+from wepystore.store.runs import run_of
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
 
@@ -71,6 +72,10 @@ class NewerEntriesError(FailedError):
     before '{to_clean}'"""
 
 
+#: Run records that others tell all of.
+Covered = Callable[[], Collection[str]]
+
+
 class Item(NamedTuple):
     """One file to remove."""
 
@@ -90,6 +95,7 @@ class Plan:
     store: Store
     grace_s: float
     unnamed: bool
+    covered: Covered | None
     now: float
     items: tuple[Item, ...]
     """In the order of removal."""
@@ -125,12 +131,14 @@ def plan(
     unnamed: bool = False,
     now: float | None = None,
     recovered: Collection[Name] = (),
+    covered: Covered | None = None,
 ) -> Plan:
     """Decide what to remove. Nothing is written.
 
     grace_s : seconds since its last change for which a file stays in any case.
     unnamed : whether snapshots and configurations that no run, tag or default needs may go.
     recovered : what an interrupted gc had taken away; that its name was changed does not count.
+    covered : asked for runs that may go, with recordings and ends that only they need.
 
     Raises UnreadableManifestsError, NewerEntriesError.
     """
@@ -150,8 +158,11 @@ def plan(
             return None
         return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
 
-    superfluous = found.unnamed() if unnamed else ()
-    all_items = [old(*name, "no run, tag or default needs it") for name in superfluous]
+    all_items = [old("runs", md5, "a longer run covers it") for md5 in (covered or tuple)()]
+    runs = {("runs", item.name) for item in all_items if item is not None}
+    own = {(kind, ref.md5) for run in runs for kind, ref in found.parts.get(run, ())}
+    superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
+    all_items += [old(*name, "no run, tag or default needs it") for name in superfluous]
     going = [(item.kind, item.name) for item in all_items if item is not None]
     all_items += [old("objects", md5, "nothing names it") for md5 in sorted(found.orphans(going))]
     all_items += _left_in_tmp(store, before)
@@ -159,7 +170,7 @@ def plan(
     items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
     young = len(all_items) - len(items)
     known = frozenset(found.parts)
-    return Plan(store, grace_s, unnamed, now, tuple(items), young, known, renewals)
+    return Plan(store, grace_s, unnamed, covered, now, tuple(items), young, known, renewals)
 
 
 def _check_known(store: Store, found: graph.Graph) -> None:
@@ -219,7 +230,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
             # Manifests are durably gone before their parts go.
             for directory in changed:
                 durable.sync_directory(directory)
-        needed = _needed_since(store, plan)
+        needed = _needed_since(store, plan, aside)
         is_renewed = Renewals.of(store.path) != plan.renewals
         kept: list[tuple[Item, Path]] = []
         # Parts come back before what names them.
@@ -236,7 +247,7 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
 
 
 def _again(old: Plan, recovered: Collection[Name]) -> Plan:
-    return plan(old.store, old.grace_s, old.unnamed, old.now, recovered)
+    return plan(old.store, old.grace_s, old.unnamed, old.now, recovered, old.covered)
 
 
 def recover(store: Store) -> list[Name]:
@@ -396,27 +407,34 @@ def _give_back(moved: Path, file: Path) -> None:
     moved.unlink(missing_ok=True)
 
 
-def _needed_since(store: Store, plan: Plan) -> set[Name]:
+def _needed_since(store: Store, plan: Plan, aside: Sequence[tuple[Item, Path]]) -> set[Name]:
     """What manifests, records and refs need that were not there when the plan was made."""
     now = graph.load(store, objects=False)
-    new = [name for name in now.parts if name not in plan.known]
-    going = {(item.kind, item.name) for item in plan.items}
+    planned = {(item.kind, item.name) for item in plan.items}
+    going = {(item.kind, item.name) for item, _ in aside}
+    # What was planned and is there still could not be taken away.
+    new = [name for name in now.parts if name not in plan.known or name in planned]
     # A ref may have come to name a snapshot that is going: its file is not among now.parts.
     held = {(kind, md5) for ref, md5 in now.refs.items() for kind in graph.kinds_of_ref(ref)}
     needed = graph.closure(now.parts, new) | (held & going)
-    for kind, md5 in list(needed & going):
-        if kind != "objects":
-            needed |= _parts_aside(store, kind, md5)
+    # What names something stands before what it names.
+    for item, moved in aside:
+        name, is_run = (item.kind, item.name), item.kind == "runs"
+        if _was_touched(moved):
+            needed.add(name)
+        if item.kind in graph.NAMING and (is_run or name in needed):
+            data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
+            parts, _ = graph.parse(*name, data, str(moved))
+            if is_run and ("snapshots", _end_of(item.name, data)) in needed:
+                # It tells where a new run comes from.
+                needed.add(name)
+            if name in needed:
+                needed |= {(part, ref.md5) for part, ref in parts}
     return needed
 
 
-def _parts_aside(store: Store, kind: str, md5: str) -> set[Name]:
-    """What a manifest names that is under tmp/ now."""
-    for moved in (store.path / "tmp").glob(f"{_ASIDE}{kind}-{md5}-*"):
-        data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
-        parts, _ = graph.parse(kind, md5, data, str(moved))
-        return {(part, ref.md5) for part, ref in parts}
-    return set()
+def _end_of(md5: str, record: bytes) -> str:
+    return run_of(canonical.load_object(record, md5), md5, md5).end
 
 
 # ---- one gc at a time

@@ -1,0 +1,315 @@
+"""Runs that a longer one tells all of, and runs that continue each other (D3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.systems import Recorder, run_job, save_run
+from wepystore.api import (
+    NotJoinableError,
+    NotRecordedError,
+    Prepared,
+    Store,
+    Watcher,
+    load_run,
+    load_runs,
+    load_tables,
+    reconcile,
+)
+from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run.resume import resume
+from wepystore.records.covering import longest_of, superfluous
+from wepystore.records.library import read_recording
+from wepystore.records.recording import encode_recording
+from wepystore.records.run import RunRecord
+from wepystore.records.sinks import Remembering
+from wepystore.store.care import fsck, gc
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full blocks of four cycles."""
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+
+
+class Reconciling(Watcher):
+    """Brings the job's store into another one after each checkpoint."""
+
+    def __init__(self, job: Path, master: Path) -> None:
+        self.job, self.master = job, master
+
+    def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+        came = reconcile(self.master, self.job)
+        assert not came.left
+
+
+def lengths(runs: dict[str, RunRecord] | Store) -> list[int]:
+    """The cycles of runs."""
+    found = load_runs(runs) if isinstance(runs, Store) else runs
+    return sorted(record.n_cycles for record in found.values())
+
+
+@pytest.fixture
+def filled(pair_store: Prepared, tmp_path: Path) -> Store:
+    """A store into which a run of 11 cycles was brought after each of them."""
+    job, master = tmp_path / "job", tmp_path / "m.orch"
+    options = {"n_cycles": 11, "checkpoint_freq": 1}
+    run_job(pair_store.store, pair_store.snapshot_hash, job, Reconciling(job, master), **options)
+    reconcile(master, job)
+    store = Store.open(master)
+    assert lengths(store) == list(range(1, 12))
+    return store
+
+
+def of_length(store: Store, n_cycles: int) -> str:
+    """The run of so many cycles."""
+    (found,) = [md5 for md5, record in load_runs(store).items() if record.n_cycles == n_cycles]
+    return found
+
+
+def collect(store: Store) -> gc.Collected:
+    """gc --covered, when the grace period is over."""
+    return gc.apply(gc.plan(store, now=later(), covered=lambda: superfluous(store)))
+
+
+def later() -> float:
+    return time.time() + 30 * 86400
+
+
+def test_a_store_into_which_a_job_is_brought_does_not_grow(filled: Store) -> None:
+    """Of all checkpoints that it has seen what is left is the run, as if it had been brought once;
+    and gc without being asked to removes none."""
+    assert not gc.plan(filled, now=later()).items
+    longest = of_length(filled, 11)
+    before = dict(load_tables(filled, longest))
+    assert set(superfluous(filled).values()) == {longest}
+    collect(filled)
+    assert lengths(filled) == [11]
+    record = load_run(filled, longest)
+    assert filled.hashes("snapshots") == sorted([record.start.md5, record.end.md5])
+    assert len(filled.hashes("recordings")) == 1
+    assert fsck.check(filled).healthy
+    after = load_tables(filled, longest)
+    assert all(np.array_equal(after[name], column) for name, column in before.items())
+    assert not gc.plan(filled, now=later(), covered=lambda: superfluous(filled)).items
+
+
+def test_what_somebody_counts_on_stays(
+    filled: Store, pair_store: Prepared, tmp_path: Path
+) -> None:
+    """A run that is tagged, one whose end is, one that another goes on from, and the default's."""
+    kept = [of_length(filled, n) for n in (2, 3, 5, 7)]
+    ends = [load_run(filled, md5).end.md5 for md5 in kept]
+    filled.set_ref("tags/two", kept[0])
+    filled.set_ref("tags/three", ends[1])
+    filled.set_ref("default-snapshot", ends[2])
+    done = run_job(filled, ends[3], tmp_path / "on", n_cycles=2)
+    reconcile(filled.path, tmp_path / "on")
+    collect(filled)
+    assert lengths(filled) == [2, 2, 3, 5, 7, 11]
+    assert {*kept, done.record} <= set(filled.hashes("runs"))
+    assert fsck.check(filled).healthy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"n_steps": 11},
+        {"environment": {"platform": "CPU"}},
+        {"environment": {"platform": "Reference", "platform_properties": {"Threads": "1"}}},
+        {"recording": None},
+        {"n_cycles": 8},
+    ],
+)
+def test_other_runs_are_not_covered(filled: Store, change: dict[str, Any]) -> None:
+    """What differs in what decides about a result, is not recorded, or cannot be read."""
+    record = load_run(filled, of_length(filled, 7))
+    other = save_run(filled, replace(record, **change))
+    runs = load_runs(filled)
+    assert longest_of(filled, {md5: runs[md5] for md5 in (other, of_length(filled, 11))})[
+        other
+    ] == other
+
+
+def test_another_beginning_is_not_covered(
+    filled: Store, pair_store: Prepared, tmp_path: Path
+) -> None:
+    """Of a run in which something else happened, whatever its record says."""
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "b", n_cycles=6, seed=9)
+    (record,) = load_runs(tmp_path / "b").values()
+    reconcile(filled.path, tmp_path / "b")
+    other = save_run(filled, replace(record, seed=1))
+    assert other not in superfluous(filled)
+    assert of_length(filled, 5) in superfluous(filled)
+
+
+def test_where_bits_differ_only_one_execution_covers_its_checkpoints(filled: Store) -> None:
+    """Of a run that is not reproducible the tables alone prove nothing."""
+    runs = load_runs(filled)
+    for md5, record in runs.items():
+        filled.remove("runs", md5)
+        save_run(filled, replace(record, reproducible=False))
+    assert len(superfluous(filled)) == 10
+    short = load_run(filled, of_length(filled, 4))
+    again = short.execution._replace(checkpoints=[[4, 123.0]])
+    other = save_run(filled, replace(short, execution=again))
+    assert other not in superfluous(filled) and len(superfluous(filled)) == 10
+
+
+def test_what_is_half_here_covers_nothing(filled: Store) -> None:
+    """S5: nothing goes for a longer run of which an object is missing or damaged."""
+    longest = load_run(filled, of_length(filled, 11))
+    assert longest.recording is not None
+    manifest = filled.manifest("recordings", longest.recording.md5)
+    file = filled.file("objects", manifest["tables"][0]["object"]["md5"])
+    data = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert of_length(filled, 3) not in superfluous(filled)
+    file.unlink()
+    covering = {load_run(filled, other).n_cycles for other in superfluous(filled).values()}
+    assert covering == {3}
+
+
+def test_a_new_run_from_a_covered_end_brings_its_record_back(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody goes on from an end after it was decided that it may go."""
+    covered = of_length(filled, 6)
+    record = load_run(filled, covered)
+    plan = gc.plan(filled, now=later(), covered=lambda: superfluous(filled))
+    done = run_job(filled, record.end.md5, tmp_path / "on", n_cycles=1)
+    (made,) = load_runs(tmp_path / "on").values()
+    reconcile(filled.path, tmp_path / "on")
+    gc.apply(plan)
+    assert {covered, done.record} <= set(filled.hashes("runs")) and made.start == record.end
+    assert lengths(filled) == [1, 6, 11] and fsck.check(filled).healthy
+
+
+# ---- histories
+
+
+def chain(pair_store: Prepared, folder: Path, cycles: Sequence[int], **options: Any) -> list[str]:
+    """Runs of so many cycles, each from where the one before ended, in one store; their records."""
+    store, start, found = pair_store.store, pair_store.snapshot_hash, []
+    for place, n_cycles in enumerate(cycles):
+        job = folder / f"job{place}"
+        done = run_job(store, start, job, n_cycles=n_cycles, **options)
+        reconcile(folder / "all.orch", job)
+        store, start = Store.open(folder / "all.orch"), done.end
+        assert done.record is not None
+        found.append(done.record)
+    return found
+
+
+def test_continued_runs_are_joined(pair_store: Prepared, tmp_path: Path) -> None:
+    """Every cycle of each once, in order, with cycles numbered through."""
+    runs = chain(pair_store, tmp_path, (5, 6, 3))
+    store = Store.open(tmp_path / "all.orch")
+    alone = [load_tables(store, md5) for md5 in runs]
+    tables = load_tables(store, runs[-1], joined=True)
+    assert [(span.run, span.first_cycle, span.n_cycles) for span in tables.runs] == [
+        (runs[0], 0, 5),
+        (runs[1], 5, 6),
+        (runs[2], 11, 3),
+    ]
+    assert tables.recording.n_cycles == 14 and tables.by_walker("weights").shape == (14, 6)
+    for name in tables:
+        if not name.endswith("/cycle_idx"):
+            every = [each[name] for each in alone]
+            assert np.array_equal(tables[name], np.concatenate(every)), name
+    shifted = [each["resampling/cycle_idx"] + n for each, n in zip(alone, (0, 5, 11), strict=True)]
+    assert np.array_equal(tables["resampling/cycle_idx"], np.concatenate(shifted))
+    assert [len(load_tables(store, md5, joined=True).runs) for md5 in runs] == [1, 2, 3]
+    piece = tables.cycles(3, 12)
+    assert piece["n_walkers"].tolist() == [6] * 9
+    inside = (tables["resampling/cycle_idx"] >= 3) & (tables["resampling/cycle_idx"] < 12)
+    assert np.array_equal(
+        piece["resampling/decision_id"], tables["resampling/decision_id"][inside]
+    )
+
+
+def test_a_run_that_was_left_before_its_end_is_cut_there(
+    pair_store: Prepared, tmp_path: Path
+) -> None:
+    """One that was extended after another continued it, also one that was left at a checkpoint:
+    what counts are the cycles up to where it was left."""
+    job, master = tmp_path / "job", tmp_path / "m.orch"
+    run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=4)
+    (told,) = load_runs(job).values()
+    watcher = Reconciling(job, master)
+    resume(job, {"n_cycles": 9, "checkpoint_freq": 1}, watcher)
+    reconcile(master, job)
+    store = Store.open(master)
+    at_six = load_run(store, of_length(store, 6))
+    for name, start, n_left in (("a", told.end.md5, 4), ("b", at_six.end.md5, 6)):
+        done = run_job(store, start, tmp_path / name, n_cycles=2)
+        reconcile(master, tmp_path / name)
+        assert done.record is not None
+        for _ in range(2):
+            tables = load_tables(store, done.record, joined=True)
+            assert [span.n_cycles for span in tables.runs] == [n_left, 2]
+            assert np.array_equal(
+                tables.by_walker("weights")[:n_left],
+                load_tables(store, of_length(store, 9)).by_walker("weights")[:n_left],
+            )
+            collect(store)
+
+
+def test_the_same_run_twice_is_no_other_history(pair_store: Prepared, tmp_path: Path) -> None:
+    """A repetition that recorded the same stands for the first."""
+    runs = chain(pair_store, tmp_path, (5, 2))
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "again", n_cycles=5)
+    reconcile(tmp_path / "all.orch", tmp_path / "again")
+    store = Store.open(tmp_path / "all.orch")
+    assert lengths(store) == [2, 5, 5]
+    assert [span.n_cycles for span in load_tables(store, runs[1], joined=True).runs] == [5, 2]
+
+
+def test_histories_that_differ_are_refused_by_name(pair_store: Prepared, tmp_path: Path) -> None:
+    """Two runs into one start, a run that leads to its own start, one without a recording, and one
+    that records other columns: an error in one line, which names them."""
+    runs = chain(pair_store, tmp_path, (5, 2))
+    store = Store.open(tmp_path / "all.orch")
+    first, second = (load_run(store, md5) for md5 in runs)
+    other = save_run(store, replace(first, seed=7, n_cycles=2, recording=second.recording))
+    with pytest.raises(NotJoinableError, match=f"{min(runs[0], other)}, {max(runs[0], other)}"):
+        load_tables(store, runs[1], joined=True)
+    assert len(load_tables(store, runs[1]).runs) == 1
+    store.remove("runs", other)
+
+    recording = read_recording(store, first)
+    assert recording is not None
+    with store.batch() as batch:
+        entry = encode_recording(replace(recording, decisions={}), Remembering(batch, {}))
+    other = save_run(store, replace(first, recording=entry))
+    store.remove("runs", runs[0])
+    with pytest.raises(NotJoinableError, match=f"{other} has other columns"):
+        load_tables(store, runs[1], joined=True)
+    store.remove("runs", other)
+
+    other = save_run(store, replace(first, recording=None))
+    with pytest.raises(NotRecordedError, match=other):
+        load_tables(store, runs[1], joined=True)
+    store.remove("runs", other)
+
+    other = save_run(store, replace(second, start=second.end, end=second.start))
+    with pytest.raises(NotJoinableError, match="its own start"):
+        load_tables(store, runs[1], joined=True)
+
+
+def test_objects_show_themselves_in_few_words(pair_store: Prepared, tmp_path: Path) -> None:
+    """A line for each, and a small table in a notebook."""
+    runs = chain(pair_store, tmp_path, (3, 2))
+    tables = load_tables(tmp_path / "all.orch", runs[1], joined=True)
+    assert repr(tables).startswith("<RunTables: 5 cycles of 2 runs; ") and len(repr(tables)) < 160
+    assert "5 cycles of 10 steps" in repr(tables.recording)
+    assert "<th>warping</th>" in tables._repr_html_() and "<script" not in tables._repr_html_()

@@ -1,0 +1,128 @@
+"""Which runs others tell all of (D3): the checkpoints of a run that has gone on since, and runs that
+were done again and went further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from wepystore.errors import DamagedError
+from wepystore.records.library import load_run, read_recording
+from wepystore.records.recording import Recording, buffers_of
+from wepystore.records.run import RunRecord
+from wepystore.records.tables import RunTables
+from wepystore.store.errors import MissingError
+from wepystore.store.names import Ref
+from wepystore.store.store import DEFAULTS, Store
+
+
+def superfluous(store: Store) -> dict[str, str]:
+    """The records of runs that nobody needs beside a longer one that covers them, and that one.
+
+    Not those whose end, or themselves, a tag or the default names, nor those from whose end another
+    run goes on: they say where it left. Raises DamagedError.
+    """
+    runs = {}
+    for md5 in store.hashes("runs"):
+        with suppress(MissingError):  # A job that is running has superseded it.
+            runs[md5] = load_run(store, md5)
+    held = {record.start.md5 for record in runs.values()} | set(store.tags().values())
+    held.add(store.ref(DEFAULTS["snapshots"]) or "")
+    return {
+        md5: longest
+        for md5, longest in longest_of(store, runs).items()
+        if runs[md5].n_cycles < runs[longest].n_cycles and not {md5, runs[md5].end.md5} & held
+    }
+
+
+def longest_of(store: Store, runs: Mapping[str, RunRecord]) -> dict[str, str]:
+    """For each of these runs the longest of them that covers it, or is equal to it: it may be itself.
+    What is not here as a whole covers nothing."""
+    alike: dict[Any, list[str]] = {}
+    for md5 in sorted(runs, key=lambda md5: (-runs[md5].n_cycles, md5)):
+        alike.setdefault(_beginning(runs[md5]), []).append(md5)
+    found = {}
+    for left in alike.values():
+        while left:
+            longest, *others = left
+            covers = _Covering(store, longest, runs[longest])
+            found[longest] = longest
+            left = []
+            for md5 in others:
+                if covers(runs[md5]):
+                    found[md5] = longest
+                else:
+                    left.append(md5)
+    return found
+
+
+def _beginning(record: RunRecord) -> Any:
+    """What runs have in common of which one may cover the other."""
+    properties = record.environment.get("platform_properties") or {}
+    platform = (record.environment.get("platform"), *sorted(properties.items()))
+    return (record.start.md5, record.config.md5, record.seed, record.n_steps, platform)
+
+
+class _Covering:
+    """Asks of one run whether it covers others that are no longer, and begin alike."""
+
+    def __init__(self, store: Store, md5: str, record: RunRecord) -> None:
+        self._store, self._md5, self._record = store, md5, record
+        self._tables: RunTables | None = None
+        self._is_whole: bool | None = None
+
+    def __call__(self, other: RunRecord) -> bool:
+        one = self._record
+        if one.recording is None or other.recording is None:
+            return False
+        if one.n_cycles == other.n_cycles:
+            return (one.end, one.recording) == (other.end, other.recording)
+        # The tables alone might agree by chance, if nothing is resampled.
+        if not (one.reproducible and other.reproducible) and not _is_one_execution(one, other):
+            return False
+        try:
+            if self._is_whole is None:
+                self._is_whole = not self._store.missing("runs", self._md5)
+            shorter = read_recording(self._store, other)
+            if self._tables is None:
+                recording = read_recording(self._store, one)
+                assert recording is not None
+                self._tables = RunTables([(self._md5, recording)], self._store.object)
+            assert shorter is not None
+            return self._is_whole and begins_with(self._tables, shorter)
+        except DamagedError:
+            return False
+
+
+def _is_one_execution(one: RunRecord, other: RunRecord) -> bool:
+    """Whether these are checkpoints of one job: they tell of a same moment in the past."""
+    if one.execution.begun is None or one.execution.begun != other.execution.begun:
+        return False
+    moments = one.execution.checkpoints or ()
+    return any(moment in moments for moment in other.execution.checkpoints or ())
+
+
+def begins_with(longer: RunTables, shorter: Recording) -> bool:
+    """Whether the cycles of one recording are the first of another.
+
+    Blocks that are the same object are not read, nor are the objects of the shorter one: their
+    names tell which bytes they have. Raises DamagedError.
+    """
+    if _frame(longer.recording) != _frame(shorter) or shorter.n_cycles > longer.recording.n_cycles:
+        return False
+    parts, first = longer.recording.tables, 0
+    is_same = True
+    for place, part in enumerate(shorter.tables):
+        is_same = is_same and place < len(parts) and parts[place] == part
+        stop = first + part.n_cycles
+        if not is_same and Ref.of(*buffers_of(longer.cycles(first, stop))) != part.ref:
+            return False
+        first = stop
+    return True
+
+
+def _frame(recording: Recording) -> Recording:
+    """All of it that is not of the cycles."""
+    return replace(recording, tables=(), block_cycles=1)
