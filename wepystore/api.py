@@ -118,13 +118,13 @@ from wepystore.orchestrator.verify.verify import NotRepeatableError, RecordedPla
 from wepystore.orchestrator.verify.verify import verify as _verify
 from wepystore.records.configuration import Configuration
 from wepystore.records.errors import PickleLoadError
-from wepystore.records.histories import load_tables
 from wepystore.records.library import (
     hash_of,
     load_configuration,
     load_run,
     load_runs,
     load_snapshot,
+    load_tables,
     opened,
     save_configuration,
     save_snapshot,
@@ -175,21 +175,22 @@ __all__ = [
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
     "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoJobError",
     "NoResampler", "NoRoomError", "NoSuchStoreError", "NotAStoreError", "NotAStoreThereError",
-    "NotEmptyError", "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner",
-    "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan",
-    "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
-    "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
-    "RandomWalkTargetBC", "RebindingBC", "RebindingDistance", "ReceptorLigandDistance",
-    "RecordedPlatformError", "ReferenceCoordinate", "Reporter", "RequestError", "Resampler",
-    "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper", "Snapshot",
-    "StepError", "StoppedError", "Store", "StoreExistsError", "TargetBC", "UnbindingBC",
-    "UnbindingDistance", "UnfitError", "UnknownHashError", "UnreachableError", "UntrustedError",
-    "UntrustedPickleError", "UsageError", "Verdict", "WExploreResampler", "Walker",
-    "WalkerReporter", "WalkerState", "WarpBC", "Watcher", "WeightError", "WepyMissingError",
-    "WepystoreError", "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance",
-    "apply_decisions", "as_walker_state", "hash_of", "history", "load_configuration", "load_run",
-    "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store", "prepare_wepy",
-    "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot", "verify",
+    "NotEmptyError", "NotInstalledError", "NotJoinableError", "NotRecordedError",
+    "NotRepeatableError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
+    "PickleLoadError", "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared",
+    "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
+    "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC",
+    "RebindingDistance", "ReceptorLigandDistance", "RecordedPlatformError", "ReferenceCoordinate",
+    "Reporter", "RequestError", "Resampler", "RunOutcome", "RunRecord", "RunTables", "Runner",
+    "SegmentError", "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store",
+    "StoreExistsError", "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError",
+    "UnknownHashError", "UnreachableError", "UntrustedError", "UntrustedPickleError", "UsageError",
+    "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
+    "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
+    "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "hash_of", "history",
+    "load_configuration", "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile",
+    "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration",
+    "save_snapshot", "verify",
 ]
 # fmt: on
 

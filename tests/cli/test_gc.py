@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_snapshot
+from tests.systems import run_job
+from wepystore.api import Prepared, Watcher
+from wepystore.orchestrator.run.resume import resume
 from wepystore.store.care import gc
 
 
@@ -40,6 +44,24 @@ def test_grace_and_unnamed_snapshots(wepy: Wepy, world: World) -> None:
     assert wepy("gc --apply --unreferenced-snapshots --grace 0 w.orch").status == 0
     assert world.store.hashes("snapshots") == sorted([world.start, world.end])
     assert wepy("fsck w.orch").status == 0
+
+
+def test_covered_runs_go_when_asked(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:
+    """The record of the shorter run, its recording and its end: told, and removed with --apply."""
+    job = tmp_path / "job"
+    run_job(pair_store.store, pair_store.snapshot_hash, job)
+    resume(job, {"n_cycles": 5}, Watcher())
+    wepy("reconcile orch m.orch job")
+    before = set(wepy("ls runs m.orch").lines)
+    assert len(before) == 2 and not wepy("gc --grace 0 m.orch").out
+    told = json.loads(wepy("gc --json --grace 0 --covered m.orch").out)
+    kinds = [item["kind"] for item in told["items"]]
+    assert kinds[:3] == ["runs", "recordings", "snapshots"] and set(kinds[3:]) == {"objects"}
+    assert "longer run covers it" in told["items"][0]["why"]
+    assert set(wepy("ls runs m.orch").lines) == before
+    assert wepy("gc --grace 0 --covered --apply m.orch").status == 0
+    assert len(wepy("ls runs m.orch").lines) == 1 and wepy("fsck m.orch").status == 0
+    assert "Nothing to remove" in wepy("gc --grace 0 --covered m.orch").err
 
 
 @pytest.mark.parametrize("text", ["", "x", "14", "-1d", "1y", "1 d"])

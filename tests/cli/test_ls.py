@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.cli.conftest import Wepy, World
 from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli import ls
-from wepystore.cli.common import time_text
+from wepystore.cli.common import size_text, time_text
 from wepystore.store import Store, canonical
 
 
@@ -94,8 +95,8 @@ def told(store: Store, world: World, **execution: object) -> str:
 
 
 def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
-    """Date, sampled time, warps, size and what ended it, in the long table, in the log and as JSON; an
-    old record, which does not tell, has a dash, and null."""
+    """Date, sampled time, warps, size and what ended it, in the long table, in the log and as JSON;
+    an old record, which does not tell, has a dash, and null."""
     full = told(
         world.store,
         world,
@@ -152,6 +153,26 @@ def test_a_run_of_this_program_tells_when_it_began(
     year = datetime.datetime.now(datetime.UTC).strftime("%Y-")
     assert f", begun {year}" in wepy("log job").out
     assert f"  {year}" in wepy("ls runs -l job").out
+
+
+def test_what_is_recorded_is_told(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:
+    """Sampled time, warps, cycles and bytes of a real run: the same in the listings, which read no
+    recording for it, and in what is shown of it."""
+    run_job(pair_store.store, "default", tmp_path / "job")
+    (item,) = json.loads(wepy("ls runs --json job").out)
+    told = json.loads(wepy(f"show --json job {item['hash']}").out)
+    assert told["recorded"]["n_cycles"] == item["n_cycles"] == 3
+    assert told["recorded"]["bytes"] == item["recorded_bytes"] > 1000
+    assert told["recorded"]["tables"][-1] == "warping" and told["n_warped"] == item["n_warped"]
+    assert told["sampled_ps"] == item["sampled_ps"] == pytest.approx(6 * 3 * 10 * 0.002)
+    size = size_text(item["recorded_bytes"])
+    text = wepy(f"show job {item['hash']}").out
+    assert f"  recorded: 3 cycles, {size}; weights, " in text and "  sampled: 0.36 ps\n" in text
+    assert f"  {size}  " in wepy("ls runs -l job").out
+    assert f", {size} recorded, " in wepy("log job").out
+    shutil.rmtree(tmp_path / "job" / "checkpoint.orch" / "recordings")
+    shown = wepy(f"show job {item['hash']}")
+    assert "  recorded: not here\n" in shown.out and shown.status == 3
 
 
 @pytest.mark.parametrize(

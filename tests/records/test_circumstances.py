@@ -46,6 +46,7 @@ def test_what_could_not_be_meant_is_not_there(odd: Any) -> None:
             "n_cloned": int,
             "n_merged": int,
             "recorded_bytes": int,
+            "continues": dict,
             "checkpoints": list,
             "resumed_from": list,
         }.get(name, str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.systems import Recorder, run_job, save_run
+from tests.systems import run_job, save_run
 from wepystore.api import (
     NotJoinableError,
     NotRecordedError,
@@ -26,10 +27,10 @@ from wepystore.api import (
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.covering import longest_of, superfluous
-from wepystore.records.library import read_recording
 from wepystore.records.recording import encode_recording
 from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Remembering
+from wepystore.records.tables import read_recording
 from wepystore.store.care import fsck, gc
 
 
@@ -56,16 +57,27 @@ def lengths(runs: dict[str, RunRecord] | Store) -> list[int]:
     return sorted(record.n_cycles for record in found.values())
 
 
-@pytest.fixture
-def filled(pair_store: Prepared, tmp_path: Path) -> Store:
-    """A store into which a run of 11 cycles was brought after each of them."""
-    job, master = tmp_path / "job", tmp_path / "m.orch"
+@pytest.fixture(scope="module")
+def made(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store into which a run of 11 cycles was brought after each of them. Only read it."""
+    folder = tmp_path_factory.mktemp("filled")
+    job, master = folder / "job", folder / "m.orch"
     options = {"n_cycles": 11, "checkpoint_freq": 1}
-    run_job(pair_store.store, pair_store.snapshot_hash, job, Reconciling(job, master), **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+        run_job(
+            pair_store.store, pair_store.snapshot_hash, job, Reconciling(job, master), **options
+        )
     reconcile(master, job)
-    store = Store.open(master)
-    assert lengths(store) == list(range(1, 12))
-    return store
+    assert lengths(Store.open(master)) == list(range(1, 12))
+    return master
+
+
+@pytest.fixture
+def filled(made: Path, tmp_path: Path) -> Store:
+    """The same store, to do as one likes with."""
+    shutil.copytree(made, tmp_path / "m.orch")
+    return Store.open(tmp_path / "m.orch")
 
 
 def of_length(store: Store, n_cycles: int) -> str:
@@ -101,9 +113,7 @@ def test_a_store_into_which_a_job_is_brought_does_not_grow(filled: Store) -> Non
     assert not gc.plan(filled, now=later(), covered=lambda: superfluous(filled)).items
 
 
-def test_what_somebody_counts_on_stays(
-    filled: Store, pair_store: Prepared, tmp_path: Path
-) -> None:
+def test_what_somebody_counts_on_stays(filled: Store, pair_store: Prepared, tmp_path: Path) -> None:
     """A run that is tagged, one whose end is, one that another goes on from, and the default's."""
     kept = [of_length(filled, n) for n in (2, 3, 5, 7)]
     ends = [load_run(filled, md5).end.md5 for md5 in kept]
@@ -134,9 +144,10 @@ def test_other_runs_are_not_covered(filled: Store, change: dict[str, Any]) -> No
     record = load_run(filled, of_length(filled, 7))
     other = save_run(filled, replace(record, **change))
     runs = load_runs(filled)
-    assert longest_of(filled, {md5: runs[md5] for md5 in (other, of_length(filled, 11))})[
-        other
-    ] == other
+    assert (
+        longest_of(filled, {md5: runs[md5] for md5 in (other, of_length(filled, 11))})[other]
+        == other
+    )
 
 
 def test_another_beginning_is_not_covered(
@@ -232,9 +243,7 @@ def test_continued_runs_are_joined(pair_store: Prepared, tmp_path: Path) -> None
     piece = tables.cycles(3, 12)
     assert piece["n_walkers"].tolist() == [6] * 9
     inside = (tables["resampling/cycle_idx"] >= 3) & (tables["resampling/cycle_idx"] < 12)
-    assert np.array_equal(
-        piece["resampling/decision_id"], tables["resampling/decision_id"][inside]
-    )
+    assert np.array_equal(piece["resampling/decision_id"], tables["resampling/decision_id"][inside])
 
 
 def test_a_run_that_was_left_before_its_end_is_cut_there(
@@ -250,18 +259,53 @@ def test_a_run_that_was_left_before_its_end_is_cut_there(
     reconcile(master, job)
     store = Store.open(master)
     at_six = load_run(store, of_length(store, 6))
+    left = []
     for name, start, n_left in (("a", told.end.md5, 4), ("b", at_six.end.md5, 6)):
         done = run_job(store, start, tmp_path / name, n_cycles=2)
         reconcile(master, tmp_path / name)
-        assert done.record is not None
-        for _ in range(2):
-            tables = load_tables(store, done.record, joined=True)
+        left.append((done.record or "", n_left))
+    for _ in range(2):
+        whole = load_tables(store, of_length(store, 9)).by_walker("weights")
+        for run, n_left in left:
+            tables = load_tables(store, run, joined=True)
             assert [span.n_cycles for span in tables.runs] == [n_left, 2]
-            assert np.array_equal(
-                tables.by_walker("weights")[:n_left],
-                load_tables(store, of_length(store, 9)).by_walker("weights")[:n_left],
-            )
-            collect(store)
+            assert np.array_equal(tables.by_walker("weights")[:n_left], whole[:n_left])
+        collect(store)
+        assert lengths(store) == [2, 2, 4, 6, 9]
+
+
+def test_a_checkpoint_that_its_job_has_superseded(pair_store: Prepared, tmp_path: Path) -> None:
+    """A run that began from one in the job's own store, which nobody had reconciled: it tells
+    itself where it left, and of the longer run only the cycles up to there count."""
+    job = tmp_path / "job"
+
+    class Leaving(Watcher):
+        def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+            if n_cycles == 6:
+                run_job(Store.open(job / "checkpoint.orch"), end, tmp_path / "on", n_cycles=2)
+
+    options = {"n_cycles": 11, "checkpoint_freq": 1}
+    run_job(pair_store.store, pair_store.snapshot_hash, job, Leaving(), **options)
+    (whole,) = load_runs(job)
+    (on,) = load_runs(tmp_path / "on")
+    reconcile(tmp_path / "all.orch", job, tmp_path / "on")
+    store = Store.open(tmp_path / "all.orch")
+    tables = load_tables(store, on, joined=True)
+    assert [(span.run, span.n_cycles) for span in tables.runs] == [(whole, 6), (on, 2)]
+    alone = load_tables(store, whole)
+    assert np.array_equal(tables.by_walker("weights")[:6], alone.by_walker("weights")[:6])
+    inside = alone["resampling/cycle_idx"] < 6
+    n_rows = int(inside.sum())
+    for name in ("cycle_idx", "decision_id", "walker_idx"):
+        column = tables[f"resampling/{name}"]
+        assert np.array_equal(column[:n_rows], alone[f"resampling/{name}"][inside])
+    assert tables["resampling/cycle_idx"][n_rows:].min() == 6
+    record = load_run(store, on)
+    for change in ({"seed": 2}, {"n_cycles": 12}, {"n_cycles": "6"}, {"start": None}):
+        how = record.execution._replace(continues={**(record.execution.continues or {}), **change})
+        other = save_run(store, replace(record, execution=how))
+        with pytest.raises(NotJoinableError, match=f"the run that run {other} continues is not"):
+            load_tables(store, other, joined=True)
 
 
 def test_the_same_run_twice_is_no_other_history(pair_store: Prepared, tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ def saved(*stretches: Any) -> tuple[Memory, dict[str, Any]]:
 
 def read(memory: Memory, manifest: Any) -> RunTables:
     found = decode_recording(manifest, "it")
-    return RunTables([("it", found)], lambda ref: memory.entries["objects", ref.md5])
+    return RunTables(
+        [("it", found, found.n_cycles)], lambda ref: memory.entries["objects", ref.md5]
+    )
 
 
 def test_what_is_read_is_what_was_recorded() -> None:

@@ -45,6 +45,9 @@ class Circumstances(NamedTuple):
     n_warped, n_cloned, n_merged : int or None
     recorded_bytes : int or None
         The size of what is recorded of it.
+    continues : dict or None
+        Where in another run it began, as records/run.py's `place_in` says it; None also where its
+        start's store had none that ended there.
     checkpoints : list or None
         Pairs of cycles done and wall time in s.
     resumed_from : list of dict or None
@@ -65,6 +68,7 @@ class Circumstances(NamedTuple):
     n_cloned: int | None = None
     n_merged: int | None = None
     recorded_bytes: int | None = None
+    continues: dict[str, Any] | None = None
     checkpoints: list[list[float]] | None = None
     resumed_from: list[dict[str, Any]] | None = None
 

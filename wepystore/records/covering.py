@@ -1,18 +1,18 @@
-"""Which runs others tell all of (D3): the checkpoints of a run that has gone on since, and runs that
-were done again and went further."""
+"""Which runs others tell all of (D3): the checkpoints of a run that has gone on since, and runs
+that were done again and went further."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from wepystore.errors import DamagedError
-from wepystore.records.library import load_run, read_recording
 from wepystore.records.recording import Recording, buffers_of
-from wepystore.records.run import RunRecord
-from wepystore.records.tables import RunTables
+from wepystore.records.run import RunRecord, place_in, read_record
+from wepystore.records.tables import RunTables, read_recording
+from wepystore.store import canonical
 from wepystore.store.errors import MissingError
 from wepystore.store.names import Ref
 from wepystore.store.store import DEFAULTS, Store
@@ -27,7 +27,7 @@ def superfluous(store: Store) -> dict[str, str]:
     runs = {}
     for md5 in store.hashes("runs"):
         with suppress(MissingError):  # A job that is running has superseded it.
-            runs[md5] = load_run(store, md5)
+            runs[md5] = read_record(store, md5)
     held = {record.start.md5 for record in runs.values()} | set(store.tags().values())
     held.add(store.ref(DEFAULTS["snapshots"]) or "")
     return {
@@ -38,9 +38,9 @@ def superfluous(store: Store) -> dict[str, str]:
 
 
 def longest_of(store: Store, runs: Mapping[str, RunRecord]) -> dict[str, str]:
-    """For each of these runs the longest of them that covers it, or is equal to it: it may be itself.
+    """For each of these runs the longest of them that covers it, or is equal to it, perhaps itself.
     What is not here as a whole covers nothing."""
-    alike: dict[Any, list[str]] = {}
+    alike: dict[bytes, list[str]] = {}
     for md5 in sorted(runs, key=lambda md5: (-runs[md5].n_cycles, md5)):
         alike.setdefault(_beginning(runs[md5]), []).append(md5)
     found = {}
@@ -58,11 +58,9 @@ def longest_of(store: Store, runs: Mapping[str, RunRecord]) -> dict[str, str]:
     return found
 
 
-def _beginning(record: RunRecord) -> Any:
+def _beginning(record: RunRecord) -> bytes:
     """What runs have in common of which one may cover the other."""
-    properties = record.environment.get("platform_properties") or {}
-    platform = (record.environment.get("platform"), *sorted(properties.items()))
-    return (record.start.md5, record.config.md5, record.seed, record.n_steps, platform)
+    return canonical.dumps(place_in(record, 0) | {"begun": None})
 
 
 class _Covering:
@@ -70,8 +68,14 @@ class _Covering:
 
     def __init__(self, store: Store, md5: str, record: RunRecord) -> None:
         self._store, self._md5, self._record = store, md5, record
-        self._tables: RunTables | None = None
-        self._is_whole: bool | None = None
+
+    @functools.cached_property
+    def _tables(self) -> RunTables | None:
+        """None where something of it is missing."""
+        recording = read_recording(self._store, self._record)
+        if recording is None or self._store.missing("runs", self._md5):
+            return None
+        return RunTables([(self._md5, recording, recording.n_cycles)], self._store.object)
 
     def __call__(self, other: RunRecord) -> bool:
         one = self._record
@@ -83,15 +87,8 @@ class _Covering:
         if not (one.reproducible and other.reproducible) and not _is_one_execution(one, other):
             return False
         try:
-            if self._is_whole is None:
-                self._is_whole = not self._store.missing("runs", self._md5)
             shorter = read_recording(self._store, other)
-            if self._tables is None:
-                recording = read_recording(self._store, one)
-                assert recording is not None
-                self._tables = RunTables([(self._md5, recording)], self._store.object)
-            assert shorter is not None
-            return self._is_whole and begins_with(self._tables, shorter)
+            return bool(shorter and self._tables and begins_with(self._tables, shorter))
         except DamagedError:
             return False
 

@@ -1,70 +1,62 @@
-"""What happened in a run, and in those that it continues."""
+"""Which runs led to the start of another, and how far they count."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from wepystore.records.covering import longest_of
-from wepystore.records.library import (
-    AnyStore,
-    hash_of_run,
-    load_run,
-    load_runs,
-    opened,
-    read_recording,
-)
-from wepystore.records.run import RunRecord
-from wepystore.records.tables import NotJoinableError, NotRecordedError, RunTables
+from wepystore.records.run import RunRecord, place_in, read_record
+from wepystore.records.tables import NotJoinableError
 from wepystore.store.store import Store
 
 
-def load_tables(store: AnyStore, name: str, joined: bool = False) -> RunTables:
-    """What is recorded of a run, as arrays.
+class Step(NamedTuple):
+    """A run, and how many of its cycles count."""
 
-    Parameters
-    ----------
-    store : Store, str or path
-        The store, or a job folder that one is in.
-    name : str
-        Hash of the run's record, a prefix of it, or a tag.
-    joined : bool
-        Whether before its cycles those come of the runs that led to its start, from where the first
-        of them began: each cycle once, of a run that was left before its end only those up to
-        there, numbered through. `runs` of what is returned says which run they are of.
-
-    Raises
-    ------
-    WepystoreError : as load_run; NotRecordedError for a run without a recording; NotJoinableError
-        where runs that differ have led to one start, or record other columns.
-    """
-    store = opened(store)
-    last = hash_of_run(store, name)
-    runs = history_of_run(store, last) if joined else {last: load_run(store, last)}
-    found = []
-    for md5, record in runs.items():
-        recording = read_recording(store, record)
-        if recording is None:
-            raise NotRecordedError(run=md5)
-        found.append((md5, recording))
-    return RunTables(found, store.object)
+    run: str
+    record: RunRecord
+    n_cycles: int
 
 
-def history_of_run(store: Store, md5: str) -> dict[str, RunRecord]:
+def history_of_run(store: Store, md5: str) -> list[Step]:
     """The runs that led one after the other to the end of a run, the first one first, itself last.
 
     Runs that end where they began are passed over. Raises NotJoinableError, DamagedError.
     """
-    runs = load_runs(store)
+    runs = {each: read_record(store, each) for each in store.hashes("runs")}
     led_to: dict[str, list[str]] = {}
     for each, record in runs.items():
         if record.start.md5 != record.end.md5:
             led_to.setdefault(record.end.md5, []).append(each)
-    found = {md5: runs[md5]}
-    last = md5
-    while before := led_to.get(runs[last].start.md5):
-        last = _one_of(store, {each: runs[each] for each in before}, md5)
-        if last in found:
-            raise NotJoinableError(run=md5, why=f"run {last} leads to its own start")
-        found[last] = runs[last]
-    return dict(reversed(found.items()))
+    run, record = md5, runs[md5]
+    found = {md5: Step(md5, record, record.n_cycles)}
+    while True:
+        before, place = led_to.get(record.start.md5), record.execution.continues
+        if not before and not place:
+            return list(reversed(found.values()))
+        n_cycles = None
+        if not before and place:
+            n_cycles = place.get("n_cycles")
+            before = [each for each in runs if _passes(runs[each], place)]
+        if not before:
+            raise NotJoinableError(run=md5, why=f"the run that run {run} continues is not here")
+        run = _one_of(store, {each: runs[each] for each in before}, md5)
+        if run in found:
+            raise NotJoinableError(run=md5, why=f"run {run} leads to its own start")
+        record = runs[run]
+        found[run] = Step(run, record, n_cycles or record.n_cycles)
+
+
+def _passes(record: RunRecord, place: Mapping[str, Any]) -> bool:
+    """Whether a run has come by a place in a run, as a record tells of its start, which may be a
+    stranger's."""
+    n_cycles = place.get("n_cycles")
+    if type(n_cycles) is not int or not 0 < n_cycles <= record.n_cycles:
+        return False
+    here = place_in(record, n_cycles)
+    # Of one that is reproducible any execution will do.
+    return here == place or (record.reproducible and here == {**place, "begun": here["begun"]})
 
 
 def _one_of(store: Store, runs: dict[str, RunRecord], asked: str) -> str:
@@ -74,7 +66,6 @@ def _one_of(store: Store, runs: dict[str, RunRecord], asked: str) -> str:
     left = set(longest_of(store, {md5: runs[md5] for md5 in different.values()}).values())
     if len(left) > 1:
         names = ", ".join(sorted(left)[:3]) + (", …" if len(left) > 3 else "")
-        end = runs[min(left)].end.md5
-        why = f"{len(left)} runs that differ have ended in snapshot {end}: {names}"
+        why = f"{len(left)} runs that differ have led to the start of one: {names}"
         raise NotJoinableError(run=asked, why=why)
     return left.pop()

@@ -9,11 +9,11 @@ from typing import Any
 from wepystore.engine.fit import check_type
 from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
-from wepystore.records.errors import MalformedRecordError
-from wepystore.records.recording import Recording, decode_recording
-from wepystore.records.run import RunRecord, decode_run
+from wepystore.records.histories import Step, history_of_run
+from wepystore.records.run import RunRecord, read_record
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot
+from wepystore.records.tables import NotRecordedError, RunTables, read_recording
 from wepystore.records.trust import Asked, arguments, users_own
 from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
@@ -99,35 +99,52 @@ def _decoded(store: AnyStore, kind: str, name: str, check: Check | None) -> Any:
     return decode(found)
 
 
-def hash_of_run(store: Store, name: str) -> str:
-    """Hash of the record of a run, by itself, by a prefix of it, or by a tag."""
-    return _hash_of(store, "runs", name)
-
-
 def load_run(store: AnyStore, name: str) -> RunRecord:
     """The record of a run, verified: `name` is its hash, a prefix of it, or a tag."""
     store = opened(store)
-    md5 = hash_of_run(store, name)
-    return decode_run(store.manifest("runs", md5), f"run {md5}")
+    return read_record(store, _hash_of(store, "runs", name))
 
 
 def load_runs(store: AnyStore) -> dict[str, RunRecord]:
     """All runs of a store, by the hashes of their records. Raises as load_run."""
     store = opened(store)
-    return {md5: load_run(store, md5) for md5 in store.hashes("runs")}
+    return {md5: read_record(store, md5) for md5 in store.hashes("runs")}
 
 
-def read_recording(store: Store, record: RunRecord) -> Recording | None:
-    """The recording of a run, verified; its tables are not read. None for a run without. Raises
-    DamagedError."""
-    if record.recording is None:
-        return None
-    md5, ref = record.recording.md5, record.recording.ref
-    found = decode_recording(store.manifest("recordings", md5, ref), f"recording {md5}")
-    if found.n_cycles != record.n_cycles:
-        problem = f"it has {found.n_cycles} cycles, and the run {record.n_cycles}"
-        raise MalformedRecordError(where=f"recording {md5}", what="recording", problem=problem)
-    return found
+def load_tables(store: AnyStore, name: str, joined: bool = False) -> RunTables:
+    """What is recorded of a run, as arrays.
+
+    Parameters
+    ----------
+    store : Store, str or path
+        The store, or a job folder that one is in.
+    name : str
+        Hash of the run's record, a prefix of it, or a tag.
+    joined : bool
+        Whether before its cycles those come of the runs that led to its start, from where the first
+        of them began: each cycle once, of a run that was left before its end only those up to
+        there, numbered through. `runs` of what is returned says which run they are of.
+
+    Raises
+    ------
+    WepystoreError : as load_run; NotRecordedError for a run without a recording; NotJoinableError
+        where runs that differ have led to one start, or record other columns, and where the run
+        that one of them continues is not in the store.
+    """
+    store = opened(store)
+    last = _hash_of(store, "runs", name)
+    if joined:
+        steps = history_of_run(store, last)
+    else:
+        record = read_record(store, last)
+        steps = [Step(last, record, record.n_cycles)]
+    found = []
+    for run, record, n_cycles in steps:
+        recording = read_recording(store, record)
+        if recording is None:
+            raise NotRecordedError(run=run)
+        found.append((run, recording, n_cycles))
+    return RunTables(found, store.object)
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

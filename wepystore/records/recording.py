@@ -237,7 +237,8 @@ def joined(stretches: Sequence[Columns]) -> Columns:
 
 def missing_of(stretches: Iterable[Columns]) -> NDArray[Any]:
     """What is missing in stretches that follow each other."""
-    n_rows, shifted = 0, [np.empty((0, 2), np.int64)]
+    n_rows: NDArray[Any] = np.zeros(1, np.int64)
+    shifted: list[NDArray[Any]] = [np.empty((0, 2), np.int64)]
     for each in stretches:
         places, rows = each[MISSING].T
         before = np.broadcast_to(n_rows, len(each))

@@ -11,6 +11,7 @@ from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import Sink, reading
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
+from wepystore.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,21 @@ class RunRecord:
     def __repr__(self) -> str:
         made = f"{self.n_cycles} cycles of {self.n_steps} steps, seed {self.seed}"
         return f"RunRecord({self.start.md5} -> {self.end.md5}: {made})"
+
+
+def place_in(record: RunRecord, n_cycles: int) -> dict[str, Any]:
+    """What tells the moment after so many cycles of a run; `begun`, of a run that is not
+    reproducible, of this execution alone."""
+    return {
+        "start": record.start.md5,
+        "config": record.config.md5,
+        "seed": record.seed,
+        "n_steps": record.n_steps,
+        "platform": record.environment.get("platform"),
+        "platform_properties": record.environment.get("platform_properties") or {},
+        "n_cycles": n_cycles,
+        "begun": record.execution.begun,
+    }
 
 
 _ENTRIES = ("start", "end", "config")
@@ -102,6 +118,11 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
         values |= {name: EntryRef.from_json(manifest[name], where) for name in _ENTRIES}
         values["execution"] = circumstances_of(manifest["execution"])
         return RunRecord(**values, recording=_recording_of(manifest, where))
+
+
+def read_record(store: Store, md5: str) -> RunRecord:
+    """The record of this hash, verified. Raises MissingError, DamagedError."""
+    return decode_run(store.manifest("runs", md5), f"run {md5}")
 
 
 def _recording_of(manifest: dict[str, Any], where: str) -> EntryRef | None:

@@ -18,13 +18,17 @@ from wepystore.records.recording import (
     MISSING,
     N_WALKERS,
     Columns,
+    Part,
     Recording,
     cut,
+    decode_recording,
     joined,
     missing_of,
     read_part,
 )
-from wepystore.records.values import MISSHAPEN, Fetch
+from wepystore.records.run import RunRecord
+from wepystore.records.values import Fetch, reading
+from wepystore.store.store import Store
 
 #: Of a stranger's recording a few numbers could ask for any amount of memory.
 _MOST_EMPTY = 1000
@@ -36,6 +40,19 @@ class NotRecordedError(FailedError):
 
 class NotJoinableError(FailedError):
     """the history of run {run} cannot be joined: {why}"""
+
+
+def read_recording(store: Store, record: RunRecord) -> Recording | None:
+    """The recording of a run, verified; its tables are not read. None for a run without. Raises
+    DamagedError."""
+    if record.recording is None:
+        return None
+    md5, ref = record.recording.md5, record.recording.ref
+    found = decode_recording(store.manifest("recordings", md5, ref), f"recording {md5}")
+    if found.n_cycles != record.n_cycles:
+        problem = f"it has {found.n_cycles} cycles, and the run {record.n_cycles}"
+        raise MalformedRecordError(where=f"recording {md5}", what="recording", problem=problem)
+    return found
 
 
 class RunSpan(NamedTuple):
@@ -57,6 +74,18 @@ class RunSpan(NamedTuple):
     n_steps: int
 
 
+class _Part(NamedTuple):
+    """One of the objects of one of the runs."""
+
+    run: str
+    part: Part
+    first_cycle: int
+    #: As many of its cycles count.
+    n_cycles: int
+    #: Cycles before those of its run.
+    shift: int
+
+
 class RunTables(Mapping[str, NDArray[Any]]):
     """What is recorded of a run: a mapping from the name of a column to its array.
 
@@ -65,9 +94,8 @@ class RunTables(Mapping[str, NDArray[Any]]):
 
     Parameters
     ----------
-    runs : sequence of (hash of a record, its Recording)
-        Those whose cycles follow each other; of all but the last perhaps others were run after
-        these.
+    runs : sequence of (hash of a record, its Recording, cycles)
+        Those that follow each other, and how many of the cycles of each.
     fetch : callable
 
     Attributes
@@ -79,34 +107,43 @@ class RunTables(Mapping[str, NDArray[Any]]):
         Whose cycles these are.
     """
 
-    def __init__(self, runs: Sequence[tuple[str, Recording]], fetch: Fetch) -> None:
+    def __init__(self, runs: Sequence[tuple[str, Recording, int]], fetch: Fetch) -> None:
         self._fetch = fetch
-        self._parts = [(md5, part) for md5, recording in runs for part in recording.tables]
+        self._parts: list[_Part] = []
         self.runs: list[RunSpan] = []
-        n_cycles = 0
-        last_run, last = runs[-1]
-        for md5, recording in runs:
+        first = 0
+        last_run, last, _ = runs[-1]
+        for run, recording, n_cycles in runs:
             if (recording.columns, recording.decisions) != (last.columns, last.decisions):
-                why = f"run {md5} has other columns or decisions recorded"
+                why = f"run {run} has other columns or decisions recorded"
                 raise NotJoinableError(run=last_run, why=why)
-            self.runs.append(RunSpan(md5, n_cycles, recording.n_cycles, recording.n_steps))
-            n_cycles += recording.n_cycles
-        self.recording = replace(last, tables=tuple(part for _, part in self._parts))
-        self._firsts = {span.run: span.first_cycle for span in self.runs}
+            self.runs.append(RunSpan(run, first, n_cycles, recording.n_steps))
+            done = 0
+            for part in recording.tables:
+                kept = min(part.n_cycles, n_cycles - done)
+                if kept > 0:
+                    self._parts.append(_Part(run, part, first + done, kept, first))
+                done += part.n_cycles
+            first += n_cycles
+        tables = tuple(Part(each.n_cycles, each.part.ref) for each in self._parts)
+        self.recording = replace(last, tables=tables)
         self._read: tuple[int, Columns] = (-1, {})
 
     def _part(self, place: int) -> Columns:
         """The columns of one of the parts, verified."""
         if self._read[0] != place:
             self._read = (-1, {})
-            run, part = self._parts[place]
-            where = f"the recording of {run}"
-            found = dict(read_part(part, self.recording.columns, self._fetch, where))
-            first = self._firsts[run]
-            for name in found if first else ():
+            each = self._parts[place]
+            where = f"the recording of {each.run}"
+            found = dict(read_part(each.part, self.recording.columns, self._fetch, where))
+            for name in found if each.shift else ():
                 table, _, field = name.partition("/")
                 if field == CYCLE_IDX and table != CONTINUAL:
-                    found[name] = found[name] + first
+                    found[name] = found[name] + each.shift
+            if each.n_cycles < each.part.n_cycles:
+                with reading("table", where):
+                    stop = each.first_cycle + each.n_cycles
+                    found = dict(cut(found, each.first_cycle, each.first_cycle, stop))
             self._read = (place, found)
         return self._read[1]
 
@@ -118,11 +155,10 @@ class RunTables(Mapping[str, NDArray[Any]]):
             for name, found in pieces.items():
                 # A view would keep all of what was read.
                 found.append(columns[name].copy())
-        try:
-            return {n: np.concatenate(found) if found else np.empty(0) for n, found in pieces.items()}
-        except ValueError as problem:
-            where = f"the recording of {self.runs[-1].run}"
-            raise MalformedRecordError(where=where, what="table", problem=problem) from problem
+        with reading("table", f"the recording of {self.runs[-1].run}"):
+            return {
+                n: np.concatenate(found) if found else np.empty(0) for n, found in pieces.items()
+            }
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """One column, of all cycles.
@@ -166,16 +202,14 @@ class RunTables(Mapping[str, NDArray[Any]]):
     def cycles(self, start: int, stop: int) -> Columns:
         """All columns of the cycles from `start` to before `stop`, of which there is one at least.
         Raises DamagedError."""
-        found, first = [], 0
-        for place, (run, part) in enumerate(self._parts):
-            begin, end = max(start, first), min(stop, first + part.n_cycles)
+        found = []
+        for place, each in enumerate(self._parts):
+            first = each.first_cycle
+            begin, end = max(start, first), min(stop, first + each.n_cycles)
             if begin < end:
-                try:
-                    found.append(cut(self._part(place), first, begin, end))
-                except MISSHAPEN as problem:
-                    where = f"the recording of {run}"
-                    raise MalformedRecordError(where=where, what="table", problem=problem) from problem
-            first += part.n_cycles
+                columns = self._part(place)
+                with reading("table", f"the recording of {each.run}"):
+                    found.append(cut(columns, first, begin, end))
         return joined(found)
 
     def __iter__(self) -> Iterator[str]:

@@ -96,8 +96,8 @@ class Graph:
     """Manifests and records of formats that are not known here."""
 
     def roots(self, without: Collection[Name] = ()) -> set[Name]:
-        """What the user means to keep by itself: runs, but for those in `without`, and what tags and
-        defaults name."""
+        """What the user means to keep by itself: runs, but for those in `without`, and what tags
+        and defaults name."""
         found = {name for name in self.parts if name[0] == "runs" and name not in without}
         for ref, md5 in self.refs.items():
             found |= {(kind, md5) for kind in kinds_of_ref(ref) if (kind, md5) in self.parts}

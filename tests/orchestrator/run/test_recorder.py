@@ -43,10 +43,10 @@ from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.errors import CannotRecordError
-from wepystore.records.library import read_recording
 from wepystore.records.recording import Recording
 from wepystore.records.run import RunRecord
 from wepystore.records.snapshot import Apparatus
+from wepystore.records.tables import read_recording
 
 
 @pytest.fixture

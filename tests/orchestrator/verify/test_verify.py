@@ -54,10 +54,10 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.library import read_recording
 from wepystore.records.recording import Part, buffers_of, encode_recording, read_part
 from wepystore.records.run import encode_run
 from wepystore.records.sinks import Remembering
+from wepystore.records.tables import read_recording
 from wepystore.records.trust import Trust
 from wepystore.store import canonical
 from wepystore.store.pickles.pickled import parts_in

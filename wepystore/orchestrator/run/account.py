@@ -51,6 +51,7 @@ class Account:
             n_workers=workers_of(prepared.mapper, prepared.n_workers),
             n_walkers=prepared.n_walkers,
             step_size_ps=step_size_ps(prepared.runner),
+            continues=past.how.continues if past.resumed else start.place,
             ended_by=past.how.ended_by if past.how.complete else None,
             stopped_by=None,
         )

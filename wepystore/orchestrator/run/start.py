@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from wepystore.engine.fit import check_decoded, check_type
-from wepystore.errors import UsageError
+from wepystore.errors import DamagedError, UsageError
 from wepystore.orchestrator.errors import NoConfigurationError
 from wepystore.records.bundle import decode, encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
 from wepystore.records.configuration import Configuration
+from wepystore.records.library import load_run
 from wepystore.records.recording import Columns, Recording
+from wepystore.records.run import place_in
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
 from wepystore.store import carriers, exports, formats
@@ -41,6 +44,8 @@ class Start:
     bring_into: Callable[[Store], None]
     trust: Trust | None = None
     """What may be unpickled; None leaves that to the caller."""
+    place: dict[str, Any] | None = None
+    """Where in another run that is (see records/run.py), as far as its store tells."""
 
     def take_walkers(self) -> Sequence[Any]:
         """The walkers; the snapshot is left without them.
@@ -96,6 +101,8 @@ class _Found:
     """Its pickled parts, and how the user would name it."""
     bring: Callable[[Store], None]
     """Copies it with all it names."""
+    place: dict[str, Any] | None = None
+    """As that of Start."""
 
     @property
     def entry(self) -> EntryRef:
@@ -175,6 +182,7 @@ def _join(snapshot: _Found, configuration: _Found, trust: Trust | None) -> Start
         config_ref=configuration.entry,
         bring_into=bring,
         trust=trust,
+        place=snapshot.place,
     )
 
 
@@ -193,7 +201,20 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
             batch.put(kind, found.data)
 
     asked = Asked(f"{ONE[kind]} {md5}", arguments(store.path, md5), parts_in(found))
-    return _Found(found, asked, bring)
+    return _Found(found, asked, bring, _place_of(store, md5))
+
+
+def _place_of(store: Store, snapshot: str) -> dict[str, Any] | None:
+    """Where in a run of a store a snapshot is: at its end. The record may be that of a checkpoint,
+    which its job will supersede."""
+    places = []
+    for md5 in store.hashes("runs"):
+        with suppress(DamagedError):
+            if snapshot.encode() in store.read("runs", md5):
+                record = load_run(store, md5)
+                if record.start.md5 != record.end.md5 == snapshot:
+                    places.append(place_in(record, record.n_cycles))
+    return places[0] if places and all(place == places[0] for place in places) else None
 
 
 def _from_file(kind: str, file: str) -> _Found:

@@ -30,10 +30,11 @@ from wepystore.orchestrator.verify.comparison import Comparison, compare
 from wepystore.orchestrator.verify.recordings import Parting, Recorded
 from wepystore.records.circumstances import NOTHING_YET
 from wepystore.records.configuration import Configuration
-from wepystore.records.library import load_run, read_recording
+from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
+from wepystore.records.tables import read_recording
 from wepystore.records.trust import Trust, tell
 from wepystore.store.names import Ref
 from wepystore.store.runs import read_run

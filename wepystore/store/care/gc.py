@@ -158,7 +158,8 @@ def plan(
             return None
         return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
 
-    all_items = [old("runs", md5, "a longer run covers it") for md5 in (covered or tuple)()]
+    longer = covered() if covered is not None else ()
+    all_items = [old("runs", md5, "a longer run covers it") for md5 in sorted(longer)]
     runs = {("runs", item.name) for item in all_items if item is not None}
     own = {(kind, ref.md5) for run in runs for kind, ref in found.parts.get(run, ())}
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
