@@ -225,7 +225,17 @@ def test_tables_of_a_stranger_are_refused_in_words() -> None:
         with pytest.raises(MalformedRecordError):
             broken["weights"]
     data = memory.entries["objects", manifest["tables"][0]["object"]["md5"]]
-    for cut in (data[:-8], data + b"x", b"", data.replace(b"(15,)", b"(99,)")):
+    odd = columns(0, 4)
+    strange = [
+        b"".join(map(bytes, buffers_of(odd | change)))
+        for change in (
+            {"missing": np.array([[len(odd), 0]])},
+            {"missing": np.array([[0, -1]])},
+            {"missing": np.zeros((2, 3), np.int64)},
+            {"warping/cycle_idx": np.array(1)},
+        )
+    ]
+    for cut in (data[:-8], data + b"x", b"", data.replace(b"(15,)", b"(99,)"), *strange):
         part = {"n_cycles": 4, "object": Ref.of(cut).to_json()}
         memory.put("objects", cut)
         changed = json.loads(json.dumps(manifest | {"tables": [part]}))

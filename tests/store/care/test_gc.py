@@ -259,6 +259,36 @@ def test_killed_at_every_point(tmp_path: Path) -> None:
     assert number > 15, "fewer points than files"
 
 
+def test_killed_at_every_point_among_covered_runs(tmp_path: Path) -> None:
+    """The same where a run goes with its end: killed at any point, every run that is there is
+    whole."""
+    for number in range(1, 100):
+        store = Store.create(tmp_path / f"{number}.orch")
+        start, config = add_snapshot(store, "a"), add_config(store, "c")
+        add_run(store, start, add_snapshot(store, "b"), config)
+        stays = contents(store)
+        short = add_run(store, start, add_snapshot(store, "early"), config, n_cycles=5)
+        for kind in KINDS:
+            for md5 in store.hashes(kind):
+                os.utime(store.file(kind, md5), (1e9, 1e9))
+
+        def work(store: Store = store, number: int = number, short: str = short) -> bool:
+            if number:
+                at_event(number, lambda: os._exit(9))
+            plan = gc.plan(store, 0, now=time.time() + 1, covered=lambda: {short})
+            return bool(gc.apply(plan).removed)
+
+        status = in_child(work)
+        assert fsck.check(store).healthy
+        work(number=0)
+        assert contents(store) == stays
+        assert fsck.check(store).healthy and not list((store.path / "tmp").iterdir())
+        if status == 0:
+            break
+        assert status == 9
+    assert number > 10, "fewer points than files"
+
+
 TEXT = b"nobody names this"
 
 

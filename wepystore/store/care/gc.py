@@ -162,6 +162,8 @@ def plan(
     all_items = [old("runs", md5, "a longer run covers it") for md5 in sorted(longer)]
     runs = {("runs", item.name) for item in all_items if item is not None}
     own = {(kind, ref.md5) for run in runs for kind, ref in found.parts.get(run, ())}
+    # Of runs that an interrupted gc has removed.
+    own |= set(recovered if covered is not None else ())
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
     all_items += [old(*name, "no run, tag or default needs it") for name in superfluous]
     going = [(item.kind, item.name) for item in all_items if item is not None]
