@@ -165,6 +165,25 @@ def test_without_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
     check(store.path)
 
 
+def test_a_directory_may_go_just_before_a_name_comes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes its last entry removes it: it is made again, and the entry is there."""
+    place, gone = publish_module.place, []
+
+    def late(unfinished: publish_module.Unfinished, quarantine: Path) -> bool:
+        if len(gone) < 2:
+            gone.append(Path(unfinished.final).parent)
+            gone[-1].rmdir()
+        return place(unfinished, quarantine)
+
+    monkeypatch.setattr(publish_module, "place", late)
+    ref = store.put("objects", b"x")
+    assert len(gone) == 2
+    assert store.object(ref) == b"x"
+    check(store.path)
+
+
 def test_nothing_is_visible_after_an_error(store: Store) -> None:
     """S4: a batch that ends by an exception has published nothing and left nothing."""
     with pytest.raises(ZeroDivisionError), store.batch() as batch:

@@ -300,11 +300,17 @@ def test_any_text_resolves_or_is_refused(store: Store, text: str) -> None:
 
 
 def test_removing_takes_one_entry(store: Store) -> None:
-    """remove (for superseded checkpoints) takes that entry, and none that is not there."""
+    """remove (for superseded checkpoints) takes that entry, and none that is not there; of its
+    directory nothing is left but what else is in it."""
     a, b = add_snapshot(store, "a"), add_snapshot(store, "b")
     store.remove("snapshots", a)
     store.remove("snapshots", a)
     assert store.hashes("snapshots") == [b]
+    assert not store.file("snapshots", a).parent.exists()
+    note = store.file("snapshots", b).with_name("note.txt")
+    note.touch()
+    store.remove("snapshots", b)
+    assert note.exists() and not store.hashes("snapshots")
 
 
 def test_entries_of_no_kind_are_bugs(store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.records.circumstances import MOST_CYCLES, Circumstances, circumstances_of
@@ -90,7 +90,7 @@ _MOST = {"n_cycles": MOST_CYCLES, "n_steps": MOST_CYCLES, "seed": 2**63 - 1}
 def encode_run(record: RunRecord, sink: Sink) -> Ref:
     """Put a run record into `sink`; its Ref."""
     value = {
-        **asdict(record),
+        **vars(record),
         "type": "run",
         "format": FORMAT,
         **{name: getattr(record, name).to_json() for name in _ENTRIES},

@@ -28,6 +28,9 @@ STAGES = (("objects",), ("configs", "snapshots", "recordings"), ("runs",))
 # sync of the file system is faster, though it waits for what other programs have written too.
 FEW = 64
 
+# How often a directory may go just before a file gets its name in it.
+_TRIES = 5
+
 # A file of another place that has come, or why it has not.
 Brought = Ref | DamagedError | FileNotFoundError
 # By its place in a list, the path under tmp/ and what will be known of it (see bringing.bring).
@@ -277,9 +280,22 @@ class Batch:
                 changed.add(os.path.dirname(prefix))
                 if unfinished.path is not None and not os.path.isdir(prefix):
                     changed.update(map(str, durable.make_directory(Path(prefix))))
-            if self._place_one(unfinished, rename):
+            if self._place_in(prefix, unfinished, rename):
                 self.new.append((kind, unfinished.ref.md5))
         return changed
+
+    def _place_in(
+        self, prefix: str, unfinished: Unfinished, rename: publish.Rename | None
+    ) -> bool:
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._place_one(unfinished, rename)
+            except FileNotFoundError:
+                # Whoever removes the last entry of a directory removes that too (Store.remove).
+                if not left:
+                    raise
+                durable.make_directory(Path(prefix))
+        raise AssertionError
 
     def _place_one(self, unfinished: Unfinished, rename: publish.Rename | None) -> bool:
         if self._whole is not None and unfinished.path is None:

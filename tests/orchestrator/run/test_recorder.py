@@ -39,6 +39,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.orchestrator.errors import CycleFailedError
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.resume import resume
@@ -120,11 +121,13 @@ def test_workers_make_no_difference(pair_store: Prepared, tmp_path: Path) -> Non
     assert record_of(tmp_path / "one").recording == record_of(tmp_path / "two").recording
 
 
+@pytest.mark.parametrize("blocks", [4, 64])
 def test_every_checkpoint_holds_every_cycle_in_few_parts(
-    pair_store: Prepared, tmp_path: Path, small_blocks: int
+    pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
 ) -> None:
-    """After each of them the recording has all cycles, in full blocks and one piece for each power
-    of two of the rest (D5)."""
+    """After each of them the recording has all cycles: in full blocks, pieces of a sixteenth of a
+    block, and one for each power of two of the rest (D5)."""
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: blocks)
     job = tmp_path / "job"
     seen = []
 
@@ -137,10 +140,44 @@ def test_every_checkpoint_holds_every_cycle_in_few_parts(
             assert not job_store(job).missing("recordings", record.recording.md5)
             seen.append([part.n_cycles for part in recording.tables])
 
-    options = {"n_cycles": 12, "checkpoint_freq": 1}
+    n_cycles, most = (12, 1) if blocks == 4 else (70, 4)
+    options = {"n_cycles": n_cycles, "checkpoint_freq": 1}
     run_job(pair_store.store, pair_store.snapshot_hash, job, Looking(), **options)
-    assert seen[:7] == [[1], [2], [2, 1], [4], [4, 1], [4, 2], [4, 2, 1]]
-    assert seen[7:] == [[4, 4], [4, 4, 1], [4, 4, 2], [4, 4, 2, 1], [4, 4, 4]]
+    rests = [[], [1], [2], [2, 1]]
+    expected = [
+        [blocks] * (n // blocks) + [most] * (n % blocks // most) + rests[n % most]
+        for n in range(1, n_cycles)
+    ]
+    assert seen == [*expected, [4, 4, 4] if blocks == 4 else [64, 6]]
+
+
+def test_what_a_checkpoint_supersedes_costs_what_is_new(
+    pair_store: Prepared, tmp_path: Path, small_blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the run: each manifest is read once, and no full block, nor an empty directory,
+    is carried from checkpoint to checkpoint (D3)."""
+    job, read = tmp_path / "job", []
+    references = Store.references
+
+    def counted(store: Store, kind: str, md5: str, ref: Any = None) -> Any:
+        read.append((kind, md5))
+        return references(store, kind, md5, ref)
+
+    class Looking(Watcher):
+        def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+            blocks = {part.ref.md5 for part in recording_of(job).tables if part.n_cycles == 4}
+            listed = {md5 for kind, md5 in Ledger(job).read()}
+            assert not blocks & listed
+
+    monkeypatch.setattr(Store, "references", counted)
+    options = {"n_cycles": 40, "checkpoint_freq": 1}
+    run_job(pair_store.store, pair_store.snapshot_hash, job, Looking(), **options)
+    mine = [each for each in read if each[0] != "configs"]
+    assert len(mine) == len(set(mine)) <= 3 * 40 + 1
+    store = job_store(job)
+    assert_whole(store)
+    for kind in ("snapshots", "recordings", "runs", "objects"):
+        assert all(any(each.iterdir()) for each in (store.path / kind).iterdir())
 
 
 def test_an_extended_run_shares_all_full_blocks(

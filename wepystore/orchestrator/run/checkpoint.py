@@ -18,6 +18,7 @@ from wepystore.records.recording import Columns, buffers_of
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
+from wepystore.store.graph import NAMING
 from wepystore.store.names import EntryRef, Name, Ref
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
@@ -25,6 +26,13 @@ from wepystore.store.system import is_alive
 #: A checkpoint that the next one supersedes stays until the one after that, so that
 #: whoever is just copying it has a whole interval to finish.
 _KEPT = 2
+
+#: In which order superseded entries go, and which kinds may still name them.
+_REMOVED = (
+    (("runs",), ()),
+    (("recordings", "snapshots"), ("runs",)),
+    (("objects",), ("recordings", "snapshots", "configs")),
+)
 
 
 class Checkpointer:
@@ -76,8 +84,10 @@ class Checkpointer:
         self._ledger = ledger
         # By checkpoint: only what was not there before is ours to take away again.
         self._written: list[list[Name]] = []
-        # Of the checkpoint that is to come.
+        # New since the last checkpoint.
         self._blocks: list[Name] = []
+        # What each manifest and record of the store names: they never change.
+        self._names: dict[str, dict[str, frozenset[Name]]] = {k: {} for k in NAMING}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
         self._going: set[Name] = set()
         self._removing: Future[list[Name]] | None = None
@@ -105,7 +115,9 @@ class Checkpointer:
         # Whoever finds a killed job's store goes on from "default"; it moves before what it
         # pointed to goes.
         self.store.set_ref("default-snapshot", end.md5)
-        self._written.append([*self._blocks, *batch.new])
+        self._written.append(batch.new)
+        # Full blocks belong to no checkpoint: all that follow name them.
+        self._ledger.strike(self._blocks)
         self._blocks = []
         if self._from[:2] == (end.md5, n_cycles) and self._from[2] != run.md5:
             # No cycle since: the new record says of the same end all that the old one did.
@@ -118,6 +130,7 @@ class Checkpointer:
 
     def _write_block(self, block: Columns) -> Ref:
         """Put a full block of the recording, which the next checkpoint will name."""
+        self.finish_removing()
         with self.store.batch() as batch:
             ref = batch.put("objects", buffers_of(block))
             if not self.store.has("objects", ref.md5):
@@ -225,36 +238,31 @@ class Checkpointer:
         # after a crash, sees a name whose parts are gone (S4, backwards).
         shared: list[Name] = []
         tagged = set(self.store.tags().values())
-        for kind in ("runs", "recordings", "snapshots"):
-            for each, md5 in sorted(entries):
-                if each != kind:
-                    continue
-                if kind != "runs" and (md5 in tagged or self._named_by_runs(md5)):
-                    shared.append((kind, md5))
+        for kinds, naming in _REMOVED:
+            # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
+            needed = self._named(naming)
+            for entry in sorted(each for each in entries if each[0] in kinds):
+                if entry in needed or (entry[0] != "runs" and entry[1] in tagged):
+                    shared.append(entry)
                 else:
-                    self.store.remove(kind, md5)
-        needed = {
-            ref.md5
-            for kind in ("recordings", "snapshots", "configs")
-            for md5 in self.store.hashes(kind)
-            for _, ref in self.store.references(kind, md5)
-        }
-        for kind, md5 in sorted(entries):
-            if kind == "objects" and md5 in needed:
-                shared.append((kind, md5))
-            elif kind == "objects":
-                # If a crash undoes this, an object is left that nothing names: harmless.
-                self.store.remove(kind, md5, durable=False)
+                    # If a crash undoes that of an object, one is left that nothing names: harmless.
+                    self.store.remove(*entry, durable=entry[0] != "objects")
         self._ledger.strike(entries.difference(shared))
         return shared
 
-    def _named_by_runs(self, entry: str) -> bool:
-        # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
-        return any(
-            ref.md5 == entry
-            for run in self.store.hashes("runs")
-            for _, ref in self.store.references("runs", run)
-        )
+    def _named(self, kinds: Sequence[str]) -> set[Name]:
+        """What all entries of these kinds name, whoever has put them there."""
+        found: set[Name] = set()
+        for kind in kinds:
+            known, there = self._names[kind], self.store.hashes(kind)
+            for md5 in known.keys() - set(there):
+                del known[md5]
+            for md5 in there:
+                if md5 not in known:
+                    parts = self.store.references(kind, md5)
+                    known[md5] = frozenset((part, ref.md5) for part, ref in parts)
+            found.update(*known.values())
+        return found
 
 
 def _held(record: RunRecord) -> list[Name]:

@@ -27,6 +27,9 @@ from wepystore.records.recording import (
 from wepystore.records.values import Sink
 from wepystore.store.names import EntryRef, Ref
 
+#: A piece has at most such a part of a block's cycles.
+_PIECES = 16
+
 #: Takes a full block, between checkpoints.
 Put = Callable[[Columns], Ref]
 
@@ -154,9 +157,10 @@ class Recorder:
         """Put all that is new, and the manifest of the recording so far."""
         self._gather()
         # Pieces that follow each other become one when the later one has as many cycles, so there
-        # are few of them, and no cycle is written often.
+        # are few of them, and no cycle is written often; but no checkpoint writes half a block.
+        most = self._recording.block_cycles // _PIECES
         while len(self._pieces) > 1 and (
-            last or self._pieces[-2].n_cycles <= self._pieces[-1].n_cycles
+            last or self._pieces[-2].n_cycles <= min(self._pieces[-1].n_cycles, most // 2)
         ):
             *self._pieces, one, other = self._pieces
             columns = joined([one.columns, other.columns])
