@@ -4,7 +4,7 @@
 
 - 48 Lennard-Jones pairs, cycles of 100 steps: the recording alone, and with all reporters, of the
   time that the segments take.
-- Walkers on a line, 20 steps of overdamped Langevin dynamics in numpy, 8 bins, a checkpoint in every
+- Walkers on a line, 20 steps of overdamped Langevin dynamics in numpy, 8 bins, a checkpoint in each
   cycle, a runner of the user's own: processor time of a cycle; with --westpa, of an iteration of
   WESTPA with the same propagator, by the interpreter PYTHON of an environment that has it.
 - Whether a checkpoint grows dearer with the run: of two runs the smaller figure of each checkpoint,
@@ -76,9 +76,8 @@ READ_LIMIT_S = 1.0
 EDGES = [-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9]
 MIDDLES = [EDGES[0] - 0.15, *(edge + 0.15 for edge in EDGES)]
 N_STEPS, DT, HEIGHT = 20, 0.001, 2.0
-SIZES = (48, 480, 4800)
-#: The processor time of a cycle is that between so many cycles, of the rest of so many.
-FROM, TO = 20, 140
+#: Walkers -> the processor time of a cycle is that of those after so many, up to so many.
+SIZES = {48: (20, 140), 480: (20, 140), 4800: (5, 35)}
 
 WESTPA_CFG = """
 west:
@@ -88,7 +87,7 @@ west:
     max_total_iterations: {n_cycles}
     propagator: walks.Walking
     gen_istates: false
-    block_size: 1000000
+    block_size: {n_walkers}
   data:
     west_data_file: west.h5
 """
@@ -113,7 +112,8 @@ class Walking(WESTPropagator):
         positions = np.array([segment.pcoord[0] for segment in segments])
         for _ in range({N_STEPS}):
             force = (-4.0 * {HEIGHT}) * (positions * (positions * positions - 1.0))
-            positions += {DT} * force + np.sqrt(2 * {DT}) * self.rng.standard_normal(positions.shape)
+            noise = np.sqrt(2 * {DT}) * self.rng.standard_normal(positions.shape)
+            positions += {DT} * force + noise
         for segment, end in zip(segments, positions):
             segment.pcoord[1] = end
             segment.status = segment.SEG_STATUS_COMPLETE
@@ -151,6 +151,12 @@ def run_walkers(folder: Path, n_walkers: int, n_cycles: int) -> Path:
     return folder / "job"
 
 
+def per_cycle_ms(taken: Sequence[float], n_walkers: int) -> float:
+    """Of the seconds that a short and a long run took."""
+    begin, end = SIZES[n_walkers]
+    return (taken[1] - taken[0]) / (end - begin) * 1e3
+
+
 def bare_ms(n_walkers: int) -> float:
     """Milliseconds of the processor that the propagator alone takes."""
     places, draw, taken = np.zeros((n_walkers, 1, 1)), np.random.default_rng(1), []
@@ -164,38 +170,41 @@ def bare_ms(n_walkers: int) -> float:
 def our_ms(folder: Path, n_walkers: int) -> float:
     """Milliseconds of the processor for a cycle: two runs' difference."""
     taken = []
-    for n_cycles in (FROM, TO):
+    for n_cycles in SIZES[n_walkers]:
         begun = time.process_time()
         run_walkers(folder / f"{n_walkers}-{n_cycles}", n_walkers, n_cycles)
         taken.append(time.process_time() - begun)
-    return (taken[1] - taken[0]) / (TO - FROM) * 1e3
+    return per_cycle_ms(taken, n_walkers)
 
 
 def westpa_ms(folder: Path, n_walkers: int, python: str) -> float:
     """The same for an iteration of WESTPA."""
     taken = []
-    for n_cycles in (FROM, TO):
+    for n_cycles in SIZES[n_walkers]:
         where = folder / f"westpa-{n_walkers}-{n_cycles}"
         where.mkdir()
-        (where / "west.cfg").write_text(WESTPA_CFG.format(n_cycles=n_cycles))
+        (where / "west.cfg").write_text(WESTPA_CFG.format(n_cycles=n_cycles, n_walkers=n_walkers))
         (where / "walks.py").write_text(WESTPA_WALKS)
         lines = [f"b{k} {1 / len(MIDDLES)} {place}\n" for k, place in enumerate(MIDDLES)]
         (where / "states").write_text("".join(lines))
         each = str(n_walkers // len(MIDDLES))
-        environment = {**os.environ, "PYTHONPATH": str(where), "EACH": each}
+        one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **one, "PYTHONPATH": str(where), "EACH": each}
         before = os.times()
         for words in (
             ["w_init", "--bstate-file", "states", "--segs-per-state", each, "--serial"],
             ["w_run", "--serial"],
         ):
             program = [str(Path(python).parent / words[0]), *words[1:]]
-            done = subprocess.run(program, cwd=where, env=environment, capture_output=True, text=True)
+            done = subprocess.run(
+                program, cwd=where, env=environment, capture_output=True, text=True
+            )
             if done.returncode:
                 raise Lacking(f"WESTPA did not run: {done.stderr[-800:]}")
         after = os.times()
         spent = after.children_user + after.children_system
         taken.append(spent - before.children_user - before.children_system)
-    return (taken[1] - taken[0]) / (TO - FROM) * 1e3
+    return per_cycle_ms(taken, n_walkers)
 
 
 def walker_rows(folder: Path, python: str | None) -> Iterator[Row]:
@@ -220,6 +229,7 @@ def pair_rows(folder: Path, n_cycles: int = 500) -> Iterator[Row]:
     begun = time.perf_counter()
     for report in itertools.islice(itertools.cycle(shown.reports), n_cycles):
         recorder.add(report)
+        recorder.keep()
     with store.batch() as batch:
         recorder.write(Remembering(batch, {}), last=True)
     alone = (time.perf_counter() - begun) / n_cycles * 1e3
@@ -250,7 +260,7 @@ class Taken:
 
 
 def checkpoints(folder: Path, n_cycles: int) -> tuple[Taken, int]:
-    """Of a run of 48 walkers, what each checkpoint has superseded gone; and the files in the end."""
+    """Of a run of 48 walkers, with the removal of what it supersedes; and the files in the end."""
     taken = Taken()
     write = Checkpointer.write
 
@@ -310,6 +320,7 @@ def ten_runs(folder: Path, n_cycles: int = 10_000, n_runs: int = 10) -> Store:
         recorder = recorder_of(shown, store)
         for cycle in range(n_cycles):
             recorder.add(shown.reports[(cycle + seed) % len(shown.reports)])
+            recorder.keep()
         with store.batch() as batch:
             recording = recorder.write(Remembering(batch, {}), last=True)
         record = RunRecord(entry, entry, config, n_cycles, 100, seed, True, recording=recording)

@@ -284,9 +284,7 @@ class Batch:
                 self.new.append((kind, unfinished.ref.md5))
         return changed
 
-    def _place_in(
-        self, prefix: str, unfinished: Unfinished, rename: publish.Rename | None
-    ) -> bool:
+    def _place_in(self, prefix: str, unfinished: Unfinished, rename: publish.Rename | None) -> bool:
         for left in reversed(range(_TRIES)):
             try:
                 return self._place_one(unfinished, rename)

@@ -16,7 +16,7 @@ from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef
 
 #: A record lists so many checkpoints at most; beyond that, every second one is left out.
-_MOST_CHECKPOINTS = 1000
+_MOST_CHECKPOINTS = 100
 
 #: Where sessions differ in one of these, no repetition in one environment need end the same.
 _BEARS_ON_BITS = ("platform", "openmm", "device", "machine", "libm", "cpu_flags", "numpy")
