@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import pytest
 from tests.systems import bits
 from wepystore.api import (
     BinResampler,
+    CoordinateDistance,
     Ensemble,
     EnsembleRunner,
     NoBC,
     NoResampler,
     PairDistance,
+    PositionCoordinate,
     RandomWalkRunner,
     REVOResampler,
     SerialMapper,
@@ -29,8 +31,10 @@ from wepystore.engine import rng as streams_of
 from wepystore.engine.ensemble import stacked, weights_of
 from wepystore.engine.errors import StepError, WeightError
 from wepystore.engine.manager import CycleManager, without_drift
-from wepystore.engine.record_fields import RecordColumns
+from wepystore.engine.record_fields import Ragged, RecordColumns, together
+from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.rng import Streams
+from wepystore.records.recording import Layout
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -146,13 +150,86 @@ def test_it_can_be_sent_to_another_process() -> None:
 
 
 def test_record_columns_are_records() -> None:
-    """A sequence of dicts: what is got one by one equals what is iterated and sliced."""
-    records = RecordColumns(walker_idx=np.arange(4)[:, None], weight=np.ones((4, 1)))
+    """A sequence of dicts: what is got one by one equals what is iterated and sliced, and what
+    somebody writes into one stays there."""
+    lengths = np.array([1, 0, 2, 1])
+    records = RecordColumns(
+        walker_idx=np.arange(4)[:, None], weight=np.ones((4, 1)), of=Ragged(np.arange(4), lengths)
+    )
+    assert len(records) == 4 and records.columns is not None
     listed = list(records)
     assert len(records) == len(listed) == 4
     assert [record["walker_idx"][0] for record in listed] == [0, 1, 2, 3]
+    assert [record["of"].tolist() for record in listed] == [[0], [], [1, 2], [3]]
     assert records[2] == listed[2] == records[1:][1]
-    assert len(RecordColumns()) == 0
+    for record in records:
+        record["more"] = 1
+    assert records[3]["more"] == 1 and records.columns is None
+    assert len(RecordColumns()) == 0 == len(list(RecordColumns()))
+
+
+def test_records_of_several_cycles_come_together() -> None:
+    """As columns where all are, those without records left out, and else as dicts."""
+    plain = RecordColumns(a=np.ones((2, 1)), b=np.ones((2, 1)))
+    other = RecordColumns(a=np.zeros((1, 1)), b=Ragged(np.arange(3), np.array([3])))
+    both = together([plain, [], other], ["a", "b"])
+    assert isinstance(both, RecordColumns) and plain.columns is not None
+    assert [record["b"].tolist() for record in both] == [[1], [1], [0, 1, 2]]
+    assert [record["a"].tolist() for record in both] == [[1], [1], [0]]
+    assert together([plain, [{"a": 1}]], ["a"])[2] == {"a": 1}
+    assert together([other], ["a", "c"]) == list(other)
+    assert together([[], []], ["a"]) == []
+
+
+class PlaceOnly(PositionCoordinate):
+    """Takes no ensembles."""
+
+    takes_ensembles = False
+
+
+@pytest.mark.parametrize("resampler", ["bins", "WExplore", "REVO", "NoResampler"])
+def test_no_object_is_made_for_a_walker(resampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walkers and records of an ensemble stay arrays through a cycle and its recording."""
+    place = PositionCoordinate()
+    make: dict[str, Callable[[Any], Any]] = {
+        "bins": lambda at: BinResampler(at, [0.5, 1.0, 2.0], 3, pmax=0.9),
+        "WExplore": lambda at: WExploreResampler(CoordinateDistance(at), (3, 3), (0.5, 0.2)),
+        "REVO": lambda at: REVOResampler(CoordinateDistance(at), 1.0, 0.5, pmax=0.9),
+        "NoResampler": lambda at: NoResampler(),
+    }
+    expected = bits(cycles(made(20), runner=Adding1(), resampler=make[resampler](PlaceOnly())))
+    seen = []
+
+    class Record:
+        def add(self, report: Mapping[str, Any]) -> None:
+            layout = Layout.of(driven.resampler, None)
+            data = {table: report.get(key) or [] for table, key in REPORT_KEYS.items()}
+            weights = [report["new_walkers"].weights]
+            seen.append((layout, weights, data, layout.columns(0, weights, [data])))
+            assert report["resampling_data"].columns is not None
+
+        def keep(self) -> None:
+            pass
+
+    monkeypatch.setattr(Ensemble, "state", None)
+    monkeypatch.setattr(RecordColumns, "_dicts", None)
+    driven = manager(made(20), runner=Adding1(), resampler=make[resampler](place), record=Record())
+    driven.init()
+    walkers: Sequence[Any] = driven.init_walkers
+    counted = 0
+    for cycle_idx in range(3):
+        result = driven.run_cycle(walkers, 10, cycle_idx)
+        walkers = result.walkers
+        counted += result.n_cloned or 0
+    monkeypatch.undo()
+    assert bits(walkers) == expected
+    assert (counted > 0) == (resampler != "NoResampler")
+    for layout, weights, data, columns in seen:
+        dicts = {**data, "resampling": list(data["resampling"])}
+        one_by_one = layout.columns(0, weights, [dicts])
+        assert one_by_one.keys() == columns.keys()
+        for name, column in one_by_one.items():
+            assert column.dtype == columns[name].dtype and np.array_equal(column, columns[name])
 
 
 class Mapper(SerialMapper):

@@ -175,6 +175,9 @@ class CycleManager:
             cycle_bc_time=warped - propagated,
             cycle_resampling_time=resampled - warped,
         )
+        # Before anybody asks for records one by one: then they are no columns any more.
+        counted = count_decisions(resampling_data, self._decisions)
+        n_cloned, n_merged = counted or (None, None)
         if self.record is not None:
             self.record.add({**report, "new_walkers": new_walkers})
         for reporter in self.reporters:
@@ -188,8 +191,6 @@ class CycleManager:
             own = {"new_walkers": new_walkers[:], "resampled_walkers": resampled_walkers[:]}
             with self._of_monitor(cycle_idx):
                 self.monitor.cycle_monitor(Monitored(self, {**report, **own}), resampled_walkers[:])
-        counted = count_decisions(resampling_data, self._decisions)
-        n_cloned, n_merged = counted or (None, None)
         if self.record is not None:
             self.record.keep()
         return CycleResult(

@@ -217,7 +217,8 @@ class DistanceCapabilities(Capabilities):
 
 
 class CoordinateCapabilities(Capabilities):
-    """Of a progress coordinate; see distances.coordinate.ProgressCoordinate."""
+    """Of a progress coordinate, see distances.coordinate.ProgressCoordinate; of a distance, whether
+    its `images` takes ensembles."""
 
     many: Callable[[Sequence[Any]], Any] | None = None
     takes_ensembles: bool = False

@@ -18,10 +18,12 @@ g_fields(): (name, shape, dtype) of every field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from operator import attrgetter
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 #: A fixed shape, or Ellipsis where the length of a rank-1 value varies.
@@ -95,30 +97,94 @@ class BoundaryRecords:
     PROGRESS_RECORD_FIELDS: ClassVar[tuple[str, ...]] = ()
 
 
+class Ragged(NamedTuple):
+    """A column of values of any length: all one after the other, and how many each record has."""
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64]
+
+
+#: One row per record.
+Column = NDArray[Any] | Ragged
+
+
+def ragged(column: Column) -> Ragged:
+    """Any column as one of any length."""
+    if isinstance(column, Ragged):
+        return column
+    length = column.size // max(1, len(column))
+    return Ragged(column.ravel(), np.full(len(column), length, np.int64))
+
+
 class RecordColumns(Sequence[dict[str, Any]]):
-    """Records kept as columns: a sequence of dicts that are made when they are asked for.
+    """Records kept as columns: a sequence of dicts, which are made when one is asked for.
+
+    From then on the dicts are the records, and whoever has them may add to them.
 
     Parameters
     ----------
-    **columns : ndarray, each with one row per record
+    **columns : ndarray with one row per record, or Ragged
+
+    Attributes
+    ----------
+    columns : dict, or None once there are dicts
     """
 
-    __slots__ = ("columns",)
+    __slots__ = ("_rows", "columns")
 
-    def __init__(self, **columns: NDArray[Any]) -> None:
-        self.columns = columns
+    def __init__(self, **columns: Column) -> None:
+        self.columns: dict[str, Column] | None = columns
+        self._rows: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
+        if self.columns is None:
+            return len(self._rows)
+        first = next(iter(self.columns.values()), ())
+        return len(first.lengths if isinstance(first, Ragged) else first)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
-    def __getitem__(self, index: slice) -> RecordColumns: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | RecordColumns:
-        rows = {name: column[index] for name, column in self.columns.items()}
-        return RecordColumns(**rows) if isinstance(index, slice) else rows
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._dicts()[index]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for row in zip(*self.columns.values(), strict=True):
-            yield dict(zip(self.columns, row, strict=True))
+        return iter(self._dicts())
+
+    def __repr__(self) -> str:
+        return repr(self._dicts())
+
+    def _dicts(self) -> list[dict[str, Any]]:
+        if self.columns is not None:
+            names = list(self.columns)
+            rows = zip(*map(_rows_of, self.columns.values()), strict=True)
+            self._rows = [dict(zip(names, row)) for row in rows]  # noqa: B905
+            self.columns = None
+        return self._rows
+
+
+def _rows_of(column: Column) -> Iterable[NDArray[Any]]:
+    if not isinstance(column, Ragged):
+        return column
+    ends = np.cumsum(column.lengths).tolist()
+    return [column.values[begin:end] for begin, end in pairwise([0, *ends])]
+
+
+def together(
+    parts: Sequence[Sequence[Mapping[str, Any]]], names: Collection[str]
+) -> Sequence[Mapping[str, Any]]:
+    """The records of all parts; as a copy of their columns, if all have columns of these names."""
+    parts = [part for part in parts if len(part)]
+    held = [part.columns for part in parts if isinstance(part, RecordColumns) and part.columns]
+    if not parts or len(held) < len(parts) or not all(each.keys() >= {*names} for each in held):
+        return list(chain.from_iterable(parts))
+    return RecordColumns(**{name: _joined([each[name] for each in held]) for name in names})
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    plain = [each for each in columns if not isinstance(each, Ragged)]
+    if len(plain) == len(columns) and len({each.shape[1:] for each in plain}) == 1:
+        return np.concatenate(plain)
+    values, lengths = zip(*map(ragged, columns), strict=True)
+    return Ragged(np.concatenate(values), np.concatenate(lengths))

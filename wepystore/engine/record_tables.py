@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.adapt import plug_of
+from wepystore.engine.record_fields import RecordColumns
 from wepystore.errors import FailedError
 
 
@@ -112,6 +113,10 @@ def column(
     Returns an array of shape (n_records, *field.shape), or for a column of
     any length a list of rank 1 arrays.
     """
+    if isinstance(records, RecordColumns) and records.columns and field.shape is not None:
+        held = records.columns.get(field.name)
+        if isinstance(held, np.ndarray):
+            return held.astype(field.dtype).reshape(len(held), *field.shape)
     try:
         values = [record[field.name] for record in records]
     except KeyError:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.component import Text
+from wepystore.engine.record_fields import RecordColumns, ragged, together
 from wepystore.engine.record_tables import (
     TABLES,
     RecordField,
@@ -141,16 +142,16 @@ class Layout:
         for table, fields in self.fields.items():
             if not fields:
                 continue
-            rows: list[Mapping[str, Any]] = []
-            cycles: list[int] = []
-            for cycle, held in enumerate(records, start=first_cycle):
-                more = [held[table]] if table == CONTINUAL else held[table]
-                rows += more
-                cycles += [cycle] * len(more)
+            parts = [[held[table]] if table == CONTINUAL else held[table] for held in records]
+            rows = together(parts, [each.name for each in fields])
             if table != CONTINUAL:
-                found[f"{table}/{CYCLE_IDX}"] = np.array(cycles, np.int64)
+                cycles = np.arange(first_cycle, first_cycle + len(parts))
+                lengths = np.array([len(part) for part in parts], np.int64)
+                found[f"{table}/{CYCLE_IDX}"] = np.repeat(cycles, lengths)
             for each in fields:
-                without = [k for k, row in enumerate(rows) if each.name not in row]
+                # As columns they have all fields.
+                listed = () if isinstance(rows, RecordColumns) else rows
+                without = [k for k, row in enumerate(listed) if each.name not in row]
                 if without:
                     place = names.index(f"{table}/{each.name}")
                     missing += [(place, row) for row in without]
@@ -187,6 +188,11 @@ def _column(
         texts = [_text_of(row.get(field.name), name).encode() for row in rows]
         yield name, np.frombuffer(b"".join(texts), np.uint8)
         yield f"{name}/{LENGTHS}", np.array([len(text) for text in texts], np.int64)
+        return
+    if isinstance(rows, RecordColumns) and rows.columns and field.shape is None:
+        held = ragged(rows.columns[field.name])
+        yield name, held.values.astype(field.dtype)
+        yield f"{name}/{LENGTHS}", held.lengths
         return
     values = column(rows, field, table) if rows else np.empty((0, *(field.shape or ())))
     if field.shape is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from wepystore.engine.resamplers.decision import Decision, resolve
+from wepystore.engine.resamplers.groups import Regions
 from wepystore.engine.walker import Walker, WalkerState
 
 EPS = float(np.finfo(np.float64).eps)
@@ -25,6 +26,34 @@ def make_walkers(places: Sequence[Any], weights: Sequence[float] | None = None) 
         Walker(WalkerState(positions=position), float(weight))
         for position, weight in zip(positions, weights, strict=True)
     ]
+
+
+def one_region(
+    weights: Mapping[int, float], pmin: float = 1e-300, pmax: float = math.inf, limit: int = 20
+) -> Regions:
+    """All walkers, numbered from 0, in one region."""
+    held = np.array([*weights.values()])
+    return Regions(held, np.zeros(len(held), np.int64), pmin, pmax, limit)
+
+
+def merge_lightest(
+    weights: Mapping[int, float], pmax: float, wanted: int | None = None
+) -> list[list[int]]:
+    """Groups, as many walkers merged away as `wanted`, or as can be."""
+    region = one_region(weights, pmax=pmax)
+    return region.change(-region.merges if wanted is None else np.array([-wanted]), [0])[0]
+
+
+def max_merges(weights: Mapping[int, float], pmax: float) -> int:
+    """How many walkers of one region can be merged away."""
+    return int(one_region(weights, pmax=pmax).merges[0])
+
+
+def clone_heaviest(
+    weights: Mapping[int, float], pmin: float, wanted: int, limit: int
+) -> dict[int, int]:
+    """The `wanted` clones of one region."""
+    return one_region(weights, pmin=pmin, limit=limit).change(np.array([wanted]), [0])[1]
 
 
 def where(walkers: Sequence[Walker]) -> list[float]:
@@ -63,7 +92,7 @@ def assert_kept(
     assert min(walker.weight for walker in after) > 0
     before, total = (math.fsum(w.weight for w in each) for each in (walkers, after))
     assert abs(total - before) <= len(walkers) * EPS
-    line = resolve(records)[0]
+    line = resolve(records).parents.tolist()
     assert [walker.state for walker in after] == [walkers[idx].state for idx in line]
     for idx, record in enumerate(records):
         decision, slots = record["decision_id"][0], record["target_idxs"].tolist()

@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 from tests.engine.resamplers.resampled import (
     assert_announced,
     assert_kept,
+    clone_heaviest,
     ensembles,
     make_walkers,
+    max_merges,
+    merge_lightest,
+    one_region,
     where,
 )
 from wepystore.api import BinResampler, PositionCoordinate
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.resamplers.bins import proportional_shares
-from wepystore.engine.resamplers.groups import (
-    clone_heaviest,
-    even_out,
-    max_clones,
-    max_merges,
-    merge_lightest,
-)
+from wepystore.engine.resamplers.groups import max_clones
 
 PLACE = PositionCoordinate()
 
@@ -155,7 +153,8 @@ def test_evening_out_keeps_the_bounds(weights, change, pmin, data):
     limit = 20
     change = max(change, -max_merges(weights, pmax))
     change = min(change, sum(max_clones(w, pmin, limit) for w in weights.values()))
-    groups, clones = even_out(weights, change, pmin, pmax, limit)
+    region = one_region(weights, pmin, pmax, limit)
+    groups, clones = region.change(np.array([change]), [0], even=True)
     merged = [idx for group in groups for idx in group]
     assert len(set(merged)) == len(merged) and not set(merged) & set(clones)
     assert sum(clones.values()) - sum(len(group) - 1 for group in groups) == change

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.record_fields import RecordColumns
 from wepystore.engine.resamplers import decision
 from wepystore.engine.resamplers.clone_merge import (
     CloneMergeResampler,
@@ -52,7 +53,7 @@ def test_applying_moves_states_and_weights():
         record(Decision.SQUASH, 1),
     ]
     after = apply_decisions(walkers, records)
-    assert [origin(walker) for walker in after] == [0, 1, 2, 0] == resolve(records)[0]
+    assert [origin(walker) for walker in after] == [0, 1, 2, 0] == resolve(records).parents.tolist()
     assert [walker.weight for walker in after] == [0.25, math.fsum([0.2, 0.1]), 0.2, 0.25]
     assert after[2] is walkers[2]
     assert [walker.weight for walker in walkers] == [0.5, 0.2, 0.2, 0.1]
@@ -105,6 +106,17 @@ def test_impossible_records_are_refused(records, words):
         apply_decisions(make_walkers([0.5, 0.5]), records)
 
 
+def test_columns_say_what_dicts_say():
+    """Decisions kept as arrays come to the same, and are refused the same."""
+    columns = assign_slots(5, {1: [3, 2]}, {4: 2})
+    dicts = list(assign_slots(5, {1: [3, 2]}, {4: 2}))
+    for one, other in zip(resolve(columns), resolve(dicts), strict=True):
+        assert one.tolist() == other.tolist()
+    assert columns.columns is not None
+    with pytest.raises(DecisionError, match="no decision 9"):
+        resolve(RecordColumns(decision_id=np.array([[1], [9]]), target_idxs=np.array([[0], [1]])))
+
+
 @st.composite
 def plans(draw):
     """Weights, merges and clones that balance."""
@@ -136,7 +148,7 @@ def test_slots_weights_and_numbers(plan):
     total = math.fsum(walker.weight for walker in after)
     assert abs(total - math.fsum(weights)) <= len(weights) * np.finfo(float).eps
     squashed = {idx for group in merges.values() for idx in group}
-    for idx, line in enumerate(resolve(records)[0]):
+    for idx, line in enumerate(resolve(records).parents.tolist()):
         assert origin(after[idx]) == line
         assert idx in squashed or line == idx
     for kept, group in merges.items():

@@ -11,7 +11,7 @@ def test_every_walker_stays():
     resampler = NoResampler()
     after, records, changes = resampler.resample(walkers)
     assert all(one is other for one, other in zip(after, walkers, strict=True))
-    assert resolve(records)[0] == [0, 1, 2, 3]
+    assert resolve(records).parents.tolist() == [0, 1, 2, 3]
     assert {int(record["decision_id"][0]) for record in records} == {Decision.NOTHING}
     assert changes == []
 

@@ -223,6 +223,12 @@ class CoordinateDistance(Folding, Distance):
         if scale is not None:
             self.scale = tuple(positive(s, "each of scale") for s in listed(scale, "scale"))
 
+    @property
+    def takes_ensembles(self) -> bool:
+        """Whether `images` also takes an ensemble: if the coordinate does."""
+        own = type(self).images is not CoordinateDistance.images
+        return not own and CoordinateCapabilities(self.coordinate).takes_ensembles
+
     def images(self, states: Sequence[Any]) -> Floats:
         """The coordinates of many states, scaled, shape (n, d)."""
         values = coordinates_of(self.coordinate, states)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.ensemble import Floats
+from wepystore.engine.ensemble import Ensemble, Floats, states_of
 from wepystore.engine.errors import NotADistanceError
-from wepystore.engine.protocols import DistanceCapabilities
+from wepystore.engine.protocols import CoordinateCapabilities, DistanceCapabilities
 
 
 def is_numeric(image: Any) -> bool:
@@ -28,6 +28,12 @@ def images_of(distance: Any, states: Sequence[Any]) -> Any:
     if all(is_numeric(image) for image in images) and len({np.shape(i) for i in images}) == 1:
         return np.array(images, dtype=np.float64)
     return images
+
+
+def walker_images(distance: Any, walkers: Sequence[Any]) -> Any:
+    """As `images_of`; an ensemble goes whole to a distance that takes it."""
+    whole = isinstance(walkers, Ensemble) and CoordinateCapabilities(distance).takes_ensembles
+    return images_of(distance, walkers if whole else states_of(walkers))
 
 
 def all_distances(distance: Any, images: Any) -> Floats:

@@ -6,18 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wepystore.engine.distances.coordinate import walker_coordinates
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import coordinate_like, listed
 from wepystore.engine.protocols import name_of
 from wepystore.engine.resamplers.base import Resampled
-from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
+from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, told
 from wepystore.engine.resamplers.decision import apply_decisions
-from wepystore.engine.resamplers.groups import even_out, max_clones, max_merges
-
-Ints = NDArray[np.int64]
+from wepystore.engine.resamplers.groups import Ints, Regions
 
 
 class BinResampler(CloneMergeResampler):
@@ -143,44 +140,29 @@ class BinResampler(CloneMergeResampler):
         highest = self.highest_weight(len(walkers))
         groups, clones, shares = self._decide(weights, occupied, which, self.pmin, highest)
         records = self.settle(weights.tolist(), groups, clones)
-        for record, bin_idx in zip(records, bins.reshape(-1, 1), strict=True):
-            record["bin_idx"] = bin_idx
+        resampled = apply_decisions(walkers, records)
         self._last = (occupied, shares)
         change = {
             "bin_idxs": occupied,
             "bin_weights": np.bincount(which, weights=weights, minlength=len(occupied)),
             "bin_counts": shares,
         }
-        return apply_decisions(walkers, records), records, [change]
+        return resampled, told(records, bin_idx=bins.reshape(-1, 1)), [change]
 
     def _decide(
         self, weights: Floats, occupied: Ints, which: Ints, pmin: float, pmax: float
-    ) -> tuple[list[tuple[int, ...]], dict[int, int], Ints]:
+    ) -> tuple[list[list[int]], dict[int, int], Ints]:
         """(groups to merge, {walker: clones}, walkers of each occupied bin afterwards)."""
         n_walkers = len(weights)
-        order = np.argsort(which, kind="stable")
-        current = np.bincount(which, minlength=len(occupied))
-        starts = np.concatenate([[0], np.cumsum(current)])
-        members = [
-            {int(idx): float(weights[idx]) for idx in order[starts[b] : starts[b + 1]]}
-            for b in range(len(occupied))
-        ]
-        low = [len(held) - max_merges(held, pmax) for held in members]
-        high = [
-            len(held) + sum(max_clones(w, pmin, n_walkers - 1) for w in held.values())
-            for held in members
-        ]
+        regions = Regions(weights, which, pmin, pmax, n_walkers - 1)
+        current = regions.counts
         if isinstance(self.target_count, tuple):
             targets = np.array(self.target_count, dtype=np.float64)[occupied]
         else:
             targets = np.ones(len(occupied))
-        shares = proportional_shares(current, np.array(low), np.array(high), targets, n_walkers)
-        groups: list[tuple[int, ...]] = []
-        clones: dict[int, int] = {}
-        for held, change in zip(members, (shares - current).tolist(), strict=True):
-            merged, cloned = even_out(held, change, pmin, pmax, n_walkers - 1)
-            groups += merged
-            clones.update(cloned)
+        low, high = current - regions.merges, current + regions.clones
+        shares = proportional_shares(current, low, high, targets, n_walkers)
+        groups, clones = regions.change(shares - current, range(len(occupied)), even=True)
         return groups, clones, shares
 
     def would_act(self, walkers: Sequence[Any], pmin: float, pmax: float) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.errors import NeverResamplesError
 from wepystore.engine.parameters import real
+from wepystore.engine.record_fields import Ragged, RecordColumns
 from wepystore.engine.resamplers.base import Resampler
-from wepystore.engine.resamplers.decision import Decision, DecisionError
+from wepystore.engine.resamplers.decision import Decision, DecisionError, first_true
 
 #: Without a pmax, a walker may come to weigh as much as so many equal ones.
 _EQUAL_WALKERS = 5.0
@@ -26,7 +28,7 @@ _TINY = 1e-300
 
 def assign_slots(
     n_walkers: int, merges: Mapping[int, Sequence[int]], clones: Mapping[int, int]
-) -> list[dict[str, Any]]:
+) -> RecordColumns:
     """Records that carry out `merges` and `clones`, every survivor staying in its own slot.
 
     Freed slots are given out in ascending order to the cloned walkers in ascending order.
@@ -39,53 +41,58 @@ def assign_slots(
 
     Returns
     -------
-    records : list of dict, one per walker, with decision_id (1,), target_idxs,
-        step_idx (1,) and walker_idx (1,), all int64
+    records : one per walker, with decision_id (1,), target_idxs, step_idx (1,)
+        and walker_idx (1,), all int64
 
     Raises
     ------
     DecisionError : as many slots are freed as are not needed, or a walker is
         both cloned and merged, or squashed twice.
     """
-    decisions = np.full((n_walkers, 1), int(Decision.NOTHING), dtype=np.int64)
-    own = list(np.arange(n_walkers, dtype=np.int64).reshape(n_walkers, 1))
-    targets: list[np.ndarray] = own.copy()
-    freed: list[int] = []
-    involved: set[int] = set()
-    for kept, squashed in merges.items():
-        if not squashed:
-            continue
-        for walker_idx in (kept, *squashed):
-            if walker_idx in involved:
-                raise DecisionError(reason=f"walker {walker_idx} is in two merge groups")
-            involved.add(walker_idx)
-        decisions[kept] = Decision.KEEP_MERGE
-        for walker_idx in squashed:
-            decisions[walker_idx] = Decision.SQUASH
-            targets[walker_idx] = own[kept]
-        freed.extend(squashed)
+    merges = {kept: squashed for kept, squashed in merges.items() if len(squashed)}
+    kept = np.fromiter(merges, np.int64)
+    freed = np.fromiter(chain.from_iterable(merges.values()), np.int64)
+    involved = np.bincount(np.concatenate([kept, freed]), minlength=n_walkers)
+    twice = first_true(involved > 1)
+    if twice is not None:
+        raise DecisionError(reason=f"walker {twice} is in two merge groups")
     needed = sum(clones.values())
     if needed != len(freed):
         raise DecisionError(
             reason=f"{needed} clones are asked for but merging frees {len(freed)} slots"
         )
-    freed.sort()
-    given = 0
-    for walker_idx in sorted(clones):
-        number = clones[walker_idx]
-        if not number:
-            continue
-        if walker_idx in involved:
-            raise DecisionError(reason=f"walker {walker_idx} is both cloned and merged")
-        decisions[walker_idx] = Decision.CLONE
-        slots = [walker_idx, *freed[given : given + number]]
-        targets[walker_idx] = np.array(slots, dtype=np.int64)
-        given += number
-    step = np.zeros((n_walkers, 1), dtype=np.int64)
-    return [
-        {"decision_id": decision, "target_idxs": slots, "step_idx": zero, "walker_idx": walker_idx}
-        for decision, slots, zero, walker_idx in zip(decisions, targets, step, own, strict=True)
-    ]
+    lengths = np.ones(n_walkers, np.int64)
+    lengths[np.fromiter(clones, np.int64)] += np.fromiter(clones.values(), np.int64)
+    both = first_true((lengths > 1) & (involved > 0))
+    if both is not None:
+        raise DecisionError(reason=f"walker {both} is both cloned and merged")
+    decisions = np.where(lengths > 1, int(Decision.CLONE), int(Decision.NOTHING))
+    decisions[kept] = Decision.KEEP_MERGE
+    decisions[freed] = Decision.SQUASH
+    own = np.arange(n_walkers)
+    first_slots = own.copy()
+    first_slots[freed] = np.repeat(kept, np.fromiter(map(len, merges.values()), np.int64))
+    # Each walker's first slot is where its values begin; all the others are the freed ones.
+    others = np.ones(n_walkers + len(freed), np.bool_)
+    others[np.cumsum(lengths) - lengths] = False
+    targets = np.empty(len(others), np.int64)
+    targets[~others], targets[others] = first_slots, np.sort(freed)
+    return RecordColumns(
+        decision_id=decisions.reshape(-1, 1),
+        target_idxs=Ragged(targets, lengths),
+        step_idx=np.zeros((n_walkers, 1), np.int64),
+        walker_idx=own.reshape(-1, 1),
+    )
+
+
+def told(records: Sequence[dict[str, Any]], **more: NDArray[Any]) -> Sequence[dict[str, Any]]:
+    """The records with `more` fields, a row for each walker."""
+    if isinstance(records, RecordColumns) and records.columns is not None:
+        return RecordColumns(**records.columns, **more)
+    for name, column in more.items():
+        for record, value in zip(records, column, strict=True):
+            record[name] = value
+    return records
 
 
 class CloneMergeResampler(Resampler):
@@ -201,7 +208,7 @@ class CloneMergeResampler(Resampler):
         weights: Sequence[float],
         groups: Sequence[Sequence[int]],
         clones: Mapping[int, int],
-    ) -> list[dict[str, Any]]:
+    ) -> RecordColumns:
         """Records that merge each of `groups` and make `clones`.
 
         Parameters

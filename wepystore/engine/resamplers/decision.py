@@ -16,21 +16,25 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from wepystore.engine.ensemble import Ensemble
+from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.protocols import DecisionCapabilities
-from wepystore.engine.record_fields import RecordColumns
+from wepystore.engine.record_fields import Ragged, RecordColumns, ragged
 from wepystore.errors import FailedError
 
 _EPS = sys.float_info.epsilon
 #: A relative change of a weight too small to matter beside any statistical error.
 _UNNOTICED = 1e-9
 
+Ints = NDArray[np.int64]
 #: One walker's record: decision_id, target_idxs, and what else the resampler tells.
 Record = Mapping[str, Any]
 
@@ -57,6 +61,8 @@ class Decision(IntEnum):
 #: Where wepy's dashboard looks the numbers up.
 Decision.ENUM = Decision  # type: ignore[attr-defined]
 
+#: As numpy compares them fastest.
+_NOTHING, _CLONE, _SQUASH, _KEEP_MERGE = map(int, Decision)
 #: A look-up costs a fifth of what `Decision(number)` costs, and there is one for each walker.
 _BY_NUMBER = {int(decision): decision for decision in Decision}
 
@@ -98,11 +104,10 @@ def count_decisions(
     numbers : as `decision_numbers` gives them
     """
     clone, squash = numbers.get("CLONE"), numbers.get("SQUASH")
-    if isinstance(records, RecordColumns) and len(records):
-        # Most often all are NOTHING, which needs no dict for each.
-        nothing = np.asarray(records.columns.get("decision_id")) == numbers.get("NOTHING")
-        if nothing.all():
-            return 0, 0
+    columns = _columns(records)
+    if columns is not None and len(records):
+        decisions, (_, lengths) = columns
+        return int((lengths[decisions == clone] - 1).sum()), int((decisions == squash).sum())
     n_cloned = n_merged = 0
     try:
         for record in records:
@@ -117,9 +122,48 @@ def count_decisions(
     return (n_cloned, n_merged) if len(records) else None
 
 
-def resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
-    """What records come to: (for each slot after resampling the slot of the walker whose state it
-    holds, {kept walker: squashed walkers}, {walker: number of children}).
+def _columns(records: Sequence[Record]) -> tuple[Ints, Ragged] | None:
+    """Decisions and target slots, if the records are kept as columns."""
+    columns = (isinstance(records, RecordColumns) and records.columns) or {}
+    decisions, targets = columns.get("decision_id"), columns.get("target_idxs")
+    if not isinstance(decisions, np.ndarray) or targets is None:
+        return None
+    return decisions.ravel(), ragged(targets)
+
+
+class Resolved(NamedTuple):
+    """What records come to.
+
+    Attributes
+    ----------
+    parents : ndarray, for each slot after resampling the slot of the walker whose state it holds
+    children : ndarray, for each walker how many share its weight
+    kept : ndarray, the walkers that are KEEP_MERGE
+    squashed, into : ndarrays, those squashed, and for each the kept walker that takes its weight
+    """
+
+    parents: Ints
+    children: Ints
+    kept: Ints
+    squashed: Ints
+    into: Ints
+
+    def merged(self, weights: Floats) -> dict[int, float]:
+        """{kept walker: weight of its group, correctly rounded}, of those that take any."""
+        groups = defaultdict(list)
+        taken = weights[self.squashed].tolist()
+        for kept, weight in zip(self.into.tolist(), taken, strict=True):
+            groups[kept].append(weight)
+        return {kept: math.fsum([weights[kept], *group]) for kept, group in groups.items()}
+
+
+def first_true(wrong: NDArray[np.bool_]) -> int | None:
+    """The first place where an array is true."""
+    return int(wrong.argmax()) if wrong.any() else None
+
+
+def resolve(records: Sequence[Record]) -> Resolved:
+    """What records come to.
 
     Parameters
     ----------
@@ -131,62 +175,68 @@ def resolve(records: Sequence[Record]) -> tuple[list[int], dict[int, list[int]],
         nowhere to go, or a survivor leaves its own slot.
     """
     n_walkers = len(records)
-    filled = [-1] * n_walkers
-    kept: dict[int, list[int]] = {}
-    squashed: list[tuple[int, int]] = []
-    children: dict[int, int] = {}
-    for walker_idx, record in enumerate(records):
-        decision, targets = _checked(walker_idx, record, n_walkers)
-        if decision is Decision.SQUASH:
-            squashed.append((walker_idx, targets[0]))
-            continue
-        if decision is Decision.KEEP_MERGE:
-            kept[walker_idx] = []
-        elif decision is Decision.CLONE:
-            children[walker_idx] = len(targets)
-        for target in targets:
-            if filled[target] != -1:
-                raise DecisionError(
-                    reason=f"slot {target} is filled by walkers {filled[target]} and {walker_idx}"
-                )
-            filled[target] = walker_idx
-    for walker_idx, target in squashed:
-        if target not in kept:
-            raise DecisionError(
-                reason=f"walker {walker_idx} is squashed into slot {target}, "
-                "whose walker is not KEEP_MERGE"
-            )
-        kept[target].append(walker_idx)
-    if -1 in filled:
-        raise DecisionError(reason=f"no walker fills slot {filled.index(-1)}")
-    return filled, kept, children
+    columns = _columns(records)
+    if columns is None:
+        read = [read_record(record) for record in records]
+        numbers = np.array([number for number, _ in read], np.int64)
+        slots = np.array([*chain.from_iterable(each for _, each in read)], np.int64)
+        lengths = np.array([len(each) for _, each in read], np.int64)
+    else:
+        numbers, (slots, lengths) = columns
+        unknown = first_true((numbers < _NOTHING) | (numbers > _KEEP_MERGE))
+        if unknown is not None:
+            raise DecisionError(reason=f"there is no decision {numbers[unknown].item()!r}")
+    owners = np.repeat(np.arange(n_walkers), lengths)
+    squash, clone = numbers == _SQUASH, numbers == _CLONE
+    _check_slots(numbers, slots, lengths, owners)
+    survive = np.repeat(~squash, lengths)
+    filled, parents_of = slots[survive], owners[survive]
+    n_fillers = np.bincount(filled, minlength=n_walkers)
+    slot = first_true(n_fillers > 1)
+    if slot is not None:
+        one, other = parents_of[filled == slot][:2]
+        raise DecisionError(reason=f"slot {slot} is filled by walkers {one} and {other}")
+    squashed, into = np.flatnonzero(squash), slots[~survive]
+    astray = first_true(numbers[into] != _KEEP_MERGE)
+    if astray is not None:
+        raise DecisionError(
+            reason=f"walker {squashed[astray]} is squashed into slot {into[astray]}, "
+            "whose walker is not KEEP_MERGE"
+        )
+    slot = first_true(n_fillers == 0)
+    if slot is not None:
+        raise DecisionError(reason=f"no walker fills slot {slot}")
+    parents = np.empty(n_walkers, np.int64)
+    parents[filled] = parents_of
+    kept = np.flatnonzero(numbers == _KEEP_MERGE)
+    return Resolved(parents, np.where(clone, lengths, 1), kept, squashed, into)
 
 
-def _checked(walker_idx: int, record: Record, n_walkers: int) -> tuple[Decision, list[int]]:
-    """Decision and slots of one walker, which are as many as it needs, and its own one first."""
-    decision, targets = read_record(record)
-    for target in targets:
-        if not 0 <= target < n_walkers:
-            raise DecisionError(
-                reason=f"walker {walker_idx} ({decision.name}) names slot {target}, "
-                f"but there are slots 0 to {n_walkers - 1}"
-            )
-    if decision is Decision.CLONE:
-        if len(targets) < 2:
-            raise DecisionError(
-                reason=f"walker {walker_idx} is cloned into {len(targets)} slots, "
-                "at least 2 are needed"
-            )
-    elif len(targets) != 1:
+def _check_slots(numbers: Ints, slots: Ints, lengths: Ints, owners: Ints) -> None:
+    """Refuse walkers whose slots are not as many as they need, and their own one first."""
+
+    def said(walker_idx: int) -> str:
+        return f"walker {walker_idx} ({Decision(numbers[walker_idx]).name})"
+
+    place = first_true((slots < 0) | (slots >= len(numbers)))
+    if place is not None:
         raise DecisionError(
-            reason=f"walker {walker_idx} ({decision.name}) names {len(targets)} slots, not 1"
+            reason=f"{said(owners[place])} names slot {slots[place]}, "
+            f"but there are slots 0 to {len(numbers) - 1}"
         )
-    if decision is not Decision.SQUASH and targets[0] != walker_idx:
+    idx = first_true(np.where(numbers == _CLONE, lengths < 2, lengths != 1))
+    if idx is not None and numbers[idx] == _CLONE:
         raise DecisionError(
-            reason=f"walker {walker_idx} ({decision.name}) survives, "
-            f"but its first slot is {targets[0]} and not its own"
+            reason=f"walker {idx} is cloned into {lengths[idx]} slots, at least 2 are needed"
         )
-    return decision, targets
+    if idx is not None:
+        raise DecisionError(reason=f"{said(idx)} names {lengths[idx]} slots, not 1")
+    first = slots[np.cumsum(lengths) - lengths]
+    idx = first_true((first != np.arange(len(first))) & (numbers != _SQUASH))
+    if idx is not None:
+        raise DecisionError(
+            reason=f"{said(idx)} survives, but its first slot is {first[idx]} and not its own"
+        )
 
 
 def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> Sequence[Any]:
@@ -214,51 +264,43 @@ def apply_decisions(walkers: Sequence[Any], records: Sequence[Record]) -> Sequen
     """
     if len(records) != len(walkers):
         raise DecisionError(reason=f"there are {len(records)} records for {len(walkers)} walkers")
-    filled, kept, children = resolve(records)
+    found = resolve(records)
+    changes = bool(len(found.kept)) or bool((found.children > 1).any())
     if isinstance(walkers, Ensemble):
-        return _rows(walkers, filled, kept, children)
+        return _rows(walkers, found) if changes else walkers
     clones = {
         walker_idx: iter(walkers[walker_idx].clone(number - 1))
-        for walker_idx, number in children.items()
+        for walker_idx, number in enumerate(found.children.tolist())
+        if number > 1
     }
+    merged = found.merged(weights_of(walkers))
     resampled: list[Any] = []
-    for parent in filled:
+    for parent in found.parents.tolist():
         walker = walkers[parent]
         if parent in clones:
-            resampled.append(next(clones[parent]))
-        elif kept.get(parent):
-            group = [walker.weight, *(walkers[idx].weight for idx in kept[parent])]
-            resampled.append(type(walker)(walker.state, math.fsum(group)))
-        else:
-            resampled.append(walker)
-    if kept or clones:
-        changed = _without_rounding([walker.weight for walker in resampled], merged=kept)
+            walker = next(clones[parent])
+        elif parent in merged:
+            walker = type(walker)(walker.state, merged[parent])
+        resampled.append(walker)
+    if changes:
+        changed = _without_rounding([walker.weight for walker in resampled], merged=found.kept)
         for idx, weight in changed.items():
             walker = resampled[idx]
             resampled[idx] = type(walker)(walker.state, weight)
     return resampled
 
 
-def _rows(
-    walkers: Ensemble,
-    filled: list[int],
-    kept: Mapping[int, list[int]],
-    children: Mapping[int, int],
-) -> Ensemble:
+def _rows(walkers: Ensemble, found: Resolved) -> Ensemble:
     """What `apply_decisions` gives, to the bit, without an object for each walker."""
-    if not kept and not children:
-        return walkers
-    before = walkers.weights.tolist()
-    shares = [weight / children.get(idx, 1) for idx, weight in enumerate(before)]
-    weights = [shares[parent] for parent in filled]
-    for idx, squashed in kept.items():
-        weights[idx] = math.fsum([before[idx], *(before[other] for other in squashed)])
-    for idx, weight in _without_rounding(weights, merged=kept).items():
+    weights = (walkers.weights / found.children)[found.parents]
+    merged = found.merged(walkers.weights)
+    weights[list(merged)] = list(merged.values())
+    for idx, weight in _without_rounding(weights, merged=found.kept).items():
         weights[idx] = weight
-    return walkers.take(filled, np.array(weights))
+    return walkers.take(found.parents, weights)
 
 
-def _without_rounding(weights: Sequence[float], merged: Collection[int]) -> dict[int, float]:
+def _without_rounding(weights: ArrayLike, merged: Ints) -> dict[int, float]:
     """Keep rounding errors from adding up over a long run: |sum of weights - 1| <= n eps (W2).
 
     Each clone and each merge rounds, and after some ten thousand cycles the sum would be
@@ -268,14 +310,12 @@ def _without_rounding(weights: Sequence[float], merged: Collection[int]) -> dict
 
     Returns {walker: its new weight} for the one that takes it, {} if none does.
     """
-    missing = math.fsum([1.0, *(-weight for weight in weights)])
-    if not _EPS < abs(missing) <= len(weights) * _EPS:
+    held = np.array(weights, dtype=np.float64)
+    missing = math.fsum([1.0, *(-held).tolist()])
+    if not _EPS < abs(missing) <= len(held) * _EPS:
         return {}
-    heaviest = max(
-        (idx for idx in range(len(weights)) if idx not in merged),
-        key=lambda idx: weights[idx],
-        default=None,
-    )
-    if heaviest is None or not abs(missing) < _UNNOTICED * weights[heaviest]:
+    held[merged] = 0.0
+    heaviest = int(held.argmax())
+    if not abs(missing) < _UNNOTICED * held[heaviest]:
         return {}
-    return {heaviest: weights[heaviest] + missing}
+    return {heaviest: float(held[heaviest]) + missing}

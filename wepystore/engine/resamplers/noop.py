@@ -10,7 +10,6 @@ import numpy as np
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.record_fields import RecordColumns
 from wepystore.engine.resamplers.base import Resampled, Resampler
-from wepystore.engine.resamplers.clone_merge import assign_slots
 from wepystore.engine.resamplers.decision import Decision
 
 
@@ -22,9 +21,8 @@ class NoResampler(Resampler):
 
     def resample(self, walkers: Sequence[Any]) -> Resampled:
         """The walkers as they are, one NOTHING record each, and no resampler records."""
-        if isinstance(walkers, Ensemble):
-            return walkers, _nothings(len(walkers)), []
-        return list(walkers), assign_slots(len(walkers), {}, {}), []
+        kept = walkers if isinstance(walkers, Ensemble) else list(walkers)
+        return kept, _nothings(len(walkers)), []
 
 
 def _nothings(n_walkers: int) -> RecordColumns:

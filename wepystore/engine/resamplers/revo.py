@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from wepystore.engine.distances.pairwise import all_distances, images_of
-from wepystore.engine.ensemble import Floats, states_of, weights_of
+from wepystore.engine.distances.pairwise import all_distances, walker_images
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import distance_like, positive
-from wepystore.engine.record_fields import Shape
+from wepystore.engine.record_fields import RecordColumns, Shape
 from wepystore.engine.resamplers.base import Resampled
 from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, assign_slots
 from wepystore.engine.resamplers.decision import apply_decisions
@@ -116,7 +116,7 @@ class REVOResampler(CloneMergeResampler):
         """
         if not walkers:
             raise ValueError("there are no walkers to resample")
-        images = images_of(self.distance, states_of(walkers))
+        images = walker_images(self.distance, walkers)
         distances = all_distances(self.distance, images)
         weights = weights_of(walkers)
         records, before, after = self.decide(weights, distances)
@@ -128,9 +128,7 @@ class REVOResampler(CloneMergeResampler):
         }
         return apply_decisions(walkers, records), records, [change]
 
-    def decide(
-        self, weights: Floats, distances: Floats
-    ) -> tuple[list[dict[str, Any]], float, float]:
+    def decide(self, weights: Floats, distances: Floats) -> tuple[RecordColumns, float, float]:
         """What becomes of each walker.
 
         Parameters
@@ -140,7 +138,7 @@ class REVOResampler(CloneMergeResampler):
 
         Returns
         -------
-        records : list of dict, one per walker
+        records : one per walker
         before, after : float, the variation without and with them
         """
         highest = self.highest_weight(len(weights))
@@ -192,7 +190,7 @@ class REVOResampler(CloneMergeResampler):
     def _would_act(
         self, walkers: Sequence[Any], pmin: float, pmax: float, merge_dist: float
     ) -> bool:
-        distances = all_distances(self.distance, images_of(self.distance, states_of(walkers)))
+        distances = all_distances(self.distance, walker_images(self.distance, walkers))
         variation = self._variation(weights_of(walkers), distances, pmin, pmax, merge_dist)
         return self._move(variation, variation.walker_variations()) is not None
 

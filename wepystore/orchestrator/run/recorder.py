@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wepystore.engine.component import Text
 from wepystore.engine.ensemble import weights_of
 from wepystore.engine.protocols import StructureCapabilities
+from wepystore.engine.record_fields import RecordColumns, together
 from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.records.recording import (
@@ -178,4 +179,6 @@ def _copied(data: Any) -> Any:
     """A copy of a list of records, or of the dict of progress."""
     if isinstance(data, Mapping):
         return {name: np.array(values) for name, values in data.items()}
+    if isinstance(data, RecordColumns) and data.columns:
+        return together([data], data.columns)
     return [dict(record) for record in data or ()]

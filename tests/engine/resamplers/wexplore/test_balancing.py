@@ -7,12 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from wepystore.engine.resamplers.groups import (
-    clone_heaviest,
-    max_clones,
-    max_merges,
-    merge_lightest,
-)
+from tests.engine.resamplers.resampled import clone_heaviest, max_merges, merge_lightest
+from wepystore.engine.resamplers.groups import max_clones
 from wepystore.engine.resamplers.wexplore.balancing import even_shares
 
 weights_of_a_leaf = st.lists(

@@ -7,15 +7,13 @@ allows. At the leaves a deficit is met by merging, a surplus by cloning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wepystore.engine.resamplers.groups import (
-    clone_heaviest,
-    max_clones,
-    max_merges,
-    merge_lightest,
-)
+import numpy as np
+
+from wepystore.engine.ensemble import Floats
+from wepystore.engine.resamplers.groups import Ints, Regions
 from wepystore.engine.resamplers.wexplore.region_tree import RegionTree
 
 
@@ -70,15 +68,21 @@ class _Region:
 
 
 def balance(
-    tree: RegionTree, leaves: Sequence[int], weights: Sequence[float], pmin: float, pmax: float
-) -> tuple[list[tuple[int, ...]], dict[int, int]]:
+    tree: RegionTree,
+    leaves: Sequence[int],
+    which: Ints,
+    weights: Floats,
+    pmin: float,
+    pmax: float,
+) -> tuple[list[list[int]], dict[int, int]]:
     """What to merge and what to clone, the number of walkers staying the same.
 
     Parameters
     ----------
     tree : the regions
-    leaves : the number of each walker's leaf region
-    weights : of the walkers
+    leaves : numbers of the leaf regions that hold walkers
+    which : ndarray, shape (n,), the place of each walker's among them
+    weights : ndarray, shape (n,)
     pmin, pmax : bounds on the weights that cloning and merging may make
 
     Returns
@@ -86,26 +90,22 @@ def balance(
     groups : walkers to merge into one
     clones : {walker: number of children besides itself}
     """
-    n_walkers = len(weights)
-    members: dict[int, dict[int, float]] = {}
-    for idx, (leaf, weight) in enumerate(zip(leaves, weights, strict=True)):
-        members.setdefault(leaf, {})[idx] = weight
-    if len(members) == 1:
+    if len(leaves) == 1:
         return [], {}  # There is no sibling to be even with.
-    regions = _capacities(tree, members, pmin, pmax, n_walkers)
+    n_walkers = len(weights)
+    held = Regions(weights, which, pmin, pmax, n_walkers - 1)
+    regions = _capacities(tree, leaves, held)
+    place = {leaf: k for k, leaf in enumerate(leaves)}
 
-    groups: list[tuple[int, ...]] = []
-    clones: dict[int, int] = {}
+    visited: list[int] = []
+    change = np.zeros(len(leaves), dtype=np.int64)
     shares = {0: n_walkers}
     pending = [0]
     while pending:
         parent = pending.pop()
-        change = shares[parent] - regions[parent].walkers
-        if parent in members:
-            if change < 0:
-                groups += merge_lightest(members[parent], pmax, -change)
-            elif change > 0:
-                clones.update(clone_heaviest(members[parent], pmin, change, n_walkers - 1))
+        if parent in place:
+            visited.append(place[parent])
+            change[place[parent]] = shares[parent] - regions[parent].walkers
             continue
         children = sorted(regions[parent].occupied)
         current = [regions[child].walkers for child in children]
@@ -113,22 +113,14 @@ def balance(
         high = [regions[child].walkers + regions[child].clones for child in children]
         shares.update(zip(children, even_shares(current, low, high, shares[parent]), strict=True))
         pending += children
-    return groups, clones
+    return held.change(change, visited)
 
 
-def _capacities(
-    tree: RegionTree,
-    members: Mapping[int, Mapping[int, float]],
-    pmin: float,
-    pmax: float,
-    n_walkers: int,
-) -> dict[int, _Region]:
+def _capacities(tree: RegionTree, leaves: Sequence[int], held: Regions) -> dict[int, _Region]:
     """The occupied regions, each the sum of its occupied leaves."""
     regions: dict[int, _Region] = {}
-    for leaf, weights in members.items():
-        walkers = len(weights)
-        merges = max_merges(weights, pmax)
-        clones = sum(max_clones(weight, pmin, n_walkers - 1) for weight in weights.values())
+    counts = (held.counts.tolist(), held.merges.tolist(), held.clones.tolist())
+    for leaf, walkers, merges, clones in zip(leaves, *counts, strict=True):
         below = None
         for number in tree.lineage(leaf):
             region = regions.setdefault(number, _Region())

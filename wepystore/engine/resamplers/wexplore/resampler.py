@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from wepystore.engine.distances.pairwise import images_of, is_numeric
-from wepystore.engine.ensemble import Ensemble, Floats, states_of, weights_of
+from wepystore.engine.distances.pairwise import is_numeric, walker_images
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.parameters import distance_like, listed, positive, whole
 from wepystore.engine.resamplers.base import Resampled
-from wepystore.engine.resamplers.clone_merge import CloneMergeResampler
+from wepystore.engine.resamplers.clone_merge import CloneMergeResampler, told
 from wepystore.engine.resamplers.decision import apply_decisions
 from wepystore.engine.resamplers.wexplore.balancing import balance
-from wepystore.engine.resamplers.wexplore.region_tree import NewRegion, RegionTree
+from wepystore.engine.resamplers.wexplore.region_tree import Ints, NewRegion, RegionTree
 
 
 class WExploreResampler(CloneMergeResampler):
@@ -110,7 +110,7 @@ class WExploreResampler(CloneMergeResampler):
         """
         if not walkers:
             raise ValueError("there are no walkers to resample")
-        images = images_of(self.distance, states_of(walkers))
+        images = walker_images(self.distance, walkers)
         if self._tree is None:
             self._tree = RegionTree(self.distance, self.max_n_regions, self.max_region_sizes)
             self._tree.plant(
@@ -118,21 +118,15 @@ class WExploreResampler(CloneMergeResampler):
             )
         tree = self._tree
         numbers, new_regions = tree.explore(images)
-        leaves = numbers.tolist()
-        weights = weights_of(walkers).tolist()
-        groups, clones = balance(
-            tree, leaves, weights, self.pmin, self.highest_weight(len(weights))
-        )
-        records = self.settle(weights, groups, clones)
-        leaf_ids = np.array([tree.ids[leaf] for leaf in leaves], dtype=np.int64)
-        for record, leaf_id in zip(records, leaf_ids, strict=True):
-            record["region_assignment"] = leaf_id
-        resampled: Sequence[Any]
-        if groups or clones:
-            resampled = apply_decisions(walkers, records)
-        else:
-            resampled = walkers if isinstance(walkers, Ensemble) else list(walkers)
-        return resampled, records, [_region_record(region) for region in new_regions]
+        leaves, which = _occupied(numbers)
+        weights = weights_of(walkers)
+        highest = self.highest_weight(len(weights))
+        groups, clones = balance(tree, leaves, which, weights, self.pmin, highest)
+        records = self.settle(weights.tolist(), groups, clones)
+        resampled = apply_decisions(walkers, records)
+        leaf_ids = np.array([tree.ids[leaf] for leaf in leaves], dtype=np.int64)[which]
+        changes = [_region_record(region) for region in new_regions]
+        return resampled, told(records, region_assignment=leaf_ids), changes
 
     def check_start(self, weights: Floats) -> None:
         """Besides, refuse a tree that cannot have but one leaf: it has no sibling to share with."""
@@ -145,8 +139,8 @@ class WExploreResampler(CloneMergeResampler):
         """Whether sibling regions hold unequal numbers that these bounds let it even out."""
         if self._tree is None:
             return False
-        leaves = self._leaves(walkers)
-        groups, clones = balance(self._tree, leaves, weights_of(walkers).tolist(), pmin, pmax)
+        weights = weights_of(walkers)
+        groups, clones = balance(self._tree, *self._leaves(walkers), weights, pmin, pmax)
         return bool(groups or clones)
 
     def why_still(self, walkers: Sequence[Any]) -> str | None:
@@ -154,7 +148,7 @@ class WExploreResampler(CloneMergeResampler):
         why = super().why_still(walkers)
         if why is not None or self._tree is None:
             return why
-        n_occupied = len(set(self._leaves(walkers)))
+        n_occupied = len(self._leaves(walkers)[0])
         if n_occupied == len(walkers) > 1:
             return (
                 f"every walker is alone in its region of {type(self).__name__}, and only walkers "
@@ -168,12 +162,11 @@ class WExploreResampler(CloneMergeResampler):
             )
         return why
 
-    def _leaves(self, walkers: Sequence[Any]) -> list[int]:
-        """The walkers' leaf regions in the tree as it is."""
+    def _leaves(self, walkers: Sequence[Any]) -> tuple[list[int], Ints]:
+        """The walkers' leaf regions in the tree as it is, and which of these each is in."""
         assert self._tree is not None
-        paths, _ = self._tree.place(images_of(self.distance, states_of(walkers)))
-        leaves: list[int] = paths[:, -1].tolist()
-        return leaves
+        paths, _ = self._tree.place(walker_images(self.distance, walkers))
+        return _occupied(paths[:, -1])
 
     def state(self) -> dict[str, Any]:
         """The regions: {} before the first resampling, else
@@ -212,6 +205,12 @@ class WExploreResampler(CloneMergeResampler):
             "free slots per level": ", ".join(str(number) for number in self._tree.free_slots()),
             "region sizes": ", ".join(f"{size:g}" for size in self.max_region_sizes),
         }
+
+
+def _occupied(numbers: Ints) -> tuple[list[int], Ints]:
+    """The regions that hold walkers, and which of them each walker is in."""
+    held = np.bincount(numbers) > 0
+    return np.flatnonzero(held).tolist(), (np.cumsum(held) - 1)[numbers]
 
 
 def _region_record(region: NewRegion) -> dict[str, Any]:
