@@ -150,5 +150,6 @@ def verified(wepy: Wepy) -> Callable[[Path], None]:
         result = wepy("fsck --sha256", root)
         assert result.status == 0, result.out + result.err
         assert result.out == ""
+        assert Store.open(root).hashes("recordings"), "what happened in runs was carried along"
 
     return check

@@ -153,6 +153,41 @@ def assert_says_what_is_missing(wepy: Wepy, target: Path, large: str, part: str,
     assert f"incomplete: configuration {large}: without object {part}" in status.out
 
 
+@pytest.mark.parametrize("left", ["objects", "recordings", "all recordings"])
+def test_half_a_recording(
+    world: World, tmp_path: Path, rsync: Program, wepy: Wepy, verified: Verified, left: str
+) -> None:
+    """S5: a run of whose recording a part did not arrive, or nothing, is incomplete, while its
+    snapshots are whole: it is listed and told as such, taken nowhere, and whole with the rest."""
+    source, target = world.store.path, tmp_path / "half.orch"
+    (recording,) = world.store.hashes("recordings")
+    *_, (_, happened) = world.store.references("recordings", recording)
+    out = {"objects": happened.md5, "recordings": recording}.get(left, "recordings/")
+    rsync("-a", f"--exclude={out}", f"{source}/", f"{target}/")
+    md5, kind = (happened.md5, "object") if left == "objects" else (recording, "recording")
+    for line, status in (("ls runs", 3), ("ls snapshots", 0), ("status", 3), ("fsck --fast", 3)):
+        result = wepy(line, target)
+        assert result.status == status and "bug" not in result.err, (line, result.err)
+        assert status == 0 or f"{kind} {md5}" in result.out + result.err or "fsck" in line
+    assert wepy("ls runs", target).lines == [f"{world.start}, {world.end}"]
+    (told,) = wepy("fsck", target).lines
+    assert told.startswith("missing: ") and md5 in told
+    assert f"run {world.run}" in told and (kind == "recording" or recording in told)
+    show = wepy("show", target, world.run)
+    assert show.status == 3 and ("recorded: not here" in show.out) == (left != "objects")
+    alone = wepy("get run", target, world.start, world.end, "-O", tmp_path / "alone")
+    assert alone.status == 3 and md5 in alone.err and not (tmp_path / "alone").exists()
+    brought = wepy("reconcile orch", tmp_path / "new.orch", target)
+    assert brought.status == 3 and f"[left out] run {world.run}" in brought.err
+    new = Store.open(tmp_path / "new.orch")
+    assert not new.hashes("runs") and len(new.hashes("snapshots")) == 2
+    rsync(*UNION, *_ends(source, target))
+    verified(target)
+    assert wepy("ls runs", target).status == wepy("status", target).status == 0
+    assert wepy("reconcile orch", new.path, target).status == 0
+    assert files_of(new.path).keys() >= {name for name in files_of(source) if "/" in name}
+
+
 @pytest.mark.parametrize("kept", ["a truncated object", "an object of the right size", "none"])
 def test_half_a_store_never_runs(
     pair_store: Prepared, tmp_path: Path, rsync: Program, wepy: Wepy, kept: str

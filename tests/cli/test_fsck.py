@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_snapshot
-from wepystore.store import Store
+from wepystore.store import KINDS, Store
 
 
 @pytest.fixture
@@ -42,6 +42,29 @@ def test_damage_is_told(wepy: Wepy, world: World, damaged: str) -> None:
     (problem,) = told["problems"]
     assert not told["healthy"] and problem["name"] == damaged
     assert {"kind": "runs", "name": world.run} in problem["needed_by"]
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("way", ["gone", "empty"])
+def test_every_kind_is_told_with_what_needs_it(
+    wepy: Wepy, world: World, kind: str, way: str
+) -> None:
+    """An entry, and an object of it."""
+    named = {"configs": world.config, "snapshots": world.end, "runs": world.run}
+    md5 = named.get(kind) or world.store.hashes(kind)[0]
+    parts = [ref.md5 for part, ref in world.store.references(kind, md5) if part == "objects"]
+    for part, name in [(kind, md5), *(("objects", each) for each in parts[-1:])]:
+        file = world.store.file(part, name)
+        data = file.read_bytes()
+        file.unlink() if way == "gone" else file.write_bytes(b"")
+        result = wepy("fsck w.orch")
+        # Nothing knows of a record that has gone.
+        assert result.status == (0 if (kind, way) == ("runs", "gone") else 3)
+        assert "bug" not in result.err and len(result.lines) == (result.status == 3)
+        for line in result.lines:
+            assert name in line and (kind == "runs" or f"run {world.run}" in line)
+            assert part == kind or md5 in line
+        file.write_bytes(data)
 
 
 def test_repair(wepy: Wepy, world: World, damaged: str) -> None:

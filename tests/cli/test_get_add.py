@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_snapshot, check
+from wepystore.store import Store
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "config"])
@@ -71,6 +72,8 @@ def test_get_run(wepy: Wepy, world: World, tmp_path: Path) -> None:
         assert wepy(f"ls runs {path}").lines == [f"{world.start}, {world.end}"]
         assert wepy(f"ls snapshots {path}").lines == sorted([world.start, world.end])
         assert wepy(f"ls configs {path}").lines == [world.config]
+        assert Store.open(path).hashes("recordings") == world.store.hashes("recordings")
+        assert wepy(f"status {path}").status == 0
         check(tmp_path / path)
     again = wepy(f"get run w.orch {ends} -O one --force")
     assert again.status == 1 and "already" in again.err

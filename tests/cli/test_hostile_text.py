@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Wepy
-from tests.store.helpers import add_config, add_snapshot, entry
+from tests.store.helpers import add_config, add_recording, add_snapshot, entry
 from wepystore.cli.console import Console, Drawing, printable
 from wepystore.store import Store, canonical
 
@@ -44,9 +44,14 @@ def store(tmp_path: Path) -> Store:
         manifest = {"type": "snapshot", "format": 1, "walkers": walkers, "apparatus": apparatus}
         md5 = made.put("snapshots", canonical.dumps({**manifest, "name": name})).md5
         made.set_ref(f"tags/{name}", md5)
+    named = json.loads(made.read("recordings", add_recording(made, "x", 1)))
+    named |= {"columns": sorted([f"{HARM}/x", *named["columns"]]), "decisions": {HARM: 1}}
+    named |= {"summaries": {HARM: [HARM]}}
+    happened = made.put("recordings", canonical.dumps(named)).md5
     record = {
         "type": "run",
-        "format": 1,
+        "format": 2,
+        "recording": entry(made, "recordings", happened),
         "start": entry(made, "snapshots", plain),
         "end": entry(made, "snapshots", md5),
         "config": entry(made, "configs", config),
@@ -100,7 +105,8 @@ def test_no_command_passes_it_on(wepy: Wepy, store: Store, monkeypatch: pytest.M
     """Newlines, controls, bidi marks and what cannot be seen, in every text of a store: each
     command shows them escaped, in its own lines; JSON has the text as it is."""
     monkeypatch.setenv("WEPY_TRUST", str(store.path.parent / "trusted"))
-    for line in LINES.strip().splitlines():
+    happened = store.hashes("recordings")[-1]
+    for line in [*LINES.strip().splitlines(), *(f"show {o} h.orch {happened}" for o in ("", "-p"))]:
         said = wepy(line.strip())
         harmless(said.out)
         harmless(said.err)

@@ -1,6 +1,7 @@
-"""A store of format 1, written by the first version, is read by every later one.
+"""Stores that earlier versions have written are read by every later one.
 
-If a test here fails, the program is wrong and not the fixture: fixtures/store-v1/README.md.
+If a test here fails, the program is wrong and not the fixture: fixtures/store-v1/README.md,
+fixtures/store-recorded/README.md.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from wepystore.api import (
     WalkerReporter,
     WExploreResampler,
 )
-from wepystore.records.library import load_configuration, load_run, load_snapshot
+from wepystore.records.library import (
+    load_configuration,
+    load_run,
+    load_snapshot,
+    load_tables,
+)
 from wepystore.store import Store
 from wepystore.store.names import KINDS
 
@@ -42,6 +48,9 @@ START, END, CONFIG = EXPECTED["start"], EXPECTED["end"], EXPECTED["config"]
 RUN = EXPECTED["runs"][0]
 TAG = "several-regions"
 
+#: With recordings of two runs, of which one is the beginning of the other.
+RECORDED = REPOSITORY / "fixtures/store-recorded"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -49,9 +58,16 @@ def store(tmp_path: Path) -> Store:
     return Store.open(shutil.copytree(FIXTURE / "LJ-pair.orch", tmp_path / "v1.orch"))
 
 
-def test_no_byte_has_changed() -> None:
+def all_of(fixture: Path) -> dict[str, Any]:
+    """What a fixture has to hold."""
+    found: dict[str, Any] = json.loads((fixture / "expected.json").read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED], ids=lambda path: path.name)
+def test_no_byte_has_changed(fixture: Path) -> None:
     """Neither git nor anybody else has touched a file, and none has come or gone."""
-    root = FIXTURE / "LJ-pair.orch"
+    root = fixture / "LJ-pair.orch"
     found = {}
     for file in root.rglob("*"):
         if file.is_file():
@@ -61,12 +77,13 @@ def test_no_byte_has_changed() -> None:
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "size": len(data),
             }
-    assert found == EXPECTED["files"]
+    assert found == all_of(fixture)["files"]
 
 
-def test_names_of_the_files() -> None:
+@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED], ids=lambda path: path.name)
+def test_names_of_the_files(fixture: Path) -> None:
     """S1: where an entry is, and what it is called, follows from its MD5 alone."""
-    for path, file in EXPECTED["files"].items():
+    for path, file in all_of(fixture)["files"].items():
         kind, *rest = path.split("/")
         if kind in KINDS:
             name = file["md5"] + (".json" if kind == "runs" else "")
@@ -182,3 +199,48 @@ def test_one_more_cycle(store: Store, tmp_path: Path, wepy: Wepy) -> None:
     here = (np.__version__, openmm.version.version, platform.machine())
     if here == (more["numpy"], more["openmm"], more["machine"]):
         assert end == more["end"]
+
+
+def test_what_was_recorded(wepy: Wepy) -> None:
+    """Every value of every column of both runs; the shorter one's full blocks are the longer's; and
+    nothing is written."""
+    root = RECORDED / "LJ-pair.orch"
+    before = tree_of(root)
+    parts = []
+    for md5, expected in all_of(RECORDED)["runs"].items():
+        record = load_run(root, md5)
+        assert record.recording is not None
+        assert (record.n_cycles, record.end.md5) == (expected["n_cycles"], expected["end"])
+        assert record.recording.md5 == expected["recording"]
+        tables = load_tables(root, md5)
+        assert [part.n_cycles for part in tables.recording.tables] == expected["tables"]
+        assert dict(tables.recording.decisions) == expected["decisions"]
+        assert set(tables) == set(expected["columns"])
+        for name, column in expected["columns"].items():
+            assert str(tables[name].dtype) == column["dtype"], name
+            assert tables[name].tolist() == column["values"], name
+        assert len(tables["warping/weight"]) and (tables["resampling/decision_id"] == 2).any()
+        shown = wepy("show", root, md5)
+        assert shown.status == 0 and f"recorded: {record.n_cycles} cycles" in shown.out
+        parts.append(tables.recording.tables)
+    shorter, longer = sorted(parts, key=len)
+    assert shorter[0] == longer[0] and shorter[1] != longer[1]
+    assert [part.n_cycles for part in shorter] == [4, 2]
+    assert [part.n_cycles for part in longer] == [4, 4, 3]
+    fsck = wepy("fsck --sha256", root)
+    assert (fsck.status, fsck.out) == (0, "")
+    assert wepy("status", root).status == 0
+    assert tree_of(root) == before
+
+
+def test_what_was_recorded_happens_again(wepy: Wepy) -> None:
+    """R1, D2: both runs repeated; with the versions that they were made with, recordings to the
+    bit."""
+    root, expected = RECORDED / "LJ-pair.orch", all_of(RECORDED)
+    for md5 in expected["runs"]:
+        result = wepy("verify --json", root, md5)
+        verdict = json.loads(result.out)
+        assert verdict["recorded"]
+        here = (np.__version__, openmm.version.version, platform.machine())
+        if here == (expected["numpy"], expected["openmm"], expected["machine"]):
+            assert result.status == 0 and verdict["reproduced"] and verdict["parting"] is None

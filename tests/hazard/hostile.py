@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.store.helpers import add_config, add_run, add_snapshot, entry
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, entry
 from wepystore.store import Store, canonical
 
 GOOD = {"md5": "a" * 32, "sha256": "b" * 64, "size": 1}
@@ -84,9 +84,12 @@ def full_of_pickles(path: Path, marker: Path) -> Store:
         "platform_properties": {"dict": {}},
     }
     config_md5 = store.put("configs", canonical.dumps(config)).md5
-    run = add_run(store, *snapshots, config_md5)
+    happened = {**json.loads(store.read("recordings", add_recording(store, "x", 1)))}
+    happened |= {"tables": [{"n_cycles": 1, "object": part["pickle"]}], "decisions": part}
+    recording = plant(store, "recordings", canonical.dumps(happened | {"topology": old}))
+    run = add_run(store, *snapshots, config_md5, recording=recording)
     legacy = base64.b64encode(zlib.compress(harm))
-    for kind in ("snapshots", "configs"):
+    for kind in ("snapshots", "configs", "recordings"):
         plant(store, kind, legacy)
         plant(store, kind, harm)
     plant(store, "runs", harm)

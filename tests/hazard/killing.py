@@ -20,7 +20,7 @@ import numpy as np
 from tests.hazard.phases import SIZE, Noted
 from tests.systems import environment
 from tests.waiting import until
-from wepystore.api import Store, load_run
+from wepystore.api import Store, load_run, load_tables
 from wepystore.cli.main import main as wepy_main
 from wepystore.reporters.hdf5.journal import JournaledHDF5, journal_name
 
@@ -60,8 +60,10 @@ class Tally:
 
 def undisturbed(task: Task, job: Path, *options: object) -> str:
     """The end line of a run that nobody kills."""
+    notes = job.parent / f"{job.name}.phase"
+    notes.write_bytes(bytes(SIZE))
     done = subprocess.run(
-        [sys.executable, "-m", "wepystore", *task.run(job, *options)],
+        [sys.executable, "-m", "tests.hazard.phases", str(notes), *task.run(job, *options)],
         capture_output=True,
         text=True,
         env=environment(),
@@ -150,7 +152,10 @@ class Victim:
     def _await(self, process: subprocess.Popen[str], noted: Noted, phase: str) -> None:
         deadline = time.monotonic() + 120
         # Some of them come once in a session, others in each cycle.
-        often = phase in ("dynamics", "deciding", "reporting", "flushing", "checkpointing")
+        often = phase in (
+            *("dynamics", "deciding", "reporting"),
+            *("flushing", "checkpointing", "recording"),
+        )
         times = self.random.choice((1, 1, 2, 3, 5, 8)) if often else 1
         looks = 0
         while time.monotonic() < deadline:
@@ -165,14 +170,15 @@ class Victim:
             pass
 
     def check(self) -> None:
-        """After a kill: what the job's store names is whole, and the HDF5 file opens and holds
-        every cycle of the last checkpoint."""
+        """After a kill: what the job's store names is whole, the recording has every cycle up to
+        its checkpoint, and the HDF5 file opens and holds every cycle of the last checkpoint."""
         done = 0
         if (self.job / "checkpoint.orch" / "wepystore.json").exists():
             store = Store.open(self.job / "checkpoint.orch")
             for run in store.hashes("runs"):
                 record = load_run(store, run)
-                assert store.missing("snapshots", record.end.md5) == []
+                assert store.missing("runs", run) == []
+                assert len(load_tables(store, run)["n_walkers"]) == record.n_cycles
                 done = max(done, record.n_cycles)
         file = self.job / "job.wepy.h5"
         if file.exists():

@@ -23,9 +23,12 @@ PHASES = (
     "reporting",
     "flushing",
     "checkpointing",
+    "recording",
     "cleaning",
     "between",
 )
+#: Cycles of a full block of the recording, so that there are many of them.
+BLOCK_CYCLES = 7
 #: The second byte: whether a thread removes superseded checkpoints.
 SIZE = 2 + 4 * len(PHASES)
 
@@ -95,6 +98,7 @@ def main() -> None:
     from wepystore.cli.main import entry_point
     from wepystore.engine.manager import CycleManager
     from wepystore.orchestrator.job.job import Job
+    from wepystore.orchestrator.run import recorder
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.orchestrator.run.session import Session
     from wepystore.reporters import dashboard, family_tree, hdf5, structures
@@ -106,6 +110,8 @@ def main() -> None:
     during(noted, "deciding", CycleManager, "run_cycle")
     during(noted, "dynamics", CycleManager, "_propagate")
     during(noted, "checkpointing", Checkpointer, "write")
+    during(noted, "recording", Checkpointer, "_write_block")
+    recorder.block_cycles_for = lambda n_walkers: BLOCK_CYCLES
     during(noted, "cleaning", CycleManager, "cleanup")
     removing(noted, Checkpointer, "_remove")
     for reporter in (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.store.helpers import add_config, add_run, add_snapshot
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot
 from wepystore.durable import unfinished_path
 from wepystore.store import Store, canonical, exports
 from wepystore.store.batch import FEW
@@ -120,6 +120,7 @@ def _for_gc(folder: Path) -> None:
     for number in range(3):
         target.put("objects", b"orphan %d" % number)
     add_snapshot(target, "unnamed")
+    add_recording(target, "unnamed")
     # No process has so large a number.
     name = unfinished_path(target.path / "tmp").name.replace(f"-{os.getpid()}-", "-99999999-")
     (target.path / "tmp" / name).write_bytes(b"unfinished")
@@ -134,13 +135,18 @@ def _for_repair(folder: Path) -> None:
         if path.is_file():
             new.parent.mkdir(parents=True, exist_ok=True)
             new.write_bytes(path.read_bytes())
-    flipped, cut, gone, *_ = (target.file("objects", md5) for md5 in target.hashes("objects"))
+    (recording,) = target.hashes("recordings")
+    *_, (_, happened) = target.references("recordings", recording)
+    others = [md5 for md5 in target.hashes("objects") if md5 != happened.md5]
+    flipped, cut, gone, *_ = (target.file("objects", md5) for md5 in others)
     data = bytearray(flipped.read_bytes())
     data[0] ^= 1
     flipped.write_bytes(data)
     cut.write_bytes(cut.read_bytes()[:3])
     gone.unlink()
     target.file("snapshots", target.hashes("snapshots")[0]).write_bytes(b"{}")
+    target.file("recordings", recording).write_bytes(b"[]")
+    target.file("objects", happened.md5).write_bytes(b"nothing")
     (target.path / "refs" / "tags" / "end").write_text("no hash\n")
 
 
@@ -154,11 +160,15 @@ def _for_checkpoints(folder: Path) -> None:
 
 
 def checkpoints(path: str) -> None:
-    """Four checkpoints of one run, the last of them its end; each is told when it is written."""
+    """Four checkpoints of one run, the last of them its end; each is told when it is written. What
+    happens is recorded in blocks of three cycles."""
+    from types import SimpleNamespace
+
     from tests.systems import pair_snapshot, pair_state
     from wepystore.api import Walker
     from wepystore.orchestrator.job.ledger import Ledger
     from wepystore.orchestrator.run.checkpoint import Checkpointer
+    from wepystore.orchestrator.run.recorder import Recorder
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
 
@@ -173,13 +183,19 @@ def checkpoints(path: str) -> None:
     start, config = entry("tags/start", "snapshots"), entry("default-config", "configs")
 
     def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        return RunRecord(start, end, config, n_cycles, 10, 1, True)
+        return RunRecord(start, end, config, n_cycles, 10, 1, True, recording=recording)
 
-    apparatus = pair_snapshot(4).apparatus
-    checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent))
+    snapshot = pair_snapshot(4)
+    apparatus = snapshot.apparatus
+    manager = SimpleNamespace(**vars(apparatus), init_walkers=snapshot.walkers)
+    recorder = Recorder.begun(manager, 10, 3)
+    checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent), recorder)
     for number in range(1, 5):
         walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]
+        decided = {"decision_id": [1], "target_idxs": [0], "step_idx": [number], "walker_idx": [0]}
         try:
+            recorder.add({"new_walkers": walkers, "resampling_data": [decided]})
+            recorder.keep()
             end = checkpointer.write(walkers, number, last=number == 4)
         except OSError as error:
             sys.stderr.write(f"wepy: error: {error}\n")
@@ -264,5 +280,6 @@ MODULES = [
     "wepystore.remotes",
     "wepystore.remotes.address",
     "wepystore.orchestrator.run.checkpoint",
+    "wepystore.orchestrator.run.recorder",
     "tests.systems",
 ]

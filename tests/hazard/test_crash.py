@@ -178,6 +178,10 @@ class Sweep:
             assert latest is not None and latest["n_cycles"] >= len(told)
             assert latest["end"]["md5"] == told[-1] or latest["n_cycles"] > len(told)
             assert store.missing("snapshots", latest["end"]["md5"]) == []
+        if latest is not None:
+            recording = latest["recording"]["md5"]
+            assert store.missing("recordings", recording) == []
+            assert store.manifest("recordings", recording)["n_cycles"] == latest["n_cycles"]
         default = store.ref("default-snapshot")
         start = self.before[_DEFAULT].decode().strip()
         ends = {run["end"]["md5"] for run in runs}

@@ -15,6 +15,7 @@ from tests.systems import run_job
 from wepystore.api import Prepared
 from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
+from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.start import start_from
 from wepystore.store import KINDS, Store, carriers, graph, merge
 from wepystore.store.care import fsck, report
@@ -35,8 +36,15 @@ class Whole(NamedTuple):
 
 @pytest.fixture(scope="module")
 def whole(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Two runs from one start, the second from where the first ended, with a tag."""
+    """Two runs, the second from where the first ended, each with a recording; a tag."""
     folder = tmp_path_factory.mktemp("damage")
+    # Three cycles: a full block, and a piece.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "block_cycles_for", lambda n_walkers: 2)
+        return _two_runs(pair_store, folder)
+
+
+def _two_runs(pair_store: Prepared, folder: Path) -> Whole:
     shutil.copytree(pair_store.store.path, folder / "whole.orch")
     store = Store.open(folder / "whole.orch")
     start = pair_store.snapshot_hash
@@ -47,6 +55,8 @@ def whole(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Who
         merge.apply(merge.plan(store, [made]))
     store.set_ref("tags/last", start)
     assert len(store.hashes("runs")) == 2
+    for md5 in store.hashes("recordings"):
+        assert [part["n_cycles"] for part in store.manifest("recordings", md5)["tables"]] == [2, 1]
     files = sorted(
         str(path.relative_to(store.path))
         for path in store.path.rglob("*")

@@ -24,11 +24,12 @@ from tests.hazard.hostile import (
     tree,
 )
 from wepystore.cli.main import COMMANDS, main
-from wepystore.store import Store, canonical
+from wepystore.store import KINDS, Store, canonical
 
 Run = Callable[..., tuple[int, str, str]]
 
-# How each command is called on the store h.orch; {s} its snapshot, {c} configuration, {r} run.
+# How each command is called on the store h.orch; {s} its snapshot, {c} configuration, {r} run, {h}
+# what happened in it.
 LINES = {
     "init": ["init h.orch"],
     "create": ["create orch h.orch", "create orch new.orch"],
@@ -37,7 +38,7 @@ LINES = {
     "log": ["log h.orch", "log --graph h.orch", "log --json h.orch", "log -g --json h.orch"],
     "show": [
         f"show {o} h.orch {what}"
-        for what in ("{s}", "{c}", "{r}", "{o}", "bound", "default")
+        for what in ("{s}", "{c}", "{r}", "{h}", "{o}", "bound", "default")
         for o in ("", "--json", "--pickles", "--pickles --json")
     ]
     + ["show --pickles s.file"],
@@ -126,7 +127,8 @@ def test_no_command_loads_a_pickle(wepy: Run, tmp_path: Path) -> None:
             if command in ("run", "add") and not (tmp_path / "c.file").exists():
                 shutil.copy(tmp_path / "kept.file", tmp_path / "c.file")
             objects = store.hashes("objects")
-            line = line.format(s=snapshot, c=config, r=run, o=objects[0] if objects else snapshot)
+            o, h = objects[0] if objects else snapshot, store.hashes("recordings")[0]
+            line = line.format(s=snapshot, c=config, r=run, o=o, h=h)
             if command == "trust" and "--list" not in line:
                 continue
             status, _, err = wepy(line)
@@ -225,6 +227,7 @@ def test_store_commands_never_import_an_unpickler(tmp_path: Path) -> None:
     store = full_of_pickles(tmp_path / "h.orch", marker)
     names = {"s": store.ref("default-snapshot"), "c": store.ref("default-config")}
     names |= {"r": store.ref("tags/done"), "o": store.hashes("objects")[0]}
+    names |= {"h": store.hashes("recordings")[0]}
     ordinary(tmp_path / "other.orch")
     skipped = ("run", "reconcile", "push", "gc")
     lines = [line for name in LINES if name not in skipped for line in LINES[name]]
@@ -262,13 +265,13 @@ def test_hostile_json_is_one_line(wepy: Run, tmp_path: Path, name: str, data: by
     what needs the entry, a warning from what only passes by; the good entries stay usable."""
     store, start, _, _ = ordinary(tmp_path / "h.orch")
     outside = tree(tmp_path)
-    for kind in ("snapshots", "configs", "runs"):
+    for kind in KINDS[1:]:
         md5 = plant(store, kind, data)
         wepy(f"show h.orch {md5}")
         wepy(f"show --json h.orch {md5}")
         wepy(f"diff h.orch {md5} {start}")
         wepy(f"show --pickles h.orch {md5}")
-        if kind != "runs":
+        if kind in ("snapshots", "configs"):
             what = kind.removesuffix("s")
             status, _, err = wepy(f"get {what} h.orch {md5} -O out")
             if status:
@@ -337,6 +340,7 @@ def test_things_that_are_no_files(wepy: Run, tmp_path: Path) -> None:
         for file in (
             store.file("objects", part),
             store.file("snapshots", end),
+            store.file("recordings", store.hashes("recordings")[0]),
             store.file("runs", store.hashes("runs")[0]),
             store.path / "refs" / "tags" / "bound",
             store.path / "refs" / "default-snapshot",

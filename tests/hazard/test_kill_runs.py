@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.hazard.killing import Tally, Task, Victim, same_in_the_end, undisturbed
+from tests.hazard.phases import BLOCK_CYCLES
 from tests.systems import REPOSITORY, environment, pair_snapshot, plain_configuration
 from wepystore.api import (
     DashboardReporter,
@@ -17,6 +18,8 @@ from wepystore.api import (
     HDF5Reporter,
     InitTopologyReporter,
     WalkerReporter,
+    load_runs,
+    load_tables,
     prepare_store,
 )
 
@@ -30,6 +33,7 @@ AIMS = (
     None,
     "deciding",
     "checkpointing",
+    "recording",
     "cleaning",
     "announcing",
     "opening",
@@ -39,7 +43,7 @@ AIMS = (
 )
 
 #: What a hunt must have met, or it goes on for a while.
-WANTED = ("dynamics", "flushing", "checkpointing")
+WANTED = ("dynamics", "flushing", "checkpointing", "recording")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, Path, str]:
     ]
     made = prepare_store(home / "x.orch", pair_snapshot(), plain_configuration(None, reporters))
     task = Task(made.store.path, n_steps=100, n_cycles=60, seed=2)
-    return task, home / "whole", undisturbed(task, home / "whole", "--checkpoint-freq=4")
+    line = undisturbed(task, home / "whole", "--checkpoint-freq=4")
+    (run,) = load_runs(home / "whole")
+    tables = load_tables(home / "whole", run).recording.tables
+    assert [part.n_cycles for part in tables] == [BLOCK_CYCLES] * 8 + [4]
+    return task, home / "whole", line
 
 
 def hunt(

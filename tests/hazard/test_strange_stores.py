@@ -271,6 +271,7 @@ def test_nothing_is_waited_for(wepy: Wepy, world: World, tmp_path: Path) -> None
     places = (
         store.file("objects", part),
         store.file("snapshots", world.end),
+        store.file("recordings", store.hashes("recordings")[0]),
         store.file("runs", world.run),
         store.path / "refs" / "default-snapshot",
         store.path / "refs" / "tags" / "odd",

@@ -18,7 +18,7 @@ from tests.cli.conftest import ENVIRONMENT
 from tests.hazard.writers import LABELS
 from tests.store.helpers import add_config, add_run, add_snapshot, check, memory
 from tests.systems import REPOSITORY
-from wepystore.store import Store, merge
+from wepystore.store import KINDS, Store, merge
 from wepystore.store.care import fsck, report
 
 WRITERS, READERS = 8, 2
@@ -62,7 +62,7 @@ def round_of(folder: Path, seconds: float, seed: int, sources: list[Store]) -> i
         assert process.returncode == 0 and not err, err
         told.append(json.loads(out))
     assert not [answer["failed"] for answer in told if "failed" in answer]
-    for kind in ("snapshots", "configs", "runs"):
+    for kind in KINDS[1:]:
         here = set(store.hashes(kind))
         for answer in told[:WRITERS]:
             assert set(answer[kind]) <= here

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.cli.main import main
-from wepystore.store import Store, merge
+from wepystore.store import KINDS, Store, merge
 from wepystore.store.resolving import resolve
 
 # So few that most of what is added is there already, or is just being added by somebody else.
@@ -26,7 +26,7 @@ LABELS = 60
 
 def write(store: Store, until: float, draw: random.Random, sources: list[Store]) -> dict[str, Any]:
     """Adds and reconciles what others add too; everything that it was told to be there."""
-    made: dict[str, set[str]] = {"snapshots": set(), "configs": set(), "runs": set()}
+    made: dict[str, set[str]] = {kind: set() for kind in KINDS[1:]}
     acts = 0
     while time.monotonic() < until:
         acts += 1
@@ -37,7 +37,8 @@ def write(store: Store, until: float, draw: random.Random, sources: list[Store])
             config = add_config(store, labels[2])
             made["snapshots"] |= {start, end}
             made["configs"].add(config)
-            made["runs"].add(add_run(store, start, end, config))
+            made["runs"].add(run := add_run(store, start, end, config))
+            made["recordings"].add(store.manifest("runs", run)["recording"]["md5"])
         elif act == 2:
             source = draw.choice(sources)
             outcome = merge.apply(merge.plan(store, [source]))
@@ -60,7 +61,7 @@ def read(store: Store, until: float, draw: random.Random, sources: list[Store]) 
     seen: dict[str, set[str]] = {}
     while time.monotonic() < until:
         acts += 1
-        for kind in ("runs", "snapshots", "configs"):
+        for kind in ("runs", "recordings", "snapshots", "configs"):
             hashes = set(store.hashes(kind))
             assert seen.setdefault(kind, set()) <= hashes, f"{seen[kind] - hashes} have gone"
             seen[kind] = hashes

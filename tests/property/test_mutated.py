@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from tests.hazard.hostile import plant
 from tests.systems import run_job
-from wepystore.api import Prepared
+from wepystore.api import Prepared, WepystoreError, load_tables
 from wepystore.cli.main import main
+from wepystore.orchestrator.run import recorder
 from wepystore.store import KINDS, Store, merge
-from wepystore.store.names import MARK
+from wepystore.store.names import MARK, EntryRef, Ref
 
 STATUSES = {0, 1, 2, 3, 4, 5}
 
@@ -81,7 +82,8 @@ values = st.recursive(
 KEYS = """
 md5 sha256 size kind type format walkers weights states groups fields n_states apparatus component
 class params version state array dtype shape data text pickle of dict pairs float start end config
-n_cycles n_steps seed environment execution runner resampler index
+n_cycles n_steps seed environment execution runner resampler index recording block_cycles columns
+tables object decisions summaries topology
 """
 keys = st.sampled_from(KEYS.split())
 
@@ -103,6 +105,12 @@ class Good(NamedTuple):
     end: str
     config: str
     run: str
+    recording: str
+
+    def md5_of(self, kind: str) -> str:
+        """The one to be mutated."""
+        named = {"snapshots": self.end, "configs": self.config, "recordings": self.recording}
+        return named.get(kind, self.run)
 
 
 def nodes(value: Any) -> list[tuple[Any, Any]]:
@@ -155,13 +163,13 @@ def mutate_bytes(draw: Any, data: bytes) -> bytes:
 
 @st.composite
 def cases(draw: Any, good: Good) -> Case:
-    kind = draw(st.sampled_from(["snapshots", "configs", "runs", "snapshots", MARK, "refs"]))
+    kind = draw(st.sampled_from([*KINDS[1:], "snapshots", MARK, "refs"]))
     if kind == MARK:
         data = (good.store.path / MARK).read_bytes()
     elif kind == "refs":
         data = good.start.encode() + b"\n"
     else:
-        md5 = {"snapshots": good.end, "configs": good.config, "runs": good.run}[kind]
+        md5 = good.md5_of(kind)
         data = good.store.file(kind, md5).read_bytes()
     if kind != "refs" and draw(st.booleans()):
         changed = mutate_json(draw, json.loads(data))
@@ -174,11 +182,16 @@ def cases(draw: Any, good: Good) -> Case:
 def good(pair_store: Prepared, folder: Path) -> Good:
     """A real one."""
     store = Store.create(folder / "good.orch")
-    outcome = run_job(pair_store.store, pair_store.snapshot_hash, folder / "job", n_cycles=1)
+    with pytest.MonkeyPatch.context() as patch:
+        # A full block and a piece.
+        patch.setattr(recorder, "block_cycles_for", lambda n_walkers: 2)
+        outcome = run_job(pair_store.store, pair_store.snapshot_hash, folder / "job", n_cycles=3)
     sources = [pair_store.store, Store.open(folder / "job" / "checkpoint.orch")]
     merge.apply(merge.plan(store, sources))
     store.set_ref("tags/bound", outcome.end)
-    return Good(store, outcome.start, outcome.end, pair_store.config_hash, store.hashes("runs")[0])
+    (run,), (recording,) = store.hashes("runs"), store.hashes("recordings")
+    assert len(store.references("recordings", recording)) == 3
+    return Good(store, outcome.start, outcome.end, pair_store.config_hash, run, recording)
 
 
 def spoil(good: Good, orch: Path, case: Case) -> str:
@@ -193,7 +206,7 @@ def spoil(good: Good, orch: Path, case: Case) -> str:
             (orch / "refs" / name).unlink()
             (orch / "refs" / name).write_bytes(case.data)
         return "bound"
-    md5 = {"snapshots": good.end, "configs": good.config, "runs": good.run}[case.kind]
+    md5 = good.md5_of(case.kind)
     if not case.renamed:
         file = Store(orch).file(case.kind, md5)
         file.unlink()
@@ -201,19 +214,28 @@ def spoil(good: Good, orch: Path, case: Case) -> str:
         return md5
     new = plant(Store(orch), case.kind, case.data)
     (orch / "refs" / "tags" / "mutated").write_text(new + "\n")
-    if case.kind == "snapshots":
-        _end_in(good, orch, new, case.data)
+    if case.kind in ("snapshots", "recordings"):
+        _lead_to(good, orch, case)
     return new
 
 
-def _end_in(good: Good, orch: Path, new: str, data: bytes) -> None:
-    """A run that ends in the mutated snapshot, so that what follows runs gets there."""
-    import hashlib
-
+def _lead_to(good: Good, orch: Path, case: Case) -> None:
+    """A run that ends in the mutated snapshot, or has the mutated recording, so that what follows
+    runs gets there."""
     record = json.loads(good.store.file("runs", good.run).read_bytes())
-    sha256 = hashlib.sha256(data).hexdigest()
-    record["end"] = {"kind": "snapshots", "md5": new, "sha256": sha256, "size": len(data)}
+    key = "end" if case.kind == "snapshots" else "recording"
+    record[key] = EntryRef(case.kind, Ref.of(case.data)).to_json()
     plant(Store(orch), "runs", json.dumps(record).encode())
+
+
+def _tables_or_an_error(orch: Path) -> None:
+    """Whoever asks for what was recorded gets it, or an error of ours."""
+    with contextlib.suppress(WepystoreError):
+        store = Store.open(orch)
+        for run in store.hashes("runs"):
+            with contextlib.suppress(WepystoreError):
+                tables = load_tables(store, run)
+                assert all(len(tables[name].shape) for name in tables)
 
 
 def tried(good: Good, folder: Path, case: Case, lines: list[str]) -> None:
@@ -245,6 +267,7 @@ def tried(good: Good, folder: Path, case: Case, lines: list[str]) -> None:
             assert "Traceback" not in told and "is a bug" not in told, (line, told)
             stdout.flush()
             assert status == 0 or told or stdout.buffer.tell(), line
+        _tables_or_an_error(orch)
     finally:
         for path in (orch, out, other):
             shutil.rmtree(path, ignore_errors=True)

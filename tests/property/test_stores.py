@@ -126,9 +126,9 @@ class Stores(RuleBasedStateMachine):
 
     @rule(at=which, tag=tag_names, name=entries)
     def tag(self, at: int, tag: str, name: Name) -> None:
-        """A tag can name what is there."""
+        """A tag can name what is there, but for a recording."""
         model = self.models[at]
-        if name in model.there:
+        if name in model.there and name[0] != "recordings":
             model.store.set_ref(f"tags/{tag}", name[1])
             model.refs[f"tags/{tag}"] = name[1]
         else:

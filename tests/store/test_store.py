@@ -121,7 +121,7 @@ def test_foreign_files_are_passed_over(store: Store) -> None:
 def test_md5sum_checks_a_store(store: Store) -> None:
     """S1: coreutils alone verify every file by its name."""
     add_run(store, add_snapshot(store, "a"), add_snapshot(store, "b"), add_config(store, "c"))
-    script = r"""find snapshots configs objects runs -type f | while read -r f; do
+    script = r"""find snapshots configs recordings objects runs -type f | while read -r f; do
         n=${f##*/}; echo "${n%.json}  $f"; done | md5sum --check --quiet --strict"""
     subprocess.run(["bash", "-o", "pipefail", "-ec", script], cwd=store.path, check=True)
 

@@ -12,7 +12,8 @@ from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
 from wepystore.store.manifests import plain, walkers_of
-from wepystore.store.names import ONE, REFERENCE, EntryRef, is_ref, references
+from wepystore.store.names import ONE, REFERENCE, is_ref, references
+from wepystore.store.runs import recording_of
 
 # Values longer than this are cut in the text; --json has them whole.
 _WIDTH = 72
@@ -101,9 +102,9 @@ def happened(store: Store, md5: str, record: dict[str, Any]) -> dict[str, Any]:
     how, n_cycles = circumstances_of(record.get("execution")), record.get("n_cycles")
     sampled = how.sampled_ps(n_cycles, record.get("n_steps")) if type(n_cycles) is int else None
     found: dict[str, Any] = {"sampled_ps": sampled, "n_warped": how.n_warped}
-    if "recording" not in record:
+    entry = recording_of(record, store.locate("runs", md5))
+    if entry is None:
         return found
-    entry = EntryRef.from_json(record["recording"], f"run {md5}")
     found["recorded"] = None
     if store.size(entry.kind, entry.md5) is not None:
         manifest = store.manifest(entry.kind, entry.md5, entry.ref)

@@ -107,7 +107,7 @@ def _line(problem: Problem) -> str:
 
 def _needs(needs: tuple[Need, ...]) -> str:
     # Tags and defaults first: those are the names people know; then runs.
-    order = ("refs", "runs", "snapshots", "configs")
+    order = ("refs", *reversed(KINDS))
     ordered = sorted(needs, key=lambda need: order.index(need.kind))
     shown = ", ".join(_need(need) for need in ordered[:_SHOWN_NEEDS])
     more = len(needs) - _SHOWN_NEEDS

@@ -3,16 +3,17 @@
 Usage:
   wepy gc [options] [ORCH]
 
-Only tells what would go, unless --apply is given. What goes is objects that no snapshot and no
-configuration names, and unfinished writes of programs that were killed; nothing that was changed
-within the grace period. All that a run, a tag or a default needs stays. Refuses while another
-program writes to the store.
+Only tells what would go, unless --apply is given. What goes is objects that no snapshot, no
+configuration and no recording names, and unfinished writes of programs that were killed; nothing
+that was changed within the grace period. All that a run, a tag or a default needs stays. Refuses
+while another program writes to the store.
 
 Options:
   --apply                   Do it.
   --yes                     The same.
   --grace DURATION          Such as 36h, 90m or 2w [default: 14d].
-  --unreferenced-snapshots  Snapshots and configurations that no run, tag or default needs go too.
+  --unreferenced-snapshots  Snapshots, configurations and recordings that no run, tag or default
+                            needs go too.
   --covered                 Runs that a longer one tells all of go too, with their recordings and
                             ends; not those that are tagged, or that another run goes on from.
   --json                    Print JSON.

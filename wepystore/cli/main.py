@@ -28,7 +28,7 @@ COMMANDS = {
     "create": "Make an empty store.",
     "ls": "List the snapshots, configurations or runs of a store.",
     "log": "Show which runs led from which snapshot to which.",
-    "show": "Show what a snapshot, a configuration or a run consists of.",
+    "show": "Show what a snapshot, a configuration, a recording or a run consists of.",
     "diff": "Show what differs between two snapshots, configurations or runs.",
     "tag": "Give snapshots and configurations names that people can remember.",
     "default": "Show or set what the word 'default' stands for.",

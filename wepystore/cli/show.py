@@ -1,4 +1,4 @@
-"""Show what a snapshot, a configuration or a run consists of.
+"""Show what a snapshot, a configuration, a recording or a run consists of.
 
 Usage:
   wepy show [options] HASH

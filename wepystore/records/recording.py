@@ -56,7 +56,12 @@ _BLOCK_BYTES = 1 << 24
 _WALKER_BYTES = 64
 _MOST_BLOCK_CYCLES = 1 << 14
 
-#: More cycles than any block has.
+#: Pieces that are no full block: more than come about however checkpoints are written. Those of
+#: more than a thirty-second of a block are less than 33, and of the others each is shorter than the
+#: one before.
+_MOST_PIECES = 256
+
+#: More than there are cycles in any part, steps in a segment, or decisions.
 _MOST = 1 << 32
 
 #: A stretch of cycles: the array of each column.
@@ -367,7 +372,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
         topology, columns = manifest["topology"], manifest["columns"]
         found = Recording(
             n_steps=_number(manifest["n_steps"]),
-            block_cycles=_number(manifest["block_cycles"], 1),
+            block_cycles=_number(manifest["block_cycles"], 1, _MOST_BLOCK_CYCLES + 1),
             columns=tuple(columns),
             tables=tables,
             decisions={str(n): _number(k) for n, k in manifest["decisions"].items()},
@@ -378,6 +383,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
             raise ValueError("its columns are not sorted, or there are no weights among them")
         if found.n_cycles != manifest["n_cycles"]:
             raise ValueError("its tables have not as many cycles as it says")
+        _check_order(found)
         return found
     except MISSHAPEN as problem:
         raise MalformedRecordError(
@@ -385,35 +391,97 @@ def decode_recording(manifest: Any, where: str) -> Recording:
         ) from problem
 
 
+def _check_order(recording: Recording) -> None:
+    """Raise ValueError unless there are full blocks, and then a few pieces, together none."""
+    counts, size = [part.n_cycles for part in recording.tables], recording.block_cycles
+    rest = counts[recording.n_full :]
+    if counts[: recording.n_full] != [size] * recording.n_full or sum(rest) >= size:
+        raise ValueError("its tables are not full blocks, and what is left over")
+    if len(rest) > _MOST_PIECES:
+        raise ValueError(f"it has {len(rest)} pieces that are no full blocks")
+
+
 def _part(value: Any, where: str) -> Part:
     only(value, "n_cycles", "object")
     return Part(_number(value["n_cycles"], 1), Ref.from_json(value["object"], where))
 
 
-def _number(value: Any, least: int = 0) -> int:
+def _number(value: Any, least: int = 0, most: int = _MOST) -> int:
     # type(), not isinstance: True is an int.
-    if type(value) is not int or not least <= value < _MOST:
+    if type(value) is not int or not least <= value < most:
         raise ValueError(f"{value!r:.40} is not a number of cycles, steps or decisions")
     return value
 
 
-def read_part(part: Part, names: Sequence[str], fetch: Fetch, where: str) -> Columns:
-    """The columns of one of a recording's parts, by their names, verified. Raises
-    MalformedRecordError."""
-    arrays = npy.load_several(fetch(part.ref), where)
-    if len(arrays) != len(names) or not all(array.ndim for array in arrays):
-        problem = f"it has {len(arrays)} arrays for {len(names)} columns, or one that is none"
-        raise MalformedRecordError(where=where, what="table", problem=problem)
-    found = dict(zip(names, arrays, strict=True))
-    counts, weights = found[N_WALKERS], found[WEIGHTS]
-    fits = counts.shape == (part.n_cycles,) and counts.dtype.kind == "i"
-    fits = fits and bool(((counts >= 0) & (counts <= len(weights))).all())
-    if not fits or weights.shape != (int(counts.sum()),):
-        problem = "the numbers of walkers and weights do not go together"
-        raise MalformedRecordError(where=where, what="table", problem=problem)
-    missing = found[MISSING]
-    fits = missing.ndim == 2 and missing.shape[1] == 2 and missing.dtype.kind == "i"
-    if not fits or not ((missing >= 0).all() and (missing[:, 0] < len(names)).all()):
-        problem = "what it says to be missing is no pairs of a column and a row"
+def read_parts(
+    parts: Sequence[Part], names: Sequence[str], fetch: Fetch, where: str
+) -> list[Columns]:
+    """The columns of several of a recording's parts, by their names, verified: they go together as
+    those do that are written here. Raises MalformedRecordError."""
+    # Blocks in which the same happened are one object.
+    read = {part: read_part(part, names, fetch, where) for part in dict.fromkeys(parts)}
+    found = [read[part] for part in parts]
+    if any(forms_of(each) != forms_of(found[0]) for each in read.values()):
+        problem = "its columns are not of the types and shapes of those before"
         raise MalformedRecordError(where=where, what="table", problem=problem)
     return found
+
+
+def forms_of(columns: Columns) -> dict[str, Any]:
+    """Type and shape of one row of each column."""
+    return {name: (values.dtype, values.shape[1:]) for name, values in columns.items()}
+
+
+def read_part(part: Part, names: Sequence[str], fetch: Fetch, where: str) -> Columns:
+    """The columns of one of them; as read_parts."""
+    arrays = npy.load_several(fetch(part.ref), where)
+    try:
+        if len(arrays) != len(names):
+            raise ValueError(f"it has {len(arrays)} arrays for {len(names)} columns")
+        found = dict(zip(names, arrays, strict=True))
+        _check_columns(found, part.n_cycles)
+    except ValueError as problem:
+        raise MalformedRecordError(where=where, what="table", problem=problem) from None
+    return found
+
+
+def _check_columns(columns: Columns, n_cycles: int) -> None:
+    """Raise ValueError for what does not go together in the columns of so many cycles."""
+    if not all(each.ndim for each in columns.values()):
+        raise ValueError("a column is a single number")
+    counts, weights, missing = columns[N_WALKERS], columns[WEIGHTS], columns[MISSING]
+    if len(counts) != n_cycles or weights.ndim != 1 or not _are_lengths(counts, len(weights)):
+        raise ValueError("the numbers of walkers and weights do not go together")
+    n_rows = np.array([_n_rows(name, columns, n_cycles) for name in columns])
+    if missing.shape[1:] != (2,) or missing.dtype.kind != "i":
+        raise ValueError("what is missing is not given by column and row")
+    places, rows = missing.T
+    inside = (places >= 0) & (places < len(n_rows)) & (rows >= 0)
+    if not inside.all() or (rows >= n_rows[places]).any():
+        raise ValueError("what is missing is in no column")
+
+
+def _n_rows(name: str, columns: Columns, n_cycles: int) -> int:
+    """How many rows a column of a table has; 0 for one of none. Raises ValueError unless it has as
+    many as its table."""
+    table, _, field = name.partition("/")
+    if not field or field.endswith(f"/{LENGTHS}"):
+        return 0
+    values, lengths = columns[name], columns.get(f"{name}/{LENGTHS}")
+    if lengths is not None and not _are_lengths(lengths, len(values)):
+        raise ValueError(f"the lengths of {name} and its values do not go together")
+    if field == CYCLE_IDX and (values.ndim != 1 or values.dtype.kind != "i"):
+        raise ValueError(f"{name} is of no whole numbers")
+    found = len(values if lengths is None else lengths)
+    wanted = n_cycles if table == CONTINUAL else len(columns.get(f"{table}/{CYCLE_IDX}", ()))
+    if found != wanted:
+        raise ValueError(f"{name} has {found} rows, and its table {wanted}")
+    return found
+
+
+def _are_lengths(lengths: NDArray[Any], total: int) -> bool:
+    """Whether these are whole numbers, none of them below 0, with that sum."""
+    if lengths.ndim != 1 or lengths.dtype.kind != "i":
+        return False
+    # No sum of what is within these bounds is too large for an integer.
+    return bool(((lengths >= 0) & (lengths <= total)).all()) and int(lengths.sum()) == total

@@ -11,6 +11,7 @@ from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import Sink, reading
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
+from wepystore.store.runs import RECORDED, recording_of
 from wepystore.store.store import Store
 
 
@@ -70,9 +71,6 @@ def place_in(record: RunRecord, n_cycles: int) -> dict[str, Any]:
 
 
 _ENTRIES = ("start", "end", "config")
-#: The format of a record that names a recording.
-RECORDED = 2
-
 #: What else than references a record must hold.
 _TYPES: dict[str, tuple[type, ...]] = {
     "n_cycles": (int,),
@@ -117,21 +115,12 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
         values: dict[str, Any] = {name: manifest[name] for name in _TYPES}
         values |= {name: EntryRef.from_json(manifest[name], where) for name in _ENTRIES}
         values["execution"] = circumstances_of(manifest["execution"])
-        return RunRecord(**values, recording=_recording_of(manifest, where))
+        return RunRecord(**values, recording=recording_of(manifest, where))
 
 
 def read_record(store: Store, md5: str) -> RunRecord:
     """The record of this hash, verified. Raises MissingError, DamagedError."""
     return decode_run(store.manifest("runs", md5), f"run {md5}")
-
-
-def _recording_of(manifest: dict[str, Any], where: str) -> EntryRef | None:
-    if manifest["format"] == FORMAT:
-        return None
-    found = EntryRef.from_json(manifest["recording"], where)
-    if found.kind != "recordings":
-        raise ValueError(f"its recording is one of {found.kind}")
-    return found
 
 
 def _check_platform(environment: dict[str, Any]) -> None:

@@ -30,8 +30,9 @@ from wepystore.records.run import RunRecord
 from wepystore.records.values import Fetch, reading
 from wepystore.store.store import Store
 
-#: Of a stranger's recording a few numbers could ask for any amount of memory.
-_MOST_EMPTY = 1000
+#: Of a stranger's recording a few numbers could ask for any amount of memory: so many times what
+#: there is, or so much at least, is not too much.
+_MOST_EMPTY, _LITTLE = 64, 1 << 24
 
 
 class NotRecordedError(FailedError):
@@ -49,8 +50,11 @@ def read_recording(store: Store, record: RunRecord) -> Recording | None:
         return None
     md5, ref = record.recording.md5, record.recording.ref
     found = decode_recording(store.manifest("recordings", md5, ref), f"recording {md5}")
-    if found.n_cycles != record.n_cycles:
-        problem = f"it has {found.n_cycles} cycles, and the run {record.n_cycles}"
+    if (found.n_cycles, found.n_steps) != (record.n_cycles, record.n_steps):
+        problem = (
+            f"it has {found.n_cycles} cycles of {found.n_steps} steps, and the run "
+            f"{record.n_cycles} of {record.n_steps}"
+        )
         raise MalformedRecordError(where=f"recording {md5}", what="recording", problem=problem)
     return found
 
@@ -193,7 +197,7 @@ class RunTables(Mapping[str, NDArray[Any]]):
         shape = (len(counts), int(counts.max(initial=0)))
         if held.shape != (int(counts.sum()),):
             raise ValueError(f"{name} has not one number for each walker of each cycle")
-        if shape[0] * shape[1] > _MOST_EMPTY * (len(held) + len(counts)):
+        if shape[0] * shape[1] > max(_LITTLE, _MOST_EMPTY * (len(held) + len(counts))):
             raise ValueError(f"nearly all of an array of shape {shape} would be empty")
         values = np.full(shape, np.nan)
         values[np.arange(values.shape[1]) < counts[:, None]] = held

@@ -42,6 +42,9 @@ class Format(Protocol):
 #: 1.x: as base64 of a zlib header does, for the four levels of compression that it tells apart.
 FORMATS = {"wepy 1.x": ((b"eA", b"eF", b"eJ", b"eN"), "wepystore.compat.wepy.entries")}
 
+#: The kinds of entries that there are in other formats.
+KINDS = ("snapshots", "configs")
+
 #: How entries in other formats begin.
 HEADS = tuple(head for heads, _ in FORMATS.values() for head in heads)
 
@@ -57,7 +60,7 @@ def format_of(data: bytes) -> Format | None:
 def manifest_of(kind: str, data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in an entry's bytes; for one in another format what stands in for it: its
     type, kind and size. Raises BadJSONError, naming `what`."""
-    found = format_of(data) if kind in ("snapshots", "configs") else None
+    found = format_of(data) if kind in KINDS else None
     if found is not None:
         return {"type": found.TYPE, "kind": kind, "size": len(data)}
     value = canonical.load_object(data, what)

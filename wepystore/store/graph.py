@@ -55,7 +55,7 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
 
     An entry in another program's format (I3) is one piece: it names nothing.
     """
-    if kind != "runs" and formats.format_of(data) is not None:
+    if kind in formats.KINDS and formats.format_of(data) is not None:
         return (), 1
     manifest = canonical.load_object(data, what)
     parts = list(references(manifest, what))
@@ -104,12 +104,11 @@ class Graph:
         return found
 
     def unnamed(self, without: Collection[Name] = ()) -> list[Name]:
-        """Snapshots and configurations that no run, tag or default needs; and the runs in `without`
-        with what only they need."""
+        """Snapshots, configurations and recordings that no run, tag or default needs; and the runs
+        in `without` with what only they need."""
         naming = {
             name: [part for part in parts if part[0] != "objects"]
             for name, parts in self.parts.items()
-            if name[0] not in ("configs", "recordings")
         }
         kept = closure(naming, self.roots(without))
         return [name for name in self.parts if name not in kept]

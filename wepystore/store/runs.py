@@ -22,12 +22,16 @@ class Run(NamedTuple):
     n_cycles: int
 
 
+#: The format of a record that names a recording.
+RECORDED = 2
+
 _ENDS = (("start", "snapshots"), ("end", "snapshots"), ("config", "configs"))
 
 
 def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
     """The Run in a run record; BadJSONError, naming `what`, when it is none."""
-    start, end, config = (_named(record, key, kind, what) for key, kind in _ENDS)
+    start, end, config = (_named(record, key, kind, what).md5 for key, kind in _ENDS)
+    recording_of(record, what)
     n_cycles = record.get("n_cycles")
     # type(), not isinstance: True is an int.
     if type(n_cycles) is not int or n_cycles < 0:
@@ -35,11 +39,19 @@ def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
     return Run(md5, start, end, config, n_cycles)
 
 
-def _named(record: dict[str, Any], key: str, kind: str, what: str) -> str:
-    found, ref = EntryRef.from_json(record.get(key), what)
-    if found != kind:
+def recording_of(record: dict[str, Any], what: str) -> EntryRef | None:
+    """What a run record names as its recording; None if its format has none. BadJSONError, naming
+    `what`, when that is none."""
+    if record.get("format") != RECORDED:
+        return None
+    return _named(record, "recording", "recordings", what)
+
+
+def _named(record: dict[str, Any], key: str, kind: str, what: str) -> EntryRef:
+    found = EntryRef.from_json(record.get(key), what)
+    if found[0] != kind:
         raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")
-    return ref.md5
+    return found
 
 
 def read_run(store: Store, md5: str) -> Run:

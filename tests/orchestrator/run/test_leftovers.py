@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
+from tests.systems import pair_snapshot
 from wepystore.api import Apparatus, NoResampler, Store, Walker, WalkerState
 from wepystore.engine.component import Text
 from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.records.run import RunRecord
-from wepystore.store.names import EntryRef
+from wepystore.store.names import EntryRef, Name, Ref
 
 
 def walkers(seed: int) -> list[Walker]:
@@ -70,3 +74,43 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     checkpointer.finish()
     assert store.missing("snapshots", end.md5) == []
     assert len(store.hashes("snapshots")) == 1
+
+
+def test_a_block_is_not_taken_away_while_it_is_put_again(tmp_path: Path) -> None:
+    """One that a killed process had put goes with what it left, beside the run, while that comes
+    to the same cycle again: the next checkpoint has it."""
+    store = Store.create(tmp_path / "checkpoint.orch")
+    ledger = Ledger(tmp_path)
+    snapshot = pair_snapshot(4)
+    manager = SimpleNamespace(**vars(snapshot.apparatus), init_walkers=snapshot.walkers)
+
+    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
+        return RunRecord(end, end, end, n_cycles, 10, 1, True, recording=recording)
+
+    def begin() -> tuple[Recorder, Checkpointer]:
+        recorder = Recorder.begun(manager, 10, 3)
+        return recorder, Checkpointer(store, snapshot.apparatus, record, ledger, recorder)
+
+    recorder, _ = begin()
+    for _ in range(3):
+        recorder.add({"new_walkers": snapshot.walkers})
+        recorder.keep()
+    (block,) = store.hashes("objects")
+    recorder, again = begin()
+    again.adopt(EntryRef("snapshots", Ref("0" * 32, "0" * 64, 0)), None, None)
+    remove = again._remove
+
+    def slowly(entries: set[Name]) -> list[Name]:
+        time.sleep(0.3)
+        return remove(entries)
+
+    again._remove = slowly  # type: ignore[method-assign]
+    recorder.add({"new_walkers": snapshot.walkers})
+    recorder.keep()
+    again.write(snapshot.walkers, 1)
+    for _ in range(2):
+        recorder.add({"new_walkers": snapshot.walkers})
+        recorder.keep()
+    again.write(snapshot.walkers, 3, last=True)
+    (recording,) = store.hashes("recordings")
+    assert store.has("objects", block) and store.missing("recordings", recording) == []

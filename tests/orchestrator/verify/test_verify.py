@@ -54,7 +54,7 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.recording import Part, buffers_of, encode_recording, read_part
+from wepystore.records.recording import Part, buffers_of, encode_recording, read_parts
 from wepystore.records.run import encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.tables import read_recording
@@ -507,7 +507,7 @@ def with_recording(
     recording = read_recording(other, record)
     assert recording is not None
     columns = [
-        dict(read_part(part, recording.columns, other.object, "")) for part in recording.tables
+        dict(part) for part in read_parts(recording.tables, recording.columns, other.object, "")
     ]
     held = columns[0][column] = columns[0][column].copy()
     held[place] += 1

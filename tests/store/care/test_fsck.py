@@ -57,10 +57,10 @@ def test_a_whole_store(filled: Store) -> None:
         assert result.healthy and not result.notes
     assert tree_of(filled.path) == tree
     result = fsck.check(filled)
-    counted = {"objects": 6, "configs": 1, "snapshots": 2, "recordings": 0, "runs": 1}
+    counted = {"objects": 9, "configs": 1, "snapshots": 2, "recordings": 1, "runs": 1}
     assert result.entries == counted
     sizes = [filled.size(kind, md5) or 0 for kind in KINDS for md5 in filled.hashes(kind)]
-    assert (result.files_read, result.bytes_read) == (10, sum(sizes))
+    assert (result.files_read, result.bytes_read) == (14, sum(sizes))
 
 
 def test_large_files_are_read_too(filled: Store) -> None:
@@ -141,7 +141,7 @@ def test_fast_looks_at_names_and_sizes(filled: Store) -> None:
     result = fsck.check(filled, fast=True)
     words = {problem.name: problem.what for problem in result.problems}
     assert words == {first: report.MISSING, second: report.DAMAGED}
-    assert result.files_read == 4, "manifests and the record only"
+    assert result.files_read == 5, "manifests and the record only"
     assert len(fsck.check(filled).problems) == 3
 
 

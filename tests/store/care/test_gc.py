@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.helpers import add_config, add_run, add_snapshot, contents
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, contents
 from tests.systems import tree_of
 from wepystore import durable
 from wepystore.store import Ref, Store, canonical, renewal
@@ -39,7 +39,8 @@ def add_orphan(store: Store, text: bytes = b"nobody names this") -> str:
 
 @pytest.fixture
 def lived_in(store: Store) -> Store:
-    """A run, a tagged snapshot, defaults, a snapshot that nothing names, an orphan, a leftover."""
+    """A run with a recording, a tagged snapshot, defaults, a snapshot and a recording that nothing
+    names, an orphan, a leftover."""
     start, end = add_snapshot(store, "a"), add_snapshot(store, "b")
     config = add_config(store, "c")
     add_run(store, start, end, config)
@@ -47,6 +48,7 @@ def lived_in(store: Store) -> Store:
     store.set_ref("default-snapshot", add_snapshot(store, "default"))
     store.set_ref("default-config", add_config(store, "default"))
     add_snapshot(store, "unnamed")
+    add_recording(store, "unnamed")
     add_orphan(store)
     (store.path / "tmp" / f"{HOST}-{_dead_pid()}-00ff00ff00ff00ff").write_bytes(b"half")
     return store
@@ -84,14 +86,15 @@ def test_grace_period(lived_in: Store) -> None:
 
 
 def test_unnamed_snapshots_go_when_told(lived_in: Store) -> None:
-    """With unnamed=True the snapshot that nothing names goes with its own objects, and not with
-    those it shares; runs, tags and defaults keep theirs."""
+    """With unnamed=True the snapshot and the recording that nothing names go with their own
+    objects, and not with those they share; runs, tags and defaults keep theirs."""
     plan = gc.plan(lived_in, unnamed=True, now=later())
     kinds = [item.kind for item in plan.items]
-    assert kinds == ["snapshots", "objects", "objects", "objects", "tmp"]
+    assert kinds == ["recordings", "snapshots", *["objects"] * 4, "tmp"]
     runs = lived_in.hashes("runs")
     gc.apply(plan)
     assert lived_in.hashes("runs") == runs and len(lived_in.hashes("snapshots")) == 4
+    assert len(lived_in.hashes("recordings")) == 1
     report = fsck.check(lived_in)
     assert report.healthy and not report.notes
 
@@ -218,13 +221,14 @@ def in_child(work: Callable[[], bool]) -> int:
 
 
 def build(path: Path, shared: bool = False) -> tuple[Store, set[str]]:
-    """A run that stays, and two unnamed snapshots and an orphan, all of long ago; `shared`: each
-    file has a second name elsewhere."""
+    """A run that stays, and two unnamed snapshots, a recording and an orphan, all of long ago;
+    `shared`: each file has a second name elsewhere."""
     store = Store.create(path)
     add_run(store, add_snapshot(store, "a"), add_snapshot(store, "b"), add_config(store, "c"))
     stays = {md5 for kind in KINDS for md5 in store.hashes(kind)}
     add_snapshot(store, "u")
     add_snapshot(store, "v", parts=1)
+    add_recording(store, "u")
     add_orphan(store)
     for kind in KINDS:
         for md5 in store.hashes(kind):
@@ -301,6 +305,17 @@ def publish_snapshot(store: Store) -> bool:
     return True
 
 
+def publish_run(store: Store) -> None:
+    """A writer that needs the recording again, and all that is in it."""
+    start, end, config = add_snapshot(store, "a"), add_snapshot(store, "b"), add_config(store, "c")
+    add_run(store, start, end, config, recording=add_recording(store, "u"))
+
+
+def has_both_runs(store: Store) -> bool:
+    runs = store.hashes("runs")
+    return fsck.check(store).healthy and len(runs) == len(store.hashes("recordings")) == 2
+
+
 def has_all(store: Store) -> bool:
     report = fsck.check(store)
     md5 = Ref.of(TEXT).md5
@@ -308,7 +323,7 @@ def has_all(store: Store) -> bool:
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
-@pytest.mark.parametrize("writer", ["at once", "two steps"])
+@pytest.mark.parametrize("writer", ["at once", "two steps", "a run"])
 def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> None:
     """S8: a writer that puts an old object again, and names it, at any point of a gc loses
     nothing; nor does one that put it before and names it then. Where another store has the same
@@ -330,6 +345,9 @@ def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> N
                 if writer == "at once":
                     publish_snapshot(store)
                     return
+                if writer == "a run":
+                    publish_run(store)
+                    return
                 with batch:
                     manifest = {"type": "snapshot", "format": 1, "apparatus": ref.to_json()}
                     batch.put("snapshots", canonical.dumps(manifest))
@@ -342,7 +360,7 @@ def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> N
         status = in_child(work)
         assert status in (0, 7)
         if status == 7:
-            assert has_all(store), number
+            assert has_all(store) if writer != "a run" else has_both_runs(store), number
             others = tmp_path.glob(f"{number}.orch-*")
             assert {other.stat().st_mtime for other in others} == ({1e9} if shared else set())
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.store.helpers import add_config, add_run, add_snapshot
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot
 from tests.systems import tree_of
 from wepystore.store import KINDS, Store
 from wepystore.store.care import status
@@ -20,7 +20,7 @@ def test_everything_that_can_be_told(store: Store) -> None:
     start, end = add_snapshot(store, "a"), add_snapshot(store, "b")
     config = add_config(store, "c")
     add_run(store, start, end, config)
-    unnamed = add_snapshot(store, "unnamed")
+    unnamed, unasked = add_snapshot(store, "unnamed"), add_recording(store, "unnamed")
     store.set_ref("default-config", config)
     store.set_ref("tags/bound", end)
     orphan = store.put("objects", b"an orphan")
@@ -34,7 +34,7 @@ def test_everything_that_can_be_told(store: Store) -> None:
         sizes = [store.size(kind, md5) or 0 for md5 in store.hashes(kind)]
         assert found.entries[kind] == (len(sizes), sum(sizes))
     assert (found.defaults, found.tags) == ({"config": config}, {"bound": end})
-    assert found.unnamed == (("snapshots", unnamed),)
+    assert found.unnamed == (("recordings", unasked), ("snapshots", unnamed))
     assert found.orphans == (1, orphan.size)
     assert found.leftovers == (1, 5)
     assert (found.quarantine, found.quarantine_size) == (("objects-x",), 3)

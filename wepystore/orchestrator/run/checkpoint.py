@@ -130,6 +130,7 @@ class Checkpointer:
 
     def _write_block(self, block: Columns) -> Ref:
         """Put a full block of the recording, which the next checkpoint will name."""
+        # As for a checkpoint: what a killed process had put of it may be just going.
         self.finish_removing()
         with self.store.batch() as batch:
             ref = batch.put("objects", buffers_of(block))

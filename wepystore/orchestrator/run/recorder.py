@@ -15,6 +15,7 @@ from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.record_fields import RecordColumns, together
 from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.resamplers.decision import decision_numbers
+from wepystore.records.errors import CannotRecordError
 from wepystore.records.recording import (
     Columns,
     Layout,
@@ -23,6 +24,7 @@ from wepystore.records.recording import (
     block_cycles_for,
     buffers_of,
     encode_recording,
+    forms_of,
     joined,
 )
 from wepystore.records.values import Sink
@@ -96,8 +98,18 @@ class Recorder:
 
     @classmethod
     def gone_on(cls, manager: Any, recording: Recording, pieces: Sequence[Columns]) -> Recorder:
-        """Of a run that has come to the end of `recording`; `pieces` as in the constructor."""
+        """Of a run that has come to the end of `recording`; `pieces` as in the constructor.
+
+        Raises CannotRecordError: that has other columns than the components declare.
+        """
         layout = Layout.of(manager.resampler, manager.boundary_conditions)
+        forms = forms_of(layout.columns(0, [], []))
+        if recording.columns != tuple(forms) or any(forms_of(each) != forms for each in pieces):
+            problem = (
+                "what was recorded so far has other columns than its components declare here; go "
+                "on with those, and the version, that it was begun with"
+            )
+            raise CannotRecordError(where="the rest of this run", problem=problem)
         return cls(layout, recording, pieces)
 
     def add(self, report: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from wepystore.orchestrator.run.start import Past, Start, start_from
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
 from wepystore.records.library import load_run
-from wepystore.records.recording import Columns, Recording, read_part
+from wepystore.records.recording import Columns, Recording, read_parts
 from wepystore.records.run import RunRecord
 from wepystore.records.tables import read_recording
 from wepystore.records.trust import Trust, arguments
@@ -153,8 +153,8 @@ def _recorded(store: Store, record: RunRecord) -> tuple[Recording, list[Columns]
     found = read_recording(store, record)
     if found is None:
         return None
-    rest, what = found.tables[found.n_full :], "its recording"
-    return found, [read_part(part, found.columns, store.object, what) for part in rest]
+    rest = found.tables[found.n_full :]
+    return found, read_parts(rest, found.columns, store.object, "its recording")
 
 
 def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:

@@ -20,7 +20,7 @@ from wepystore.records.recording import (
     Recording,
     buffers_of,
     joined,
-    read_part,
+    read_parts,
 )
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
@@ -77,7 +77,7 @@ class Recorded:
         if self.parting is not None:
             return
         names = self._recording.columns
-        then = [read_part(part, names, self._store.object, "a recording") for part in parts]
+        then = read_parts(parts, names, self._store.object, "a recording")
         if then:
             self.parting = first_difference(joined(then), columns, self._first)
         else:

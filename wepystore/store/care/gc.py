@@ -1,7 +1,7 @@
 """Removing what nothing needs: objects that nothing names, and files left in tmp/.
 
-Everything a run, a tag or a default needs is kept, and every snapshot and configuration, unless
-the caller says that unnamed ones may go. Nothing younger than the grace period goes.
+Everything a run, a tag or a default needs is kept, and every snapshot, configuration and recording,
+unless the caller says that unnamed ones may go. Nothing younger than the grace period goes.
 
 Writers hold no lock (S8), so nothing here relies on one. Why nothing goes that somebody is just
 about to name:
@@ -136,7 +136,8 @@ def plan(
     """Decide what to remove. Nothing is written.
 
     grace_s : seconds since its last change for which a file stays in any case.
-    unnamed : whether snapshots and configurations that no run, tag or default needs may go.
+    unnamed : whether snapshots, configurations and recordings that no run, tag or default needs
+        may go.
     recovered : what an interrupted gc had taken away; that its name was changed does not count.
     covered : asked for runs that may go, with recordings and ends that only they need.
 

@@ -22,7 +22,7 @@ BAD_REF = "bad ref"  # a ref that holds rubbish, or points nowhere
 LEFTOVER = "leftover"  # in tmp/, or of a copying program
 FOREIGN = "foreign"  # a name that no part of a store has
 ORPHAN = "orphan"  # an object that nothing names
-UNNAMED = "unnamed"  # a snapshot or configuration that no run, tag or default names
+UNNAMED = "unnamed"  # a snapshot, configuration or recording that no run, tag or default needs
 QUARANTINED = "quarantined"
 NEWER = "newer"  # written by a later version of this program
 

@@ -45,7 +45,7 @@ class Status:
     damaged: dict[str, str]
     """Paths of manifests, records and refs that cannot be read, and why."""
     unnamed: tuple[tuple[str, str], ...]
-    """Snapshots and configurations that no run, tag or default needs."""
+    """Snapshots, configurations and recordings that no run, tag or default needs."""
     orphans: Amount
     """Objects that nothing names."""
     leftovers: Amount
