@@ -113,18 +113,26 @@ def _many_at_once(
 
     Sums are kept to twice the precision; None where that does not hold them exactly.
     """
-    high, low = np.array(weights), np.array(numbers, np.int64)
-    rest = np.zeros(len(high))
-    made: Merges = []
-    full = False
+    # Weight, what it lacks, and lowest number: of the walkers, ascending, and of all else.
+    walkers = (np.array(weights), np.zeros(len(weights)), np.array(numbers, np.int64))
+    loose = tuple(each[:0] for each in walkers)
+    begin, made, full = 0, list[tuple[int, int, float]](), False
     while len(made) < wanted and not full:
-        one, two = np.partition(high, 1)[:2]
+        heads = np.concatenate([walkers[0][begin : begin + 2], loose[0]])
+        one, two = np.partition(heads, 1)[:2]
         # None of the sums to come is below this.
         bound = (one + two) * _BIT_LOWER
-        near = np.flatnonzero(high < bound if two < bound else high <= two)
-        near = near[np.lexsort((low[near], high[near]))]
-        pairs = min(len(near) // 2 if two < bound else 1, wanted - len(made))
-        first, second = near[0 : 2 * pairs : 2], near[1 : 2 * pairs : 2]
+        many = bool(two < bound)
+        end = int(np.searchsorted(walkers[0], bound if many else two, "left" if many else "right"))
+        near = loose[0] < bound if many else loose[0] <= two
+        high, rest, low = (
+            np.concatenate([one[begin:end], other[near]])
+            for one, other in zip(walkers, loose, strict=True)
+        )
+        begin = max(begin, end)
+        order = np.lexsort((low, high))
+        pairs = min(len(order) // 2 if many else 1, wanted - len(made))
+        first, second, left = order[0 : 2 * pairs : 2], order[1 : 2 * pairs : 2], order[2 * pairs :]
         total, error = _two_sum(high[first], high[second])
         small, lost = _two_sum(rest[first], rest[second])
         small, lost_too = _two_sum(error, small)
@@ -133,16 +141,13 @@ def _many_at_once(
         total, small = _two_sum(total, small)
         over = total > most
         full = bool(over.any())
-        if full:
-            pairs = int(over.argmax())
-            first, second = first[:pairs], second[:pairs]
-            total, small = total[:pairs], small[:pairs]
         lows, highs = np.minimum(low[first], low[second]), np.maximum(low[first], low[second])
-        made += zip(lows.tolist(), highs.tolist(), total.tolist(), strict=True)
-        high[first], rest[first], low[first] = total, small, lows
-        left = np.ones(len(high), np.bool_)
-        left[second] = False
-        high, rest, low = high[left], rest[left], low[left]
+        more = [*zip(lows.tolist(), highs.tolist(), total.tolist(), strict=True)]
+        made += more[: int(over.argmax())] if full else more
+        loose = tuple(
+            np.concatenate([old[~near], here[left], new])
+            for old, here, new in zip(loose, (high, rest, low), (total, small, lows), strict=True)
+        )
     return made
 
 
