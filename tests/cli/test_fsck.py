@@ -75,7 +75,7 @@ def test_repair(wepy: Wepy, world: World, damaged: str) -> None:
     assert len(list((world.store.path / "quarantine").iterdir())) == 1
     assert wepy("fsck w.orch").status == 0
     # A new file: the healed one is a hard link to that of the copy.
-    world.store.remove("objects", damaged)
+    world.store.file("objects", damaged).unlink()
     world.store.file("objects", damaged).write_bytes(b"damaged")
     alone = wepy("fsck --repair w.orch")
     assert alone.status == 3 and "[not healed]" in alone.err
