@@ -132,19 +132,24 @@ def stopped(store: Store, snapshot: str, job: Path, at: int, **options: Any) -> 
         run_job(store, snapshot, job, Recorder(on_cycle=halt_at(at)), **options)
 
 
-def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path) -> None:
-    """A tag on a checkpoint keeps that snapshot when the checkpoint is superseded."""
+@pytest.mark.parametrize("what", ["the snapshot", "the record"])
+def test_what_somebody_tagged_stays(pair_store: Prepared, tmp_path: Path, what: str) -> None:
+    """A tag on a checkpoint keeps that snapshot, or the record with all it names, when the
+    checkpoint is superseded."""
     job = tmp_path / "job"
     words = {"n_cycles": 9, "checkpoint_freq": 2}
     stopped(pair_store.store, pair_store.snapshot_hash, job, 5, **words)
     store = Store.open(job / "checkpoint.orch")
     tagged = store.ref("default-snapshot")
     assert tagged is not None
-    store.set_ref("tags/mine", tagged)
+    (record,) = [md5 for md5 in store.hashes("runs") if load_run(store, md5).end.md5 == tagged]
+    store.set_ref("tags/mine", tagged if what == "the snapshot" else record)
     outcome = resume(job, {}, Recorder())
     assert set(store.hashes("snapshots")) == {outcome.start, outcome.end, tagged}
     assert load_snapshot(store, tagged).walkers
-    assert len(store.hashes("runs")) == 1
+    kept = set(store.hashes("runs")) - {outcome.record}
+    assert kept == ({record} if what == "the record" else set())
+    assert all(store.missing("runs", md5) == [] for md5 in kept)
     assert_whole(store)
 
 

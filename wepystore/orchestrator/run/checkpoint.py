@@ -243,7 +243,7 @@ class Checkpointer:
             # Dynamics may come back to a snapshot it has been at (no steps, frozen atoms).
             needed = self._named(naming)
             for entry in sorted(each for each in entries if each[0] in kinds):
-                if entry in needed or (entry[0] != "runs" and entry[1] in tagged):
+                if entry in needed or entry[1] in tagged:
                     shared.append(entry)
                 else:
                     # If a crash undoes that of an object, one is left that nothing names: harmless.
