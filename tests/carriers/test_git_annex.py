@@ -317,8 +317,10 @@ def test_house_keeping_with_absent_contents(
     assert wepy("tag", "x.orch", "late", annexed.start).status == 0
     only_end = {Path(path).name for path in objects_of(store, "snapshots", annexed.end)}
     only_end -= {Path(path).name for path in objects_of(store, "snapshots", annexed.start)}
+    (happened,) = store.hashes("recordings")
+    only_end |= {Path(path).name for path in objects_of(store, "recordings", happened)}
     store.del_ref("tags/bound")
     store.remove("runs", annexed.run)
     assert wepy(line).status == 0
-    assert store.hashes("snapshots") == [annexed.start]
+    assert store.hashes("snapshots") == [annexed.start] and not store.hashes("recordings")
     assert set(store.hashes("objects")) == before - only_end
