@@ -199,6 +199,7 @@ def test_a_block_is_fixed_by_the_walkers_at_the_start() -> None:
         ({"topology": 3}, "3|reference|lacks"),
         ({"format": 2}, "format 2"),
         ({"more": 1}, "'more'"),
+        ({"units": {}}, "'units'"),
         ({"type": "snapshot"}, "snapshot"),
     ],
 )

@@ -39,11 +39,11 @@ _KEYS = {
         frozenset(
             (
                 *("n_cycles", "n_steps", "block_cycles", "columns", "tables"),
-                *("decisions", "summaries", "topology", "units"),
+                *("decisions", "summaries", "topology"),
             )
         ),
     ),
-    "runs": (_RUN, _RUN | {"recording", "timings"}),
+    "runs": (_RUN, _RUN | {"recording"}),
 }
 
 #: The newest format of each kind that is known here.
