@@ -129,8 +129,13 @@ def test_a_checkpoint_is_a_handful_of_files(pair_store: Prepared, tmp_path: Path
 
         def look(progress: Any, job: Path = job, seen: list[set[str]] = seen) -> None:
             assert_soon_whole(Store.open(job / "checkpoint.orch"))
-            names = set(tree_of(job / "checkpoint.orch"))
-            seen.append({n for n in names if not n.startswith(("refs/", "tmp/"))})
+            # os.walk, since a directory that has become empty may go while it is listed.
+            files = {
+                os.path.relpath(os.path.join(folder, name), job / "checkpoint.orch")
+                for folder, _, names in os.walk(job / "checkpoint.orch")
+                for name in names
+            }
+            seen.append({n for n in files if not n.startswith(("refs/", "tmp/"))})
 
         run_job(
             made.store,
