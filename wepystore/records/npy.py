@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.records.errors import MalformedRecordError
+from wepystore.store.names import Buffer
 
 #: What may be stored: everything else is turned into one of these or refused.
 DTYPES = ("<f8", "<i8", "|b1")
 
-#: What may be in a recording besides: text, as the bytes of its UTF-8.
+#: What may be in a recording besides: text, as the bytes of its UTF-8, and frames.
 TEXT = "|u1"
+SINGLE = "<f4"
 
 
 def header(shape: Sequence[int], descr: str) -> bytes:
@@ -77,51 +79,79 @@ def _bytes_of(array: NDArray[Any]) -> Any:
 
 #: The whole of a header that is read: what `header` writes, and numpy for such arrays.
 _HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(..)\{'descr': '(<f8|<i8|\|b1|\|u1)', 'fortran_order': False, "
-    rb"'shape': \((|\d+,|\d+(?:, \d+)+)\), \} *\n",
+    rb"\x93NUMPY\x01\x00..\{'descr': '(<f8|<f4|<i8|\|b1|\|u1)', 'fortran_order': False, "
+    rb"'shape': \((|\d{1,18},|\d{1,18}(?:, \d{1,18})+)\), \} *\n",
     re.DOTALL,
 )
+
+#: Bytes before the text of a header; the last two of them give its length.
+_BEFORE_TEXT = 10
+
+
+class Placed(NamedTuple):
+    """An array in a file, not read.
+
+    Attributes
+    ----------
+    descr : str
+    shape : tuple of int
+    begin, end : int
+        Where its data are.
+    """
+
+    descr: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    def of(self, data: Buffer, where: str) -> NDArray[Any]:
+        """The array, as a view of the bytes of the file. Raises MalformedRecordError."""
+        try:
+            return np.frombuffer(data, self.descr, math.prod(self.shape), self.begin).reshape(
+                self.shape
+            )
+        except ValueError as problem:
+            raise _malformed(where, problem) from None
 
 
 def load(data: bytes, where: str) -> NDArray[Any]:
     """The array of a .npy file; never unpickles, and takes no memory that the data do not fill."""
-    descr, shape, begin, end = _described(data, 0, where)
-    if end != len(data) or descr not in DTYPES:
-        raise MalformedRecordError(
-            where=where,
-            what=".npy array",
-            problem=f"shape {shape} takes {end - begin} bytes, not {len(data) - begin}, or it is of"
-            f" type {descr}",
-        )
-    return _array(data, descr, shape, begin, where).copy()
+    found = _placed(data, 0, where)
+    if found.end != len(data) or found.descr not in DTYPES:
+        n_bytes, there = found.end - found.begin, len(data) - found.begin
+        problem = f"shape {found.shape} of type {found.descr} takes {n_bytes} bytes, not {there}"
+        raise _malformed(where, problem)
+    return found.of(data, where).copy()
 
 
-def load_several(data: bytes, where: str) -> list[NDArray[Any]]:
-    """The arrays of several .npy files, one after the other: views of these bytes."""
+def load_several(data: Buffer, where: str) -> list[NDArray[Any]]:
+    """The arrays of several .npy files, one after the other: views of these bytes, which may be a
+    memory map, and of which only the headers are looked at."""
     found, place = [], 0
     while place < len(data):
-        descr, shape, begin, place = _described(data, place, where)
+        each = _placed(data, place, where)
+        place = each.end
         if place > len(data):
-            problem = f"shape {shape} takes {place - begin} bytes, not {len(data) - begin}"
-            raise MalformedRecordError(where=where, what=".npy array", problem=problem)
-        found.append(_array(data, descr, shape, begin, where))
+            problem = (
+                f"shape {each.shape} takes {place - each.begin} bytes, not {len(data) - each.begin}"
+            )
+            raise _malformed(where, problem)
+        found.append(each.of(data, where))
     return found
 
 
-def _described(data: bytes, place: int, where: str) -> tuple[str, tuple[int, ...], int, int]:
-    """Type and shape of the array whose header is at `place`, and where its data begin and end."""
-    found = _HEADER.match(data, place)
-    if found is None or int.from_bytes(found[1], "little") != found.end() - place - 10:
-        problem = f"its header is {data[place : place + 80]!r}"
-        raise MalformedRecordError(where=where, what=".npy array", problem=problem)
-    shape = tuple(int(number) for number in found[3].split(b",") if number)
-    descr = found[2].decode()
-    n_bytes = math.prod(shape) * np.dtype(descr).itemsize
-    return descr, shape, found.end(), found.end() + n_bytes
+def _placed(data: Buffer, place: int, where: str) -> Placed:
+    """The array whose header is at `place`."""
+    before = data[place : place + _BEFORE_TEXT]
+    text = data[place : place + _BEFORE_TEXT + int.from_bytes(before[8:], "little")]
+    found = _HEADER.fullmatch(text)
+    if found is None:
+        raise _malformed(where, f"its header is {text[:80]!r}")
+    descr = found[1].decode()
+    shape = tuple(int(number) for number in found[2].split(b",") if number)
+    begin = place + len(text)
+    return Placed(descr, shape, begin, begin + math.prod(shape) * np.dtype(descr).itemsize)
 
 
-def _array(data: bytes, descr: str, shape: tuple[int, ...], begin: int, where: str) -> NDArray[Any]:
-    try:
-        return np.frombuffer(data, descr, math.prod(shape), begin).reshape(shape)
-    except ValueError as problem:
-        raise MalformedRecordError(where=where, what=".npy array", problem=str(problem)) from None
+def _malformed(where: str, problem: object) -> MalformedRecordError:
+    return MalformedRecordError(where=where, what=".npy array", problem=problem)

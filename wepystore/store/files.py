@@ -23,16 +23,20 @@ MAX_REF = 1 << 12
 CHUNK = 1 << 20
 
 
-def open_plain(path: str | os.PathLike[str], links: bool = True) -> int:
-    """A descriptor for reading a plain file, or (if `links`) a link to one. DamagedEntryError
-    otherwise; the errors of open for what is not there or not readable, or is a link and may not
-    be one."""
+def open_plain(path: str | os.PathLike[str], links: bool = True, size: int | None = None) -> int:
+    """A descriptor for reading a plain file, or (if `links`) a link to one, of `size` bytes if that
+    is given. DamagedEntryError otherwise; the errors of open for what is not there or not readable,
+    or is a link and may not be one."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and size in (None, facts.st_size):
         return descriptor
     os.close(descriptor)
-    raise DamagedEntryError(file=path, why="it is not a file")
+    why = "it is not a file"
+    if stat.S_ISREG(facts.st_mode):
+        why = f"it has {facts.st_size} bytes and should have {size}"
+    raise DamagedEntryError(file=path, why=why)
 
 
 def read_plain(
@@ -43,11 +47,9 @@ def read_plain(
 ) -> bytes:
     """The bytes of a plain file. DamagedEntryError before it is read, if it has more than `limit`
     bytes, or not `size` bytes, or if it is to be a `manifest` and is too large for one."""
-    descriptor = open_plain(path)
+    descriptor = open_plain(path, size=size)
     try:
         found = os.fstat(descriptor).st_size
-        if size is not None and found != size:
-            raise DamagedEntryError(file=path, why=f"it has {found} bytes and should have {size}")
         if limit is not None and found > limit:
             raise DamagedEntryError(file=path, why=f"it has {found} bytes, far too many")
         why = manifest_fault(descriptor, found) if manifest else ""

@@ -41,6 +41,7 @@ _NO_FORMAT = 10**6
 MARKED = canonical.dumps({"format": FORMAT, "type": "store"})
 DIRECTORIES = (*KINDS, "refs", "tmp", "quarantine")
 _HEX_DIGITS = b"0123456789abcdef"
+_UNREADABLE = (FileNotFoundError, NotADirectoryError, DamagedEntryError)
 DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
 
 
@@ -181,12 +182,8 @@ class Store:
         file = self.locate(kind, md5)
         try:
             return self._verified(kind, file, md5, ref)
-        except (FileNotFoundError, NotADirectoryError):
-            raise carriers.missing(Path(file)) from None
-        except DamagedEntryError:
-            if carriers.carrier_of(Path(file)):
-                raise carriers.missing(Path(file)) from None
-            raise
+        except _UNREADABLE as error:
+            raise _why_unreadable(file, error) from None
 
     def _verified(self, kind: str, file: str, md5: str, ref: Ref | None) -> bytes:
         limit = None if kind == "objects" else files.MAX_MANIFEST
@@ -201,6 +198,15 @@ class Store:
     def object(self, ref: Ref) -> bytes:
         """The bytes of an object that something names. Raises as read."""
         return self.read("objects", ref.md5, ref)
+
+    def open_object(self, ref: Ref) -> int:
+        """A descriptor for reading an object of which not all is wanted: a plain file with its name
+        and size. Its bytes are not verified, the one exception to S10. Raises as read."""
+        file = self.locate("objects", ref.md5)
+        try:
+            return files.open_plain(file, size=ref.size)
+        except _UNREADABLE as error:
+            raise _why_unreadable(file, error) from None
 
     def read_manifest(self, kind: str, md5: str, ref: Ref | None = None) -> Manifest:
         """A snapshot, configuration or run, for whoever needs more of it than its JSON object.
@@ -364,6 +370,13 @@ class Store:
                 raise ValueError(f"{name!r} is no ref")
             names.check_tag(tag)
         return self.path / "refs" / name
+
+
+def _why_unreadable(file: str, error: Exception) -> Exception:
+    """What to raise for an entry that could not be read: that it is missing, if it is elsewhere."""
+    if isinstance(error, DamagedEntryError) and not carriers.carrier_of(file):
+        return error
+    return carriers.missing(Path(file))
 
 
 def _plain_names(directory: str, suffix: str) -> list[str] | None:
