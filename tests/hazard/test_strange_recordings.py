@@ -21,7 +21,8 @@ from tests.systems import run_job
 from wepystore.api import Prepared, Store, load_run, load_tables
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.run import recorder
-from wepystore.records.recording import buffers_of, read_parts
+from wepystore.records.parts import read_parts
+from wepystore.records.recording import buffers_of
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
 

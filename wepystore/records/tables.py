@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wepystore.errors import FailedError
 from wepystore.records.errors import MalformedRecordError
+from wepystore.records.parts import cut, read_part
 from wepystore.records.recording import (
     CONTINUAL,
     CYCLE_IDX,
@@ -20,11 +21,9 @@ from wepystore.records.recording import (
     Columns,
     Part,
     Recording,
-    cut,
     decode_recording,
     joined,
     missing_of,
-    read_part,
 )
 from wepystore.records.run import RunRecord
 from wepystore.records.values import Fetch, reading

@@ -54,7 +54,8 @@ from wepystore.orchestrator.verify.verify import (
     verify,
 )
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.recording import Part, buffers_of, encode_recording, read_parts
+from wepystore.records.parts import read_parts
+from wepystore.records.recording import Part, buffers_of, encode_recording
 from wepystore.records.run import encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.tables import read_recording

@@ -18,7 +18,8 @@ from wepystore.orchestrator.run.start import Past, Start, start_from
 from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
 from wepystore.records.library import load_run
-from wepystore.records.recording import Columns, Recording, read_parts
+from wepystore.records.parts import read_parts
+from wepystore.records.recording import Columns, Recording
 from wepystore.records.run import RunRecord
 from wepystore.records.tables import read_recording
 from wepystore.records.trust import Trust, arguments

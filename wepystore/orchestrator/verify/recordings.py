@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.records.parts import read_parts
 from wepystore.records.recording import (
     CONTINUAL,
     CYCLE_IDX,
@@ -20,7 +21,6 @@ from wepystore.records.recording import (
     Recording,
     buffers_of,
     joined,
-    read_parts,
 )
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
