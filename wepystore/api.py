@@ -5,7 +5,8 @@ from wepystore.api import OpenMMRunner, WExploreResampler, Snapshot, run
 Describe: Snapshot of Walkers and an Apparatus (Runner, BoundaryConditions, Resampler with a
 Distance), Configuration (mapper, Reporters); prepare_store, save_snapshot, save_configuration.
 Run: run, resume, verify, plan_reconcile, reconcile, with a Watcher; Manager for scripts of wepy's.
-Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, history.
+Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, load_tables,
+load_lineages, history.
 Catch: WepystoreError, and below it FailedError, UsageError, DamagedError, UntrustedError and
 StoppedError, one for each exit status of the command line, of which all others are.
 
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from wepystore import remotes
+from wepystore.answers.errors import NoSuchWalkerError, NoSuchWarpError, UntraceableError
+from wepystore.answers.lineages import Lineage, Lineages, load_lineages
 from wepystore.compat.wepy.repairs import WepyMissingError, prepare_wepy
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
 from wepystore.engine.boundary_conditions.rebinding import RebindingBC
@@ -172,25 +175,26 @@ __all__ = [
     "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
     "FewerCyclesError", "FieldCoordinate", "FunctionPotential", "HDF5Reporter", "Harmonic",
     "ImageCoordinate", "IncompleteError", "InitTopologyReporter", "JobBusyError", "JobExistsError",
-    "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
-    "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoJobError",
-    "NoResampler", "NoRoomError", "NoSuchStoreError", "NotAStoreError", "NotAStoreThereError",
-    "NotEmptyError", "NotInstalledError", "NotJoinableError", "NotRecordedError",
-    "NotRepeatableError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
-    "PickleLoadError", "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared",
-    "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
-    "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC",
-    "RebindingDistance", "ReceptorLigandDistance", "RecordedPlatformError", "ReferenceCoordinate",
-    "Reporter", "RequestError", "Resampler", "RunOutcome", "RunRecord", "RunTables", "Runner",
-    "SegmentError", "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store",
-    "StoreExistsError", "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError",
-    "UnknownHashError", "UnreachableError", "UntrustedError", "UntrustedPickleError", "UsageError",
+    "Lineage", "Lineages", "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError",
+    "MissingError", "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError",
+    "NoJobError", "NoResampler", "NoRoomError", "NoSuchStoreError", "NoSuchWalkerError",
+    "NoSuchWarpError", "NotAStoreError", "NotAStoreThereError", "NotEmptyError",
+    "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError",
+    "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError",
+    "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper",
+    "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance",
+    "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC", "RebindingDistance",
+    "ReceptorLigandDistance", "RecordedPlatformError", "ReferenceCoordinate", "Reporter",
+    "RequestError", "Resampler", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
+    "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
+    "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError", "UnknownHashError",
+    "UnreachableError", "UntraceableError", "UntrustedError", "UntrustedPickleError", "UsageError",
     "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
     "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
     "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "hash_of", "history",
-    "load_configuration", "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile",
-    "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration",
-    "save_snapshot", "verify",
+    "load_configuration", "load_lineages", "load_run", "load_runs", "load_snapshot", "load_tables",
+    "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run",
+    "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.answers.made import tables_of_run
 from tests.reporters.recorded import Recording, record, replay
+from wepystore.answers.lineages import Lineages
 from wepystore.reporters.hdf5 import HDF5Reporter
 
 N_CYCLES, N_WALKERS = 40, 8
@@ -136,3 +138,17 @@ def test_wepys_macrostate_network_finds_the_true_weights(
             first, second = walker.state["positions"]
             true[str(int(np.linalg.norm(first - second) < 0.38))] += walker.weight
     assert read["macrostate_weights"] == pytest.approx(true)
+
+
+def test_our_lineages_are_wepys(read: dict[str, Any], recording: Recording) -> None:
+    """From the recording of that run: the parents of every walker, where trajectories end, and the
+    lineage of the last walker through all warps."""
+    lineages = Lineages(tables_of_run(recording))
+    parents = lineages.parents.reshape(N_CYCLES, N_WALKERS)
+    assert parents[1:].tolist() == read["parents"][:-1]
+    anew = lineages.warped.reshape(N_CYCLES, N_WALKERS)
+    assert np.where(anew, -1, 0).tolist() == read["discontinuities"]
+    assert not anew.all() and anew.any()
+    found = lineages.of(read["final_trace"][0][0], through_warps=True)
+    told = zip(found.walker.tolist(), found.joined_cycle.tolist(), strict=True)
+    assert [[0, walker, cycle] for walker, cycle in told] == read["lineages"][0]

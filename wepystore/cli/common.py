@@ -45,6 +45,10 @@ class NoSuchRunError(FailedError):
     """{path} has no run {start}, {end}: 'wepy ls runs {path}' lists what there is"""
 
 
+class SeveralRunsError(FailedError):
+    """{count} runs lead from {start} to {end}: name one by the hash of its record: {found}"""
+
+
 def open_store(path: str | None) -> Store:
     """The store a user means: the path; else $WEPY_ORCH; else the nearest one upwards.
 
@@ -121,6 +125,22 @@ def find_runs(store: Store, start: str, end: str) -> list[Run]:
     if not found:
         raise NoSuchRunError(path=store.path, start=first, end=last)
     return found
+
+
+def find_run(store: Store, text: str) -> str:
+    """The hash of the record of the one run that a user means by it, a prefix of it, a tag, or
+    START,END.
+
+    Raises SeveralRunsError and as find_runs.
+    """
+    start, comma, end = text.partition(",")
+    if not comma:
+        return resolve(store, text, ("runs",))[1]
+    found = find_runs(store, start.strip(), end.strip())
+    if len(found) > 1:
+        shown = ", ".join(run.md5 for run in found[:3]) + (", …" if len(found) > 3 else "")
+        raise SeveralRunsError(count=len(found), start=start, end=end.strip(), found=shown)
+    return found[0].md5
 
 
 def find_entries(store: Store, text: str) -> list[tuple[str, str]]:

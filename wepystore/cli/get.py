@@ -1,4 +1,4 @@
-"""Write a snapshot, a configuration or a run to a file of its own.
+"""Write a snapshot, a configuration, a run or a lineage to a file of its own.
 
 Usage:
   wepy get (snapshot|config) [options] HASH
@@ -7,15 +7,34 @@ Usage:
   wepy get run [options] ORCH START END
   wepy get run-cycles START END
   wepy get run-cycles ORCH START END
+  wepy get lineage [options] RUN
+  wepy get lineage [options] ORCH RUN
 
 Prints the file's name. Without --output it is HASH.snap.dill.pkl or HASH.config.dill.pkl.
 'dill.load' gives the object, 'unzip -t' checks the file, 'wepy add' takes it in again.
 'get run' makes a store that holds the run from START to END alone (START-END.orch, of the first
 8 digits of each); 'get run-cycles' prints how many cycles it has.
 
+'get lineage' prints a walker and its ancestors, the first one first, as 'RUN CYCLE WALKER WEIGHT'
+(with --heaviest the number of the lineage before them). RUN is START,END as 'wepy ls runs' prints
+it, the hash of a run's record or its first digits, or a tag. Lineages go back through the runs that
+led to its start, and --cycle and --warp count from 0 in the first of these, or with -1 from the
+end; the cycles that are printed are those of each RUN. If none of these options says which, it is
+the heaviest walker that was warped, or if there is none the heaviest in the last cycle. A lineage
+begins anew where a walker was warped.
+
 Options:
-  -O FILE --output=FILE  Where to write it; not a name that ends as that of another format.
+  -O FILE --output=FILE  Where to write it; not a name that ends as that of another format. Of a
+                         lineage .csv or .json.
   -f --force             Replace the file if it is there (not for runs).
+  --walker W             The lineage of this walker, in the last cycle or in --cycle.
+  --cycle C              The lineage of the heaviest walker, or of --walker, in this cycle.
+  --warp K               The lineage of the walker that was warped in warp K.
+  --heaviest N           The lineages of the N heaviest walkers that were warped.
+  --to TARGET            Only of those whose warps have this target_idx.
+  --through-warps        Go back through warps as well.
+  --alone                Only the cycles of RUN, and not of the runs that led to its start.
+  --json                 Print lineages as JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +48,7 @@ from typing import Any
 from wepystore import durable
 from wepystore.cli.common import find_runs, store_of
 from wepystore.cli.console import Console
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
 from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Store
 from wepystore.store.names import ONE
@@ -41,11 +61,11 @@ _OTHERS = (
     *(".json", ".txt", ".csv", ".tsv", ".xml", ".npy", ".npz", ".gexf", ".org", ".sqlite", ".db"),
     *(".toml", ".yaml", ".yml", ".html", ".md", ".log", ".py"),
 )
+_OF_LINEAGES = (
+    *("--walker", "--cycle", "--warp", "--heaviest", "--to", "--through-warps", "--alone"),
+    "--json",
+)
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
-
-
-class FileExistsAlreadyError(FailedError):
-    """{file} is there already: name another file with --output, or replace it with --force"""
 
 
 class DirectoryExistsAlreadyError(FailedError):
@@ -56,16 +76,22 @@ class OtherFormatError(UsageError):
     """{file} would not be what its name says: 'wepy get {what}' writes {written}; name it {name}"""
 
 
-class NoSuchDirectoryError(FailedError):
-    """{file} cannot be written: there is no directory {directory}"""
-
-
 class RunIncompleteError(DamagedError):
     """the run is incomplete in {path}: {why}"""
 
 
 def main(args: dict[str, Any], console: Console) -> int:
-    """Write what is asked for and print its name, or print a number of cycles."""
+    """Write what is asked for and print its name, or print a number of cycles, or lineages."""
+    given = [option for option in _OF_LINEAGES if args[option]]
+    if given and not args["lineage"]:
+        raise UsageError(f"{given[0]} is for 'wepy get lineage'")
+    if args["lineage"]:
+        from wepystore.cli import lineage
+
+        file = lineage.get(args, console)
+        if file is not None:
+            console.out(file)
+        return 0
     store = store_of(args, *(("HASH",) if args["HASH"] is not None else ("START", "END")))
     if args["run-cycles"]:
         for run in find_runs(store, args["START"], args["END"]):
@@ -90,7 +116,7 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
         )
     _, md5 = resolve(store, text, (kind,))
     file = output or md5 + SUFFIXES[kind]
-    _check_directory(file)
+    check_directory(file)
     try:
         exports.write(store, kind, md5, file, replace=force)
     except FileExistsError:
@@ -106,7 +132,7 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
         raise OtherFormatError(file=output, what="run", written="a directory, a store", name=name)
     runs = find_runs(store, start, end)
     target = output or f"{runs[0].start[:8]}-{runs[0].end[:8]}.orch"
-    _check_directory(target)
+    check_directory(target)
     if os.path.lexists(target):
         raise DirectoryExistsAlreadyError(file=target)
     # Under another name until all of it is there: so it holds this run and nothing else, whoever
@@ -136,9 +162,3 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
         error.filename = target
         raise
     return target
-
-
-def _check_directory(file: str) -> None:
-    directory = os.path.dirname(file.rstrip("/")) or "."
-    if not os.path.isdir(directory):
-        raise NoSuchDirectoryError(file=file, directory=directory)

@@ -1,0 +1,1 @@
+"""What recordings tell, beyond what stands in them; numpy only, and nothing is run."""

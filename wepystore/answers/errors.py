@@ -1,0 +1,17 @@
+"""What can be asked of recordings in vain."""
+
+from __future__ import annotations
+
+from wepystore.errors import FailedError
+
+
+class UntraceableError(FailedError):
+    """who descends from whom in run {run} is not recorded: {why}"""
+
+
+class NoSuchWalkerError(FailedError):
+    """run {run} has no walker {walker} in cycle {cycle}: {what_there_is}"""
+
+
+class NoSuchWarpError(FailedError):
+    """run {run} has no warp {warp}: {what_there_is}"""
