@@ -4,11 +4,12 @@ says in one line what is wrong, or shows it, and takes no more memory than they 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -239,6 +240,70 @@ def test_tables_that_do_not_go_together(wepy: Wepy, job: Job, what: str) -> None
     assert found["fsck {s}"] == 0, "it is what its name says"
     # Alone these would be right: they are of other components.
     assert found["resume --n-cycles=7"] == (1 if "shape" in what else 0)
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_one_column_of_what_does_not_go_together(job: Job, what: str) -> None:
+    """Asked for one by one, alone or joined: arrays, or damage in one line, and no error of
+    numpy's; what was not asked for is not looked at."""
+    run = job.changed(columns=TABLES[what])
+    told = []
+    for joined in (False, True):
+        for name in load_tables(job.store, run).recording.columns:
+            tables = load_tables(job.store, run, joined=joined)
+            try:
+                tables[name]
+            except DamagedError as error:
+                told.append(str(error))
+    assert told and not any("\n" in each for each in told)
+    if what.startswith(("missing less", "missing what", "lengths beyond")):
+        assert load_tables(job.store, run).by_walker("weights").shape == (5, 6)
+
+
+def _object(job: Job) -> Path:
+    """The last object with tables."""
+    recording = load_tables(job.store, job.run).recording
+    return job.store.file("objects", recording.tables[-1].ref.md5)
+
+
+def test_every_byte_of_a_header_counts(job: Job) -> None:
+    """A table whose file has been changed in one place: the headers say what they said, or it is
+    damage; with `verify` it is damage wherever that was."""
+    file = _object(job)
+    good = file.read_bytes()
+    expected = load_tables(job.store, job.run)["weights"].tobytes()
+    begin = good.rindex(b"\x93NUMPY")
+    noticed = 0
+    for place in (*range(begin, begin + 128), *range(0, begin, 97)):
+        data = bytearray(good)
+        data[place] ^= 0x15
+        file.write_bytes(data)
+        with suppress(DamagedError):
+            assert load_tables(job.store, job.run)["weights"].tobytes() == expected
+            continue
+        noticed += 1
+    assert noticed >= 128, "of the header of the weights itself"
+    with pytest.raises(DamagedError, match="is damaged"):
+        load_tables(job.store, job.run, verify=True)["weights"]
+
+
+def test_a_table_that_is_shortened_while_it_is_open(wepy: Wepy, job: Job) -> None:
+    """Nobody is ended by it: what is read is damage from then on, and never what is not there."""
+    file = _object(job)
+    tables = load_tables(job.store, job.run)
+    assert tables["weights"].shape == (30,)
+    data = file.read_bytes()
+    for size in (len(data) - 1, len(data) // 2, 0):
+        os.truncate(file, size)
+        with pytest.raises(DamagedError, match=f"it has {size} bytes and should have {len(data)}"):
+            tables["weights"]
+    file.unlink()
+    with pytest.raises(DamagedError, match="is not there"):
+        tables["weights"]
+    os.mkfifo(file)
+    with pytest.raises(DamagedError, match="not a file"):
+        tables["weights"]
+    assert wepy("fsck", job.store.path).status == 3
 
 
 def test_numbers_of_a_stranger(wepy: Wepy, job: Job) -> None:

@@ -111,7 +111,9 @@ def load_runs(store: AnyStore) -> dict[str, RunRecord]:
     return {md5: read_record(store, md5) for md5 in store.hashes("runs")}
 
 
-def load_tables(store: AnyStore, name: str, joined: bool = False) -> RunTables:
+def load_tables(
+    store: AnyStore, name: str, joined: bool = False, verify: bool = False
+) -> RunTables:
     """What is recorded of a run, as arrays.
 
     Parameters
@@ -124,6 +126,10 @@ def load_tables(store: AnyStore, name: str, joined: bool = False) -> RunTables:
         Whether before its cycles those come of the runs that led to its start, from where the first
         of them began: each cycle once, of a run that was left before its end only those up to
         there, numbered through. `runs` of what is returned says which run they are of.
+    verify : bool
+        Whether the bytes of each object of which something is read are verified, which takes as
+        long as to read and hash all of it. Otherwise its name and size are checked, and that what
+        is read goes together. The record and the manifest are verified in any case.
 
     Raises
     ------
@@ -144,7 +150,7 @@ def load_tables(store: AnyStore, name: str, joined: bool = False) -> RunTables:
         if recording is None:
             raise NotRecordedError(run=run)
         found.append((run, recording, n_cycles))
-    return RunTables(found, store.object)
+    return RunTables(found, store.object if verify else store)
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +50,35 @@ def arrays_of(store: Store, ref: Ref, where: str) -> list[NDArray[Any]]:
         return npy.load_several(_content(descriptor, ref.size, where), where)
     finally:
         os.close(descriptor)
+
+
+def read_arrays(
+    store: Store, ref: Ref, wanted: Container[int], where: str
+) -> list[NDArray[Any] | npy.Placed]:
+    """The arrays of an object, as arrays_of finds them: those with these numbers are read, of the
+    others type and shape are told."""
+    descriptor = store.open_object(ref)
+    try:
+        found = npy.find_several(_Open(descriptor, ref.size), where)
+        return [
+            each.read(descriptor, where) if number in wanted else each
+            for number, each in enumerate(found)
+        ]
+    finally:
+        os.close(descriptor)
+
+
+class _Open:
+    """The bytes of an open file: slices of it are read."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        return os.pread(self._descriptor, place.stop - place.start, place.start)
 
 
 def _content(descriptor: int, size: int, where: str) -> Buffer:

@@ -8,9 +8,11 @@ as version 1.0 of the format (NumPy Enhancement Proposal 1) without slack.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,38 +90,59 @@ _HEADER = re.compile(
 _BEFORE_TEXT = 10
 
 
-class Placed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Placed:
     """An array in a file, not read.
 
     Attributes
     ----------
-    descr : str
+    dtype : dtype
     shape : tuple of int
-    begin, end : int
-        Where its data are.
+    begin : int
+        Where its data begin.
     """
 
-    descr: str
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
     begin: int
-    end: int
+
+    @property
+    def end(self) -> int:
+        """Where its data end."""
+        return self.begin + math.prod(self.shape) * self.dtype.itemsize
 
     def of(self, data: Buffer, where: str) -> NDArray[Any]:
         """The array, as a view of the bytes of the file. Raises MalformedRecordError."""
         try:
-            return np.frombuffer(data, self.descr, math.prod(self.shape), self.begin).reshape(
-                self.shape
-            )
+            size = math.prod(self.shape)
+            return np.frombuffer(data, self.dtype, size, self.begin).reshape(self.shape)
         except ValueError as problem:
             raise _malformed(where, problem) from None
+
+    def read(self, descriptor: int, where: str) -> NDArray[Any]:
+        """The array, read from the file. Raises MalformedRecordError."""
+        try:
+            found = np.empty(self.shape, self.dtype)
+        except (ValueError, MemoryError) as problem:
+            raise _malformed(where, problem) from None
+        room = found.reshape(-1).view(np.uint8).data
+        place = self.begin
+        while room:
+            count = os.preadv(descriptor, [room], place)
+            if not count:
+                raise _malformed(where, "its file has become shorter")
+            room, place = room[count:], place + count
+        return found
 
 
 def load(data: bytes, where: str) -> NDArray[Any]:
     """The array of a .npy file; never unpickles, and takes no memory that the data do not fill."""
     found = _placed(data, 0, where)
-    if found.end != len(data) or found.descr not in DTYPES:
+    if found.end != len(data) or found.dtype.str not in DTYPES:
         n_bytes, there = found.end - found.begin, len(data) - found.begin
-        problem = f"shape {found.shape} of type {found.descr} takes {n_bytes} bytes, not {there}"
+        problem = (
+            f"shape {found.shape} of type {found.dtype.str} takes {n_bytes} bytes, not {there}"
+        )
         raise _malformed(where, problem)
     return found.of(data, where).copy()
 
@@ -127,16 +150,19 @@ def load(data: bytes, where: str) -> NDArray[Any]:
 def load_several(data: Buffer, where: str) -> list[NDArray[Any]]:
     """The arrays of several .npy files, one after the other: views of these bytes, which may be a
     memory map, and of which only the headers are looked at."""
+    return [each.of(data, where) for each in find_several(data, where)]
+
+
+def find_several(data: Buffer, where: str) -> list[Placed]:
+    """Where the arrays of several .npy files are, one after the other."""
     found, place = [], 0
     while place < len(data):
         each = _placed(data, place, where)
         place = each.end
         if place > len(data):
-            problem = (
-                f"shape {each.shape} takes {place - each.begin} bytes, not {len(data) - each.begin}"
-            )
-            raise _malformed(where, problem)
-        found.append(each.of(data, where))
+            n_bytes, there = place - each.begin, len(data) - each.begin
+            raise _malformed(where, f"shape {each.shape} takes {n_bytes} bytes, not {there}")
+        found.append(each)
     return found
 
 
@@ -147,10 +173,8 @@ def _placed(data: Buffer, place: int, where: str) -> Placed:
     found = _HEADER.fullmatch(text)
     if found is None:
         raise _malformed(where, f"its header is {text[:80]!r}")
-    descr = found[1].decode()
     shape = tuple(int(number) for number in found[2].split(b",") if number)
-    begin = place + len(text)
-    return Placed(descr, shape, begin, begin + math.prod(shape) * np.dtype(descr).itemsize)
+    return Placed(np.dtype(found[1].decode()), shape, place + len(text))
 
 
 def _malformed(where: str, problem: object) -> MalformedRecordError:

@@ -67,6 +67,9 @@ _MOST = 1 << 32
 #: A stretch of cycles: the array of each column.
 Columns = Mapping[str, NDArray[Any]]
 
+#: A column whose values need not be read.
+Column = NDArray[Any] | npy.Placed
+
 
 def block_cycles_for(n_walkers: int) -> int:
     """The cycles of a full block: a power of two that the walkers at the start decide (D2)."""
@@ -242,24 +245,30 @@ def joined(stretches: Sequence[Columns]) -> Columns:
         return stretches[0]
     found = {name: np.concatenate([each[name] for each in stretches]) for name in stretches[0]}
     if len(found[MISSING]):
-        found[MISSING] = missing_of(stretches)
+        found[MISSING] = missing_of((each[MISSING], n_rows_of(each)) for each in stretches)
     return found
 
 
-def missing_of(stretches: Iterable[Columns]) -> NDArray[Any]:
-    """What is missing in stretches that follow each other."""
+def n_rows_of(columns: Mapping[str, Column]) -> list[int]:
+    """How many rows each column has: records, or cycles, not values."""
+    return [columns.get(f"{name}/{LENGTHS}", columns[name]).shape[0] for name in columns]
+
+
+def missing_of(stretches: Iterable[tuple[NDArray[Any], Sequence[int]]]) -> NDArray[Any]:
+    """What is missing in stretches that follow each other, of what is in each, and the rows of its
+    columns."""
     n_rows: NDArray[Any] = np.zeros(1, np.int64)
     shifted: list[NDArray[Any]] = [np.empty((0, 2), np.int64)]
-    for each in stretches:
-        places, rows = each[MISSING].T
-        before = np.broadcast_to(n_rows, len(each))
+    for missing, counts in stretches:
+        places, rows = missing.T
+        before = np.broadcast_to(n_rows, len(counts))
         shifted.append(np.stack([places, rows + before[places]], axis=1))
-        n_rows = before + [len(each.get(f"{name}/{LENGTHS}", each[name])) for name in each]
+        n_rows = before + counts
     every = np.concatenate(shifted)
     return every[np.lexsort(every.T[::-1])]
 
 
-def forms_of(columns: Columns) -> dict[str, Any]:
+def forms_of(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Type and shape of one row of each column."""
     return {name: (values.dtype, values.shape[1:]) for name, values in columns.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any, NamedTuple
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from wepystore.errors import FailedError
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.parts import cut, read_part
+from wepystore.records.parts import cut, needed_for, read_columns, read_part
 from wepystore.records.recording import (
     CONTINUAL,
     CYCLE_IDX,
     MISSING,
     N_WALKERS,
+    Column,
     Columns,
     Part,
     Recording,
     decode_recording,
+    forms_of,
     joined,
     missing_of,
+    n_rows_of,
 )
 from wepystore.records.run import RunRecord
 from wepystore.records.values import Fetch, reading
@@ -89,17 +92,31 @@ class _Part(NamedTuple):
     shift: int
 
 
+def _read_of(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Those of the columns that were read."""
+    return {name: array for name, array in columns.items() if isinstance(array, np.ndarray)}
+
+
+def _joined(name: str, parts: Sequence[Mapping[str, Column]]) -> NDArray[Any]:
+    """One column of all of these."""
+    if name == MISSING:
+        return missing_of((np.asarray(part[MISSING]), n_rows_of(part)) for part in parts)
+    return np.concatenate([np.asarray(part[name]) for part in parts]) if parts else np.empty(0)
+
+
 class RunTables(Mapping[str, NDArray[Any]]):
     """What is recorded of a run: a mapping from the name of a column to its array.
 
-    Nothing is read before it is asked for; what is read is verified, and of what is read no more
-    is kept in memory than one object, 16 MiB or so.
+    Nothing is read before it is asked for, and then only that.
 
     Parameters
     ----------
     runs : sequence of (hash of a record, its Recording, cycles)
         Those that follow each other, and how many of the cycles of each.
-    fetch : callable
+    source : Store or callable
+        Of a store the bytes of an object are not verified, but its name, its size, and that what is
+        read goes together. What a callable gives for a Ref is a whole object, verified; the last
+        one, 16 MiB or so, is kept in memory.
 
     Attributes
     ----------
@@ -110,8 +127,8 @@ class RunTables(Mapping[str, NDArray[Any]]):
         Whose cycles these are.
     """
 
-    def __init__(self, runs: Sequence[tuple[str, Recording, int]], fetch: Fetch) -> None:
-        self._fetch = fetch
+    def __init__(self, runs: Sequence[tuple[str, Recording, int]], source: Store | Fetch) -> None:
+        self._source = source
         self._parts: list[_Part] = []
         self.runs: list[RunSpan] = []
         first = 0
@@ -130,38 +147,63 @@ class RunTables(Mapping[str, NDArray[Any]]):
             first += n_cycles
         tables = tuple(Part(each.n_cycles, each.part.ref) for each in self._parts)
         self.recording = replace(last, tables=tables)
-        self._read: tuple[int, Columns] = (-1, {})
+        self._forms: dict[str, Any] = {}
+        self._verified: tuple[int, Columns] = (-1, {})
 
-    def _part(self, place: int) -> Columns:
-        """The columns of one of the parts, verified."""
-        if self._read[0] != place:
-            self._read = (-1, {})
-            each = self._parts[place]
+    def _columns(self, place: int, wanted: Container[str]) -> dict[str, Column]:
+        """The columns of one of the parts as they are stored; those that are wanted are read."""
+        part, where = self._parts[place].part, f"the recording of {self._parts[place].run}"
+        names = self.recording.columns
+        if isinstance(self._source, Store):
+            return read_columns(part, names, wanted, self._source, where)
+        if self._verified[0] != place:
+            self._verified = (-1, {})
+            self._verified = (place, read_part(part, names, self._source, where))
+        # A view would keep all of what was read.
+        return {n: a.copy() if n in wanted else a for n, a in self._verified[1].items()}
+
+    def _part(self, place: int, names: Collection[str]) -> dict[str, Column]:
+        """The columns of one of the parts, of which those of these names are read, as they are in
+        these tables."""
+        each = self._parts[place]
+        to_cut = each.n_cycles < each.part.n_cycles
+        found = self._columns(place, needed_for(names, self.recording.columns, to_cut))
+        self._forms = self._forms or forms_of(found)
+        if forms_of(found) != self._forms:
+            problem = "its columns are not of the types and shapes of those before"
             where = f"the recording of {each.run}"
-            found = dict(read_part(each.part, self.recording.columns, self._fetch, where))
-            for name in found if each.shift else ():
-                table, _, field = name.partition("/")
-                if field == CYCLE_IDX and table != CONTINUAL:
-                    found[name] = found[name] + each.shift
-            if each.n_cycles < each.part.n_cycles:
-                with reading("table", where):
-                    stop = each.first_cycle + each.n_cycles
-                    found = dict(cut(found, each.first_cycle, each.first_cycle, stop))
-            self._read = (place, found)
-        return self._read[1]
+            raise MalformedRecordError(where=where, what="table", problem=problem)
+        read = _read_of(found)
+        for name in read if each.shift else ():
+            table, _, field = name.partition("/")
+            if field == CYCLE_IDX and table != CONTINUAL:
+                read[name] = read[name] + each.shift
+        if to_cut:
+            with reading("table", f"the recording of {each.run}"):
+                stop = each.first_cycle + each.n_cycles
+                read = dict(cut(read, each.first_cycle, each.first_cycle, stop))
+        return found | read
+
+    def _every(self, names: Collection[str]) -> list[dict[str, Column]]:
+        """All parts, as `_part`."""
+        # Blocks in which the same happened are one object.
+        read: dict[tuple[Part, int, int], dict[str, Column]] = {}
+        found = []
+        for place, each in enumerate(self._parts):
+            key = (each.part, each.n_cycles, each.shift)
+            if key not in read:
+                read[key] = self._part(place, names)
+            found.append(read[key])
+        return found
 
     def _of(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """These columns, of all cycles. Raises DamagedError."""
-        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-        for place in range(len(self._parts)):
-            columns = self._part(place)
-            for name, found in pieces.items():
-                # A view would keep all of what was read.
-                found.append(columns[name].copy())
-        with reading("table", f"the recording of {self.runs[-1].run}"):
-            return {
-                n: np.concatenate(found) if found else np.empty(0) for n, found in pieces.items()
-            }
+        parts = self._every(names)
+        try:
+            return {name: _joined(name, parts) for name in names}
+        except MemoryError as problem:
+            where = f"the recording of {self.runs[-1].run}"
+            raise MalformedRecordError(where=where, what="table", problem=problem) from None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """One column, of all cycles.
@@ -170,8 +212,6 @@ class RunTables(Mapping[str, NDArray[Any]]):
         """
         if name not in self.recording.columns:
             raise KeyError(name)
-        if name == MISSING:
-            return missing_of(self._part(place) for place in range(len(self._parts)))
         return self._of([name])[name]
 
     def table(self, name: str) -> dict[str, NDArray[Any]]:
@@ -210,7 +250,7 @@ class RunTables(Mapping[str, NDArray[Any]]):
             first = each.first_cycle
             begin, end = max(start, first), min(stop, first + each.n_cycles)
             if begin < end:
-                columns = self._part(place)
+                columns = _read_of(self._part(place, self.recording.columns))
                 with reading("table", f"the recording of {each.run}"):
                     found.append(cut(columns, first, begin, end))
         return joined(found)
