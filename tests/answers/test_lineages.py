@@ -15,7 +15,8 @@ from wepystore.answers.lineages import Lineage, Lineages
 from wepystore.api import NoSuchWalkerError, NoSuchWarpError, UntraceableError
 from wepystore.engine.record_tables import RecordField, parents
 from wepystore.errors import DamagedError, FailedError
-from wepystore.records.recording import Layout
+from wepystore.records.recording import Layout, buffers_of
+from wepystore.records.tables import RunTables
 from wepystore.reporters.family_tree import FamilyTreeReporter
 
 N_CYCLES, N_WALKERS = 40, 8
@@ -283,9 +284,10 @@ def test_records_of_no_cycle_are_damage(cycle: int) -> None:
     columns = {**tables.cycles(0, 2)}
     for wrong in ([cycle, cycle], [1, 0]):
         columns["resampling/cycle_idx"] = np.array(wrong)
-        tables.cycles = lambda start, stop: columns  # type: ignore[method-assign]
+        data = b"".join(map(bytes, buffers_of(columns)))
+        strange = RunTables([("0", tables.recording, 2)], lambda ref, data=data: data)
         with pytest.raises(DamagedError, match="not of its cycles, one after the other"):
-            Lineages(tables)
+            Lineages(strange)
 
 
 def test_who_is_not_there(lineages: Lineages) -> None:

@@ -64,6 +64,16 @@ def test_each_column_alone_is_what_it_is_among_all(store: Store) -> None:
                 assert all(len(tables[name]) == 0 for name in NAMES)
 
 
+def test_several_columns_at_once(store: Store) -> None:
+    """The same as one after the other, and none of a name that there is not."""
+    tables = RunTables([("it", recorded(store, columns(0, 4), columns(4, 8)), 8)], store)
+    found = tables.read(["weights", "missing", "warping/place"])
+    assert list(found) == ["weights", "missing", "warping/place"]
+    assert all(np.array_equal(tables[name], column) for name, column in found.items())
+    with pytest.raises(KeyError, match="nothing"):
+        tables.read(["weights", "nothing"])
+
+
 def test_columns_of_runs_that_follow_each_other(store: Store) -> None:
     """The cycles of the second count on from where the first was left."""
     first, second = columns(0, 4), columns(0, 3, warping=[])

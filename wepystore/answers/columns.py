@@ -12,7 +12,6 @@ from wepystore.answers.errors import UntraceableError
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.recording import CYCLE_IDX, LENGTHS, MISSING, N_WALKERS, WEIGHTS
 from wepystore.records.tables import RunTables
-from wepystore.records.values import reading
 
 Ints = NDArray[np.int64]
 
@@ -29,26 +28,17 @@ def read_columns(tables: RunTables) -> dict[str, NDArray[Any]]:
     """Of all cycles the weights, and who was resampled and warped, as they are recorded; a
     `walker_idx` that is missing is -1.
 
-    Each part of the tables is read once. Raises DamagedError.
+    Nothing else is read. Raises DamagedError.
     """
-    wanted = {N_WALKERS, WEIGHTS}
+    wanted = {MISSING, N_WALKERS, WEIGHTS}
     for table, fields in _FIELDS.items():
         wanted.update(f"{table}/{field}" for field in (CYCLE_IDX, "walker_idx", *fields))
-    names = [name for name in tables if name in wanted]
-    pieces: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, np.int64)] for name in names}
-    first_cycle = 0
-    for part in tables.recording.tables:
-        columns = tables.cycles(first_cycle, first_cycle + part.n_cycles)
-        first_cycle += part.n_cycles
-        missing, rows = columns[MISSING].T
-        for name, found in pieces.items():
-            # A view would keep all of what was read.
-            column = columns[name].copy()
-            if name.endswith("/walker_idx") and column.dtype.kind in "if":
-                column[rows[missing == tables.recording.columns.index(name)]] = -1
-            found.append(column)
-    with reading("table", f"the recording of {tables.runs[-1].run}"):
-        return {name: np.concatenate(found[1:] or found) for name, found in pieces.items()}
+    found = tables.read([name for name in tables if name in wanted])
+    missing, rows = found[MISSING].T
+    for name, column in found.items():
+        if name.endswith("/walker_idx") and column.dtype.kind in "if":
+            column[rows[missing == tables.recording.columns.index(name)]] = -1
+    return found
 
 
 class Records:

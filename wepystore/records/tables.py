@@ -196,8 +196,14 @@ class RunTables(Mapping[str, NDArray[Any]]):
             found.append(read[key])
         return found
 
-    def _of(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """These columns, of all cycles. Raises DamagedError."""
+    def read(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """Several columns, of all cycles; each object is opened once.
+
+        Raises KeyError for a name that there is not, DamagedError for what cannot be read.
+        """
+        for name in names:
+            if name not in self.recording.columns:
+                raise KeyError(name)
         parts = self._every(names)
         try:
             return {name: _joined(name, parts) for name in names}
@@ -206,13 +212,8 @@ class RunTables(Mapping[str, NDArray[Any]]):
             raise MalformedRecordError(where=where, what="table", problem=problem) from None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """One column, of all cycles.
-
-        Raises KeyError where there is none, DamagedError for what cannot be read.
-        """
-        if name not in self.recording.columns:
-            raise KeyError(name)
-        return self._of([name])[name]
+        """One column, of all cycles. Raises as read."""
+        return self.read([name])[name]
 
     def table(self, name: str) -> dict[str, NDArray[Any]]:
         """The columns of one table by the names of its fields.
@@ -223,15 +224,13 @@ class RunTables(Mapping[str, NDArray[Any]]):
             resampling, resampler, warping, progress or boundary_conditions.
         """
         prefix = f"{name}/"
-        found = self._of([each for each in self if each.startswith(prefix)])
+        found = self.read([each for each in self if each.startswith(prefix)])
         return {each.removeprefix(prefix): column for each, column in found.items()}
 
     def by_walker(self, name: str) -> NDArray[np.float64]:
         """A column that has one number for each walker of each cycle, such as "weights" or
         "progress/distances"; shape (n_cycles, n_walkers), NaN where a walker was not there."""
-        if name not in self.recording.columns:
-            raise KeyError(name)
-        found = self._of([N_WALKERS, name])
+        found = self.read([N_WALKERS, name])
         counts, held = found[N_WALKERS], found[name]
         shape = (len(counts), int(counts.max(initial=0)))
         if held.shape != (int(counts.sum()),):
