@@ -62,6 +62,7 @@ from wepystore.engine.errors import (
     WorkerDiedError,
     WrongPartError,
 )
+from wepystore.engine.kept_frames import Recording
 from wepystore.engine.mappers.dask import DaskMapper
 from wepystore.engine.mappers.processes import ProcessMapper
 from wepystore.engine.mappers.serial import SerialMapper
@@ -124,6 +125,7 @@ from wepystore.records.errors import PickleLoadError
 from wepystore.records.library import (
     hash_of,
     load_configuration,
+    load_frames,
     load_run,
     load_runs,
     load_snapshot,
@@ -133,6 +135,7 @@ from wepystore.records.library import (
     save_snapshot,
 )
 from wepystore.records.run import RunRecord
+from wepystore.records.run_frames import FramesElsewhereError, NoFramesError, RunFrames
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.records.tables import NotJoinableError, NotRecordedError, RunTables
 from wepystore.records.trust import UntrustedPickleError, users_own
@@ -173,28 +176,29 @@ __all__ = [
     "ComponentError", "Configuration", "CoordinateDistance", "CycleFailedError",
     "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper", "DefaultStaysWarning",
     "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
-    "FewerCyclesError", "FieldCoordinate", "FunctionPotential", "HDF5Reporter", "Harmonic",
-    "ImageCoordinate", "IncompleteError", "InitTopologyReporter", "JobBusyError", "JobExistsError",
-    "Lineage", "Lineages", "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError",
-    "MissingError", "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError",
-    "NoJobError", "NoResampler", "NoRoomError", "NoSuchStoreError", "NoSuchWalkerError",
-    "NoSuchWarpError", "NotAStoreError", "NotAStoreThereError", "NotEmptyError",
-    "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError",
-    "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError",
-    "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper",
-    "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance",
-    "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC", "RebindingDistance",
-    "ReceptorLigandDistance", "RecordedPlatformError", "ReferenceCoordinate", "Reporter",
-    "RequestError", "Resampler", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
+    "FewerCyclesError", "FieldCoordinate", "FramesElsewhereError", "FunctionPotential",
+    "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError", "InitTopologyReporter",
+    "JobBusyError", "JobExistsError", "Lineage", "Lineages", "MalformedAddressError",
+    "MalformedJobError", "Manager", "MeasureError", "MissingError", "NeverResamplesError",
+    "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError", "NoJobError",
+    "NoResampler", "NoRoomError", "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError",
+    "NotAStoreError", "NotAStoreThereError", "NotEmptyError", "NotInstalledError",
+    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner", "Outcome",
+    "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan", "PlatformError",
+    "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
+    "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
+    "RandomWalkTargetBC", "RebindingBC", "RebindingDistance", "ReceptorLigandDistance",
+    "RecordedPlatformError", "Recording", "ReferenceCoordinate", "Reporter", "RequestError",
+    "Resampler", "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
     "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
     "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError", "UnknownHashError",
     "UnreachableError", "UntraceableError", "UntrustedError", "UntrustedPickleError", "UsageError",
     "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
     "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
     "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "hash_of", "history",
-    "load_configuration", "load_lineages", "load_run", "load_runs", "load_snapshot", "load_tables",
-    "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run",
-    "save_configuration", "save_snapshot", "verify",
+    "load_configuration", "load_frames", "load_lineages", "load_run", "load_runs", "load_snapshot",
+    "load_tables", "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "resolve",
+    "resume", "run", "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 

@@ -168,6 +168,10 @@ def test_what_is_recorded_is_told(wepy: Wepy, pair_store: Prepared, tmp_path: Pa
     size = size_text(item["recorded_bytes"])
     text = wepy(f"show job {item['hash']}").out
     assert f"  recorded: 3 cycles, {size}; weights, " in text and "  sampled: 0.36 ps\n" in text
+    frames = told["recorded"]["frames"]
+    assert frames["fields"] == ["positions"] and frames["n_atoms"] == 2 and frames["here"]
+    size_of_frames = size_text(frames["bytes"])
+    assert f"  frames: positions of 2 atoms, float32, {size_of_frames}\n" in text
     assert f"  {size}  " in wepy("ls runs -l job").out
     assert f", {size} recorded, " in wepy("log job").out
     shutil.rmtree(tmp_path / "job" / "checkpoint.orch" / "recordings")

@@ -183,7 +183,7 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], object]] = {
         object=m["tables"][0]["object"] | {"kind": "objects"}
     ),
     "more keys": lambda m: m.update(films=[]),
-    "a later format": lambda m: m.update(format=2),
+    "a later format": lambda m: m.update(format=3),
     "a snapshot": lambda m: m.update(type="snapshot"),
 }
 
@@ -238,8 +238,7 @@ def test_tables_that_do_not_go_together(wepy: Wepy, job: Job, what: str) -> None
         dict(load_tables(job.store, run))
     found = all_commands(wepy, job, run)
     assert found["fsck {s}"] == 0, "it is what its name says"
-    # Alone these would be right: they are of other components.
-    assert found["resume --n-cycles=7"] == (1 if "shape" in what else 0)
+    assert found["resume --n-cycles=7"] == 0
 
 
 @pytest.mark.parametrize("what", TABLES)

@@ -70,6 +70,7 @@ EXAMPLES: dict[str, list[Made]] = {
     "RebindingBC": [lambda: api.RebindingBC(0.1, [FAR], FOUR, [0], [1, 2, 3], None, False)],
     "RebindingDistance": [lambda: api.RebindingDistance([0], [1, 2, 3], FOUR, False)],
     "ReceptorLigandDistance": [lambda: api.ReceptorLigandDistance([0], [1, 2, 3], FOUR, False)],
+    "Recording": [api.Recording, lambda: api.Recording(["x"], [3, 1], 2, "float64")],
     "ReferenceCoordinate": [lambda: api.ReferenceCoordinate(PAIR, pair_state())],
     "SerialMapper": [api.SerialMapper],
     "TargetBC": [lambda: api.TargetBC(api.ImageCoordinate(PAIR), [pair_state()], 1.0)],

@@ -8,6 +8,8 @@ from typing import Any
 from wepystore.cli.common import cut, size_text, time_text
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
+from wepystore.records.frames import FramesSummary
+from wepystore.records.values import reading
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
 from wepystore.store.files import open_plain
@@ -111,12 +113,30 @@ def happened(store: Store, md5: str, record: dict[str, Any]) -> dict[str, Any]:
         columns = manifest.get("columns")
         names = [str(each) for each in columns] if isinstance(columns, list) else []
         parts = set(references(manifest.get("tables"), f"recording {entry.md5}"))
+        frames = _frames(store, manifest, f"recording {entry.md5}")
         found["recorded"] = {
             "n_cycles": manifest.get("n_cycles"),
-            "bytes": sum(ref.size for _, ref in parts),
+            "bytes": sum(ref.size for _, ref in parts) + (frames["bytes"] if frames else 0),
             "tables": [*dict.fromkeys(n.partition("/")[0] for n in names if "/" in n)],
+            "frames": frames,
         }
     return found
+
+
+def _frames(store: Store, manifest: dict[str, Any], where: str) -> dict[str, Any] | None:
+    """What a recording tells of its frames, and whether they are here; None for one without."""
+    if "frames" not in manifest:
+        return None
+    with reading("recording", where):
+        told = FramesSummary.from_json(manifest["frames"], where)
+    return {
+        "fields": list(told.fields),
+        "n_atoms": told.n_atoms,
+        "every": told.every,
+        "precision": told.precision,
+        "bytes": told.n_bytes,
+        "here": store.size(told.entry.kind, told.entry.md5) is not None,
+    }
 
 
 def _happened(told: dict[str, Any]) -> Iterator[str]:
@@ -130,6 +150,17 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
         held = told["recorded"]
         tables = _cut(", ".join(["weights", *held["tables"]]))
         yield f"recorded: {_cut(held['n_cycles'])} cycles, {size_text(held['bytes'])}; {tables}"
+        yield f"frames: {_frames_text(held['frames'])}"
+
+
+def _frames_text(frames: dict[str, Any] | None) -> str:
+    if frames is None:
+        return "none"
+    fields = _cut(", ".join(frames["fields"]))
+    atoms = "" if frames["n_atoms"] is None else f" of {frames['n_atoms']} atoms"
+    every = "" if frames["every"] == 1 else f", every {frames['every']} cycles"
+    here = "" if frames["here"] else ", elsewhere"
+    return f"{fields}{atoms}{every}, {frames['precision']}, {size_text(frames['bytes'])}{here}"
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:

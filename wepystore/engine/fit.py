@@ -20,6 +20,7 @@ from wepystore.engine.adapt import is_ours, is_state, is_walker, native_state, p
 from wepystore.engine.component import Component
 from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, PeriodicityError, UnfitError, WrongPartError
+from wepystore.engine.kept_frames import Recording
 from wepystore.engine.parameters import platform_properties
 from wepystore.engine.protocols import (
     MeasuringCapabilities,
@@ -105,6 +106,13 @@ def check_configuration(
         platform_properties(properties)
     except ValueError as problem:
         raise ComponentError(component="Configuration", problem=problem) from None
+
+
+def check_recording(recording: Any) -> None:
+    """Raise WrongPartError unless this is a Recording, or None."""
+    if recording is not None and not isinstance(recording, Recording):
+        wanted = "a Recording, or None for the usual frames"
+        raise _wrong("recording", wanted, recording, "Recording(fields=()) keeps none")
 
 
 def check_type(thing: Any, wanted: type, call: str) -> None:

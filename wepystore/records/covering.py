@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
+
 from wepystore.errors import DamagedError
-from wepystore.records.recording import Recording, buffers_of
+from wepystore.records.frames import Frames, groups_of
+from wepystore.records.recording import N_WALKERS, Recording, buffers_of
 from wepystore.records.run import RunRecord, place_in, read_record
+from wepystore.records.run_frames import Integers, read_cycles, read_frames
 from wepystore.records.tables import RunTables, read_recording
 from wepystore.store import canonical
 from wepystore.store.errors import MissingError
@@ -88,9 +92,37 @@ class _Covering:
             return False
         try:
             shorter = read_recording(self._store, other)
-            return bool(shorter and self._tables and begins_with(self._tables, shorter))
+            if not (shorter and self._tables and begins_with(self._tables, shorter)):
+                return False
+            return self._has_frames_of(shorter)
         except DamagedError:
             return False
+
+    def _has_frames_of(self, shorter: Recording) -> bool:
+        """Whether the frames of a recording, as far as they are here, are the first of this one."""
+        assert self._tables is not None
+        one, other = self._tables.recording.frames, shorter.frames
+        if other is None:
+            return True
+        if one is None or one.settings != other.settings:
+            return False
+        if not self._store.has("frames", other.entry.md5):
+            # Of equal states these are equal, and there is nothing here to be lost.
+            return True
+        if self._frames is None:
+            return False
+        their = read_frames(self._store, shorter, "its frames")
+        return frames_begin_with(self._store, self._frames, self._tables[N_WALKERS], their)
+
+    @functools.cached_property
+    def _frames(self) -> Frames | None:
+        """None where they are elsewhere."""
+        assert self._tables is not None
+        recording = self._tables.recording
+        summary = recording.frames
+        if summary is None or not self._store.has("frames", summary.entry.md5):
+            return None
+        return read_frames(self._store, recording, f"the frames of {self._md5}")
 
 
 def _is_one_execution(one: RunRecord, other: RunRecord) -> bool:
@@ -120,6 +152,25 @@ def begins_with(longer: RunTables, shorter: Recording) -> bool:
     return True
 
 
+def frames_begin_with(store: Store, longer: Frames, counts: Integers, shorter: Frames) -> bool:
+    """As begins_with, of frames; `counts` are the walkers in each cycle of the longer."""
+    if (longer.fields, longer.every) != (shorter.fields, shorter.every):
+        return False
+    if not np.array_equal(longer.atoms, shorter.atoms):  # type: ignore[arg-type]
+        return False
+    first, is_same = 0, True
+    for place, block in enumerate(shorter.blocks):
+        is_same = is_same and longer.blocks[place : place + 1] == (block,)
+        stop = first + block.n_cycles
+        if not is_same:
+            here = read_cycles(store, longer, counts, first, stop, "the frames of a longer run")
+            refs = [Ref.of(*group.buffers()) for group in groups_of(shorter, here)]
+            if refs != [part.ref for part in block.parts]:
+                return False
+        first = stop
+    return True
+
+
 def _frame(recording: Recording) -> Recording:
-    """All of it that is not of the cycles."""
-    return replace(recording, tables=(), block_cycles=1)
+    """All of the tables that is not of the cycles."""
+    return replace(recording, tables=(), block_cycles=1, frames=None)

@@ -10,7 +10,15 @@ from wepystore.engine.fit import check_type
 from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
 from wepystore.records.histories import Step, history_of_run
+from wepystore.records.recording import N_WALKERS, Recording
 from wepystore.records.run import RunRecord, read_record
+from wepystore.records.run_frames import (
+    FramesElsewhereError,
+    FramesOfRun,
+    NoFramesError,
+    RunFrames,
+    read_frames,
+)
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.tables import NotRecordedError, RunTables, read_recording
@@ -138,19 +146,49 @@ def load_tables(
         that one of them continues is not in the store.
     """
     store = opened(store)
-    last = _hash_of(store, "runs", name)
-    if joined:
-        steps = history_of_run(store, last)
-    else:
-        record = read_record(store, last)
-        steps = [Step(last, record, record.n_cycles)]
+    found = _recorded(store, _hash_of(store, "runs", name), joined)
+    return RunTables(found, store.object if verify else store)
+
+
+def load_frames(store: AnyStore, name: str, joined: bool = False) -> RunFrames:
+    """The frames that are kept of a run.
+
+    Parameters
+    ----------
+    store, name, joined : as of load_tables
+
+    Raises
+    ------
+    WepystoreError : as load_tables; NoFramesError for a run of which none were kept,
+        FramesElsewhereError where they are not in this store.
+    """
+    store = opened(store)
     found = []
-    for run, record, n_cycles in steps:
+    for run, recording, n_cycles in _recorded(store, _hash_of(store, "runs", name), joined):
+        if recording.frames is None:
+            raise NoFramesError(run=run)
+        if not store.has("frames", recording.frames.entry.md5):
+            raise FramesElsewhereError(run=run, store=store.path)
+        frames = read_frames(store, recording, f"the frames of {run}")
+        counts = RunTables([(run, recording, recording.n_cycles)], store)[N_WALKERS]
+        found.append(FramesOfRun(run, frames, counts, n_cycles, recording.n_steps))
+    return RunFrames(store, found)
+
+
+def _recorded(store: Store, run: str, joined: bool) -> list[tuple[str, Recording, int]]:
+    """Of a run, or of those that led to its end: hash, recording, and how many cycles count."""
+    if joined:
+        steps = history_of_run(store, run)
+    else:
+        record = read_record(store, run)
+        steps = [Step(run, record, record.n_cycles)]
+    found = []
+    for md5, record, n_cycles in steps:
         recording = read_recording(store, record)
         if recording is None:
-            raise NotRecordedError(run=run)
-        found.append((run, recording, n_cycles))
-    return RunTables(found, store.object if verify else store)
+            raise NotRecordedError(run=md5)
+        found.append((md5, recording, n_cycles))
+    return found
 
 
 def hash_of(thing: Snapshot | Configuration) -> str:

@@ -35,12 +35,16 @@ from wepystore.engine.record_tables import (
 )
 from wepystore.records import npy
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
+from wepystore.records.frames import FramesSummary
 from wepystore.records.snapshot import check_type
 from wepystore.records.values import MISSHAPEN, Sink, only
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
 
 FORMAT = 1
+
+#: Of a recording that names frames.
+WITH_FRAMES = 2
 
 #: The table with one row a cycle.
 CONTINUAL = "progress"
@@ -305,6 +309,8 @@ class Recording:
     summaries : {table: names of fields}
     topology : Text or None
         As the snapshot has it.
+    frames : FramesSummary or None
+        None for a run without frames.
     """
 
     n_steps: int
@@ -314,6 +320,7 @@ class Recording:
     decisions: Mapping[str, int] = field(default_factory=dict)
     summaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
     topology: Text | Ref | None = None
+    frames: FramesSummary | None = None
 
     def __repr__(self) -> str:
         made = f"{self.n_cycles} cycles of {self.n_steps} steps, {self.n_bytes} bytes"
@@ -330,6 +337,11 @@ class Recording:
         return sum(part.ref.size for part in self.tables)
 
     @property
+    def total_bytes(self) -> int:
+        """The size of the objects with its tables and frames."""
+        return self.n_bytes + (self.frames.n_bytes if self.frames is not None else 0)
+
+    @property
     def n_full(self) -> int:
         """How many of the parts are full blocks."""
         return sum(part.n_cycles == self.block_cycles for part in self.tables)
@@ -340,7 +352,7 @@ def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
     topology = recording.topology
     if isinstance(topology, Text):
         topology = sink.put_text(topology)
-    manifest = {
+    manifest: dict[str, Any] = {
         "type": "recording",
         "format": FORMAT,
         "n_cycles": recording.n_cycles,
@@ -354,6 +366,8 @@ def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
         "summaries": {table: list(names) for table, names in recording.summaries.items()},
         "topology": topology.to_json() if topology is not None else None,
     }
+    if recording.frames is not None:
+        manifest |= {"format": WITH_FRAMES, "frames": recording.frames.to_json()}
     return EntryRef("recordings", sink.put("recordings", canonical.dumps(manifest)))
 
 
@@ -371,6 +385,11 @@ def decode_recording(manifest: Any, where: str) -> Recording:
             decisions={str(n): _number(k) for n, k in manifest["decisions"].items()},
             summaries={t: [str(n) for n in names] for t, names in manifest["summaries"].items()},
             topology=None if topology is None else Ref.from_json(topology, where),
+            frames=(
+                FramesSummary.from_json(manifest["frames"], where)
+                if manifest["format"] == WITH_FRAMES
+                else None
+            ),
         )
         if columns != sorted(set(columns)) or not {MISSING, N_WALKERS, WEIGHTS} <= set(columns):
             raise ValueError("its columns are not sorted, or there are no weights among them")

@@ -43,6 +43,7 @@ PLACES = {
     "SerialMapper": "wepystore.engine.mappers.serial",
     "ProcessMapper": "wepystore.engine.mappers.processes",
     "DaskMapper": "wepystore.engine.mappers.dask",
+    "Recording": "wepystore.engine.kept_frames",
     "HDF5Reporter": "wepystore.reporters.hdf5",
     "DashboardReporter": "wepystore.reporters.dashboard",
     "InitTopologyReporter": "wepystore.reporters.structures",

@@ -19,7 +19,7 @@ Parts = Sequence[tuple[str, Ref]]
 
 # Kinds that name others. Listed in this order, then objects: the reverse of S4, so that what is
 # listed later has all that was named by what was listed before, though writers are busy.
-NAMING = ("runs", "recordings", "snapshots", "configs")
+NAMING = ("runs", "recordings", "frames", "snapshots", "configs")
 
 # What a record has had from the first.
 _RUN = frozenset(
@@ -29,20 +29,20 @@ _RUN = frozenset(
     )
 )
 
+_CONFIG = frozenset(("monitor", "platform", "platform_properties", "reporters", "work_mapper"))
+_RECORDING = frozenset(
+    (
+        *("n_cycles", "n_steps", "block_cycles", "columns", "tables"),
+        *("decisions", "summaries", "topology"),
+    )
+)
+
 #: The keys of each kind, besides `type` and `format`, by format from 1 on.
 _KEYS = {
     "snapshots": (frozenset(("walkers", "apparatus")),),
-    "configs": (
-        frozenset(("monitor", "platform", "platform_properties", "reporters", "work_mapper")),
-    ),
-    "recordings": (
-        frozenset(
-            (
-                *("n_cycles", "n_steps", "block_cycles", "columns", "tables"),
-                *("decisions", "summaries", "topology"),
-            )
-        ),
-    ),
+    "configs": (_CONFIG, _CONFIG | {"recording"}),
+    "frames": (frozenset(("n_cycles", "every", "block_cycles", "fields", "atoms", "blocks")),),
+    "recordings": (_RECORDING, _RECORDING | {"frames"}),
     "runs": (_RUN, _RUN | {"recording"}),
 }
 

@@ -13,13 +13,14 @@ from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTa
 Buffer = Any
 
 # In the order of S4: what is named comes before what names it.
-KINDS = ("objects", "configs", "snapshots", "recordings", "runs")
+KINDS = ("objects", "configs", "snapshots", "frames", "recordings", "runs")
 
 # The word for one entry of a kind, as in messages.
 ONE = {
     "objects": "object",
     "configs": "configuration",
     "snapshots": "snapshot",
+    "frames": "frames",
     "recordings": "recording",
     "runs": "run",
 }

@@ -48,7 +48,7 @@ from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedErro
 from wepystore.store.errors import MissingError
 from wepystore.store.merge import apply, plan
 
-KINDS = ("objects", "configs", "snapshots", "recordings", "runs")
+KINDS = ("objects", "configs", "snapshots", "frames", "recordings", "runs")
 
 
 def entries(store: Store) -> dict[str, set[str]]:
@@ -59,10 +59,11 @@ def assert_whole(store: Store) -> None:
     """S1: every name is right; S5: nothing is missing; and nothing is there that nobody needs."""
     check(store.path)
     needed: set[str] = set()
-    for kind in ("snapshots", "configs", "recordings"):
+    for kind in ("snapshots", "configs", "frames", "recordings"):
         for md5 in store.hashes(kind):
             assert store.missing(kind, md5) == []
-            needed |= {ref.md5 for _, ref in store.references(kind, md5)}
+            parts = store.references(kind, md5)
+            needed |= {ref.md5 for part, ref in parts if part == "objects"}
     assert set(store.hashes("objects")) == needed
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from tests.systems import pair_snapshot
 from wepystore.api import Apparatus, NoResampler, Store, Walker, WalkerState
 from wepystore.engine.component import Text
 from wepystore.orchestrator.job.ledger import Ledger
+from wepystore.orchestrator.run import recorder as recorder_module
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.records.run import RunRecord
@@ -76,9 +78,12 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     assert len(store.hashes("snapshots")) == 1
 
 
-def test_a_block_is_not_taken_away_while_it_is_put_again(tmp_path: Path) -> None:
+def test_a_block_is_not_taken_away_while_it_is_put_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that a killed process had put goes with what it left, beside the run, while that comes
     to the same cycle again: the next checkpoint has it."""
+    monkeypatch.setattr(recorder_module, "block_cycles_for", lambda n_walkers: 3)
     store = Store.create(tmp_path / "checkpoint.orch")
     ledger = Ledger(tmp_path)
     snapshot = pair_snapshot(4)
@@ -88,13 +93,14 @@ def test_a_block_is_not_taken_away_while_it_is_put_again(tmp_path: Path) -> None
         return RunRecord(end, end, end, n_cycles, 10, 1, True, recording=recording)
 
     def begin() -> tuple[Recorder, Checkpointer]:
-        recorder = Recorder.begun(manager, 10, 3)
+        recorder = Recorder.begun(manager, 10)
         return recorder, Checkpointer(store, snapshot.apparatus, record, ledger, recorder)
 
     recorder, _ = begin()
     for _ in range(3):
         recorder.add({"new_walkers": snapshot.walkers})
         recorder.keep()
+    recorder.settle()
     (block,) = store.hashes("objects")
     recorder, again = begin()
     again.adopt(EntryRef("snapshots", Ref("0" * 32, "0" * 64, 0)), None, None)

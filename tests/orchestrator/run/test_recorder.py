@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.resume import resume
+from wepystore.records import frames
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.recording import Recording
 from wepystore.records.run import RunRecord
@@ -52,8 +55,9 @@ from wepystore.records.tables import read_recording
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Full blocks of four cycles."""
+    """Full blocks of four cycles; of two, of those of which frames are kept."""
     monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+    monkeypatch.setattr(frames, "block_cycles_for", lambda n_walkers, n_bytes, every: 2 * every)
     return 4
 
 
@@ -173,10 +177,10 @@ def test_what_a_checkpoint_supersedes_costs_what_is_new(
     options = {"n_cycles": 40, "checkpoint_freq": 1}
     run_job(pair_store.store, pair_store.snapshot_hash, job, Looking(), **options)
     mine = [each for each in read if each[0] != "configs"]
-    assert len(mine) == len(set(mine)) <= 3 * 40 + 1
+    assert len(mine) == len(set(mine)) <= 4 * 40 + 1
     store = job_store(job)
     assert_whole(store)
-    for kind in ("snapshots", "recordings", "runs", "objects"):
+    for kind in ("snapshots", "frames", "recordings", "runs", "objects"):
         assert all(any(each.iterdir()) for each in (store.path / kind).iterdir())
 
 
@@ -311,35 +315,63 @@ class Fails:
         pass
 
 
-@pytest.mark.parametrize("what", ["a reporter", "a block"])
-def test_a_cycle_that_fails_is_not_recorded(
-    pair_store: Prepared,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    what: str,
+def test_a_cycle_that_a_reporter_cannot_be_told_of_is_not_recorded(
+    pair_store: Prepared, tmp_path: Path, small_blocks: int
 ) -> None:
-    """Whether a reporter cannot be told of it or its block cannot be written: the recording has
-    the cycles of the record, and the resumed run that of one that never failed (R2, D5)."""
-    blocks = 3 if what == "a block" else 4
-    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: blocks)
-    reporters = [Fails()] if what == "a reporter" else []
+    """The recording has the cycles of the record, and the resumed run that of one that never
+    failed (R2, D5)."""
     made = prepare_store(
-        tmp_path / "a.orch", pair_snapshot(), plain_configuration(reporters=reporters)
+        tmp_path / "a.orch", pair_snapshot(), plain_configuration(reporters=[Fails()])
     )
-    full = iter([True])
-    real = Checkpointer._write_block
-
-    def write_block(self: Checkpointer, block: Any) -> Any:
-        if what == "a block" and next(full, False):
-            raise OSError(errno.ENOSPC, "No space left on device", "a file")
-        return real(self, block)
-
-    monkeypatch.setattr(Checkpointer, "_write_block", write_block)
     job = tmp_path / "job"
     with pytest.raises(CycleFailedError, match="No space left"):
         run_job(made.store, made.snapshot_hash, job, n_cycles=7)
     assert recording_of(job).n_cycles == record_of(job).n_cycles == 2
-    resume(job, {}, Recorder())
-    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "whole", n_cycles=7)
-    assert record_of(job).end == record_of(tmp_path / "whole").end
-    assert record_of(job).recording == record_of(tmp_path / "whole").recording
+    assert_resumed_as_one(pair_store, job, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("n_failures", [1, 2])
+def test_a_block_that_cannot_be_written_ends_the_run_without_a_gap(
+    pair_store: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_blocks: int,
+    n_failures: int,
+) -> None:
+    """It is tried once more; then the cycle after it has not been (R2, D5)."""
+    made = prepare_store(tmp_path / "a.orch", pair_snapshot(), plain_configuration())
+    left, failed = [True] * n_failures, threading.Event()
+    real = Checkpointer._write_block
+
+    def write_block(self: Checkpointer, objects: Any) -> Any:
+        if left:
+            left.pop()
+            failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device", "a file")
+        return real(self, objects)
+
+    class Waits(Watcher):
+        def cycle_done(self, progress: Any) -> None:
+            # The thread that writes has come to its end before the next cycle does.
+            if progress.n_cycles_done == 2:
+                failed.wait()
+                time.sleep(0.1)
+
+    monkeypatch.setattr(Checkpointer, "_write_block", write_block)
+    job = tmp_path / "job"
+    if n_failures == 2:
+        with pytest.raises(CycleFailedError, match="No space left"):
+            run_job(made.store, made.snapshot_hash, job, Waits(), n_cycles=7)
+        assert recording_of(job).n_cycles == record_of(job).n_cycles == 2
+        assert_resumed_as_one(pair_store, job, tmp_path / "whole")
+    else:
+        run_job(made.store, made.snapshot_hash, job, Waits(), n_cycles=7)
+        assert recording_of(job).n_cycles == 7
+
+
+def assert_resumed_as_one(made: Prepared, job: Path, whole: Path) -> None:
+    """Gone on with to 7 cycles, a job has the end and the recording of one that never failed."""
+    resume(job, {"n_cycles": 7}, Recorder())
+    run_job(made.store, made.snapshot_hash, whole, n_cycles=7)
+    assert record_of(job).end == record_of(whole).end
+    assert record_of(job).recording == record_of(whole).recording

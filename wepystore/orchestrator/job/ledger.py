@@ -25,7 +25,7 @@ from wepystore.store.names import Name
 LISTED = ".checkpoints"
 LISTED_DRAFT = f"{LISTED}.tmp"
 
-_LINE = re.compile(rb"([+-]) (objects|snapshots|recordings|runs) ([0-9a-f]{32})")
+_LINE = re.compile(rb"([+-]) (objects|snapshots|frames|recordings|runs) ([0-9a-f]{32})")
 _WRITER = re.compile(rb"= (\S*-[0-9]{1,19})")
 #: Bytes after which the list is written anew, without what was struck off,
 _LONG = 1 << 16

@@ -12,9 +12,10 @@ from typing import Any
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run.recorder import Recorder
+from wepystore.orchestrator.run.recorder import Recorder, Shots
+from wepystore.orchestrator.run.series import Object, Pending
 from wepystore.records.library import load_run
-from wepystore.records.recording import Columns, buffers_of
+from wepystore.records.recording import Columns
 from wepystore.records.run import RunRecord, encode_run
 from wepystore.records.sinks import Remembering
 from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
@@ -31,7 +32,8 @@ _KEPT = 2
 _REMOVED = (
     (("runs",), ()),
     (("recordings", "snapshots"), ("runs",)),
-    (("objects",), ("recordings", "snapshots", "configs")),
+    (("frames",), ("recordings",)),
+    (("objects",), ("recordings", "frames", "snapshots", "configs")),
 )
 
 
@@ -76,7 +78,7 @@ class Checkpointer:
         self._record = record
         self._recorder = recorder
         if recorder is not None:
-            recorder.put_block = self._write_block
+            recorder.taker = self
         self.run: str | None = None
         # End, cycles and record that an earlier process has told of, and this one goes on from.
         self._from = ("", 0, "")
@@ -88,13 +90,16 @@ class Checkpointer:
         self._blocks: list[Name] = []
         # What each manifest and record of the store names: they never change.
         self._names: dict[str, dict[str, frozenset[Name]]] = {k: {} for k in NAMING}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-remove")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-store")
         self._going: set[Name] = set()
         self._removing: Future[list[Name]] | None = None
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
-        # Before the batch: it must not count on an object that is just going.
+        # Before the batch: nothing else writes beside it, and it must not count on an object that
+        # is just going.
+        if self._recorder is not None:
+            self._recorder.settle()
         self.finish_removing()
         # What somebody has removed meanwhile is put again.
         self._texts = {
@@ -128,16 +133,23 @@ class Checkpointer:
             self._supersede(_KEPT)
         return end
 
-    def _write_block(self, block: Columns) -> Ref:
-        """Put a full block of the recording, which the next checkpoint will name."""
-        # As for a checkpoint: what a killed process had put of it may be just going.
-        self.finish_removing()
+    def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending:
+        """Have a full block of the recording written while the run goes on; the next checkpoint
+        will name it."""
+        return self._thread.submit(self._write_block, objects)
+
+    def take_frames(self, objects: Callable[[], list[Object]], shots: Shots) -> Pending:
+        """As take_tables."""
+        return self._thread.submit(self._write_block, objects)
+
+    def _write_block(self, objects: Callable[[], list[Object]]) -> list[Ref]:
+        # In the thread that removes: what a killed process had put of it has gone before.
         with self.store.batch() as batch:
-            ref = batch.put("objects", buffers_of(block))
-            if not self.store.has("objects", ref.md5):
-                self._ledger.add([("objects", ref.md5)])
+            refs = [batch.put("objects", each) for each in objects()]
+            new = [("objects", ref.md5) for ref in refs]
+            self._ledger.add(each for each in new if not self.store.has(*each))
         self._blocks += batch.new
-        return ref
+        return refs
 
     def is_there(self) -> bool:
         """Whether the last checkpoint is in the store as it was written, by its files."""

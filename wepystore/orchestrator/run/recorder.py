@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.component import Text
 from wepystore.engine.ensemble import weights_of
+from wepystore.engine.kept_frames import Recording as Choice
 from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.record_fields import RecordColumns, together
 from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.resamplers.decision import decision_numbers
+from wepystore.orchestrator.run.series import Object, Pending, Series
+from wepystore.records import frames as frames_module
 from wepystore.records.errors import CannotRecordError
+from wepystore.records.frame_fields import fields_of, frames_of
+from wepystore.records.frames import (
+    Block,
+    CycleFrames,
+    Frames,
+    FramesSummary,
+    encode_frames,
+    grouped,
+    groups_of,
+)
+from wepystore.records.frames import Part as FramePart
 from wepystore.records.recording import (
     Columns,
     Layout,
@@ -30,20 +44,66 @@ from wepystore.records.recording import (
 from wepystore.records.values import Sink
 from wepystore.store.names import EntryRef, Ref
 
-#: A piece has at most such a part of a block's cycles.
-_PIECES = 16
-
-#: Takes a full block, between checkpoints.
-Put = Callable[[Columns], Ref]
+#: Frames of the cycles of a stretch of which they are kept.
+Shots = list[CycleFrames]
 
 
-@dataclass
-class _Piece:
-    """Some cycles of the block that is not full yet."""
+class _Tables:
+    """How tables become objects (series.Form)."""
 
-    n_cycles: int
-    columns: Columns
-    ref: Ref | None = None
+    joined = staticmethod(joined)
+
+    def objects(self, stretch: Columns) -> list[Object]:
+        return [buffers_of(stretch)]
+
+    def part(self, n_cycles: int, stretch: Columns, refs: Sequence[Ref]) -> Part:
+        return Part(n_cycles, refs[0])
+
+
+class _Frames:
+    """How frames become objects (series.Form)."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+
+    def joined(self, stretches: Sequence[Shots]) -> Shots:
+        return [shot for stretch in stretches for shot in stretch]
+
+    def objects(self, stretch: Shots) -> list[Object]:
+        return [group.buffers() for group in groups_of(self._frames, stretch)]
+
+    def part(self, n_cycles: int, stretch: Shots, refs: Sequence[Ref]) -> Block:
+        n_walkers = max((len(next(iter(arrays.values()))) for arrays, _ in stretch), default=0)
+        sizes = grouped(n_walkers, len(stretch), self._frames.frame_bytes)
+        return Block(n_cycles, tuple(map(FramePart, sizes, refs)))
+
+
+class Taker(Protocol):
+    """Where full blocks go."""
+
+    def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending: ...
+
+    def take_frames(self, objects: Callable[[], list[Object]], shots: Shots) -> Pending: ...
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What earlier sessions of a run have recorded.
+
+    Attributes
+    ----------
+    recording : Recording
+    pieces : sequence of Columns
+        The tables of those of its parts that are no full blocks.
+    frames : Frames or None
+    shots : sequence of Shots
+        The frames of those of their blocks that are not full.
+    """
+
+    recording: Recording
+    pieces: Sequence[Columns] = ()
+    frames: Frames | None = None
+    shots: Sequence[Shots] = ()
 
 
 class Recorder:
@@ -52,138 +112,237 @@ class Recorder:
     Parameters
     ----------
     layout : Layout
-    recording : Recording
-        As far as there is one.
-    pieces : sequence of Columns
-        The tables of those of its parts that are no full blocks.
+    recorded : SoFar
+        What there is.
+    choice : engine.recording.Recording
+        Which frames are to be kept of a run whose first cycle is to come.
+    has_box : bool
+        Whether the box of the states is one.
 
     Attributes
     ----------
-    put_block : callable or None
+    taker : Taker or None
         Where full blocks go when they are full; None while nobody takes them.
     """
 
     def __init__(
-        self, layout: Layout, recording: Recording, pieces: Sequence[Columns] = ()
+        self,
+        layout: Layout,
+        recorded: SoFar,
+        choice: Choice | None = None,
+        has_box: bool = True,
+        frames_block: int | None = None,
     ) -> None:
         self._layout = layout
-        self._recording = recording
+        self._recording = recording = recorded.recording
         parts = recording.tables
-        self._blocks = list(parts[: recording.n_full])
-        rest = zip(parts[recording.n_full :], pieces, strict=True)
-        self._pieces = [_Piece(part.n_cycles, columns, part.ref) for part, columns in rest]
-        self.put_block: Put | None = None
+        rest = parts[recording.n_full :]
+        counts = [part.n_cycles for part in rest]
+        self._tables: Series[Columns, Part] = Series(
+            _Tables(),
+            recording.block_cycles,
+            parts[: recording.n_full],
+            list(zip(counts, recorded.pieces, rest, strict=True)),
+        )
+        self._choice, self._has_box, self._frames_block = choice, has_box, frames_block
+        self._frames: Frames | None = None
+        self._film: Series[Shots, Block] | None = None
+        if recorded.frames is not None:
+            self._load(recorded.frames, recorded.shots)
+        self._taker: Taker | None = None
         self._is_first = True
-        self._first = recording.n_cycles
+        # The first cycle whose records, and whose frames, are not in a piece yet.
+        self._first = self._first_shot = recording.n_cycles
+        self._n_cycles = recording.n_cycles
         self._weights: list[NDArray[np.float64]] = []
         self._records: list[Mapping[str, Any]] = []
+        self._shots: Shots = []
 
     @classmethod
-    def begun(cls, manager: Any, n_steps: int, block_cycles: int | None = None) -> Recorder:
-        """Of a run whose first cycle is to come; a repetition has blocks as there were.
+    def begun(
+        cls,
+        manager: Any,
+        n_steps: int,
+        choice: Choice | None = None,
+        like: SoFar | None = None,
+    ) -> Recorder:
+        """Of a run whose first cycle is to come; a repetition has blocks as those it is `like`.
 
         Raises CannotRecordError: a component declares records that are neither numbers nor text.
         """
         layout = Layout.of(manager.resampler, manager.boundary_conditions)
-        topology = StructureCapabilities(manager.runner).topology
+        can = StructureCapabilities(manager.runner)
+        size = like.recording.block_cycles if like is not None else None
         recording = Recording(
             n_steps=n_steps,
-            block_cycles=block_cycles or block_cycles_for(len(manager.init_walkers)),
+            block_cycles=size or block_cycles_for(len(manager.init_walkers)),
             columns=tuple(layout.names()),
             decisions=decision_numbers(manager.resampler),
             summaries=layout.summaries,
-            topology=Text(topology) if topology else None,
+            topology=Text(can.topology) if can.topology else None,
         )
-        return cls(layout, recording)
+        frames_block = None
+        if like is not None:
+            frames_block = like.frames.block_cycles if like.frames is not None else None
+            choice = choice if like.frames is not None else None
+        return cls(layout, SoFar(recording), choice, can.has_box, frames_block)
 
     @classmethod
-    def gone_on(cls, manager: Any, recording: Recording, pieces: Sequence[Columns]) -> Recorder:
-        """Of a run that has come to the end of `recording`; `pieces` as in the constructor.
+    def gone_on(cls, manager: Any, recorded: SoFar) -> Recorder:
+        """Of a run that has come to the end of what is `recorded`.
 
         Raises CannotRecordError: that has other columns than the components declare.
         """
         layout = Layout.of(manager.resampler, manager.boundary_conditions)
         forms = forms_of(layout.columns(0, [], []))
-        if recording.columns != tuple(forms) or any(forms_of(each) != forms for each in pieces):
+        if recorded.recording.columns != tuple(forms) or any(
+            forms_of(each) != forms for each in recorded.pieces
+        ):
             problem = (
                 "what was recorded so far has other columns than its components declare here; go "
                 "on with those, and the version, that it was begun with"
             )
             raise CannotRecordError(where="the rest of this run", problem=problem)
-        return cls(layout, recording, pieces)
+        return cls(layout, recorded)
+
+    @property
+    def taker(self) -> Taker | None:
+        return self._taker
+
+    @taker.setter
+    def taker(self, taker: Taker) -> None:
+        self._taker = taker
+        form = _Tables()
+        self._tables.put = lambda columns: taker.take_tables(lambda: form.objects(columns), columns)
+        self._connect()
+
+    def _connect(self) -> None:
+        taker, frames = self._taker, self._frames
+        if taker is not None and self._film is not None and frames is not None:
+            form = _Frames(frames)
+            self._film.put = lambda shots: taker.take_frames(lambda: form.objects(shots), shots)
+
+    def _load(self, frames: Frames, shots: Sequence[Shots] = ()) -> None:
+        """Put in a film: from now on there are frames."""
+        self._frames = frames
+        assert not isinstance(frames.atoms, Ref)
+        self._atoms = frames.atoms
+        rest = frames.blocks[frames.n_full :]
+        pieces = [(b.n_cycles, taken, b) for b, taken in zip(rest, shots, strict=True)]
+        full = frames.blocks[: frames.n_full]
+        self._film = Series(_Frames(frames), frames.block_cycles, full, pieces)
+
+    def _begin_film(self, walkers: Sequence[Any]) -> None:
+        """Which frames are kept is known from the first cycle on: what states hold is up to their
+        runner."""
+        choice, self._choice = self._choice, None
+        fields = fields_of(walkers, choice, self._has_box) if choice is not None else ()
+        if choice is not None and fields:
+            size = sum(field.n_bytes for field in fields)
+            every = choice.every
+            n_cycles = self._frames_block or frames_module.block_cycles_for(
+                len(walkers), size, every
+            )
+            self._load(Frames(fields, every, n_cycles, atoms=choice.atoms))
+            self._connect()
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Take in one cycle, of what the reporters are told of it. It counts once it is kept."""
-        weights = np.array(weights_of(report["new_walkers"]))
+        walkers = report["new_walkers"]
+        weights = np.array(weights_of(walkers))
+        if self._choice is not None:
+            self._begin_film(walkers)
+        shot = None
+        if self._frames is not None and self._n_cycles % self._frames.every == 0:
+            shot = frames_of(walkers, self._frames.fields, self._atoms)
         # Copies: a component may use its records again.
-        self._added = weights, {t: _copied(report.get(key)) for t, key in REPORT_KEYS.items()}
+        records = {t: _copied(report.get(key)) for t, key in REPORT_KEYS.items()}
+        self._added = weights, records, shot
 
     def keep(self) -> None:
-        """The cycle is whole. If its block is full, and cannot be written, it has not been."""
-        weights, records = self._added
-        self._weights.append(weights)
-        self._records.append(records)
-        full = self._cycles_of_block() == self._recording.block_cycles
-        # The first cycle at once: what is wrong shows up at once.
-        if not full and not self._is_first:
-            return
-        before = self._pieces[:], self._first, self._weights[:-1], self._records[:-1]
+        """The cycle is whole. If what is before it cannot be written, it has not been."""
+        before = self._state()
+        weights, records, shot = self._added
         try:
-            self._gather()
+            self._weights.append(weights)
+            self._records.append(records)
+            self._shots += [shot] if shot is not None else []
+            self._n_cycles += 1
+            self._tables.settle(wait=False)
+            full = self._tables.is_full_with(self._n_cycles - self._first)
+            # The first cycle at once: what is wrong shows up at once.
+            if full or self._is_first:
+                self._gather_tables()
             if full:
-                assert self.put_block is not None
-                ref = self.put_block(self._rest())
-                self._blocks.append(Part(self._recording.block_cycles, ref))
-                self._pieces = []
+                self._tables.close()
+            if self._film is not None:
+                self._film.settle(wait=False)
+                if self._film.is_full_with(self._n_cycles - self._first_shot):
+                    self._gather_frames()
+                    self._film.close()
         except BaseException:
-            self._pieces, self._first, self._weights, self._records = before
+            self._restore(before)
             raise
         self._is_first = False
+
+    def _state(self) -> tuple[Any, ...]:
+        film = self._film.state() if self._film is not None else None
+        new = self._weights[:], self._records[:], self._shots[:]
+        return self._tables.state(), film, (self._first, self._first_shot, self._n_cycles), new
+
+    def _restore(self, state: tuple[Any, ...]) -> None:
+        tables, film, counts, new = state
+        self._tables.restore(tables)
+        if self._film is not None:
+            self._film.restore(film)
+        self._first, self._first_shot, self._n_cycles = counts
+        self._weights, self._records, self._shots = new
 
     @property
     def n_bytes(self) -> int:
         """The size of what was written last."""
-        return self._recording.n_bytes
-
-    def _cycles_of_block(self) -> int:
-        return sum(piece.n_cycles for piece in self._pieces) + len(self._weights)
+        return self._recording.total_bytes
 
     def _gather(self) -> None:
-        """Make a piece of the cycles since the last one."""
-        if not self._weights:
-            return
-        n_cycles = len(self._weights)
-        columns = self._layout.columns(self._first, self._weights, self._records)
-        self._pieces.append(_Piece(n_cycles, columns))
-        self._first += n_cycles
-        self._weights, self._records = [], []
+        """Make pieces of the cycles since the last ones."""
+        self._gather_tables()
+        self._gather_frames()
 
-    def rest(self) -> Columns | None:
-        """The cycles since the last full block; None if there are none."""
+    def _gather_tables(self) -> None:
+        if self._first < self._n_cycles:
+            columns = self._layout.columns(self._first, self._weights, self._records)
+            self._tables.add(self._n_cycles - self._first, columns)
+            self._first = self._n_cycles
+            self._weights, self._records = [], []
+
+    def _gather_frames(self) -> None:
+        if self._film is not None and self._first_shot < self._n_cycles:
+            self._film.add(self._n_cycles - self._first_shot, self._shots)
+            self._first_shot = self._n_cycles
+            self._shots = []
+
+    def settle(self) -> None:
+        """Wait for what is on its way."""
+        self._tables.settle()
+        if self._film is not None:
+            self._film.settle()
+
+    def rest(self) -> tuple[Columns | None, Shots | None]:
+        """Tables and frames of the cycles since the last full block of each; None if there are
+        none."""
         self._gather()
-        return self._rest() if self._pieces else None
-
-    def _rest(self) -> Columns:
-        return joined([piece.columns for piece in self._pieces])
+        return self._tables.rest(), self._film.rest() if self._film is not None else None
 
     def write(self, sink: Sink, last: bool = False) -> EntryRef:
         """Put all that is new, and the manifest of the recording so far."""
         self._gather()
-        # Pieces that follow each other become one when the later one has as many cycles, so there
-        # are few of them, and no cycle is written often; but no checkpoint writes half a block.
-        most = self._recording.block_cycles // _PIECES
-        while len(self._pieces) > 1 and (
-            last or self._pieces[-2].n_cycles <= min(self._pieces[-1].n_cycles, most // 2)
-        ):
-            *self._pieces, one, other = self._pieces
-            columns = joined([one.columns, other.columns])
-            self._pieces.append(_Piece(one.n_cycles + other.n_cycles, columns))
-        tables = list(self._blocks)
-        for piece in self._pieces:
-            if piece.ref is None:
-                piece.ref = sink.put("objects", buffers_of(piece.columns))
-            tables.append(Part(piece.n_cycles, piece.ref))
-        self._recording = replace(self._recording, tables=tuple(tables))
+        tables = tuple(self._tables.write(sink, last))
+        summary = None
+        if self._frames is not None and self._film is not None:
+            blocks = tuple(self._film.write(sink, last))
+            self._frames = replace(self._frames, blocks=blocks)
+            summary = FramesSummary.of(self._frames, encode_frames(self._frames, sink))
+        self._recording = replace(self._recording, tables=tables, frames=summary)
         return encode_recording(self._recording, sink)
 
 

@@ -12,6 +12,7 @@ from wepystore.errors import DamagedError
 from wepystore.orchestrator.errors import FewerCyclesError, MalformedJobError
 from wepystore.orchestrator.job.job import SPEC, Job, JobSpec
 from wepystore.orchestrator.run.budget import Budget, StopSignals
+from wepystore.orchestrator.run.recorder import SoFar
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.session import Session
 from wepystore.orchestrator.run.start import Past, Start, start_from
@@ -19,9 +20,10 @@ from wepystore.orchestrator.run.watching import RunOutcome, Watcher
 from wepystore.records.circumstances import N_CYCLES, NOTHING_YET, SECONDS
 from wepystore.records.library import load_run
 from wepystore.records.parts import read_parts
-from wepystore.records.recording import Columns, Recording
+from wepystore.records.recording import N_WALKERS
 from wepystore.records.run import RunRecord
-from wepystore.records.tables import read_recording
+from wepystore.records.run_frames import read_frames, read_left_over
+from wepystore.records.tables import RunTables, read_recording
 from wepystore.records.trust import Trust, arguments
 from wepystore.store.places import CHECKPOINT
 from wepystore.store.store import Store
@@ -149,13 +151,18 @@ def _last(
     )
 
 
-def _recorded(store: Store, record: RunRecord) -> tuple[Recording, list[Columns]] | None:
-    """A checkpoint's recording, and the tables of its parts that are no full blocks."""
+def _recorded(store: Store, record: RunRecord) -> SoFar | None:
+    """What is recorded up to a checkpoint."""
     found = read_recording(store, record)
     if found is None:
         return None
-    rest = found.tables[found.n_full :]
-    return found, read_parts(rest, found.columns, store.object, "its recording")
+    where = "its recording"
+    pieces = read_parts(found.tables[found.n_full :], found.columns, store.object, where)
+    if found.frames is None:
+        return SoFar(found, pieces)
+    frames = read_frames(store, found, where)
+    counts = RunTables([("", found, found.n_cycles)], store.object)[N_WALKERS]
+    return SoFar(found, pieces, frames, read_left_over(store, frames, counts, where))
 
 
 def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:
@@ -186,7 +193,7 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
     return sorted(found, key=lambda each: (each[1].n_cycles, each[1].execution.complete is True))
 
 
-def _past(md5: str, record: RunRecord, recorded: tuple[Recording, list[Columns]] | None) -> Past:
+def _past(md5: str, record: RunRecord, recorded: SoFar | None) -> Past:
     how = record.execution
     return Past(
         resumed=True,

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 
 from wepystore.engine.fit import doubts
+from wepystore.engine.kept_frames import Recording
 from wepystore.engine.mappers.base import WorkMapper
 from wepystore.orchestrator.errors import NotContinuedError
 from wepystore.orchestrator.job.job import Job
@@ -69,11 +70,12 @@ class Session:
         """None for a run that goes on from a checkpoint of an older version's."""
         manager = self._prepared.manager
         if not past.n_cycles:
-            found = Recorder.begun(manager, self._request.n_steps)
+            choice = self._start.configuration.recording or Recording()
+            found = Recorder.begun(manager, self._request.n_steps, choice)
         elif past.recorded is None:
             return None
         else:
-            found = Recorder.gone_on(manager, *past.recorded)
+            found = Recorder.gone_on(manager, past.recorded)
         manager.record = found
         return found
 

@@ -11,11 +11,11 @@ from typing import Any
 from wepystore.engine.fit import check_decoded, check_type
 from wepystore.errors import DamagedError, UsageError
 from wepystore.orchestrator.errors import NoConfigurationError
+from wepystore.orchestrator.run.recorder import SoFar
 from wepystore.records.bundle import decode, encoded
 from wepystore.records.circumstances import NOTHING_YET, Circumstances
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
-from wepystore.records.recording import Columns, Recording
 from wepystore.records.run import place_in
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
@@ -73,8 +73,8 @@ class Past:
     environment : dict or None
         Of the last session.
     reproducible : bool
-    recorded : (Recording, list of Columns) or None
-        Of that checkpoint; and the tables of those of its parts that are no full blocks.
+    recorded : SoFar or None
+        Up to that checkpoint; None for a run that was begun without a recording.
     """
 
     resumed: bool = False
@@ -84,7 +84,7 @@ class Past:
     how: Circumstances = NOTHING_YET
     environment: dict[str, Any] | None = None
     reproducible: bool = True
-    recorded: tuple[Recording, list[Columns]] | None = None
+    recorded: SoFar | None = None
 
     @property
     def wall_s(self) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.orchestrator.run.recorder import Shots
+from wepystore.orchestrator.run.series import Object, Pending
+from wepystore.records.frames import Block, CycleFrames, Frames, kept_cycles
 from wepystore.records.parts import read_parts
 from wepystore.records.recording import (
     CONTINUAL,
@@ -19,11 +23,14 @@ from wepystore.records.recording import (
     Columns,
     Part,
     Recording,
-    buffers_of,
     joined,
 )
+from wepystore.records.run_frames import read_block
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
+
+#: How a column of the frames begins.
+FRAMES = "frames"
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Parting:
     ----------
     cycle_idx : int
     column : str
-        Of the table, such as "weights" or "resampling/decision_id".
+        Of the tables, such as "weights" or "resampling/decision_id", or a field of the frames, as
+        "frames/positions".
     walker_idx : int or None
         None where the column is not of walkers.
     """
@@ -51,37 +59,104 @@ class Recorded:
     ----------
     store : Store
     recording : Recording
+    frames : Frames or None
+        None where none were kept, or they are elsewhere.
+
+    Attributes
+    ----------
+    parting : Parting or None
+        The first thing that differs, of what was compared.
     """
 
-    def __init__(self, store: Store, recording: Recording) -> None:
-        self._store, self._recording = store, recording
-        self._place = self._first = 0
+    def __init__(self, store: Store, recording: Recording, frames: Frames | None) -> None:
+        self._store, self._recording, self._frames = store, recording, frames
+        self._n_tables = self._n_frames = 0
         self.parting: Parting | None = None
 
-    def take_block(self, columns: Columns) -> Ref:
-        """Compare a full block; the Ref that it has now."""
-        ref = Ref.of(*buffers_of(columns))
-        tables = self._recording.tables
-        if self._place >= len(tables) or tables[self._place].ref != ref:
-            self._compare(columns, tables[self._place : self._place + 1])
-        self._place += 1
-        self._first += self._recording.block_cycles
-        return ref
+    def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending:
+        """Compare a full block of the tables."""
+        refs = [Ref.of(*each) for each in objects()]
+        number, tables = self._n_tables, self._recording.tables
+        self._n_tables += 1
+        if number >= len(tables) or [tables[number].ref] != refs:
+            self._compare(columns, number, tables[number : number + 1])
+        return _Done(refs)
 
-    def take_rest(self, columns: Columns | None) -> None:
-        """Compare what came after the last full block."""
+    def take_frames(self, objects: Callable[[], list[Object]], shots: Shots) -> Pending:
+        """Compare a full block of the frames."""
+        assert self._frames is not None
+        refs = [Ref.of(*each) for each in objects()]
+        number, blocks = self._n_frames, self._frames.blocks
+        self._n_frames += 1
+        if number >= len(blocks) or [part.ref for part in blocks[number].parts] != refs:
+            self._compare_frames(shots, number, blocks[number : number + 1])
+        return _Done(refs)
+
+    def take_rest(self, columns: Columns | None, shots: Shots | None) -> None:
+        """Compare what came after the last full blocks."""
         if columns is not None:
-            self._compare(columns, self._recording.tables[self._place :])
+            self._compare(columns, self._n_tables, self._recording.tables[self._n_tables :])
+        if shots is not None and self._frames is not None:
+            self._compare_frames(shots, self._n_frames, self._frames.blocks[self._n_frames :])
 
-    def _compare(self, columns: Columns, parts: Sequence[Part]) -> None:
-        if self.parting is not None:
-            return
+    def _compare(self, columns: Columns, number: int, parts: Sequence[Part]) -> None:
+        first = number * self._recording.block_cycles
         names = self._recording.columns
         then = read_parts(parts, names, self._store.object, "a recording")
-        if then:
-            self.parting = first_difference(joined(then), columns, self._first)
-        else:
-            self.parting = Parting(self._first, N_WALKERS)
+        self._note(
+            first_difference(joined(then), columns, first) if then else Parting(first, N_WALKERS)
+        )
+
+    def _compare_frames(self, shots: Shots, number: int, blocks: Sequence[Block]) -> None:
+        assert self._frames is not None
+        first = number * self._frames.block_cycles
+        counts = [len(next(iter(arrays.values()))) for arrays, _ in shots]
+        then: list[CycleFrames] = []
+        for block in blocks:
+            kept = kept_cycles(first, block.n_cycles, self._frames.every)
+            here = counts[len(then) : len(then) + len(kept)]
+            then += read_block(self._store, self._frames, block, here, "its frames")
+            first += block.n_cycles
+        first = number * self._frames.block_cycles
+        for place, (now, before) in enumerate(zip_longest(shots, then)):
+            cycle_idx = first + place * self._frames.every
+            self._note(_difference(before, now, cycle_idx))
+
+    def _note(self, found: Parting | None) -> None:
+        """Of what differs the first cycle counts, and of one cycle its tables."""
+        if found is not None and (self.parting is None or found.cycle_idx < self.parting.cycle_idx):
+            self.parting = found
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Nothing is written: what there is to wait for has been done."""
+
+    refs: list[Ref]
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> list[Ref]:
+        return self.refs
+
+
+def _difference(
+    then: CycleFrames | None, now: CycleFrames | None, cycle_idx: int
+) -> Parting | None:
+    """Where the frames of one cycle part."""
+    if then is None or now is None:
+        return Parting(cycle_idx, FRAMES)
+    for name in sorted(now[0].keys() | then[0].keys()):
+        old, new = then[0].get(name), now[0].get(name)
+        if old is None or new is None or old.shape != new.shape or old.dtype != new.dtype:
+            return Parting(cycle_idx, f"{FRAMES}/{name}")
+        differs = [a.tobytes() != b.tobytes() for a, b in zip(old, new, strict=True)]
+        if any(differs):
+            return Parting(cycle_idx, f"{FRAMES}/{name}", differs.index(True))
+    if sorted(then[1]) != sorted(now[1]):
+        return Parting(cycle_idx, f"{FRAMES}/{MISSING}")
+    return None
 
 
 def first_difference(then: Columns, now: Columns, first_cycle: int) -> Parting | None:

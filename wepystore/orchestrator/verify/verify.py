@@ -10,6 +10,7 @@ from typing import Any
 
 from wepystore.engine.adapt import adapted_runner
 from wepystore.engine.errors import PlatformError
+from wepystore.engine.kept_frames import Recording
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.environment import (
     Difference,
@@ -22,7 +23,7 @@ from wepystore.orchestrator.run.mapping import (
     properties_of_workers,
 )
 from wepystore.orchestrator.run.preparation import Preparation
-from wepystore.orchestrator.run.recorder import Recorder
+from wepystore.orchestrator.run.recorder import Recorder, SoFar
 from wepystore.orchestrator.run.request import Means
 from wepystore.orchestrator.run.start import Start, start_from
 from wepystore.orchestrator.run.watching import Begun, Progress, Watcher
@@ -32,6 +33,7 @@ from wepystore.records.circumstances import NOTHING_YET
 from wepystore.records.configuration import Configuration
 from wepystore.records.library import load_run
 from wepystore.records.run import RunRecord
+from wepystore.records.run_frames import read_frames
 from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.records.tables import read_recording
@@ -174,11 +176,15 @@ class _Repetition:
         if record.recording is not None and not store.lacking([record.recording]):
             recording = read_recording(store, record)
             assert recording is not None
-            self._recorded = Recorded(store, recording)
+            frames = read_frames(store, recording, "its recording") if recording.frames else None
+            self._recorded = Recorded(store, recording, frames)
             self._recorder = Recorder.begun(
-                self._prepared.manager, self._n_steps, recording.block_cycles
+                self._prepared.manager,
+                self._n_steps,
+                configuration.recording or Recording(),
+                SoFar(recording, frames=frames),
             )
-            self._recorder.put_block = self._recorded.take_block
+            self._recorder.taker = self._recorded
             self._prepared.manager.record = self._recorder
 
     def verdict(self, watcher: Watcher) -> Verdict:
@@ -194,7 +200,7 @@ class _Repetition:
         reproduced = end == recorded
         has_the_end = self._store.has("snapshots", recorded.md5)
         if self._recorded is not None and self._recorder is not None:
-            self._recorded.take_rest(self._recorder.rest())
+            self._recorded.take_rest(*self._recorder.rest())
         comparison = None
         if not reproduced and has_the_end and not self._store.missing("snapshots", recorded.md5):
             comparison = compare(self._store, recorded, walkers, apparatus)

@@ -1,0 +1,215 @@
+"""Frames of real runs: recorded, resumed, verified, read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.orchestrator.run.test_checkpoint import assert_whole
+from tests.orchestrator.run.test_recorder import Wavering, job_store, record_of, recording_of
+from tests.systems import (
+    Recorder,
+    pair_apparatus,
+    pair_snapshot,
+    pair_state,
+    plain_configuration,
+    run_job,
+)
+from wepystore.api import (
+    Configuration,
+    HDF5Reporter,
+    NoFramesError,
+    Prepared,
+    Recording,
+    RunFrames,
+    Snapshot,
+    UnbindingBC,
+    WrongPartError,
+    hash_of,
+    load_configuration,
+    load_frames,
+    prepare_store,
+    verify,
+)
+from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run.resume import resume
+from wepystore.records import frames
+from wepystore.records.errors import CannotRecordError
+from wepystore.records.run_frames import read_frames
+from wepystore.records.snapshot import Apparatus
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full blocks of four cycles; of two, of those of which frames are kept."""
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+    monkeypatch.setattr(frames, "block_cycles_for", lambda n_walkers, n_bytes, every: 2 * every)
+
+
+def frames_of(job: Path) -> RunFrames:
+    (md5,) = job_store(job).hashes("runs")
+    return load_frames(job, md5)
+
+
+def recorded(tmp_path: Path, choice: Any, n_walkers: int = 4, **options: Any) -> Path:
+    """A job of the LJ pair that records so."""
+    configuration = plain_configuration()
+    configuration = Configuration(
+        configuration.work_mapper, configuration.reporters, recording=choice
+    )
+    made = prepare_store(tmp_path / "a.orch", pair_snapshot(n_walkers), configuration)
+    run_job(made.store, made.snapshot_hash, tmp_path / "job", **{"n_cycles": 7, **options})
+    return tmp_path / "job"
+
+
+def test_the_frames_are_those_of_the_file(tmp_path: Path, small_blocks: None) -> None:
+    """Positions of all atoms in each cycle, as in the WepyHDF5 file of the same run, to single
+    precision, with no setting at all (D1)."""
+    near = UnbindingBC(0.39, [pair_state()], ligand_idxs=[0], receptor_idxs=[1], periodic=False)
+    snapshot = pair_snapshot(6, pair_apparatus(boundary_conditions=near))
+    configuration = plain_configuration(reporters=[HDF5Reporter()])
+    made = prepare_store(tmp_path / "a.orch", snapshot, configuration)
+    options = {"n_cycles": 11, "n_steps": 50, "checkpoint_freq": 3}
+    run_job(made.store, made.snapshot_hash, tmp_path / "job", **options)
+    found = frames_of(tmp_path / "job")
+    assert [field.name for field in found.fields] == ["positions"]
+    assert found.cycles.tolist() == [*range(11)] and found.n_walkers.tolist() == [6] * 11
+    with h5py.File(tmp_path / "job" / "job.wepy.h5") as file:
+        for walker, theirs in file["runs/0/trajectories"].items():
+            mine = found.walker(int(walker))
+            assert mine.dtype == np.float32
+            assert np.array_equal(mine, theirs["positions"][:].astype(np.float32))
+    everything = np.stack([found.walker(k) for k in range(6)], axis=1)
+    assert np.array_equal(found.cycle(8), everything[8])
+    assert np.array_equal(
+        found.of(np.array([10, 3]), np.array([5, 0])), everything[[10, 3], [5, 0]]
+    )
+    assert np.array_equal(found.walker(2, start=3, stop=7), everything[3:7, 2])
+    with pytest.raises(ValueError, match="read-only"):
+        found.walker(2)[:] = 0
+    with pytest.raises(IndexError, match="no such walker"):
+        found.of(np.array([3]), np.array([6]))
+    with pytest.raises(KeyError, match="forces"):
+        found.walker(0, "forces")
+
+
+def test_a_stretch_of_one_object_is_mapped(tmp_path: Path) -> None:
+    """No bytes are read before they are looked at (D6)."""
+    found = frames_of(recorded(tmp_path, None)).walker(1)
+    assert found.shape == (7, 2, 3) and found.base is not None and not found.flags.writeable
+
+
+@pytest.mark.parametrize("blocks", [2, 1 << 10])
+def test_one_run_has_one_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    """Whatever the checkpoints and interruptions; also of cycles that are far apart (D2)."""
+    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+    monkeypatch.setattr(
+        frames, "block_cycles_for", lambda n_walkers, n_bytes, every: blocks * every
+    )
+    # Each walker in an object of its own.
+    monkeypatch.setattr(frames, "PART_BYTES", 100)
+    configuration = plain_configuration()
+    choice = Recording(["positions", "velocities"], atoms=[1], every=2, precision="float64")
+    configuration = Configuration(configuration.work_mapper, recording=choice)
+    made = prepare_store(tmp_path / "a.orch", pair_snapshot(3), configuration)
+    found = set()
+    for name, freq, stops in (("once", None, ()), ("each", 1, ()), ("stopped", 2, (1, 4, 5))):
+        job, wanted = tmp_path / name, [*stops, 11]
+        options = {"checkpoint_freq": freq, "n_cycles": wanted[0]}
+        run_job(made.store, made.snapshot_hash, job, **options)
+        for n_cycles in wanted[1:]:
+            resume(job, {"n_cycles": n_cycles}, Recorder())
+        found.add(record_of(job).recording)
+        assert_whole(job_store(job))
+    assert len(found) == 1
+    held = load_frames(tmp_path / "once", job_store(tmp_path / "once").hashes("runs")[0])
+    assert held.cycles.tolist() == [0, 2, 4, 6, 8, 10]
+    assert held.walker(2, "velocities").shape == (6, 1, 3)
+    assert held.atoms is not None and held.atoms.tolist() == [1]
+    summary = recording_of(tmp_path / "once").frames
+    assert summary is not None
+    assert (summary.fields, summary.n_atoms) == (("positions", "velocities"), 1)
+    assert (summary.every, summary.precision) == (2, "float64")
+
+
+def test_an_extended_run_shares_all_full_blocks(
+    pair_store: Prepared, tmp_path: Path, small_blocks: None
+) -> None:
+    """Of frames as of tables (D3)."""
+    job = tmp_path / "job"
+    run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=5)
+    before = read_frames(job_store(job), recording_of(job), "it")
+    resume(job, {"n_cycles": 8}, Recorder())
+    after = read_frames(job_store(job), recording_of(job), "it")
+    assert [block.n_cycles for block in before.blocks] == [2, 2, 1]
+    assert [block.n_cycles for block in after.blocks] == [2, 2, 2, 2]
+    assert after.blocks[:2] == before.blocks[:2]
+
+
+def test_walkers_may_come_and_go(tmp_path: Path, small_blocks: None) -> None:
+    """A walker has frames of the cycles in which it is there (D2)."""
+    apparatus = Apparatus.as_found(pair_snapshot().apparatus.runner, None, Wavering())
+    snapshot = Snapshot.as_found(pair_snapshot(4).walkers, apparatus)
+    made = prepare_store(tmp_path / "a.orch", snapshot, plain_configuration())
+    run_job(made.store, made.snapshot_hash, tmp_path / "job", n_cycles=9, checkpoint_freq=2)
+    found = frames_of(tmp_path / "job")
+    assert found.n_walkers.tolist() == [4, 5, 6, 7, 3, 4, 5, 6, 7]
+    assert found.cycles_of(5).tolist() == [2, 3, 7, 8]
+    assert found.walker(5).shape == (4, 2, 3)
+    for cycle_idx in range(9):
+        every = found.cycle(cycle_idx)
+        assert len(every) == found.n_walkers[cycle_idx]
+        one = found.of(np.array([cycle_idx]), np.array([len(every) - 1]))
+        assert np.array_equal(every[-1:], one)
+
+
+def test_a_configuration_says_what_is_recorded(tmp_path: Path) -> None:
+    """None at all, or other fields; what is usual adds nothing to it, so it keeps its hash (D1)."""
+    usual, none = plain_configuration(), Recording(fields=())
+    assert hash_of(usual) == hash_of(Configuration(usual.work_mapper, usual.reporters))
+    without = Configuration(usual.work_mapper, usual.reporters, recording=none)
+    assert hash_of(without) != hash_of(usual)
+    job = recorded(tmp_path, none)
+    assert load_configuration(job).recording.fields == []  # type: ignore[union-attr]
+    assert recording_of(job).frames is None and not job_store(job).hashes("frames")
+    with pytest.raises(NoFramesError, match="no frames were kept of run"):
+        frames_of(job)
+    with pytest.raises(WrongPartError, match="recording"):
+        Configuration(usual.work_mapper, recording=[])  # type: ignore[arg-type]
+
+
+def test_what_states_do_not_have_is_refused(tmp_path: Path) -> None:
+    """In the first cycle, which has to show what a runner's states hold; no run is left."""
+    with pytest.raises(CannotRecordError, match="states have no 'charges', but"):
+        recorded(tmp_path, Recording(["charges"]))
+    assert not (tmp_path / "job" / "checkpoint.orch").exists()
+
+
+def test_verify_compares_frames(tmp_path: Path, small_blocks: None) -> None:
+    """The first cycle, field and walker that differ are named, in a block and in what is left."""
+    job = recorded(tmp_path, Recording(["positions"], every=2))
+    (md5,) = job_store(job).hashes("runs")
+    assert verify(job, md5).is_same
+    held = frames_of(job)
+    real = recorder.frames_of
+    for cycle_idx in (2, 6):
+        wanted = held.of(np.array([cycle_idx]), np.array([1]))[0]
+
+        def shaken(walkers: Any, fields: Any, atoms: Any, wanted: Any = wanted) -> Any:
+            arrays, missing = real(walkers, fields, atoms)
+            if np.array_equal(arrays["positions"][1], wanted):
+                arrays["positions"][1, 0, 0] += 1
+            return arrays, missing
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recorder, "frames_of", shaken)
+            parting = verify(job, md5).parting
+        assert parting is not None
+        found = (parting.cycle_idx, parting.column, parting.walker_idx)
+        assert found == (cycle_idx, "frames/positions", 1)

@@ -1,0 +1,340 @@
+"""The frames of a run, or of runs that continue each other, to be read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.errors import FailedError
+from wepystore.records import npy
+from wepystore.records.errors import MalformedRecordError
+from wepystore.records.frames import (
+    Block,
+    CycleFrames,
+    FrameField,
+    Frames,
+    Group,
+    checked,
+    cycles_of,
+    decode_frames,
+    kept_cycles,
+    row_starts,
+    rows_before,
+)
+from wepystore.records.mapped import arrays_of
+from wepystore.records.recording import Recording
+from wepystore.records.tables import NotJoinableError, RunSpan
+from wepystore.store.names import Ref
+from wepystore.store.store import Store
+
+Integers = NDArray[np.int64]
+
+#: So many objects stay mapped.
+_MAPPED = 64
+
+
+class NoFramesError(FailedError):
+    """no frames were kept of run {run}"""
+
+
+class FramesElsewhereError(FailedError):
+    """the frames of run {run} are not in {store}: it has been reconciled without them, or they were
+    removed; reconcile it with a store that has them"""
+
+
+def read_frames(store: Store, recording: Recording, where: str) -> Frames:
+    """The frames of a recording that are here: their manifest, verified, and which atoms they are
+    of. Raises DamagedError."""
+    summary = recording.frames
+    assert summary is not None
+    md5, ref = summary.entry.md5, summary.entry.ref
+    found = decode_frames(store.manifest("frames", md5, ref), f"frames {md5}")
+    problem = None
+    if found.n_cycles != recording.n_cycles:
+        problem = f"they are of {found.n_cycles} cycles, and the run has {recording.n_cycles}"
+    atoms = None
+    if isinstance(found.atoms, Ref):
+        atoms = npy.load(store.object(found.atoms), f"the atoms of {where}")
+        if atoms.ndim != 1 or atoms.dtype != np.int64 or not len(atoms):
+            problem = "the numbers of their atoms are no list of whole numbers"
+    if problem is not None:
+        raise MalformedRecordError(where=f"frames {md5}", what="frames", problem=problem)
+    return Frames(found.fields, found.every, found.block_cycles, found.blocks, atoms)
+
+
+def read_left_over(
+    store: Store, frames: Frames, counts: Integers, where: str
+) -> list[list[CycleFrames]]:
+    """The frames of those blocks that are not full, verified: for each block, for each cycle of
+    which they are kept.
+
+    Parameters
+    ----------
+    counts : array of int, shape (n_cycles,)
+        Walkers in each cycle.
+    """
+    found, first = [], frames.n_full * frames.block_cycles
+    for block in frames.blocks[frames.n_full :]:
+        kept = kept_cycles(first, block.n_cycles, frames.every)
+        here = counts[kept.start : kept.stop : kept.step].tolist()
+        found.append(read_block(store, frames, block, here, where))
+        first += block.n_cycles
+    return found
+
+
+def read_block(
+    store: Store, frames: Frames, block: Block, counts: Sequence[int], where: str
+) -> list[CycleFrames]:
+    """The frames of a block, verified, for each cycle of which they are kept; `counts` are the
+    walkers in each of these."""
+    groups = []
+    for part in block.parts:
+        arrays = npy.load_several(store.object(part.ref), where)
+        groups.append(checked(frames, arrays, part.n_walkers, where))
+    try:
+        return cycles_of(groups, counts)
+    except ValueError as problem:
+        raise MalformedRecordError(where=where, what="frames", problem=problem) from None
+
+
+def read_cycles(
+    store: Store, frames: Frames, counts: Integers, start: int, stop: int, where: str
+) -> list[CycleFrames]:
+    """The frames of the cycles from `start` to before `stop` of which they are kept, verified;
+    `counts` are the walkers in each cycle."""
+    found: list[CycleFrames] = []
+    first = 0
+    for block in frames.blocks:
+        kept = kept_cycles(first, block.n_cycles, frames.every)
+        if first < stop and start < first + block.n_cycles and kept:
+            here = counts[kept.start : kept.stop : kept.step].tolist()
+            shots = read_block(store, frames, block, here, where)
+            each = zip(kept, shots, strict=True)
+            found += [shot for cycle_idx, shot in each if start <= cycle_idx < stop]
+        first += block.n_cycles
+    return found
+
+
+class FramesOfRun(NamedTuple):
+    """What RunFrames takes of one run.
+
+    Attributes
+    ----------
+    run : str
+        Hash of its record.
+    frames : Frames
+    counts : array of int, shape (n_cycles,)
+        Walkers in each of its cycles.
+    n_cycles : int
+        As many of them count.
+    n_steps : int
+    """
+
+    run: str
+    frames: Frames
+    counts: Integers
+    n_cycles: int
+    n_steps: int
+
+
+class RunFrames:
+    """The frames that are kept of a run: arrays that are read where they are looked at.
+
+    Nothing is read before it is asked for; of what is asked for the name, the size and the shapes
+    of objects are checked, not their bytes.
+
+    Parameters
+    ----------
+    store : Store
+    runs : sequence of FramesOfRun
+        Those that follow each other.
+
+    Attributes
+    ----------
+    fields : tuple of FrameField
+        Sorted by name.
+    atoms : array of int, shape (n_atoms,), or None
+        Which atoms positions, velocities and forces are of; None for all.
+    runs : list of RunSpan
+        Whose cycles these are.
+    n_walkers : array of int, shape (n_cycles,)
+        In each cycle.
+    cycles : array of int, shape (n_kept,)
+        Those of which frames are kept.
+    """
+
+    def __init__(self, store: Store, runs: Sequence[FramesOfRun]) -> None:
+        last = runs[-1].frames
+        self.fields: tuple[FrameField, ...] = last.fields
+        self.atoms = last.atoms if isinstance(last.atoms, np.ndarray) else None
+        self.runs: list[RunSpan] = []
+        self._reels: list[_Reel] = []
+        self._mapped = _Mapped(store)
+        cycles, first = [], 0
+        for each in runs:
+            same = each.frames.fields == last.fields
+            if not same or not np.array_equal(each.frames.atoms, last.atoms):  # type: ignore[arg-type]
+                why = f"of run {each.run} other frames are kept"
+                raise NotJoinableError(run=runs[-1].run, why=why)
+            self.runs.append(RunSpan(each.run, first, each.n_cycles, each.n_steps))
+            self._reels.append(_Reel(each, self._mapped))
+            kept = kept_cycles(0, each.n_cycles, each.frames.every)
+            cycles.append(np.arange(kept.start, kept.stop, kept.step) + first)
+            first += each.n_cycles
+        self.n_walkers: Integers = np.concatenate([e.counts[: e.n_cycles] for e in runs])
+        self.cycles: Integers = np.concatenate(cycles)
+
+    def field(self, name: str) -> FrameField:
+        """What is known of a field. Raises KeyError where there is none of that name."""
+        for found in self.fields:
+            if found.name == name:
+                return found
+        raise KeyError(name)
+
+    def cycles_of(self, walker_idx: int, start: int = 0, stop: int | None = None) -> Integers:
+        """The cycles from `start` to before `stop` of which there are frames of a walker."""
+        cycles = self.cycles[slice(*np.searchsorted(self.cycles, [start, self._stop(stop)]))]
+        return cycles[self.n_walkers[cycles] > walker_idx]
+
+    def _stop(self, stop: int | None) -> int:
+        return len(self.n_walkers) if stop is None else stop
+
+    def walker(
+        self, walker_idx: int, name: str = "positions", start: int = 0, stop: int | None = None
+    ) -> NDArray[Any]:
+        """A field of one walker in the cycles of `cycles_of`.
+
+        Returns an array of shape (n_frames, *shape); a read-only view of the store's file where all
+        frames are in one. Walkers of one number in two cycles are not one trajectory.
+        """
+        cycles = self.cycles_of(walker_idx, start, stop)
+        return self.of(cycles, np.full(len(cycles), walker_idx), name)
+
+    def cycle(self, cycle_idx: int, name: str = "positions") -> NDArray[Any]:
+        """A field of all walkers in one cycle; shape (n_walkers, *shape)."""
+        n_walkers = int(self.n_walkers[cycle_idx])
+        return self.of(np.full(n_walkers, cycle_idx), np.arange(n_walkers), name)
+
+    def of(self, cycles: Integers, walkers: Integers, name: str = "positions") -> NDArray[Any]:
+        """A field of pairs of a cycle and a walker.
+
+        Parameters
+        ----------
+        cycles, walkers : array of int, shape (n,)
+            Of cycles of which frames are kept.
+
+        Returns
+        -------
+        ndarray, shape (n, *shape), NaN where a state had no such field. Read-only.
+
+        Raises KeyError for a field, and IndexError for a cycle or walker, that there is none of;
+        DamagedError.
+        """
+        field = self.field(name)
+        cycles, walkers = np.asarray(cycles, np.int64), np.asarray(walkers, np.int64)
+        firsts = np.array([span.first_cycle for span in self.runs])
+        inside = (cycles >= 0) & (cycles < len(self.n_walkers)) & (walkers >= 0)
+        if not inside.all() or (walkers >= self.n_walkers[cycles]).any():
+            raise IndexError("there is no such walker in one of these cycles")
+        if not np.isin(cycles, self.cycles).all():
+            raise IndexError("no frame is kept of one of these cycles")
+        of_run = np.searchsorted(firsts, cycles, side="right") - 1
+        places = []
+        for number in np.unique(of_run).tolist():
+            index = np.flatnonzero(of_run == number)
+            reel = self._reels[number]
+            places += [
+                (index[inner], array, rows)
+                for inner, array, rows in reel.find(
+                    cycles[index] - firsts[number], walkers[index], field.name
+                )
+            ]
+        if len(places) == 1:
+            # All in one object: what is one stretch of it needs no copy.
+            _, array, rows = places[0]
+            if len(rows) and (np.diff(rows) == 1).all():
+                view: NDArray[Any] = array[rows[0] : rows[-1] + 1]
+                return view
+        found = np.empty((len(cycles), *field.shape), field.dtype)
+        for index, array, rows in places:
+            found[index] = array[rows]
+        found.flags.writeable = False
+        return found
+
+    def __repr__(self) -> str:
+        # The names may be a stranger's.
+        names = ascii(", ".join(field.name for field in self.fields))[1:-1]
+        return f"<RunFrames: {len(self.cycles)} of {len(self.n_walkers)} cycles; {names}>"
+
+
+class _Mapped:
+    """Objects with frames, mapped; those that were looked at last stay so."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: OrderedDict[Ref, list[NDArray[Any]]] = OrderedDict()
+
+    def arrays(self, ref: Ref, where: str) -> list[NDArray[Any]]:
+        found = self._held.pop(ref, None)
+        if found is None:
+            found = arrays_of(self._store, ref, where)
+            if len(self._held) >= _MAPPED:
+                self._held.popitem(last=False)
+        self._held[ref] = found
+        return found
+
+
+class _Reel:
+    """The frames of one run."""
+
+    def __init__(self, of: FramesOfRun, mapped: _Mapped) -> None:
+        self._of, self._mapped = of, mapped
+        self._firsts = list(accumulate((b.n_cycles for b in of.frames.blocks), initial=0))
+
+    def find(
+        self, cycles: Integers, walkers: Integers, name: str
+    ) -> list[tuple[Integers, NDArray[Any], Integers]]:
+        """Where frames are: for each object some of the places in `cycles`, its array of the field,
+        and the rows of it."""
+        found = []
+        blocks = np.searchsorted(self._firsts, cycles, side="right") - 1
+        for number in np.unique(blocks).tolist():
+            here = np.flatnonzero(blocks == number)
+            found += self._find_in(number, here, cycles[here], walkers[here], name)
+        return found
+
+    def _find_in(
+        self, number: int, places: Integers, cycles: Integers, walkers: Integers, name: str
+    ) -> list[tuple[Integers, NDArray[Any], Integers]]:
+        frames, block = self._of.frames, self._of.frames.blocks[number]
+        kept = kept_cycles(self._firsts[number], block.n_cycles, frames.every)
+        counts = self._of.counts[kept.start : kept.stop : kept.step]
+        starts = list(accumulate((part.n_walkers for part in block.parts), initial=0))
+        if starts[-1] < counts.max():
+            where = f"the frames of {self._of.run}"
+            problem = f"they are of {starts[-1]} walkers, and there were {counts.max()}"
+            raise MalformedRecordError(where=where, what="frames", problem=problem)
+        groups = np.searchsorted(starts, walkers, side="right") - 1
+        found = []
+        for place in np.unique(groups).tolist():
+            here = np.flatnonzero(groups == place)
+            group = self._group(block, place, counts, starts[place])
+            times = (cycles[here] - kept.start) // frames.every
+            rows = rows_before(counts, starts[place], walkers[here], times)
+            found.append((places[here], group.arrays[name], rows))
+        return found
+
+    def _group(self, block: Block, place: int, counts: Integers, first: int) -> Group:
+        part, where = block.parts[place], f"the frames of {self._of.run}"
+        arrays = self._mapped.arrays(part.ref, where)
+        group = checked(self._of.frames, arrays, part.n_walkers, where)
+        n_rows = row_starts(counts, first, part.n_walkers)[-1]
+        if len(next(iter(group.arrays.values()))) != n_rows:
+            problem = f"it has not {n_rows} frames for the walkers and cycles that it is of"
+            raise MalformedRecordError(where=where, what="frames", problem=problem)
+        return group
