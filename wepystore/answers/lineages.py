@@ -8,8 +8,9 @@ trajectory; on request it goes on through warps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from wepystore.answers.errors import NoSuchWalkerError, NoSuchWarpError, Untrace
 from wepystore.answers.parents import parents_of
 from wepystore.records.library import AnyStore, load_tables
 from wepystore.records.recording import WEIGHTS
+from wepystore.records.run_frames import RunFrames
 from wepystore.records.tables import RunTables
 
 #: Rows of a lineage that a notebook shows at either end.
@@ -61,6 +63,39 @@ class Lineage:
     begins_anew: bool
     warp: int | None = None
     target: int | None = None
+
+    def kept(self, frames: RunFrames) -> Lineage:
+        """Its cycles of which frames are kept, with the weights to them: the rows of
+        `frames_of`."""
+        inside = np.isin(self._cycles_in(frames), frames.cycles)
+        names = ("run", "cycle", "joined_cycle", "walker", "weight")
+        return replace(self, **{name: getattr(self, name)[inside] for name in names})
+
+    def frames_of(self, frames: RunFrames, field: str = "positions") -> NDArray[Any]:
+        """A field of the states along it, in those of its cycles of which frames are kept.
+
+        Parameters
+        ----------
+        frames : RunFrames
+            Of the runs that it goes through: of load_frames, joined as it is.
+        field : str
+
+        Returns
+        -------
+        ndarray, shape (n_frames, *shape of the field); read-only.
+
+        Raises ValueError if it goes through another run, and as RunFrames.of.
+        """
+        kept = self.kept(frames)
+        return frames.of(kept._cycles_in(frames), kept.walker, field)
+
+    def _cycles_in(self, frames: RunFrames) -> Ints:
+        """Its cycles as frames count them."""
+        firsts = {span.run: span.first_cycle for span in frames.runs}
+        others = [run for run in self.runs if run not in firsts]
+        if others:
+            raise ValueError(f"these are not the frames of run {others[0]}")
+        return np.array([firsts[run] for run in self.runs])[self.run] + self.cycle
 
     def __len__(self) -> int:
         return len(self.cycle)

@@ -262,7 +262,12 @@ class RunFrames:
                 return view
         found = np.empty((len(cycles), *field.shape), field.dtype)
         for index, array, rows in places:
-            found[index] = array[rows]
+            first, stop = int(index[0]), int(index[-1]) + 1
+            if stop - first == len(index):
+                # Copied once. (With "raise" it would be twice; rows are known to be there.)
+                np.take(array, rows, axis=0, out=found[first:stop], mode="clip")
+            else:
+                found[index] = array[rows]
         found.flags.writeable = False
         return found
 
