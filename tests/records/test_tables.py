@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +134,39 @@ def test_other_types_from_part_to_part_are_damage(store: Store) -> None:
             tables[name]
 
 
+def test_of_what_is_verified_no_more_is_held_than_one_object(store: Store) -> None:
+    """Of many, of which one small column is wanted: without it, all of them would be."""
+    parts = []
+    for number in range(20):
+        part = dict(columns(0, 4))
+        part["warping/place"] = np.full((2, 20_000, 3), float(number))
+        parts.append(part)
+    tables = RunTables([("it", recorded(store, *parts), 80)], store.object)
+    tracemalloc.start()
+    assert len(tables["weights"]) == 300
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5_000_000, "five times one, of twenty"
+
+
+def test_a_column_that_no_memory_holds(store: Store) -> None:
+    """Many times the same block: a line that says how large it would be."""
+    part = dict(columns(0, 4))
+    part["warping/place"] = np.zeros((2, 50_000, 3))
+    recording = recorded(store, part)
+    recording = replace(recording, tables=recording.tables * 400)
+    tables = RunTables([("it", recording, 1600)], store)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), limits[1]))
+    try:
+        with pytest.raises(DamagedError, match=r"Unable to allocate \d+\. MiB"):
+            tables["warping/place"]
+        assert len(tables["weights"]) == 6000
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
 def test_an_array_that_no_memory_holds(tmp_path: Path) -> None:
     """And one whose file ends before it does."""
     (tmp_path / "a").write_bytes(bytes(12))
@@ -147,7 +183,8 @@ def test_a_block_that_came_many_times_is_read_once(store: Store) -> None:
     """Blocks in which the same happened are one object."""
     part = dict(columns(0, 4))
     part["warping/place"] = np.zeros((2, 5_000, 3))
-    recording = recorded(store, *[part] * 50)
+    recording = recorded(store, part)
+    recording = replace(recording, tables=recording.tables * 50)
     tables = RunTables([("it", recording, 200)], store)
     before = bytes_read()
     assert tables["warping/place"].shape == (100, 5_000, 3)

@@ -104,7 +104,7 @@ class Placed:
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    begin: int
+    begin: int = 0
 
     @property
     def end(self) -> int:

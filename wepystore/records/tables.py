@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.errors import FailedError
+from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.parts import cut, needed_for, read_columns, read_part
 from wepystore.records.recording import (
@@ -160,7 +161,10 @@ class RunTables(Mapping[str, NDArray[Any]]):
             self._verified = (-1, {})
             self._verified = (place, read_part(part, names, self._source, where))
         # A view would keep all of what was read.
-        return {n: a.copy() if n in wanted else a for n, a in self._verified[1].items()}
+        return {
+            name: array.copy() if name in wanted else npy.Placed(array.dtype, array.shape)
+            for name, array in self._verified[1].items()
+        }
 
     def _part(self, place: int, names: Collection[str]) -> dict[str, Column]:
         """The columns of one of the parts, of which those of these names are read, as they are in
