@@ -51,10 +51,11 @@ from wepystore.api import (
     load_tables,
     prepare_store,
 )
+from wepystore.engine.kept_frames import Recording as Choice
 from wepystore.engine.runners.base import EnsembleRunner
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.recorder import Recorder
-from wepystore.records.recording import buffers_of
 from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Remembering
 from wepystore.store.names import EntryRef, Ref
@@ -246,8 +247,8 @@ def pair_rows(folder: Path, n_cycles: int = 500) -> Iterator[Row]:
 
 def recorder_of(shown: recorded.Recording, store: Store) -> Recorder:
     """The recorder of a run that begins; full blocks go into the store."""
-    found = Recorder.begun(SimpleNamespace(**vars(shown)), n_steps=100)
-    found.put_block = lambda block: store.put("objects", buffers_of(block))
+    found = Recorder.begun(SimpleNamespace(**vars(shown)), n_steps=100, choice=Choice())
+    found.taker = Checkpointer(store, None, None, Ledger(store.path))  # type: ignore[arg-type]
     return found
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wepystore.orchestrator.run.watching import Begun, Progress, Watcher, cycles_text
+from wepystore.cli.common import size_text
+from wepystore.orchestrator.run.watching import (
+    Begun,
+    FramesToCome,
+    Progress,
+    Watcher,
+    cycles_text,
+)
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -44,6 +53,8 @@ class RunDisplay(Watcher):
             cycles = cycles_text(what.n_resumed)
             limit = "" if math.isfinite(what.seconds) else ", without a time limit"
             self._console.note(f"going on after {cycles}{limit}")
+        if what.frames is not None:
+            self._tell_of_frames(what.frames, what.job_dir)
         if what.changes:
             self._console.warn(
                 f"not as it was before: {', '.join(what.changes)}; the end may differ in its bits"
@@ -53,6 +64,20 @@ class RunDisplay(Watcher):
 
             self._live = Live(console=self._console.rich(), auto_refresh=False, transient=True)
             self._draw(self._live.start)
+
+    def _tell_of_frames(self, frames: FramesToCome, job_dir: Path | None) -> None:
+        size, in_all = size_text(round(frames.cycle_bytes)), ""
+        if frames.n_bytes is not None:
+            in_all = f", {size_text(frames.n_bytes)} in all"
+        self._console.note(f"frames: {', '.join(frames.fields)}; {size} a cycle{in_all}")
+        if frames.n_bytes is None or job_dir is None:
+            return
+        free = shutil.disk_usage(job_dir).free
+        if frames.n_bytes > free:
+            self._console.warn(
+                f"the disk has room for {size_text(free)} of frames: where it is full the run "
+                "ends; a configuration with a Recording keeps fewer, or none"
+            )
 
     def cycle_done(self, progress: Progress) -> None:
         self._latest = progress

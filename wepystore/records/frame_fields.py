@@ -18,7 +18,7 @@ _WHERE = "the frames of this run"
 
 
 def fields_of(
-    walkers: Sequence[Any], recording: Recording, has_box: bool = True
+    walkers: Sequence[Any], recording: Recording, has_box: bool = True, at_start: bool = False
 ) -> tuple[FrameField, ...]:
     """The fields of which frames are kept, sorted by name; () for none.
 
@@ -28,6 +28,8 @@ def fields_of(
     recording : Recording
     has_box : bool
         Whether the box of the states is one.
+    at_start : bool
+        That they are those of the start: what these lack the first segments may bring.
 
     Raises CannotRecordError: the states lack a field, or have fewer atoms, than is asked for.
     """
@@ -37,7 +39,7 @@ def fields_of(
             continue
         shape = _shape(walkers, name)
         if shape is None:
-            if name in USUAL:
+            if name in USUAL or at_start:
                 continue
             held = ", ".join(sorted(set().union(*(walker.state for walker in walkers))))
             raise CannotRecordError(where=_WHERE, problem=f"states have no {name!r}, but {held}")
@@ -74,10 +76,12 @@ def frames_of(
             where = f"{_WHERE}, field {field.name!r}"
             raise CannotRecordError(where=where, problem=problem) from problem
         missing += [(number, walker) for walker in lacking]
-        unknown = np.isnan(found)
-        if unknown.any():
+        # Of numbers a sum of squares is one: so there is no need to look for what is none.
+        with np.errstate(over="ignore"):
+            has_unknown = np.isnan(np.vdot(found, found))
+        if has_unknown:
             # One NaN, whatever the bits of those that came.
-            found[unknown] = np.nan
+            found[np.isnan(found)] = np.nan
         arrays[field.name] = found
     return arrays, missing
 

@@ -145,7 +145,7 @@ class Checkpointer:
     def _write_block(self, objects: Callable[[], list[Object]]) -> list[Ref]:
         # In the thread that removes: what a killed process had put of it has gone before.
         with self.store.batch() as batch:
-            refs = [batch.put("objects", each) for each in objects()]
+            refs = batch.put_many("objects", objects())
             new = [("objects", ref.md5) for ref in refs]
             self._ledger.add(each for each in new if not self.store.has(*each))
         self._blocks += batch.new

@@ -23,6 +23,7 @@ from wepystore.records.frame_fields import fields_of, frames_of
 from wepystore.records.frames import (
     Block,
     CycleFrames,
+    FrameField,
     Frames,
     FramesSummary,
     encode_frames,
@@ -245,6 +246,16 @@ class Recorder:
             )
             self._load(Frames(fields, every, n_cycles, atoms=choice.atoms))
             self._connect()
+
+    def kept(self, walkers: Sequence[Any]) -> tuple[tuple[FrameField, ...], int]:
+        """The fields of which frames will be kept, as far as walkers at the start tell, and every
+        how many cycles. Raises CannotRecordError for atoms that there are not."""
+        if self._frames is not None:
+            return self._frames.fields, self._frames.every
+        if self._choice is None:
+            return (), 1
+        fields = fields_of(walkers, self._choice, self._has_box, at_start=True)
+        return fields, self._choice.every
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Take in one cycle, of what the reporters are told of it. It counts once it is kept."""

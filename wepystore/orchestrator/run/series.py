@@ -145,6 +145,6 @@ class Series(Generic[S, P]):
             self._pieces.append(_Piece(one.n_cycles + other.n_cycles, joined))
         for piece in self._pieces:
             if piece.part is None:
-                refs = [sink.put("objects", each) for each in self._form.objects(piece.stretch)]
+                refs = sink.put_many("objects", self._form.objects(piece.stretch))
                 piece.part = self._form.part(piece.n_cycles, piece.stretch, refs)
         return [*self._blocks, *(p.part for p in self._pieces if p.part is not None)]

@@ -21,7 +21,7 @@ from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.stillness import Stillness
-from wepystore.orchestrator.run.watching import Begun, RunOutcome, Watcher
+from wepystore.orchestrator.run.watching import Begun, FramesToCome, RunOutcome, Watcher
 from wepystore.records.library import load_run
 from wepystore.records.reporter_state import TrustedKeeper
 from wepystore.records.trust import arguments
@@ -64,6 +64,7 @@ class Session:
             monitor=placed.monitor,
         )
         self._recorder = self._recorder_of(past)
+        self._frames_to_come = self._projected()
         self.account = Account(start, request, past, self._prepared)
 
     def _recorder_of(self, past: Past) -> Recorder | None:
@@ -124,6 +125,7 @@ class Session:
                 job_dir=request.job_dir,
                 n_resumed=self._past.n_cycles if self._past.resumed else None,
                 changes=self.account.changes,
+                frames=self._frames_to_come,
             )
         )
         if isinstance(prepared.mapper, WorkMapper):
@@ -134,6 +136,21 @@ class Session:
             watcher.remark(text)
         if (still := self._stillness.at_start(prepared.manager.init_walkers)) is not None:
             watcher.remark(still)
+
+    def _projected(self) -> FramesToCome | None:
+        if self._recorder is None:
+            return None
+        walkers, n_cycles = self._prepared.manager.init_walkers, self._request.n_cycles
+        fields, every = self._recorder.kept(walkers)
+        if not fields:
+            return None
+        cycle_bytes = len(walkers) * sum(field.n_bytes for field in fields) / every
+        left = None if n_cycles is None else max(0, n_cycles - self._past.n_cycles)
+        return FramesToCome(
+            fields=tuple(field.name for field in fields),
+            cycle_bytes=cycle_bytes,
+            n_bytes=None if left is None else round(left * cycle_bytes),
+        )
 
     def _open(self, job: Job, watcher: Watcher) -> None:
         """Start the workers and open the reporters' files."""

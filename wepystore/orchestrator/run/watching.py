@@ -34,6 +34,8 @@ class Begun:
         Cycles that earlier sessions have done; None for a run that begins now.
     changes : tuple of str
         Fields of the environment that are not what they were in the session before.
+    frames : FramesToCome or None
+        None where no frames are kept.
     """
 
     n_walkers: int
@@ -43,6 +45,25 @@ class Begun:
     job_dir: Path | None = None
     n_resumed: int | None = None
     changes: tuple[str, ...] = ()
+    frames: FramesToCome | None = None
+
+
+@dataclass(frozen=True)
+class FramesToCome:
+    """How large the frames of a run will be.
+
+    Attributes
+    ----------
+    fields : tuple of str
+    cycle_bytes : float
+        Of a cycle, on average.
+    n_bytes : int or None
+        Of all cycles to come; None where nobody knows how many these are.
+    """
+
+    fields: tuple[str, ...]
+    cycle_bytes: float
+    n_bytes: int | None
 
 
 @dataclass(frozen=True)
