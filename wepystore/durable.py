@@ -126,10 +126,13 @@ def make_directory(path: Path) -> set[Path]:
     try:
         path.mkdir()
     except FileExistsError:
-        if not path.is_dir():
-            # FileExistsError would tell a caller of `move` that its file is there.
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-        return set()
+        if path.is_dir():
+            return set()
+        if not os.path.lexists(path):
+            # It was there, empty, and somebody has removed it just now (Store.remove).
+            return make_directory(path)
+        # FileExistsError would tell a caller of `move` that its file is there.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     except FileNotFoundError:
         changed = make_directory(path.parent)
         return changed | make_directory(path)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -182,6 +185,30 @@ def test_a_directory_may_go_just_before_a_name_comes(
     assert len(gone) == 2
     assert store.object(ref) == b"x"
     check(store.path)
+
+
+def test_a_directory_may_go_while_it_is_made(tmp_path: Path) -> None:
+    """It was there and is not any more: that is no other thing in its place."""
+    directory, over = tmp_path / "ab", threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            with suppress(FileExistsError):
+                directory.mkdir()
+            with suppress(FileNotFoundError):
+                directory.rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(come_and_go)
+        try:
+            for _ in range(20_000):
+                assert durable.make_directory(directory) <= {tmp_path}
+        finally:
+            over.set()
+    directory.mkdir(exist_ok=True)
+    (directory / "c").touch()
+    with pytest.raises(NotADirectoryError):
+        durable.make_directory(directory / "c")
 
 
 def test_nothing_is_visible_after_an_error(store: Store) -> None:

@@ -287,15 +287,13 @@ class Batch:
         return changed
 
     def _place_in(self, prefix: str, unfinished: Unfinished, rename: publish.Rename | None) -> bool:
-        for left in reversed(range(_TRIES)):
+        for _ in range(_TRIES):
             try:
                 return self._place_one(unfinished, rename)
             except FileNotFoundError:
                 # Whoever removes the last entry of a directory removes that too (Store.remove).
-                if not left:
-                    raise
                 durable.make_directory(Path(prefix))
-        raise AssertionError
+        return self._place_one(unfinished, rename)
 
     def _place_one(self, unfinished: Unfinished, rename: publish.Rename | None) -> bool:
         if self._whole is not None and unfinished.path is None:

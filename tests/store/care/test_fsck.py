@@ -114,6 +114,18 @@ def test_a_second_process(store: Store, monkeypatch: pytest.MonkeyPatch, dies: b
     assert in_child(work) == 0
 
 
+def test_a_directory_may_go_while_it_is_looked_into(store: Store) -> None:
+    """With the last entry of it that a job supersedes: the store is whole before and after."""
+    md5 = store.put("objects", b"x").md5
+    inside = store.file("objects", md5).parent
+
+    def work() -> bool:
+        at_event(1, lambda: store.remove("objects", md5), ["os.scandir"], inside)
+        return fsck.check(store).healthy and not inside.exists()
+
+    assert in_child(work) == 0
+
+
 def test_what_needs_it_is_named(filled: Store) -> None:
     """A missing object is told with its snapshot, the run that starts there, and the default."""
     start = filled.ref("default-snapshot") or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from wepystore.store import canonical, carriers, files, names
@@ -75,7 +76,8 @@ def list_kind(root: str, kind: str) -> Names:
 def _list_directory(listing: Names, path: str, prefix: str) -> None:
     suffix = ".json" if listing.kind == "runs" else ""
     regular = []
-    with os.scandir(os.path.join(listing.root, path)) as entries:
+    # It may have gone meanwhile, with its last entry (Store.remove).
+    with suppress(FileNotFoundError), os.scandir(os.path.join(listing.root, path)) as entries:
         for entry in entries:
             name = entry.name
             md5 = name.removesuffix(suffix)
