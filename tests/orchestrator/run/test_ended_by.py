@@ -68,6 +68,24 @@ def test_seconds_and_cycles_are_told_apart(pair_store: Prepared, tmp_path: Path)
     assert (short.wanted, short.seconds) == (3, NO_TIME)
 
 
+def test_a_run_that_failed_leaves_nobody_at_work(
+    pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its checkpoints superseded is gone when it ends, however slow the disk: whoever goes on
+    with the job at once is alone in its store."""
+    remove = Store.remove
+
+    def slowly(store: Store, *entry: Any, **how: Any) -> None:
+        time.sleep(0.02)
+        remove(store, *entry, **how)
+
+    monkeypatch.setattr(Store, "remove", slowly)
+    job = tmp_path / "job"
+    stopped(pair_store.store, pair_store.snapshot_hash, job, 5, n_cycles=9, checkpoint_freq=1)
+    assert [each.n_cycles for each in records(job)] == [3, 4]
+    assert_whole(Store.open(job / "checkpoint.orch"))
+
+
 def test_a_record_says_how_much_was_sampled(pair_store: Prepared, tmp_path: Path) -> None:
     """Walkers and the time step stand beside cycles and steps; a checkpoint on the way was ended
     by nothing; a runner without a time step, or with one that is no number, says null."""

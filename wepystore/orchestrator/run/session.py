@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 
 from wepystore.engine.fit import doubts
 from wepystore.engine.kept_frames import Recording
 from wepystore.engine.mappers.base import WorkMapper
+from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import NotContinuedError
 from wepystore.orchestrator.job.job import Job
 from wepystore.orchestrator.run.account import Account
@@ -108,7 +110,13 @@ class Session:
             if end is not None:
                 self._desk.tell("annotate", account.n_done, end_snapshot_hash=end.md5)
         finally:
-            self._prepared.manager.cleanup()
+            try:
+                self._prepared.manager.cleanup()
+            finally:
+                # Also of a run that failed nothing is at work in the store any more. What ended it
+                # is told, not what could not be removed.
+                with contextlib.suppress(OSError, WepystoreError):
+                    checkpointer.finish_removing()
         if account.how.complete:
             assert job.spec is not None
             job.publish(dataclasses.replace(job.spec, ended=checkpointer.run))
