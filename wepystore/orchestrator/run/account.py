@@ -15,7 +15,8 @@ from wepystore.records.circumstances import N_CYCLES, SECONDS, stopper
 from wepystore.records.run import RunRecord
 from wepystore.store.names import EntryRef
 
-#: A record lists so many checkpoints at most; beyond that, every second one is left out.
+#: A record lists so many checkpoints at most; beyond that, every second one is left out, but not
+#: the first: by that one records of one execution are known (covering.py).
 _MOST_CHECKPOINTS = 100
 
 #: Where sessions differ in one of these, no repetition in one environment need end the same.
@@ -80,7 +81,7 @@ class Account:
         wall_s = round(self._past.wall_s + elapsed, 3)
         listed = [each for each in self.how.checkpoints or () if each[0] != self.n_done]
         if len(listed) >= _MOST_CHECKPOINTS:
-            listed = listed[1::2]
+            listed = listed[::2]
         listed.append([self.n_done, wall_s])
         self.how = self.how._replace(wall_s=wall_s, checkpoints=listed)
 
