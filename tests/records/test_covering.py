@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.store.care.test_gc import at_event, in_child
 from tests.systems import run_job, save_run
 from wepystore.api import (
     NotJoinableError,
@@ -24,7 +25,7 @@ from wepystore.api import (
     load_tables,
     reconcile,
 )
-from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run import account, recorder
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records.covering import longest_of, superfluous
 from wepystore.records.recording import encode_recording
@@ -59,12 +60,14 @@ def lengths(runs: dict[str, RunRecord] | Store) -> list[int]:
 
 @pytest.fixture(scope="module")
 def made(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store into which a run of 11 cycles was brought after each of them. Only read it."""
+    """A store into which a run of 11 cycles was brought after each of them. Its record has had to
+    leave out most of the checkpoints. Only read it."""
     folder = tmp_path_factory.mktemp("filled")
     job, master = folder / "job", folder / "m.orch"
     options = {"n_cycles": 11, "checkpoint_freq": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
+        patch.setattr(account, "_MOST_CHECKPOINTS", 4)
         run_job(
             pair_store.store, pair_store.snapshot_hash, job, Reconciling(job, master), **options
         )
@@ -203,6 +206,20 @@ def test_a_new_run_from_a_covered_end_brings_its_record_back(
     gc.apply(plan)
     assert {covered, done.record} <= set(filled.hashes("runs")) and made.start == record.end
     assert lengths(filled) == [1, 6, 11] and fsck.check(filled).healthy
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_record_may_go_while_they_are_read(filled: Store, joined: bool) -> None:
+    """A job at work supersedes it: it is left out, and the others are read."""
+    gone, asked = of_length(filled, 5), of_length(filled, 11)
+
+    def work() -> bool:
+        at_event(1, lambda: filled.remove("runs", gone), ["open"], filled.file("runs", gone))
+        if joined:
+            return len(load_tables(filled, asked, joined=True).runs) == 1
+        return len(load_runs(filled)) == 10
+
+    assert in_child(work) == 0 and not filled.has("runs", gone)
 
 
 # ---- histories

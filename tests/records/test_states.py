@@ -126,6 +126,16 @@ def test_the_bytes_of_an_npy_file_are_frozen() -> None:
     assert data == head + b" " * (127 - len(head)) + b"\n" + np.array([1.0, 2.0]).tobytes()
 
 
+@pytest.mark.parametrize("shape", ["9" * 5000 + ",", f"0, {'9' * 30}", ", ".join(["9" * 19] * 300)])
+def test_numbers_that_no_array_has_are_damage(shape: str) -> None:
+    """Of a shape that a stranger made up Python may refuse to make, or to print, the numbers."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    for load in (npy.load, npy.load_several):
+        with pytest.raises(MalformedRecordError, match="its header is"):
+            load(data, "x")
+
+
 def test_a_stack_is_the_npy_file_of_the_stacked_arrays() -> None:
     """Stacking copies nothing, yet the bytes are those of np.stack."""
     rows = [np.full((2, 3), float(k)) for k in range(4)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +12,10 @@ import numpy as np
 from wepystore.errors import DamagedError
 from wepystore.records.frames import Frames, groups_of
 from wepystore.records.recording import N_WALKERS, Recording, buffers_of
-from wepystore.records.run import RunRecord, place_in, read_record
+from wepystore.records.run import RunRecord, place_in, read_records
 from wepystore.records.run_frames import Integers, read_cycles, read_frames
 from wepystore.records.tables import RunTables, read_recording
 from wepystore.store import canonical
-from wepystore.store.errors import MissingError
 from wepystore.store.names import Ref
 from wepystore.store.store import DEFAULTS, Store
 
@@ -28,10 +26,7 @@ def superfluous(store: Store) -> dict[str, str]:
     Not those whose end, or themselves, a tag or the default names, nor those from whose end another
     run goes on: they say where it left. Raises DamagedError.
     """
-    runs = {}
-    for md5 in store.hashes("runs"):
-        with suppress(MissingError):  # A job that is running has superseded it.
-            runs[md5] = read_record(store, md5)
+    runs = read_records(store)
     held = {record.start.md5 for record in runs.values()} | set(store.tags().values())
     held.add(store.ref(DEFAULTS["snapshots"]) or "")
     return {

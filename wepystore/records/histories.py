@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from wepystore.records.covering import longest_of
-from wepystore.records.run import RunRecord, place_in, read_record
+from wepystore.records.run import RunRecord, place_in, read_record, read_records
 from wepystore.records.tables import NotJoinableError
 from wepystore.store.store import Store
 
@@ -24,7 +24,7 @@ def history_of_run(store: Store, md5: str) -> list[Step]:
 
     Runs that end where they began are passed over. Raises NotJoinableError, DamagedError.
     """
-    runs = {each: read_record(store, each) for each in store.hashes("runs")}
+    runs = {**read_records(store), md5: read_record(store, md5)}
     led_to: dict[str, list[str]] = {}
     for each, record in runs.items():
         if record.start.md5 != record.end.md5:

@@ -11,7 +11,7 @@ from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
 from wepystore.records.histories import Step, history_of_run
 from wepystore.records.recording import N_WALKERS, Recording
-from wepystore.records.run import RunRecord, read_record
+from wepystore.records.run import RunRecord, read_record, read_records
 from wepystore.records.run_frames import (
     FramesElsewhereError,
     FramesOfRun,
@@ -115,8 +115,7 @@ def load_run(store: AnyStore, name: str) -> RunRecord:
 
 def load_runs(store: AnyStore) -> dict[str, RunRecord]:
     """All runs of a store, by the hashes of their records. Raises as load_run."""
-    store = opened(store)
-    return {md5: read_record(store, md5) for md5 in store.hashes("runs")}
+    return read_records(opened(store))
 
 
 def load_tables(

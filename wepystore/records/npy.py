@@ -79,10 +79,11 @@ def _bytes_of(array: NDArray[Any]) -> Any:
     return array.data.cast("B") if array.ndim and array.size else array.tobytes()
 
 
-#: The whole of a header that is read: what `header` writes, and numpy for such arrays.
+#: The whole of a header that is read: what `header` writes, and numpy for such arrays. No array has
+#: more dimensions, or a longer one; of a stranger's numbers Python may refuse to make any.
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(<f8|<f4|<i8|\|b1|\|u1)', 'fortran_order': False, "
-    rb"'shape': \((|\d{1,18},|\d{1,18}(?:, \d{1,18})+)\), \} *\n",
+    rb"'shape': \((|\d{1,18},|\d{1,18}(?:, \d{1,18}){1,63})\), \} *\n",
     re.DOTALL,
 )
 

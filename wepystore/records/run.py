@@ -10,6 +10,7 @@ from wepystore.records.circumstances import MOST_CYCLES, Circumstances, circumst
 from wepystore.records.snapshot import FORMAT, check_type
 from wepystore.records.values import Sink, reading
 from wepystore.store import canonical
+from wepystore.store.errors import MissingError
 from wepystore.store.names import EntryRef, Ref
 from wepystore.store.runs import RECORDED, recording_of
 from wepystore.store.store import Store
@@ -121,6 +122,19 @@ def decode_run(manifest: Any, where: str) -> RunRecord:
 def read_record(store: Store, md5: str) -> RunRecord:
     """The record of this hash, verified. Raises MissingError, DamagedError."""
     return decode_run(store.manifest("runs", md5), f"run {md5}")
+
+
+def read_records(store: Store) -> dict[str, RunRecord]:
+    """All records of a store, by their hashes; without those that a job supersedes just now.
+    Raises MissingError for one that is elsewhere, DamagedError."""
+    found = {}
+    for md5 in store.hashes("runs"):
+        try:
+            found[md5] = read_record(store, md5)
+        except MissingError:
+            if store.is_there("runs", md5):
+                raise
+    return found
 
 
 def _check_platform(environment: dict[str, Any]) -> None:
