@@ -13,7 +13,7 @@ from tests.store.helpers import add_snapshot
 from tests.systems import run_job
 from wepystore.api import Prepared, Watcher
 from wepystore.orchestrator.run.resume import resume
-from wepystore.store.care import gc
+from wepystore.store.care.busy import LOCK
 
 
 def test_a_dry_run_by_default(wepy: Wepy, world: World) -> None:
@@ -79,10 +79,10 @@ def test_refusals(wepy: Wepy, world: World) -> None:
     busy = wepy("gc --apply --grace 0 w.orch")
     assert busy.status == 1 and "node17" in busy.err and busy.err.count("\n") == 1
     other.unlink()
-    (world.store.path / gc.LOCK).write_text(json.dumps({"host": "node17", "pid": 1}))
+    (world.store.path / LOCK).write_text(json.dumps({"host": "node17", "pid": 1}))
     locked = wepy("gc --apply --grace 0 w.orch")
-    assert locked.status == 1 and gc.LOCK in locked.err
-    os.unlink(world.store.path / gc.LOCK)
+    assert locked.status == 1 and LOCK in locked.err
+    os.unlink(world.store.path / LOCK)
     world.store.file("snapshots", world.start).write_bytes(b"")
     damaged = wepy("gc --apply --grace 0 w.orch")
     assert damaged.status == 3 and "wepy fsck" in damaged.err

@@ -273,6 +273,7 @@ MODULES = [
     "wepystore.cli.usage",
     "wepystore.store.batch",
     "wepystore.store.exports",
+    "wepystore.store.care.busy",
     "wepystore.store.care.fsck",
     "wepystore.store.care.gc",
     "wepystore.store.merge",

@@ -21,7 +21,7 @@ from tests.store.helpers import add_config, add_recording, add_run, add_snapshot
 from tests.systems import tree_of
 from wepystore import durable
 from wepystore.store import Ref, Store, canonical, renewal
-from wepystore.store.care import fsck, gc
+from wepystore.store.care import busy, fsck, gc
 from wepystore.store.names import KINDS
 
 DAY_S = 86400.0
@@ -72,7 +72,7 @@ def test_only_what_nothing_names_goes(lived_in: Store) -> None:
     before["objects"].remove(orphan)
     assert contents(lived_in) == before and not list((lived_in.path / "tmp").iterdir())
     assert fsck.check(lived_in).healthy and not gc.plan(lived_in, now=later()).items
-    assert not (lived_in.path / gc.LOCK).exists()
+    assert not (lived_in.path / busy.LOCK).exists()
 
 
 def test_grace_period(lived_in: Store) -> None:
@@ -120,13 +120,13 @@ def test_refused_beside_a_writer(lived_in: Store) -> None:
         mine = lived_in.path / "tmp" / f"{HOST}-{writer.pid}-0123456789abcdef"
         mine.write_bytes(b"")
         os.utime(mine, (1e9, 1e9))
-        with pytest.raises(gc.BusyError, match=str(writer.pid)):
+        with pytest.raises(busy.BusyError, match=str(writer.pid)):
             gc.apply(plan)
         writer.communicate(b"\n")
     mine.unlink()
     other = lived_in.path / "tmp" / "node-17.cluster-4711-0123456789abcdef"
     other.write_bytes(b"")
-    with pytest.raises(gc.BusyError, match="node-17"):
+    with pytest.raises(busy.BusyError, match="node-17"):
         gc.apply(plan)
     assert contents(lived_in) == before
     other.unlink()
@@ -146,7 +146,7 @@ def test_folders_of_transfers(lived_in: Store) -> None:
     with open(folder / "lock", "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert len(gc.plan(lived_in, now=later()).items) == 2
-        with pytest.raises(gc.BusyError, match="incoming-0011"):
+        with pytest.raises(busy.BusyError, match="incoming-0011"):
             gc.apply(plan)
     gc.apply(plan)
     assert not list((lived_in.path / "tmp").iterdir())
@@ -156,11 +156,11 @@ def test_one_gc_at_a_time(lived_in: Store) -> None:
     """The lock of a living process, or of another host, is respected; that of a dead one here is
     taken over."""
     plan = gc.plan(lived_in, now=later())
-    lock = lived_in.path / gc.LOCK
+    lock = lived_in.path / busy.LOCK
     owners = [{"host": HOST, "pid": os.getppid()}, {"host": "elsewhere", "pid": 1}, {}]
     for owner in owners:
         lock.write_text(json.dumps(owner))
-        with pytest.raises(gc.LockedError):
+        with pytest.raises(busy.LockedError):
             gc.apply(plan)
         assert json.loads(lock.read_text()) == owner
     lock.write_text(json.dumps({"host": HOST, "pid": _dead_pid()}))
@@ -353,7 +353,7 @@ def test_a_writer_at_every_point(tmp_path: Path, writer: str, shared: bool) -> N
                     batch.put("snapshots", canonical.dumps(manifest))
 
             at_event(number, act)
-            with suppress(gc.BusyError):
+            with suppress(busy.BusyError):
                 gc.apply(plan)
             return not acted
 
@@ -439,7 +439,7 @@ def test_gc_beside_writers(tmp_path: Path) -> None:
     for writer in writers:
         writer.start()
     while time.time() < end:
-        with suppress(gc.BusyError):
+        with suppress(busy.BusyError):
             gc.apply(gc.plan(store, 0.5, unnamed=True))
         assert fsck.check(store).problems == ()
     for writer in writers:

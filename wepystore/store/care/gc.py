@@ -25,41 +25,36 @@ before that looks for what to remove.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import canonical, files, graph
+from wepystore.store.care.busy import (
+    ASIDE,
+    age_mark,
+    check_quiet,
+    facts_of,
+    is_taken,
+    is_writing,
+    lock,
+    tmp_files,
+)
 from wepystore.store.names import KINDS, Name, is_hash
-from wepystore.store.renewal import FOLDER, Renewals
+from wepystore.store.renewal import Renewals
 from wepystore.store.runs import run_of
 from wepystore.store.store import Store
-from wepystore.store.system import is_alive
 
 GRACE_S = 14 * 86400.0
-LOCK = "gc.lock"
-_ASIDE = "gc-"
-# A file in tmp/ of another host says that its program is writing, for so long.
-_WRITING_S = 86400.0
-
-
-class BusyError(FailedError):
-    """{path} is being written to ({why}): run '{to_clean}' again when that has ended"""
-
-
-class LockedError(FailedError):
-    """another '{to_clean}' works on {path} ({owner}): wait for it, or remove {lock} if it is
-    dead"""
 
 
 class UnreadableManifestsError(DamagedError):
@@ -89,8 +84,8 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `apply` will remove."""
+class Removal:
+    """The plan of what `apply` will remove."""
 
     store: Store
     grace_s: float
@@ -132,7 +127,7 @@ def plan(
     now: float | None = None,
     recovered: Collection[Name] = (),
     covered: Covered | None = None,
-) -> Plan:
+) -> Removal:
     """Decide what to remove. Nothing is written.
 
     grace_s : seconds since its last change for which a file stays in any case.
@@ -149,32 +144,47 @@ def plan(
     found = graph.load(store)
     _check_known(store, found)
 
-    def old(kind: str, md5: str, why: str) -> Item | None:
-        file = store.file(kind, md5)
-        facts = _facts(file)
-        if facts is None:
-            return None
-        changed = facts.st_mtime if (kind, md5) in recovered else _age_mark(facts)
-        if max(changed, renewals.last(facts)) >= before:
-            return None
-        return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
-
+    old = partial(_old, store, before, renewals, recovered)
     longer = covered() if covered is not None else ()
     all_items = [old("runs", md5, "a longer run covers it") for md5 in sorted(longer)]
-    runs = {("runs", item.name) for item in all_items if item is not None}
+    runs = set(_names(all_items))
     own = {(kind, ref.md5) for run in runs for kind, ref in found.parts.get(run, ())}
     # Of runs that an interrupted gc has removed.
     own |= set(recovered if covered is not None else ())
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
     all_items += [old(*name, "no run, tag or default needs it") for name in superfluous]
-    going = [(item.kind, item.name) for item in all_items if item is not None]
-    all_items += [old("objects", md5, "nothing names it") for md5 in sorted(found.orphans(going))]
+    orphans = sorted(found.orphans(_names(all_items)))
+    all_items += [old("objects", md5, "nothing names it") for md5 in orphans]
     all_items += _left_in_tmp(store, before)
     items = [item for item in all_items if item is not None]
     items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
     young = len(all_items) - len(items)
     known = frozenset(found.parts)
-    return Plan(store, grace_s, unnamed, covered, now, tuple(items), young, known, renewals)
+    return Removal(store, grace_s, unnamed, covered, now, tuple(items), young, known, renewals)
+
+
+def _old(
+    store: Store,
+    before: float,
+    renewals: Renewals,
+    recovered: Collection[Name],
+    kind: str,
+    md5: str,
+    why: str,
+) -> Item | None:
+    """An entry that may go; None for one that is young, or gone already."""
+    file = store.file(kind, md5)
+    facts = facts_of(file)
+    if facts is None:
+        return None
+    changed = facts.st_mtime if (kind, md5) in recovered else age_mark(facts)
+    if max(changed, renewals.last(facts)) >= before:
+        return None
+    return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
+
+
+def _names(items: Iterable[Item | None]) -> list[Name]:
+    return [(item.kind, item.name) for item in items if item is not None]
 
 
 def _check_known(store: Store, found: graph.Graph) -> None:
@@ -194,27 +204,27 @@ def _check_known(store: Store, found: graph.Graph) -> None:
 
 def _left_in_tmp(store: Store, before: float) -> Iterator[Item | None]:
     """What is in tmp/; None for what is young or in use."""
-    for path in _tmp_files(store):
-        facts = _facts(store.path / path)
+    for path in tmp_files(store):
+        facts = facts_of(store.path / path)
         if facts is None:
             continue
         name = path.removeprefix("tmp/")
-        if name.startswith(_ASIDE):
+        if name.startswith(ASIDE):
             yield Item("tmp", name, path, facts.st_size, "of an interrupted gc")
             continue
-        newest, size = _age_mark(facts), facts.st_size
-        why, busy = "an unfinished write", _is_writing(*_writer(name))
+        newest, size = age_mark(facts), facts.st_size
+        why, busy = "an unfinished write", is_writing(name)
         if stat.S_ISDIR(facts.st_mode):
             newest, size = _inside(store.path / path)
-            why, busy = "an unfinished transfer", _is_taken(store.path / path)
+            why, busy = "an unfinished transfer", is_taken(store.path / path)
         yield Item("tmp", name, path, size, why) if newest < before and not busy else None
 
 
-def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Collected:
+def apply(plan: Removal, progress: Callable[[int, int], None] | None = None) -> Collected:
     """Remove what a plan says. Raises BusyError, LockedError."""
     store = plan.store
-    with _lock(store):
-        _check_quiet(store)
+    with lock(store):
+        check_quiet(store)
         back = recover(store)
         if back:
             plan = _again(plan, back)
@@ -250,16 +260,16 @@ def apply(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Col
         return Collected(tuple(item for item, _ in reversed(kept)), tuple(returned))
 
 
-def _again(old: Plan, recovered: Collection[Name]) -> Plan:
+def _again(old: Removal, recovered: Collection[Name]) -> Removal:
     return plan(old.store, old.grace_s, old.unnamed, old.now, recovered, old.covered)
 
 
 def recover(store: Store) -> list[Name]:
     """Give back the names of what a killed gc has left under tmp/."""
     left = []
-    for path in _tmp_files(store):
+    for path in tmp_files(store):
         parts = path.removeprefix("tmp/").split("-")
-        if parts[0] + "-" == _ASIDE and len(parts) == 5 and parts[1] in KINDS and is_hash(parts[2]):
+        if parts[0] + "-" == ASIDE and len(parts) == 5 and parts[1] in KINDS and is_hash(parts[2]):
             left.append((KINDS.index(parts[1]), parts[2], store.path / path))
     # Objects before manifests before runs.
     for place, md5, moved in sorted(left):
@@ -270,110 +280,34 @@ def recover(store: Store) -> list[Name]:
 # ---- what may go
 
 
-def _facts(file: Path) -> os.stat_result | None:
-    try:
-        return os.lstat(file)
-    except FileNotFoundError:
-        return None
-
-
-def _age_mark(facts: os.stat_result) -> float:
-    return max(facts.st_mtime, facts.st_ctime)
-
-
-def _tmp_files(store: Store) -> list[str]:
-    try:
-        return sorted("tmp/" + name for name in os.listdir(store.path / "tmp") if name != FOLDER)
-    except FileNotFoundError:
-        return []
-
-
 def _inside(folder: Path) -> tuple[float, int]:
     """When something in a folder was last changed, and the bytes in it."""
     newest, size = 0.0, 0
     for directory, _, names in os.walk(folder):
         for name in (".", *names):
-            facts = _facts(Path(directory, name))
+            facts = facts_of(Path(directory, name))
             if facts is not None:
-                newest = max(newest, _age_mark(facts))
+                newest = max(newest, age_mark(facts))
                 size += facts.st_size if name != "." else 0
     return newest, size
-
-
-# ---- is somebody writing?
-
-
-def _writer(name: str) -> tuple[str, int | None]:
-    """Host and process that write a file of this name in tmp/ (see durable.unfinished_path)."""
-    host, _, pid = name.rpartition("-")[0].rpartition("-")
-    return (host, int(pid)) if pid.isdecimal() else ("", None)
-
-
-def _is_writing(host: str, pid: int | None) -> bool:
-    """Whether that is certainly alive: on this host, another than we, and there."""
-    return host == _host() and pid not in (None, os.getpid()) and is_alive(int(pid or 0))
-
-
-def _host() -> str:
-    return durable.unfinished_path(Path()).name.rsplit("-", 2)[0]
-
-
-def _is_taken(folder: Path) -> bool:
-    """Whether somebody holds the lock of a folder in tmp/ for what comes from elsewhere."""
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _check_quiet(store: Store) -> None:
-    """BusyError if a file in tmp/ is of a living process here, or of another host and fresh, or
-    a folder is in use."""
-    now = time.time()
-    for path in _tmp_files(store):
-        name = path.removeprefix("tmp/")
-        if name.startswith(_ASIDE):
-            continue
-        facts = _facts(store.path / path)
-        host, pid = _writer(name)
-        if facts is None or (host, pid) == (_host(), os.getpid()):
-            continue
-        if stat.S_ISDIR(facts.st_mode):
-            if _is_taken(store.path / path):
-                raise BusyError(path=store.path, why=f"a transfer to {path} goes on")
-            continue
-        if _is_writing(host, pid):
-            raise BusyError(path=store.path, why=f"process {pid} has {path} open")
-        if host != _host() and _age_mark(facts) > now - _WRITING_S:
-            minutes = max(0, int(now - _age_mark(facts))) // 60
-            who = f"on {host} " if pid is not None else ""
-            why = f"{path}, written {who}{minutes} minutes ago"
-            raise BusyError(path=store.path, why=why)
 
 
 # ---- taking and giving
 
 
-def _take(plan: Plan, item: Item) -> Path | None:
+def _take(plan: Removal, item: Item) -> Path | None:
     """Rename a file away from its name; None if it is not what was planned any more."""
     store, before = plan.store, plan.now - plan.grace_s
     file = store.path / item.path
     if item.kind != "tmp":
         # Nothing is removed through a directory that is a link: it may lead anywhere.
         files.check_real(file.parent.parent, file.parent)
-    facts = _facts(file)
+    facts = facts_of(file)
     if facts is None or (item.kind != "tmp" and facts.st_mtime >= before):
         return None
     if item.kind == "tmp":
         if stat.S_ISDIR(facts.st_mode):
-            if _is_taken(file):
+            if is_taken(file):
                 return None
             shutil.rmtree(file, ignore_errors=True)
         else:
@@ -382,7 +316,7 @@ def _take(plan: Plan, item: Item) -> Path | None:
     if Renewals.of(store.path) != plan.renewals:
         return None
     stamp = facts.st_mtime_ns
-    moved = store.path / "tmp" / f"{_ASIDE}{item.kind}-{item.name}-{stamp}-{os.urandom(4).hex()}"
+    moved = store.path / "tmp" / f"{ASIDE}{item.kind}-{item.name}-{stamp}-{os.urandom(4).hex()}"
     try:
         os.rename(file, moved)
     except FileNotFoundError:
@@ -395,9 +329,9 @@ def _take(plan: Plan, item: Item) -> Path | None:
 
 
 def _was_touched(moved: Path) -> bool:
-    if not moved.name.startswith(_ASIDE):
+    if not moved.name.startswith(ASIDE):
         return False
-    facts = _facts(moved)
+    facts = facts_of(moved)
     return facts is not None and facts.st_mtime_ns != int(moved.name.split("-")[3])
 
 
@@ -411,11 +345,10 @@ def _give_back(moved: Path, file: Path) -> None:
     moved.unlink(missing_ok=True)
 
 
-def _needed_since(store: Store, plan: Plan, aside: Sequence[tuple[Item, Path]]) -> set[Name]:
+def _needed_since(store: Store, plan: Removal, aside: Sequence[tuple[Item, Path]]) -> set[Name]:
     """What manifests, records and refs need that were not there when the plan was made."""
     now = graph.load(store, objects=False)
-    planned = {(item.kind, item.name) for item in plan.items}
-    going = {(item.kind, item.name) for item, _ in aside}
+    planned, going = set(_names(plan.items)), set(_names(item for item, _ in aside))
     # What was planned and is there still could not be taken away.
     new = [name for name in now.parts if name not in plan.known or name in planned]
     # A ref may have come to name a snapshot that is going: its file is not among now.parts.
@@ -423,75 +356,20 @@ def _needed_since(store: Store, plan: Plan, aside: Sequence[tuple[Item, Path]]) 
     needed = graph.closure(now.parts, new) | (held & going)
     # What names something stands before what it names.
     for item, moved in aside:
-        name, is_run = (item.kind, item.name), item.kind == "runs"
-        if _was_touched(moved):
-            needed.add(name)
-        if item.kind in graph.NAMING and (is_run or name in needed):
-            data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
-            parts, _ = graph.parse(*name, data, str(moved))
-            if is_run and ("snapshots", _end_of(item.name, data)) in needed:
-                # It tells where a new run comes from.
-                needed.add(name)
-            if name in needed:
-                needed |= {(part, ref.md5) for part, ref in parts}
+        needed |= _with_parts(item, moved, needed)
     return needed
 
 
-def _end_of(md5: str, record: bytes) -> str:
-    return run_of(canonical.load_object(record, md5), md5, md5).end
-
-
-# ---- one gc at a time
-
-
-@contextmanager
-def _lock(store: Store) -> Iterator[None]:
-    """The file gc.lock, whole from its first moment; one of a dead process here is taken over."""
-    lock = store.path / LOCK
-    mine = {"host": _host(), "pid": os.getpid(), "since": int(time.time())}
-    files.check_real(store.path / "tmp")
-    durable.make_directory(store.path / "tmp")
-    draft = durable.unfinished_path(store.path / "tmp")
-    try:
-        draft.write_text(json.dumps(mine) + "\n")
-        try:
-            durable.move(draft, lock, replace=False)
-        except FileExistsError:
-            _take_over(store, lock)
-            try:
-                durable.move(draft, lock, replace=False)
-            except FileExistsError:
-                raise LockedError(path=store.path, owner="just begun", lock=lock) from None
-    except OSError as error:
-        durable.name(error, lock)
-        raise
-    finally:
-        draft.unlink(missing_ok=True)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _take_over(store: Store, lock: Path) -> None:
-    try:
-        owner: Any = json.loads(files.read_plain(lock, files.MAX_REF))
-        host, pid = str(owner["host"]), int(owner["pid"])
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError, RecursionError, DamagedError):
-        raise LockedError(path=store.path, owner="unknown", lock=lock) from None
-    if host != _host() or is_alive(pid):
-        raise LockedError(path=store.path, owner=f"process {pid} on {host}", lock=lock)
-    # Two may find the same dead owner; only one of them can rename its file away. The other may
-    # then rename the new one, and gives it back. (Two gcs at once would do no harm: a file can be
-    # taken away by one of them only.)
-    gone = durable.unfinished_path(store.path / "tmp")
-    try:
-        os.rename(lock, gone)
-    except FileNotFoundError:
-        return
-    if json.loads(gone.read_text()) != owner:
-        with suppress(FileExistsError):
-            durable.move(gone, lock, replace=False)
-    gone.unlink(missing_ok=True)
+def _with_parts(item: Item, moved: Path, needed: Collection[Name]) -> set[Name]:
+    """A manifest or record that was taken away, and what it names, if it is needed after all."""
+    name = (item.kind, item.name)
+    is_needed = name in needed or _was_touched(moved)
+    if item.kind not in graph.NAMING or not (is_needed or item.kind == "runs"):
+        return set()
+    data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
+    parts, _ = graph.parse(*name, data, str(moved))
+    if item.kind == "runs":
+        # It tells where a new run comes from.
+        end = run_of(canonical.load_object(data, item.name), item.name, item.name).end
+        is_needed = is_needed or ("snapshots", end) in needed
+    return {name, *((part, ref.md5) for part, ref in parts)} if is_needed else set()
