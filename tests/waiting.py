@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wepystore.api import OpenMMRunner
+from wepystore.api import OpenMMRunner, Store
 
 PATIENCE_S = 300.0
 _MARK = "SEGMENT_MARK"
@@ -34,6 +34,12 @@ def until(
             raise AssertionError(f"ended with {process.returncode}: {process.communicate()}")
         assert time.monotonic() < deadline, what if isinstance(what, str) else what()
         time.sleep(0.01)
+
+
+def records_in(job: Path) -> list[str]:
+    """The records in the store of a job that may be at work. (Not by a glob, which fails where a
+    directory goes that it was about to look into.)"""
+    return Store(job / "checkpoint.orch").hashes("runs")
 
 
 class Announcing(OpenMMRunner):

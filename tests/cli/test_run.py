@@ -20,7 +20,7 @@ from tests.systems import (
     program,
 )
 from tests.test_tutorial import ENDS, contents, make, wepy
-from tests.waiting import PATIENCE_S, announcing, mark_in, until
+from tests.waiting import PATIENCE_S, announcing, mark_in, records_in, until
 from wepystore.api import prepare_store
 
 
@@ -150,7 +150,7 @@ def test_a_signal_ends_the_run_after_the_cycle(
     job = tmp_path / "job"
     options = ("--n-workers=2", "--checkpoint-freq=1", f"--job-dir={job}")
     run = start("orch", *options, orch, "default", 600, 2000)
-    until(lambda: list(job.glob("checkpoint.orch/runs/*/*.json")), run)
+    until(lambda: records_in(job), run)
     run.send_signal(number)
     out, error = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 75, error

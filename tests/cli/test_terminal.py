@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -19,14 +18,16 @@ import pytest
 from tests.cli.test_run import one_record, orch
 from tests.systems import environment, pair_apparatus, plain_configuration, program
 from tests.test_tutorial import ENDS
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, records_in, until
 from wepystore.api import (
+    MissingError,
     NoResampler,
     ProcessMapper,
     Runner,
     Snapshot,
     Walker,
     WalkerState,
+    load_run,
     prepare_store,
 )
 
@@ -57,9 +58,9 @@ def wait_for_a_checkpoint(job: Path, run: subprocess.Popen[str], after: int = 0)
 
     def there() -> bool:
         nonlocal found
-        for file in job.glob("checkpoint.orch/runs/*/*.json"):
-            with contextlib.suppress(FileNotFoundError):  # It was just superseded.
-                found = max(found, json.loads(file.read_text())["n_cycles"])
+        for md5 in records_in(job):
+            with contextlib.suppress(MissingError):  # It was just superseded.
+                found = max(found, load_run(job, md5).n_cycles)
         return found > after
 
     until(there, run)
@@ -107,6 +108,8 @@ def test_the_end_of_the_terminal_ends_the_run_with_a_checkpoint(
     job = tmp_path / "job"
 
     def session() -> None:
+        # As it would be where this suite itself runs under nohup.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.docs.markdown import DOCS, blocks
 from tests.systems import REPOSITORY, run_job
-from tests.waiting import until
+from tests.waiting import records_in, until
 from tests.workers import alive, children_of, seconds_until_gone, stat_of
 from wepystore.api import Prepared
 
@@ -135,9 +135,7 @@ def test_scheduler_and_workers_by_hand(home: Path, pair_store: Prepared, wanted:
                 **{"5000": str(N_STEPS)},
             ),
         )
-        until(
-            lambda: list(home.glob("job/checkpoint.orch/runs/*/*.json")) or run.poll() is not None
-        )
+        until(lambda: records_in(home / "job") or run.poll() is not None)
         assert run.poll() is None, (home / "run.err").read_text()
         # A nanny whose worker dies before the scheduler knows it gives up, and its sister with it.
         until(

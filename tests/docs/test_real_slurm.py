@@ -29,6 +29,7 @@ from tests.systems import (
     pair_snapshot,
     plain_configuration,
 )
+from tests.waiting import records_in
 from wepystore.api import HDF5Reporter, OpenMMRunner, Prepared, Store, prepare_store
 
 pytestmark = pytest.mark.slow
@@ -134,7 +135,7 @@ class Desk:
     def await_checkpoint(self, job: str, number: str) -> None:
         """Wait until a run is on its way."""
         wait_until(
-            lambda: list((self.folder / job).glob("checkpoint.orch/runs/*/*.json")),
+            lambda: records_in(self.folder / job),
             60,
             lambda: f"{self.cluster.job(number)} {self.said(number)}",
         )

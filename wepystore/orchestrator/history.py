@@ -292,9 +292,12 @@ def history(store: Store | str | os.PathLike[str]) -> Any:
     graph = nx.MultiDiGraph()
     for md5, record in load_runs(store).items():
         graph.add_edge(record.start.md5, record.end.md5, md5, record=record)
-    here, tags = store.hashes("snapshots"), store.tags()
+    here = store.hashes("snapshots")
     graph.add_nodes_from(here)
-    for md5, facts in graph.nodes.items():
-        facts.update(here=False, tags=[tag for tag, tagged in tags.items() if tagged == md5])
+    for facts in graph.nodes.values():
+        facts.update(here=False, tags=[])
     graph.add_nodes_from(here, here=True)
+    for tag, md5 in store.tags().items():
+        if md5 in graph:
+            graph.nodes[md5]["tags"].append(tag)
     return graph

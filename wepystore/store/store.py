@@ -48,8 +48,8 @@ DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
 class Store:
     """A store that is there, as Store.open(path) finds it and Store.create(path) makes it.
 
-    It holds no lock and no handle. A kind of entry is "objects", "configs", "snapshots" or "runs",
-    a ref "default-snapshot", "default-config" or "tags/NAME".
+    It holds no lock and no handle. A kind of entry is "objects", "configs", "snapshots",
+    "recordings" or "runs", a ref "default-snapshot", "default-config" or "tags/NAME".
     """
 
     def __init__(self, path: Path) -> None:
@@ -209,13 +209,13 @@ class Store:
             raise _why_unreadable(file, error) from None
 
     def read_manifest(self, kind: str, md5: str, ref: Ref | None = None) -> Manifest:
-        """A snapshot, configuration or run, for whoever needs more of it than its JSON object.
+        """A manifest or run record, for whoever needs more of it than its JSON object.
         Raises as read, and BadJSONError."""
         data = self.read(kind, md5, ref)
         return Manifest.of(kind, data, self.object, self.locate(kind, md5))
 
     def manifest(self, kind: str, md5: str, ref: Ref | None = None) -> dict[str, Any]:
-        """The JSON object of a snapshot, configuration or run; of an entry of wepy 1.x what
+        """The JSON object of a manifest or run record; of an entry of wepy 1.x what
         stands in for it (see formats.py). Raises as read_manifest."""
         return self.read_manifest(kind, md5, ref).value
 

@@ -18,7 +18,11 @@ import pytest
 from tests.systems import pair_runner, python
 from wepystore.engine.runners.openmm.platforms import known_platforms
 from wepystore.orchestrator.run import environment as room
-from wepystore.orchestrator.run.environment import Difference, differences, environment_of
+from wepystore.orchestrator.run.environment import (
+    EnvironmentDifference,
+    differences,
+    environment_of,
+)
 from wepystore.store import canonical
 
 #: Prints this environment's digest of libm's answers.
@@ -170,7 +174,7 @@ def test_the_likeliest_culprit_comes_first() -> None:
 def test_another_platform_explains_all_of_its_properties() -> None:
     """The properties of two platforms are not compared: the platform is what to look at."""
     found = differences(here(platform="CPU"), here())
-    assert found == [Difference("platform", "CPU", "Reference")]
+    assert found == [EnvironmentDifference("platform", "CPU", "Reference")]
 
 
 def test_properties_are_compared_one_by_one() -> None:
@@ -178,8 +182,8 @@ def test_properties_are_compared_one_by_one() -> None:
     then = {"platform_properties": {"Threads": "1", "A": "x"}}
     now = {"platform_properties": {"Threads": "1", "B": "y"}}
     assert differences(then, now) == [
-        Difference("platform_properties.A", "x", None),
-        Difference("platform_properties.B", None, "y"),
+        EnvironmentDifference("platform_properties.A", "x", None),
+        EnvironmentDifference("platform_properties.B", None, "y"),
     ]
 
 
@@ -188,7 +192,9 @@ def test_what_a_record_does_not_say_is_no_difference() -> None:
     now = here()
     old = {name: now[name] for name in ("openmm", "platform")}
     assert differences(old, now) == []
-    assert differences({**old, "device": "a GPU"}, now) == [Difference("device", "a GPU", None)]
+    assert differences({**old, "device": "a GPU"}, now) == [
+        EnvironmentDifference("device", "a GPU", None)
+    ]
 
 
 @pytest.mark.parametrize(

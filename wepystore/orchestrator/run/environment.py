@@ -68,7 +68,7 @@ _PROBES: tuple[tuple[Any, tuple[float, ...]], ...] = (
 )
 
 
-class Difference(NamedTuple):
+class EnvironmentDifference(NamedTuple):
     """A field of an environment that is not what it was; None where there is nothing."""
 
     field: str
@@ -118,7 +118,7 @@ def step_size_ps(runner: Any) -> float | None:
     return found if math.isfinite(found) and found > 0 else None
 
 
-def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentDifference]:
     """Fields that differ, the likeliest culprit first.
 
     A field that the record does not have is not known to differ: older records have fewer.
@@ -134,12 +134,12 @@ def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Dif
         then, here = recorded[name], now.get(name)
         if isinstance(then, Mapping) and isinstance(here, Mapping):
             found += [
-                Difference(f"{name}.{key}", then.get(key), here.get(key))
+                EnvironmentDifference(f"{name}.{key}", then.get(key), here.get(key))
                 for key in sorted({*then, *here})
                 if then.get(key) != here.get(key)
             ]
         elif then != here:
-            found.append(Difference(name, then, here))
+            found.append(EnvironmentDifference(name, then, here))
     return found
 
 

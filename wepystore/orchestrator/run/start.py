@@ -201,7 +201,7 @@ def _from_store(store: Store, kind: str, md5: str) -> _Found:
             batch.put(kind, found.data)
 
     asked = Asked(f"{ONE[kind]} {md5}", arguments(store.path, md5), parts_in(found))
-    return _Found(found, asked, bring, _place_of(store, md5))
+    return _Found(found, asked, bring, _place_of(store, md5) if kind == "snapshots" else None)
 
 
 def _place_of(store: Store, snapshot: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from wepystore.engine.errors import PlatformError
 from wepystore.engine.kept_frames import Recording
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.environment import (
-    Difference,
+    EnvironmentDifference,
     differences,
     step_size_ps,
 )
@@ -70,7 +70,7 @@ class Verdict:
         Whether the record says that it must be, and the platform is the recorded one.
     reason : str or None
         Why the record promises nothing.
-    differences : list of Difference
+    differences : list of EnvironmentDifference
         What of the environment is not as it was.
     changes : list of str
         What of it had changed when the recorded run was resumed.
@@ -92,7 +92,7 @@ class Verdict:
     promised: bool
     reason: str | None
     environment: dict[str, Any] = field(repr=False)
-    differences: list[Difference]
+    differences: list[EnvironmentDifference]
     changes: list[str]
     comparison: Comparison | None
     same_until: int | None

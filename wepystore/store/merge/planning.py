@@ -48,7 +48,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A snapshot, configuration or run that the target gets, or gets missing parts of."""
+    """A manifest or run record that the target gets, or gets missing parts of."""
 
     kind: str
     md5: str
@@ -94,7 +94,7 @@ class Plan:
     copies : tuple of Copy
         Files to bring, in the order of S4.
     entries : tuple of Arrival
-        Snapshots, configurations and runs that it gets, or gets missing parts of.
+        Snapshots, configurations, recordings and runs that it gets, or gets missing parts of.
     refs : tuple of (str, str)
         Tags and defaults to set, and their hashes.
     conflicts : tuple of Conflict
