@@ -48,8 +48,8 @@ DEFAULTS = {"snapshots": "default-snapshot", "configs": "default-config"}
 class Store:
     """A store that is there, as Store.open(path) finds it and Store.create(path) makes it.
 
-    It holds no lock and no handle. A kind of entry is "objects", "configs", "snapshots",
-    "recordings" or "runs", a ref "default-snapshot", "default-config" or "tags/NAME".
+    It holds no lock and no handle. A kind of entry is "snapshots", "runs" or what else is in KINDS,
+    a ref "default-snapshot", "default-config" or "tags/NAME".
     """
 
     def __init__(self, path: Path) -> None:
