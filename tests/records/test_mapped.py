@@ -12,7 +12,7 @@ import pytest
 
 from wepystore.errors import DamagedError
 from wepystore.records import npy
-from wepystore.records.mapped import arrays_of
+from wepystore.records.mapped import arrays_of, rows_of
 from wepystore.store.errors import DamagedEntryError, ElsewhereError, MissingError
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
@@ -44,36 +44,58 @@ def base_of(array: Any) -> Any:
     return array
 
 
+def mapped(store: Store, ref: Ref) -> list[Any]:
+    """Its arrays, mapped where that can be done, and otherwise the first of them read."""
+    return arrays_of(store, ref, {0}, "it", to_map=True)
+
+
+def is_as_stored(found: Any, array: Any) -> bool:
+    return found.dtype == array.dtype and np.array_equal(found, array)
+
+
 def test_arrays_are_memory_maps(store: Store) -> None:
     """Of every type that is stored, read-only, of one map; and they outlive the file's name."""
     ref, file = put(store)
-    found = arrays_of(store, ref, "it")
+    found = mapped(store, ref)
     file.unlink()
-    assert [each.dtype for each in found] == [each.dtype for each in ARRAYS]
-    assert all(
-        np.array_equal(a, b) and a.shape == b.shape for a, b in zip(found, ARRAYS, strict=True)
-    )
+    assert all(map(is_as_stored, found, ARRAYS)) and len(found) == len(ARRAYS)
     assert not any(each.flags.writeable for each in found)
     assert {type(base_of(each)) for each in found} == {mmap.mmap}
-    assert arrays_of(store, store.put("objects", b""), "it") == []
+    assert mapped(store, store.put("objects", b"")) == []
 
 
-def test_what_others_could_shorten_is_not_mapped(store: Store) -> None:
+def test_what_is_wanted_is_read(store: Store) -> None:
+    """Of the others it is told what they are, and any of their rows can be read."""
+    ref, file = put(store)
+    found = arrays_of(store, ref, {1, 3}, "it")
+    assert [isinstance(each, np.ndarray) for each in found] == [False, True, False, True, False]
+    assert is_as_stored(found[1], ARRAYS[1]) and is_as_stored(found[3], ARRAYS[3])
+    for number in (0, 2, 4):
+        array = ARRAYS[number]
+        assert (found[number].dtype, found[number].shape) == (array.dtype, array.shape)
+        for rows in ([], [0], [1, 0, 0, 1], [1]):
+            if not rows or max(rows) < len(array):
+                read = rows_of(store, ref, found[number], np.array(rows, np.int64), "it")
+                assert is_as_stored(read, array[rows])
+    os.truncate(file, ref.size - 1)
+    with pytest.raises(DamagedEntryError):
+        rows_of(store, ref, found[4], np.array([0]), "it")
+
+
+@pytest.mark.parametrize("change", ["mode", "owner"])
+def test_what_others_could_shorten_is_not_mapped(store: Store, change: str) -> None:
     """A process that reaches beyond the end of a mapped file is ended; this one is not."""
     ref, file = put(store)
-    file.chmod(0o664)
-    found = arrays_of(store, ref, "it")
-    assert {type(base_of(each)) for each in found} == {bytes}
+    if change == "mode":
+        file.chmod(0o664)
+    elif os.geteuid():
+        pytest.skip("only root gives files away")
+    else:
+        os.chown(file, 12345, -1)
+    first, *others = mapped(store, ref)
+    assert base_of(first) is None and not any(isinstance(each, np.ndarray) for each in others)
     os.truncate(file, 0)
-    assert all(np.array_equal(a, b) for a, b in zip(found, ARRAYS, strict=True))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_what_another_owns_is_not_mapped(store: Store) -> None:
-    """Nor what somebody else may write to as its owner."""
-    ref, file = put(store)
-    os.chown(file, 12345, -1)
-    assert type(base_of(arrays_of(store, ref, "it")[0])) is bytes
+    assert is_as_stored(first, ARRAYS[0])
 
 
 def test_bytes_are_not_verified(store: Store) -> None:
@@ -83,7 +105,7 @@ def test_bytes_are_not_verified(store: Store) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    assert bytes(arrays_of(store, ref, "it")[-1]) == b"texu"
+    assert bytes(mapped(store, ref)[-1]) == b"texu"
     with pytest.raises(DamagedEntryError):
         store.object(ref)
 
@@ -94,16 +116,16 @@ def test_what_is_not_there_is_told(store: Store) -> None:
     size = file.stat().st_size
     os.truncate(file, size + 1)
     with pytest.raises(DamagedEntryError, match=f"{size + 1} bytes and should have {size}"):
-        arrays_of(store, ref, "it")
+        mapped(store, ref)
     file.write_bytes(b"/annex/objects/MD5E-s1--x\n")
     with pytest.raises(ElsewhereError, match="git annex get"):
-        arrays_of(store, ref, "it")
+        mapped(store, ref)
     file.unlink()
     with pytest.raises(MissingError):
-        arrays_of(store, ref, "it")
+        mapped(store, ref)
     os.mkfifo(file)
     with pytest.raises(DamagedEntryError, match="not a file"):
-        arrays_of(store, ref, "it")
+        mapped(store, ref)
 
 
 def test_content_of_git_annex_is_mapped(store: Store, tmp_path: Path) -> None:
@@ -111,7 +133,7 @@ def test_content_of_git_annex_is_mapped(store: Store, tmp_path: Path) -> None:
     ref, file = put(store)
     file.rename(tmp_path / "content")
     file.symlink_to(tmp_path / "content")
-    assert np.array_equal(arrays_of(store, ref, "it")[0], ARRAYS[0])
+    assert np.array_equal(mapped(store, ref)[0], ARRAYS[0])
 
 
 GOOD = npy.header((2,), "<f8")
@@ -139,7 +161,7 @@ def test_headers_that_lie(store: Store, data: bytes) -> None:
     """No error of numpy's or Python's, and no memory that the file does not fill."""
     ref, _ = put(store, data)
     with pytest.raises(DamagedError, match="\\.npy array") as told:
-        arrays_of(store, ref, "it")
+        mapped(store, ref)
     assert "\n" not in str(told.value) and len(str(told.value)) < 400
     with pytest.raises(DamagedError, match="\\.npy array"):
         npy.load_several(data, "it")

@@ -441,20 +441,28 @@ def _number(value: Any, least: int = 0, most: int = _MOST) -> int:
 
 
 def checked(frames: Frames, arrays: Sequence[NDArray[Any]], n_walkers: int, where: str) -> Group:
-    """The group that an object's arrays are, if they are of the fields and types of these frames.
-    Raises MalformedRecordError."""
+    """The group that an object's arrays are. Raises as check_arrays."""
+    check_arrays(frames, arrays, where)
+    *found, missing = arrays
+    names = [field.name for field in frames.fields]
+    return Group(n_walkers, dict(zip(names, found, strict=True)), missing)
+
+
+def check_arrays(frames: Frames, arrays: Sequence[NDArray[Any] | npy.Placed], where: str) -> None:
+    """Raise MalformedRecordError unless an object's arrays, of which the last at least is read, are
+    of the fields and types of these frames."""
     *found, missing = arrays or [np.empty(0)]
-    forms = [(array.shape[1:], array.dtype.str) for array in found if array.ndim]
+    forms = [(array.shape[1:], array.dtype.str) for array in found if array.shape]
     wanted = [(field.shape, field.dtype) for field in frames.fields]
-    n_rows = {len(array) for array in found if array.ndim}
+    n_rows = {array.shape[0] for array in found if array.shape}
     problem = None
     if forms != wanted or len(n_rows) != 1:
         problem = "its arrays are not those of its fields"
     elif missing.shape[1:] != (2,) or missing.dtype != np.int64:
         problem = "what is missing is not given by field and row"
-    elif ((missing < 0) | (missing >= [len(wanted), *n_rows])).any():
+    elif isinstance(missing, npy.Placed) or (
+        ((missing < 0) | (missing >= [len(wanted), *n_rows])).any()
+    ):
         problem = "what is missing is in no frame"
     if problem is not None:
         raise MalformedRecordError(where=where, what="frames", problem=problem)
-    names = [field.name for field in frames.fields]
-    return Group(n_walkers, dict(zip(names, found, strict=True)), missing)

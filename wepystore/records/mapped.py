@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Container
-from contextlib import suppress
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.records import npy
-from wepystore.records.errors import MalformedRecordError
-from wepystore.store.names import Buffer, Ref
+from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
 #: The right to write of anybody but the owner.
 _OTHERS = 0o022
 
 
-def arrays_of(store: Store, ref: Ref, where: str) -> list[NDArray[Any]]:
+def arrays_of(
+    store: Store, ref: Ref, wanted: Container[int], where: str, to_map: bool = False
+) -> list[NDArray[Any] | npy.Placed]:
     """The arrays of an object: .npy files one after the other.
 
     Parameters
@@ -31,41 +33,58 @@ def arrays_of(store: Store, ref: Ref, where: str) -> list[NDArray[Any]]:
     store : Store
     ref : Ref
         Of the object.
+    wanted : container of int
+        Numbers of the arrays that are to be read. Of the others type and shape are told, and where
+        they are.
     where : str
         Names it in errors.
-
-    Returns
-    -------
-    list of ndarray
-        Read-only, in a memory map of the object, which is unmapped with the last of them. Until
-        then it may hold a file descriptor. An object that somebody else could shorten is read
-        whole instead: a process that reaches beyond the end of a mapped file is ended.
+    to_map : bool
+        Whether all of them are memory-mapped instead, where that can be done: read-only, in a map
+        of the object that is undone with the last of them, and may hold a file descriptor until
+        then. An object that somebody else could shorten is not mapped: a process that reaches
+        beyond the end of a mapped file is ended.
 
     Raises
     ------
     DamagedError : it is missing, not of its size, or not such arrays.
     """
-    descriptor = store.open_object(ref)
-    try:
-        return npy.load_several(_content(descriptor, ref.size, where), where)
-    finally:
-        os.close(descriptor)
-
-
-def read_arrays(
-    store: Store, ref: Ref, wanted: Container[int], where: str
-) -> list[NDArray[Any] | npy.Placed]:
-    """The arrays of an object, as arrays_of finds them: those with these numbers are read, of the
-    others type and shape are told."""
-    descriptor = store.open_object(ref)
-    try:
-        found = npy.find_several(_Open(descriptor, ref.size), where)
+    with _opened(store, ref) as descriptor:
+        mapped = _map(descriptor, ref.size) if to_map else None
+        if mapped is not None:
+            return [*npy.load_several(mapped, where)]
         return [
             each.read(descriptor, where) if number in wanted else each
-            for number, each in enumerate(found)
+            for number, each in enumerate(npy.find_several(_Open(descriptor, ref.size), where))
         ]
+
+
+def rows_of(
+    store: Store, ref: Ref, array: npy.Placed, rows: NDArray[np.int64], where: str
+) -> NDArray[Any]:
+    """The rows of these numbers of an array that arrays_of has found and not read, and that has as
+    many. Raises DamagedError."""
+    with _opened(store, ref) as descriptor:
+        return array.read_rows(descriptor, rows, where)
+
+
+@contextmanager
+def _opened(store: Store, ref: Ref) -> Iterator[int]:
+    descriptor = store.open_object(ref)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _map(descriptor: int, size: int) -> mmap.mmap | None:
+    """A map of an open file; None where there is none."""
+    facts = os.fstat(descriptor)
+    if facts.st_uid in (0, os.geteuid()) and not facts.st_mode & _OTHERS:
+        # Nothing can be mapped of an empty file, one that has become shorter since, or where the
+        # file system maps none.
+        with suppress(ValueError, OSError):
+            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+    return None
 
 
 class _Open:
@@ -79,18 +98,3 @@ class _Open:
 
     def __getitem__(self, place: slice) -> bytes:
         return os.pread(self._descriptor, place.stop - place.start, place.start)
-
-
-def _content(descriptor: int, size: int, where: str) -> Buffer:
-    facts = os.fstat(descriptor)
-    if facts.st_uid in (0, os.geteuid()) and not facts.st_mode & _OTHERS:
-        # Nothing can be mapped of an empty file, one that has become shorter since, or where the
-        # file system maps none.
-        with suppress(ValueError, OSError):
-            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-    try:
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(size)
-    except MemoryError:
-        problem = f"its {size} bytes do not fit into memory"
-        raise MalformedRecordError(where=where, what="object", problem=problem) from None

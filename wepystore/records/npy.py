@@ -7,6 +7,7 @@ as version 1.0 of the format (NumPy Enhancement Proposal 1) without slack.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -126,14 +127,29 @@ class Placed:
             found = np.empty(self.shape, self.dtype)
         except (ValueError, MemoryError) as problem:
             raise _malformed(where, problem) from None
-        room = found.reshape(-1).view(np.uint8).data
-        place = self.begin
-        while room:
-            count = os.preadv(descriptor, [room], place)
-            if not count:
-                raise _malformed(where, "its file has become shorter")
-            room, place = room[count:], place + count
+        _fill(found, descriptor, self.begin, where)
         return found
+
+    def read_rows(self, descriptor: int, rows: NDArray[np.int64], where: str) -> NDArray[Any]:
+        """The rows of these numbers, which are there, read from the file. Raises as read."""
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        edges = np.flatnonzero(np.diff(rows, prepend=-2, append=-2) != 1).tolist()
+        for first, stop in itertools.pairwise(edges):
+            # What is one stretch of the file is read at once.
+            place = self.begin + int(rows[first]) * row_bytes
+            _fill(found[first:stop], descriptor, place, where)
+        return found
+
+
+def _fill(array: NDArray[Any], descriptor: int, place: int, where: str) -> None:
+    """Read the bytes of a C-ordered array from this place of a file on."""
+    room = array.reshape(-1).view(np.uint8).data
+    while room:
+        count = os.preadv(descriptor, [room], place)
+        if not count:
+            raise _malformed(where, "its file has become shorter")
+        room, place = room[count:], place + count
 
 
 def load(data: bytes, where: str) -> NDArray[Any]:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.records import mapped, npy
+from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
+from wepystore.records.mapped import arrays_of
 from wepystore.records.recording import (
     CONTINUAL,
     CYCLE_IDX,
@@ -55,7 +56,7 @@ def read_columns(
     """The columns of one of them, not verified: those that are wanted are read. What is read goes
     together, and with the types and shapes of all. Raises DamagedError."""
     numbers = {number for number, name in enumerate(names) if name in wanted}
-    arrays = mapped.read_arrays(store, part.ref, numbers, where)
+    arrays = arrays_of(store, part.ref, numbers, where)
     return _together(arrays, names, part.n_cycles, where)
 
 

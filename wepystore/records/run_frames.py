@@ -18,7 +18,7 @@ from wepystore.records.frames import (
     CycleFrames,
     FrameField,
     Frames,
-    Group,
+    check_arrays,
     checked,
     cycles_of,
     decode_frames,
@@ -26,7 +26,7 @@ from wepystore.records.frames import (
     row_starts,
     rows_before,
 )
-from wepystore.records.mapped import arrays_of
+from wepystore.records.mapped import arrays_of, rows_of
 from wepystore.records.recording import Recording
 from wepystore.records.tables import NotJoinableError, RunSpan
 from wepystore.store.names import Ref
@@ -174,7 +174,7 @@ class RunFrames:
         self.atoms = last.atoms if isinstance(last.atoms, np.ndarray) else None
         self.runs: list[RunSpan] = []
         self._reels: list[_Reel] = []
-        self._mapped = _Mapped(store)
+        self._objects = _Objects(store)
         cycles, first = [], 0
         for each in runs:
             same = each.frames.fields == last.fields
@@ -182,7 +182,7 @@ class RunFrames:
                 why = f"of run {each.run} other frames are kept"
                 raise NotJoinableError(run=runs[-1].run, why=why)
             self.runs.append(RunSpan(each.run, first, each.n_cycles, each.n_steps))
-            self._reels.append(_Reel(each, self._mapped))
+            self._reels.append(_Reel(each, self._objects))
             kept = kept_cycles(0, each.n_cycles, each.frames.every)
             cycles.append(np.arange(kept.start, kept.stop, kept.step) + first)
             first += each.n_cycles
@@ -277,28 +277,38 @@ class RunFrames:
         return f"<RunFrames: {len(self.cycles)} of {len(self.n_walkers)} cycles; {names}>"
 
 
-class _Mapped:
-    """Objects with frames, mapped; those that were looked at last stay so."""
+class _Objects:
+    """Objects with frames, those of full blocks mapped where that can be done; those that were
+    looked at last stay so."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: OrderedDict[Ref, list[NDArray[Any]]] = OrderedDict()
+        self._held: OrderedDict[Ref, list[NDArray[Any] | npy.Placed]] = OrderedDict()
 
-    def arrays(self, ref: Ref, where: str) -> list[NDArray[Any]]:
+    def arrays(
+        self, ref: Ref, n_fields: int, where: str, to_map: bool
+    ) -> list[NDArray[Any] | npy.Placed]:
+        """Those of the fields, and what is missing, which alone is read if it is not mapped."""
         found = self._held.pop(ref, None)
         if found is None:
-            found = arrays_of(self._store, ref, where)
+            found = arrays_of(self._store, ref, {n_fields}, where, to_map)
             if len(self._held) >= _MAPPED:
                 self._held.popitem(last=False)
         self._held[ref] = found
+        return found
+
+    def rows(self, ref: Ref, array: npy.Placed, rows: Integers, where: str) -> NDArray[Any]:
+        """Those of an array that is not mapped."""
+        found = rows_of(self._store, ref, array, rows, where)
+        found.flags.writeable = False
         return found
 
 
 class _Reel:
     """The frames of one run."""
 
-    def __init__(self, of: FramesOfRun, mapped: _Mapped) -> None:
-        self._of, self._mapped = of, mapped
+    def __init__(self, of: FramesOfRun, objects: _Objects) -> None:
+        self._of, self._objects, self._where = of, objects, f"the frames of {of.run}"
         self._firsts = list(accumulate((b.n_cycles for b in of.frames.blocks), initial=0))
 
     def find(
@@ -321,25 +331,32 @@ class _Reel:
         counts = self._of.counts[kept.start : kept.stop : kept.step]
         starts = list(accumulate((part.n_walkers for part in block.parts), initial=0))
         if starts[-1] < counts.max():
-            where = f"the frames of {self._of.run}"
             problem = f"they are of {starts[-1]} walkers, and there were {counts.max()}"
-            raise MalformedRecordError(where=where, what="frames", problem=problem)
+            raise MalformedRecordError(where=self._where, what="frames", problem=problem)
         groups = np.searchsorted(starts, walkers, side="right") - 1
         found = []
         for place in np.unique(groups).tolist():
             here = np.flatnonzero(groups == place)
-            group = self._group(block, place, counts, starts[place])
+            array = self._array(block, place, counts, starts[place], name)
             times = (cycles[here] - kept.start) // frames.every
             rows = rows_before(counts, starts[place], walkers[here], times)
-            found.append((places[here], group.arrays[name], rows))
+            if isinstance(array, npy.Placed):
+                array = self._objects.rows(block.parts[place].ref, array, rows, self._where)
+                rows = np.arange(len(rows))
+            found.append((places[here], array, rows))
         return found
 
-    def _group(self, block: Block, place: int, counts: Integers, first: int) -> Group:
-        part, where = block.parts[place], f"the frames of {self._of.run}"
-        arrays = self._mapped.arrays(part.ref, where)
-        group = checked(self._of.frames, arrays, part.n_walkers, where)
+    def _array(
+        self, block: Block, place: int, counts: Integers, first: int, name: str
+    ) -> NDArray[Any] | npy.Placed:
+        """That of a field, in the object of the walkers from `first` on."""
+        part, frames = block.parts[place], self._of.frames
+        # A job that is running supersedes what is no full block, perhaps from another host.
+        to_map = block.n_cycles == frames.block_cycles
+        arrays = self._objects.arrays(part.ref, len(frames.fields), self._where, to_map)
+        check_arrays(frames, arrays, self._where)
         n_rows = row_starts(counts, first, part.n_walkers)[-1]
-        if len(next(iter(group.arrays.values()))) != n_rows:
+        if arrays[0].shape[0] != n_rows:
             problem = f"it has not {n_rows} frames for the walkers and cycles that it is of"
-            raise MalformedRecordError(where=where, what="frames", problem=problem)
-        return group
+            raise MalformedRecordError(where=self._where, what="frames", problem=problem)
+        return arrays[[field.name for field in frames.fields].index(name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,28 @@ def test_the_frames_are_those_of_the_file(tmp_path: Path, small_blocks: None) ->
         found.walker(0, "forces")
 
 
-def test_a_stretch_of_one_object_is_mapped(tmp_path: Path) -> None:
-    """No bytes are read before they are looked at (D6)."""
-    found = frames_of(recorded(tmp_path, None)).walker(1)
-    assert found.shape == (7, 2, 3) and found.base is not None and not found.flags.writeable
+def test_a_stretch_of_a_full_block_is_mapped(tmp_path: Path, small_blocks: None) -> None:
+    """No bytes are read before they are looked at (D6); of what a job may supersede, and of what
+    others could shorten, the same rows are read."""
+    job = recorded(tmp_path, None)
+    found = frames_of(job)
+    stretches = [found.walker(1, start=4, stop=6), found.walker(1, start=6), found.walker(2)]
+    assert [len(each) for each in stretches] == [2, 1, 7]
+    assert [is_mapped(each) for each in stretches] == [True, False, False]
+    for file in (job / "checkpoint.orch" / "objects").rglob("*"):
+        file.chmod(0o775)
+    read = frames_of(job)
+    again = [read.walker(1, start=4, stop=6), read.walker(1, start=6), read.walker(2)]
+    assert not any(map(is_mapped, again))
+    assert all(np.array_equal(a, b) for a, b in zip(stretches, again, strict=True))
+    assert not any(each.flags.writeable for each in stretches + again)
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether its bytes are those of the file."""
+    while isinstance(array, (np.ndarray, memoryview)):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
 
 
 @pytest.mark.parametrize("blocks", [2, 1 << 10])
