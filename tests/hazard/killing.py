@@ -23,6 +23,8 @@ from tests.waiting import until
 from wepystore.api import Store, load_run, load_tables
 from wepystore.cli.main import main as wepy_main
 from wepystore.reporters.hdf5.journal import JournaledHDF5, journal_name
+from wepystore.store import graph
+from wepystore.store.names import KINDS
 
 ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
 
@@ -270,8 +272,9 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     ends = {each.end.md5 for each in told}
     recordings = {each.recording.md5 for each in told if each.recording is not None}
     held = [*(("snapshots", end) for end in ends), *(("recordings", each) for each in recordings)]
-    parts = {ref.md5 for name in held for _, ref in store.references(*name)}
-    more_of = {"objects": parts, "snapshots": ends, "recordings": recordings, "configs": set()}
+    more_of: dict[str, set[str]] = {kind: set() for kind in KINDS if kind != "runs"}
+    for kind, md5 in graph.closure(graph.load(store).parts, held):
+        more_of[kind].add(md5)
     for kind, more in more_of.items():
         assert set(store.hashes(kind)) == set(other.hashes(kind)) | more
     (expected,) = other.hashes("runs")
