@@ -56,7 +56,8 @@ def test_covered_runs_go_when_asked(wepy: Wepy, pair_store: Prepared, tmp_path: 
     assert len(before) == 2 and not wepy("gc --grace 0 m.orch").out
     told = json.loads(wepy("gc --json --grace 0 --covered m.orch").out)
     kinds = [item["kind"] for item in told["items"]]
-    assert kinds[:3] == ["runs", "recordings", "snapshots"] and set(kinds[3:]) == {"objects"}
+    assert kinds[:4] == ["runs", "recordings", "frames", "snapshots"]
+    assert set(kinds[4:]) == {"objects"}
     assert "longer run covers it" in told["items"][0]["why"]
     assert set(wepy("ls runs m.orch").lines) == before
     assert wepy("gc --grace 0 --covered --apply m.orch").status == 0

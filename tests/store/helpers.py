@@ -88,6 +88,17 @@ def add_run(
     return store.put("runs", canonical.dumps(record)).md5
 
 
+def attach(store: Store, run: str, recording: str) -> str:
+    """An attachment of a recording to a run."""
+    manifest = {
+        "type": "attachment",
+        "format": 1,
+        "run": entry(store, "runs", run),
+        "recording": entry(store, "recordings", recording),
+    }
+    return store.put("attachments", canonical.dumps(manifest)).md5
+
+
 def contents(store: Store) -> dict[str, list[str]]:
     """All hashes of all kinds."""
     return {kind: store.hashes(kind) for kind in KINDS}

@@ -40,7 +40,7 @@ def resumable(console: Console) -> Iterator[None]:
 
 def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: bool = False) -> int:
     """What came, or would come: lines on stderr, and JSON. `moved` says how much, if anything is.
-    Returns the exit status: something was left out, or only tags differ, or neither."""
+    Returns the exit status: something was left out, or tags or attachments differ, or neither."""
     if as_json:
         console.json(_json(done))
     if done.unread:
@@ -73,11 +73,14 @@ def _lines(done: Plan) -> Iterator[str]:
         what = "ref" if left.kind == "refs" else ONE[left.kind]
         yield f" ! [left out] {what} {left.md5} of {left.source}: {left.why}"
     for conflict in done.conflicts:
-        ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
-        yield (
-            f" ! [conflict] {conflict.name.removeprefix('tags/')}: {ours}, "
-            f"{conflict.theirs[:8]}… in {conflict.source}; left alone"
-        )
+        kind, _, name = conflict.name.partition("/")
+        theirs = f"{conflict.theirs[:8]}… in {conflict.source}"
+        if kind == "runs":
+            ours = f" and {conflict.ours[:8]}… here" if conflict.ours else ""
+            yield f" ! [conflict] run {name[:8]}… has attachments that differ: {theirs}{ours}"
+        else:
+            ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
+            yield f" ! [conflict] {name}: {ours}, {theirs}; left alone"
 
 
 def _json(done: Plan) -> dict[str, Any]:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 # What is named, then what names it; each stage is durable before the next begins.
 # Of frames and the recording that names them either may come first: until a run names it, a
 # recording whose frames are not here is nothing that anybody counts on.
-STAGES = (("objects",), ("configs", "snapshots", "frames", "recordings"), ("runs",))
+STAGES = (
+    ("objects",),
+    ("configs", "snapshots", "frames", "recordings"),
+    ("runs",),
+    ("attachments",),
+)
 
 # Up to so many files get an fsync each, in threads, while the next ones are hashed. Beyond, one
 # sync of the file system is faster, though it waits for what other programs have written too.

@@ -9,6 +9,7 @@ from typing import Any
 
 from wepystore.errors import DamagedError
 from wepystore.store import canonical, formats
+from wepystore.store.attachments import attachment_of
 from wepystore.store.carriers import FILES
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import ONE, Name, Ref, is_hex, references
@@ -19,7 +20,7 @@ Parts = Sequence[tuple[str, Ref]]
 
 # Kinds that name others. Listed in this order, then objects: the reverse of S4, so that what is
 # listed later has all that was named by what was listed before, though writers are busy.
-NAMING = ("runs", "recordings", "frames", "snapshots", "configs")
+NAMING = ("attachments", "runs", "recordings", "frames", "snapshots", "configs")
 
 # What a record has had from the first.
 _RUN = frozenset(
@@ -44,6 +45,7 @@ _KEYS = {
     "frames": (frozenset(("n_cycles", "every", "block_cycles", "fields", "atoms", "blocks")),),
     "recordings": (_RECORDING, _RECORDING | {"frames"}),
     "runs": (_RUN, _RUN | {"recording"}),
+    "attachments": (frozenset(("run", "recording")),),
 }
 
 #: The newest format of each kind that is known here.
@@ -67,6 +69,8 @@ def parse(kind: str, md5: str, data: bytes, what: str) -> tuple[Parts, int]:
     check_keys(kind, manifest, what)
     if kind == "runs":
         run_of(manifest, md5, what)
+    if kind == "attachments":
+        attachment_of(manifest, md5, what)
     return parts, 1
 
 
@@ -104,14 +108,24 @@ class Graph:
         return found
 
     def unnamed(self, without: Collection[Name] = ()) -> list[Name]:
-        """Snapshots, configurations and recordings that no run, tag or default needs; and the runs
-        in `without` with what only they need."""
+        """Snapshots, configurations and recordings that no run, tag or default needs, and what is
+        attached to no run; and the runs in `without` with what only they need."""
         naming = {
             name: [part for part in parts if part[0] != "objects"]
             for name, parts in self.parts.items()
         }
         kept = closure(naming, self.roots(without))
+        kept |= closure(naming, self.attached_to(kept))
         return [name for name in self.parts if name not in kept]
+
+    def attached_to(self, runs: Collection[Name]) -> list[Name]:
+        """The attachments of the runs among these: they go with them."""
+        return [
+            name
+            for name, parts in self.parts.items()
+            if name[0] == "attachments"
+            and any((kind, ref.md5) in runs for kind, ref in parts if kind == "runs")
+        ]
 
     def orphans(self, without: Iterable[Name] = ()) -> list[str]:
         """Objects that no manifest names, leaving those in `without` out of account."""

@@ -13,7 +13,7 @@ from wepystore.store.errors import BadJSONError, MalformedHashError, MalformedTa
 Buffer = Any
 
 # In the order of S4: what is named comes before what names it.
-KINDS = ("objects", "configs", "snapshots", "frames", "recordings", "runs")
+KINDS = ("objects", "configs", "snapshots", "frames", "recordings", "runs", "attachments")
 
 # The word for one entry of a kind, as in messages.
 ONE = {
@@ -23,6 +23,7 @@ ONE = {
     "frames": "frames",
     "recordings": "recording",
     "runs": "run",
+    "attachments": "attachment",
 }
 
 # The file that makes a directory a store.

@@ -30,7 +30,7 @@ _ENDS = (("start", "snapshots"), ("end", "snapshots"), ("config", "configs"))
 
 def run_of(record: dict[str, Any], md5: str, what: str) -> Run:
     """The Run in a run record; BadJSONError, naming `what`, when it is none."""
-    start, end, config = (_named(record, key, kind, what).md5 for key, kind in _ENDS)
+    start, end, config = (named(record, key, kind, what).md5 for key, kind in _ENDS)
     recording_of(record, what)
     n_cycles = record.get("n_cycles")
     # type(), not isinstance: True is an int.
@@ -44,10 +44,11 @@ def recording_of(record: dict[str, Any], what: str) -> EntryRef | None:
     `what`, when that is none."""
     if record.get("format") != RECORDED:
         return None
-    return _named(record, "recording", "recordings", what)
+    return named(record, "recording", "recordings", what)
 
 
-def _named(record: dict[str, Any], key: str, kind: str, what: str) -> EntryRef:
+def named(record: dict[str, Any], key: str, kind: str, what: str) -> EntryRef:
+    """The entry of a kind that stands under a key; BadJSONError, naming `what`, if none does."""
     found = EntryRef.from_json(record.get(key), what)
     if found[0] != kind:
         raise BadJSONError(what=what, why=f"its {key} is not one of {kind}")

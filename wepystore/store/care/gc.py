@@ -148,7 +148,7 @@ def plan(
     longer = covered() if covered is not None else ()
     all_items = [old("runs", md5, "a longer run covers it") for md5 in sorted(longer)]
     runs = set(_names(all_items))
-    own = {(kind, ref.md5) for run in runs for kind, ref in found.parts.get(run, ())}
+    own = graph.closure(found.parts, [*runs, *found.attached_to(runs)]) - runs
     # Of runs that an interrupted gc has removed.
     own |= set(recovered if covered is not None else ())
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]

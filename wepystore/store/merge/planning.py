@@ -19,6 +19,7 @@ from pathlib import Path
 
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files
+from wepystore.store.attachments import attachment_of
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.graph import kinds_of_ref
 from wepystore.store.merge.source import Source, bring_near, read_manifest
@@ -72,8 +73,20 @@ class Left:
 
 @dataclass(frozen=True)
 class Conflict:
-    """A tag that differs (S7). `ours` is None when two sources differ and the target has none;
-    `source` is a label."""
+    """A tag that differs (S7), or a run to which different recordings are attached, of which all
+    come.
+
+    Attributes
+    ----------
+    name : str
+        "tags/TAG", or "runs/HASH".
+    ours : str or None
+        What the tag holds here, or an attachment; None when two sources differ and the target has
+        none.
+    theirs : str
+    source : str
+        A label.
+    """
 
     name: str
     ours: str | None
@@ -98,7 +111,7 @@ class Plan:
     refs : tuple of (str, str)
         Tags and defaults to set, and their hashes.
     conflicts : tuple of Conflict
-        Tags that differ, and stay as they are.
+        Tags that differ, and stay as they are; runs to which different recordings are attached.
     left : tuple of Left
         What is left out, and why.
     unread : int
@@ -191,6 +204,7 @@ class _Planner:
         self._read(names, holders)
         wanted = {name for entry in self.entries.values() for name in entry.needs}
         refs, conflicts = self._refs() if only is None else ({}, [])
+        conflicts += self._differing() if only is None else []
         self._leave_faults()
         return Plan(
             self.target.label,
@@ -402,6 +416,32 @@ class _Planner:
                 if ours != theirs and (ours is not None or len(values) > 1):
                     conflicts.append(Conflict(name, ours, theirs, label))
         return refs, conflicts
+
+    def _differing(self) -> list[Conflict]:
+        """The runs to which one of these places has attached another recording than another."""
+        held: dict[str, dict[str, Source]] = {}
+        seen: set[str] = set()
+        for source in (self.target, *self.sources):
+            new = [md5 for md5 in source.hashes("attachments") if md5 not in seen]
+            far = [("attachments", md5) for md5 in new if not source.is_near("attachments", md5)]
+            if far:
+                bring_near({source: far})
+            for md5 in new:
+                # What cannot be read is left out, and reported as that.
+                with contextlib.suppress(DamagedError, OSError):
+                    found = read_manifest(source, "attachments", md5)
+                    each = attachment_of(found.value, md5, found.what)
+                    held.setdefault(each.run.md5, {})[md5] = source
+                    seen.add(md5)
+        conflicts = []
+        for run, sources in sorted(held.items()):
+            first, *others = sources
+            ours = first if sources[first] is self.target else None
+            conflicts += [
+                Conflict(f"runs/{run}", ours, theirs, sources[theirs].label)
+                for theirs in (others if ours else [first, *others] if others else [])
+            ]
+        return conflicts
 
     def _origin(self, md5: str) -> str:
         """Where the runs that led to a snapshot began, of those that the target has or gets."""

@@ -1,0 +1,111 @@
+"""Attachments: entries that name a run and a recording, and go with the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, attach, contents
+from wepystore.store import Store, canonical, graph, merge
+from wepystore.store.attachments import read_attachments
+from wepystore.store.care import fsck, gc
+from wepystore.store.errors import BadJSONError
+
+
+@pytest.fixture
+def run(store: Store) -> str:
+    start, end = add_snapshot(store, "a"), add_snapshot(store, "b")
+    return add_run(store, start, end, add_config(store, "c"))
+
+
+@pytest.fixture
+def attached(store: Store, run: str) -> str:
+    return attach(store, run, add_recording(store, "imported"))
+
+
+def test_they_are_read_by_their_runs(store: Store, run: str, attached: str) -> None:
+    """Those of one run together; of others none."""
+    found = read_attachments(store)
+    assert [each.md5 for each in found.pop(run)] == [attached] and not found
+
+
+@pytest.mark.parametrize("key", ["run", "recording", "more"])
+def test_others_are_damage(store: Store, attached: str, key: str) -> None:
+    """What names no run, no recording, or more, is told, and gc does not work beside it."""
+    manifest = store.manifest("attachments", attached)
+    manifest |= {"run": manifest["recording"], "recording": manifest["run"], "more": 1}
+    told = {**store.manifest("attachments", attached), key: manifest[key]}
+    bad = store.put("attachments", canonical.dumps(told)).md5
+    with pytest.raises(BadJSONError):
+        graph.parse("attachments", bad, store.read("attachments", bad), "it")
+    assert [each.name for each in fsck.check(store).problems] == [bad]
+    with pytest.raises(gc.UnreadableManifestsError):
+        gc.plan(store)
+
+
+def test_a_union_brings_them(store: Store, attached: str, tmp_path: Path) -> None:
+    """With all that they name; twice is as once."""
+    path = tmp_path / "b.orch"
+    for _ in range(2):
+        outcome = merge.apply(merge.plan(path, [store]))
+        assert not outcome.left and not outcome.conflicts
+        assert contents(Store.open(path)) == contents(store)
+
+
+def test_without_its_run_it_is_incomplete(store: Store, run: str, attached: str) -> None:
+    """Half a store is a normal state (S5): it is told, and what is left out has a reason."""
+    store.remove("runs", run)
+    assert [each.name for each in fsck.check(store).problems] == [run]
+    (left,) = merge.plan(store.path.with_name("b.orch"), [store]).left
+    assert (left.kind, left.md5) == ("attachments", attached) and run in left.why
+
+
+def test_gc_keeps_them_with_their_run(store: Store, run: str, attached: str) -> None:
+    """With what they name; when the run goes, so do they."""
+    before = contents(store)
+    gc.apply(gc.plan(store, grace_s=-1, unnamed=True))
+    assert contents(store) == before
+    done = gc.apply(gc.plan(store, grace_s=-1, covered=lambda: [run]))
+    kinds = [item.kind for item in done.removed]
+    assert kinds[:4] == ["attachments", "runs", "recordings", "recordings"]
+    assert not contents(store)["recordings"] and fsck.check(store).healthy
+
+
+def test_one_that_lost_its_run_goes_when_asked(store: Store, run: str, attached: str) -> None:
+    """As a recording that nobody names: with those, and not before."""
+    store.remove("runs", run)
+    assert not gc.plan(store, grace_s=-1).items
+    gc.apply(gc.plan(store, grace_s=-1, unnamed=True))
+    assert not any(contents(store).values())
+
+
+def test_several_that_differ_are_a_conflict(store: Store, run: str, tmp_path: Path) -> None:
+    """All come, since a union loses nothing (S6); it is told of each merge until one is gone."""
+    other = Store.create(tmp_path / "b.orch")
+    merge.apply(merge.plan(other.path, [store]))
+    ours = attach(store, run, add_recording(store, "imported"))
+    theirs = attach(other, run, add_recording(other, "imported otherwise"))
+    for _ in range(2):
+        outcome = merge.apply(merge.plan(store.path, [other]))
+        (conflict,) = outcome.conflicts
+        assert (conflict.name, conflict.ours) == (f"runs/{run}", min(ours, theirs)) or (
+            conflict.ours,
+            conflict.theirs,
+        ) == (ours, theirs)
+        assert not outcome.left and store.hashes("attachments") == sorted([ours, theirs])
+    third = merge.plan(tmp_path / "c.orch", [store, other])
+    assert {each.ours for each in third.conflicts} == {None} and not third.left
+    store.remove("attachments", theirs)
+    assert not merge.plan(store.path, []).conflicts
+
+
+def test_an_older_program_refuses_to_clean(store: Store, attached: str) -> None:
+    """D8: one of a later format is carried, and gc refuses."""
+    value = json.loads(store.read("attachments", attached)) | {"format": 2, "more": 1}
+    newer = store.put("attachments", canonical.dumps(value)).md5
+    parts, number = graph.parse("attachments", newer, store.read("attachments", newer), "it")
+    assert number == 2 and {kind for kind, _ in parts} == {"runs", "recordings"}
+    with pytest.raises(gc.NewerEntriesError):
+        gc.plan(store)

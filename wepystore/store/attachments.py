@@ -1,0 +1,39 @@
+"""What this layer knows of attachments: which recording somebody has given to which run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wepystore.store.names import EntryRef
+from wepystore.store.runs import named
+
+if TYPE_CHECKING:
+    from wepystore.store.store import Store
+
+
+class Attachment(NamedTuple):
+    """One attachment: its hash, the run and the recording.
+
+    It is an entry of its own because the record of a run never changes.
+    """
+
+    md5: str
+    run: EntryRef
+    recording: EntryRef
+
+
+def attachment_of(manifest: dict[str, Any], md5: str, what: str) -> Attachment:
+    """The Attachment in a manifest; BadJSONError, naming `what`, when it is none."""
+    run = named(manifest, "run", "runs", what)
+    return Attachment(md5, run, named(manifest, "recording", "recordings", what))
+
+
+def read_attachments(store: Store) -> dict[str, list[Attachment]]:
+    """All attachments of a store, by the hash of the run's record, sorted. Raises DamagedError."""
+    found: dict[str, list[Attachment]] = {}
+    for md5 in store.hashes("attachments"):
+        each = attachment_of(
+            store.manifest("attachments", md5), md5, store.locate("attachments", md5)
+        )
+        found.setdefault(each.run.md5, []).append(each)
+    return found
