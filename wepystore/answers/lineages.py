@@ -295,7 +295,9 @@ class Lineages:
         )
 
 
-def load_lineages(store: AnyStore, name: str, joined: bool = True) -> Lineages:
+def load_lineages(
+    store: AnyStore, name: str, joined: bool = True, verify: bool = False
+) -> Lineages:
     """Who descends from whom in a run, and in those that led to its start.
 
     Parameters
@@ -307,9 +309,11 @@ def load_lineages(store: AnyStore, name: str, joined: bool = True) -> Lineages:
     joined : bool
         Whether lineages go on in the runs that led to its start; cycles and warps are then counted
         through all of them.
+    verify : bool
+        As of load_tables.
 
     Raises
     ------
     WepystoreError : as load_tables, and as Lineages.
     """
-    return Lineages(load_tables(store, name, joined=joined))
+    return Lineages(load_tables(store, name, joined=joined, verify=verify))

@@ -149,12 +149,14 @@ def load_tables(
     return RunTables(found, store.object if verify else store)
 
 
-def load_frames(store: AnyStore, name: str, joined: bool = False) -> RunFrames:
+def load_frames(
+    store: AnyStore, name: str, joined: bool = False, verify: bool = False
+) -> RunFrames:
     """The frames that are kept of a run.
 
     Parameters
     ----------
-    store, name, joined : as of load_tables
+    store, name, joined, verify : as of load_tables
 
     Raises
     ------
@@ -169,9 +171,10 @@ def load_frames(store: AnyStore, name: str, joined: bool = False) -> RunFrames:
         if not store.has("frames", recording.frames.entry.md5):
             raise FramesElsewhereError(run=run, store=store.path)
         frames = read_frames(store, recording, f"the frames of {run}")
-        counts = RunTables([(run, recording, recording.n_cycles)], store)[N_WALKERS]
+        source = store.object if verify else store
+        counts = RunTables([(run, recording, recording.n_cycles)], source)[N_WALKERS]
         found.append(FramesOfRun(run, frames, counts, n_cycles, recording.n_steps))
-    return RunFrames(store, found)
+    return RunFrames(store, found, verify)
 
 
 def _recorded(store: Store, run: str, joined: bool) -> list[tuple[str, Recording, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -34,8 +35,11 @@ from wepystore.store.store import Store
 
 Integers = NDArray[np.int64]
 
-#: So many objects stay mapped.
-_MAPPED = 64
+#: Some frames that are asked for, an array that has them, and in which rows.
+_Place = tuple[Integers, NDArray[Any], Integers]
+
+#: So many objects stay mapped; of those that are verified so many stay in memory.
+_MAPPED, _VERIFIED = 64, 2
 
 
 class NoFramesError(FailedError):
@@ -153,6 +157,8 @@ class RunFrames:
     store : Store
     runs : sequence of FramesOfRun
         Those that follow each other.
+    verify : bool
+        Whether objects are read whole and verified instead.
 
     Attributes
     ----------
@@ -168,13 +174,13 @@ class RunFrames:
         Those of which frames are kept.
     """
 
-    def __init__(self, store: Store, runs: Sequence[FramesOfRun]) -> None:
+    def __init__(self, store: Store, runs: Sequence[FramesOfRun], verify: bool = False) -> None:
         last = runs[-1].frames
         self.fields: tuple[FrameField, ...] = last.fields
         self.atoms = last.atoms if isinstance(last.atoms, np.ndarray) else None
         self.runs: list[RunSpan] = []
         self._reels: list[_Reel] = []
-        self._objects = _Objects(store)
+        self._objects = _Objects(store, verify)
         cycles, first = [], 0
         for each in runs:
             same = each.frames.fields == last.fields
@@ -237,31 +243,22 @@ class RunFrames:
         """
         field = self.field(name)
         cycles, walkers = np.asarray(cycles, np.int64), np.asarray(walkers, np.int64)
-        firsts = np.array([span.first_cycle for span in self.runs])
         inside = (cycles >= 0) & (cycles < len(self.n_walkers)) & (walkers >= 0)
         if not inside.all() or (walkers >= self.n_walkers[cycles]).any():
             raise IndexError("there is no such walker in one of these cycles")
         if not np.isin(cycles, self.cycles).all():
             raise IndexError("no frame is kept of one of these cycles")
-        of_run = np.searchsorted(firsts, cycles, side="right") - 1
-        places = []
-        for number in np.unique(of_run).tolist():
-            index = np.flatnonzero(of_run == number)
-            reel = self._reels[number]
-            places += [
-                (index[inner], array, rows)
-                for inner, array, rows in reel.find(
-                    cycles[index] - firsts[number], walkers[index], field.name
-                )
-            ]
-        if len(places) == 1:
+        places = self._find(cycles, walkers, field.name)
+        begun = [*itertools.islice(places, 2)]
+        if len(begun) == 1:
             # All in one object: what is one stretch of it needs no copy.
-            _, array, rows = places[0]
+            _, array, rows = begun[0]
             if len(rows) and (np.diff(rows) == 1).all():
                 view: NDArray[Any] = array[rows[0] : rows[-1] + 1]
                 return view
         found = np.empty((len(cycles), *field.shape), field.dtype)
-        for index, array, rows in places:
+        # One after the other: no more stay open than the objects that are kept.
+        for index, array, rows in itertools.chain(begun, places):
             first, stop = int(index[0]), int(index[-1]) + 1
             if stop - first == len(index):
                 # Copied once. (With "raise" it would be twice; rows are known to be there.)
@@ -270,6 +267,16 @@ class RunFrames:
                 found[index] = array[rows]
         found.flags.writeable = False
         return found
+
+    def _find(self, cycles: Integers, walkers: Integers, name: str) -> Iterator[_Place]:
+        """Where frames are; as _Reel.find, of all runs."""
+        firsts = np.array([span.first_cycle for span in self.runs])
+        of_run = np.searchsorted(firsts, cycles, side="right") - 1
+        for number in np.unique(of_run).tolist():
+            index = np.flatnonzero(of_run == number)
+            found = self._reels[number].find(cycles[index] - firsts[number], walkers[index], name)
+            for inner, array, rows in found:
+                yield index[inner], array, rows
 
     def __repr__(self) -> str:
         # The names may be a stranger's.
@@ -281,8 +288,8 @@ class _Objects:
     """Objects with frames, those of full blocks mapped where that can be done; those that were
     looked at last stay so."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, verify: bool) -> None:
+        self._store, self._verify = store, verify
         self._held: OrderedDict[Ref, list[NDArray[Any] | npy.Placed]] = OrderedDict()
 
     def arrays(
@@ -291,9 +298,12 @@ class _Objects:
         """Those of the fields, and what is missing, which alone is read if it is not mapped."""
         found = self._held.pop(ref, None)
         if found is None:
-            found = arrays_of(self._store, ref, {n_fields}, where, to_map)
-            if len(self._held) >= _MAPPED:
+            while len(self._held) >= (_VERIFIED if self._verify else _MAPPED):
                 self._held.popitem(last=False)
+            if self._verify:
+                found = [*npy.load_several(self._store.object(ref), where)]
+            else:
+                found = arrays_of(self._store, ref, {n_fields}, where, to_map)
         self._held[ref] = found
         return found
 
@@ -311,21 +321,17 @@ class _Reel:
         self._of, self._objects, self._where = of, objects, f"the frames of {of.run}"
         self._firsts = list(accumulate((b.n_cycles for b in of.frames.blocks), initial=0))
 
-    def find(
-        self, cycles: Integers, walkers: Integers, name: str
-    ) -> list[tuple[Integers, NDArray[Any], Integers]]:
+    def find(self, cycles: Integers, walkers: Integers, name: str) -> Iterator[_Place]:
         """Where frames are: for each object some of the places in `cycles`, its array of the field,
         and the rows of it."""
-        found = []
         blocks = np.searchsorted(self._firsts, cycles, side="right") - 1
         for number in np.unique(blocks).tolist():
             here = np.flatnonzero(blocks == number)
-            found += self._find_in(number, here, cycles[here], walkers[here], name)
-        return found
+            yield from self._find_in(number, here, cycles[here], walkers[here], name)
 
     def _find_in(
         self, number: int, places: Integers, cycles: Integers, walkers: Integers, name: str
-    ) -> list[tuple[Integers, NDArray[Any], Integers]]:
+    ) -> Iterator[_Place]:
         frames, block = self._of.frames, self._of.frames.blocks[number]
         kept = kept_cycles(self._firsts[number], block.n_cycles, frames.every)
         counts = self._of.counts[kept.start : kept.stop : kept.step]
@@ -334,7 +340,6 @@ class _Reel:
             problem = f"they are of {starts[-1]} walkers, and there were {counts.max()}"
             raise MalformedRecordError(where=self._where, what="frames", problem=problem)
         groups = np.searchsorted(starts, walkers, side="right") - 1
-        found = []
         for place in np.unique(groups).tolist():
             here = np.flatnonzero(groups == place)
             array = self._array(block, place, counts, starts[place], name)
@@ -343,8 +348,7 @@ class _Reel:
             if isinstance(array, npy.Placed):
                 array = self._objects.rows(block.parts[place].ref, array, rows, self._where)
                 rows = np.arange(len(rows))
-            found.append((places[here], array, rows))
-        return found
+            yield places[here], array, rows
 
     def _array(
         self, block: Block, place: int, counts: Integers, first: int, name: str

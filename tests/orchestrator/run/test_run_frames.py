@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -28,6 +28,7 @@ from wepystore.api import (
     Recording,
     RunFrames,
     Snapshot,
+    Store,
     UnbindingBC,
     WrongPartError,
     hash_of,
@@ -38,10 +39,12 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.resume import resume
-from wepystore.records import frames
+from wepystore.records import frames, run_frames
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.run_frames import read_frames
 from wepystore.records.snapshot import Apparatus
+from wepystore.store.errors import DamagedEntryError
+from wepystore.store.names import Ref
 
 
 @pytest.fixture
@@ -113,6 +116,48 @@ def test_a_stretch_of_a_full_block_is_mapped(tmp_path: Path, small_blocks: None)
     assert not any(map(is_mapped, again))
     assert all(np.array_equal(a, b) for a, b in zip(stretches, again, strict=True))
     assert not any(each.flags.writeable for each in stretches + again)
+
+
+def test_frames_are_verified_on_request(tmp_path: Path, small_blocks: None) -> None:
+    """The same ones; and a bit that has turned is seen then, and only then (D6)."""
+    job = recorded(tmp_path, None)
+    store = job_store(job)
+    (run,) = store.hashes("runs")
+    expected = load_frames(job, run).walker(3)
+    assert np.array_equal(load_frames(job, run, verify=True).walker(3), expected)
+    manifest = read_frames(store, recording_of(job), run)
+    file = store.file("objects", manifest.blocks[1].parts[0].ref.md5)
+    data = bytearray(file.read_bytes())
+    data[-200] ^= 1
+    file.write_bytes(data)
+    assert load_frames(job, run).walker(3).shape == expected.shape
+    damaged = load_frames(job, run, verify=True)
+    assert np.array_equal(damaged.walker(3, stop=2), expected[:2])
+    with pytest.raises(DamagedEntryError):
+        damaged.walker(3)
+
+
+class Watched(Store):
+    """A store that notes, whenever one of its objects is opened, how many are mapped."""
+
+    mapped: ClassVar[list[int]] = []
+
+    def open_object(self, ref: Ref) -> int:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        self.mapped.append(sum("/objects/" in line for line in lines))
+        return super().open_object(ref)
+
+
+def test_no_more_objects_stay_mapped_than_are_kept(
+    tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many a stretch of cycles is in: each map holds a descriptor."""
+    job = recorded(tmp_path, None, n_cycles=40)
+    (run,) = job_store(job).hashes("runs")
+    monkeypatch.setattr(run_frames, "_MAPPED", 2)
+    found = load_frames(Watched.open(job / "checkpoint.orch"), run)
+    assert found.walker(1).shape == (40, 2, 3)
+    assert len(Watched.mapped) > 20 and 2 <= max(Watched.mapped) <= 5
 
 
 def is_mapped(array: Any) -> bool:
