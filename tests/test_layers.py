@@ -40,6 +40,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     # Read recordings, run nothing.
     "answers": ({"store", "records", "errors"}, {"numpy"}),
+    # What is recorded, as files that other programs read.
+    "trajectories": (
+        {"store", "records", "reporters", "engine", "durable", "errors"},
+        {"numpy", "h5py", "mdtraj"},
+    ),
     "orchestrator": (
         {"store", "engine", "reporters", "records", "remotes", "durable", "errors", "_version"},
         {"numpy", "networkx"},
@@ -54,7 +59,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "cli": (
         {
-            *("compat", "orchestrator", "answers", "remotes", "store", "records"),
+            *("compat", "orchestrator", "answers", "trajectories", "remotes", "store", "records"),
             *("durable", "errors", "_version", "__init__"),
         },
         {"docopt", "rich"},
@@ -63,7 +68,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "api": (
         {
             *("compat", "store", "engine", "reporters", "records", "remotes", "orchestrator"),
-            *("answers", "errors", "_version"),
+            *("answers", "trajectories", "errors", "_version"),
         },
         set(),
     ),
@@ -79,6 +84,7 @@ ONLY = {
     "dill": {"records"},
     "openmm": {"engine", "compat"},
     "wepy": {"compat"},
+    "mdtraj": {"trajectories"},
     "docopt": {"cli"},
     "rich": {"cli"},
 }

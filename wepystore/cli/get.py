@@ -1,4 +1,4 @@
-"""Write a snapshot, a configuration, a run or a lineage to a file of its own.
+"""Write a snapshot, a configuration, a run or its trajectories to a file of their own.
 
 Usage:
   wepy get (snapshot|config) [options] HASH
@@ -9,6 +9,8 @@ Usage:
   wepy get run-cycles ORCH START END
   wepy get lineage [options] RUN
   wepy get lineage [options] ORCH RUN
+  wepy get trajectories [options] RUN
+  wepy get trajectories [options] ORCH RUN
 
 Prints the file's name. Without --output it is HASH.snap.dill.pkl or HASH.config.dill.pkl.
 'dill.load' gives the object, 'unzip -t' checks the file, 'wepy add' takes it in again.
@@ -23,9 +25,18 @@ end; the cycles that are printed are those of each RUN. If none of these options
 the heaviest walker that was warped, or if there is none the heaviest in the last cycle. A lineage
 begins anew where a walker was warped.
 
+'get trajectories' writes what is recorded of a RUN to files that other programs read, and prints
+their names. What FILE ends in is the format: .h5 (of wepy 1.x, with the records; without --output
+HASH.wepy.h5, of the RUN's record), or .dcd, .xtc, .pdb: of each walker one, FILE-W003.dcd, unless
+only one is named by --walkers. Beside these are FILE.csv, with the cycle and weight of each frame,
+and FILE.pdb to open a .dcd or .xtc with. In a .h5 all walkers and cycles are there, and of those
+left out by --walkers and --every the frames are NaN, which takes no room. ATOMS are numbers counted
+from 0, as 0-9,12, or a selection in MDTraj's language, as 'protein' or 'not water'. For .dcd, .xtc,
+selections, --align and --whole the extra 'trajectories' must be installed.
+
 Options:
   -O FILE --output=FILE  Where to write it; not a name that ends as that of another format. Of a
-                         lineage .csv or .json.
+                         lineage .csv or .json; of trajectories .h5, .dcd, .xtc or .pdb.
   -f --force             Replace the file if it is there (not for runs).
   --walker W             The lineage of this walker, in the last cycle or in --cycle.
   --cycle C              The lineage of the heaviest walker, or of --walker, in this cycle.
@@ -35,6 +46,13 @@ Options:
   --through-warps        Go back through warps as well.
   --alone                Only the cycles of RUN, and not of the runs that led to its start.
   --json                 Print lineages as JSON.
+  --walkers W            Trajectories of these walkers, as 0,3-5.
+  --cycles A:B           Of the cycles from A to before B, counted from 0, or with -1 from the end.
+  --every N              Of each Nth of the cycles that there are frames of.
+  --atoms ATOMS          Of these atoms.
+  --joined               With the cycles of the runs that led to its start before those of RUN.
+  --align ATOMS          Lay all frames over the first one by these atoms (not .h5).
+  --whole                Make molecules whole that the box has cut (not .h5).
 """
 
 from __future__ import annotations
@@ -65,6 +83,9 @@ _OF_LINEAGES = (
     *("--walker", "--cycle", "--warp", "--heaviest", "--to", "--through-warps", "--alone"),
     "--json",
 )
+_OF_TRAJECTORIES = (
+    *("--walkers", "--cycles", "--every", "--atoms", "--joined", "--align", "--whole"),
+)
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
 
 
@@ -82,9 +103,16 @@ class RunIncompleteError(DamagedError):
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Write what is asked for and print its name, or print a number of cycles, or lineages."""
-    given = [option for option in _OF_LINEAGES if args[option]]
-    if given and not args["lineage"]:
-        raise UsageError(f"{given[0]} is for 'wepy get lineage'")
+    for word, options in (("lineage", _OF_LINEAGES), ("trajectories", _OF_TRAJECTORIES)):
+        given = [option for option in options if args[option]]
+        if given and not args[word]:
+            raise UsageError(f"{given[0]} is for 'wepy get {word}'")
+    if args["trajectories"]:
+        from wepystore.cli import trajectories
+
+        for name in trajectories.get(args):
+            console.out(name)
+        return 0
     if args["lineage"]:
         from wepystore.cli import lineage
 

@@ -32,7 +32,7 @@ COMMANDS = {
     "diff": "Show what differs between two snapshots, configurations or runs.",
     "tag": "Give snapshots and configurations names that people can remember.",
     "default": "Show or set what the word 'default' stands for.",
-    "get": "Write a snapshot, a configuration, a run or a lineage to a file of its own.",
+    "get": "Write a snapshot, a configuration, a run or its trajectories to a file of their own.",
     "add": "Put a file of 'wepy get' into a store.",
     "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",
     "run": "Run cycles of a simulation and keep them in a job folder.",

@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,13 +38,38 @@ def pdb_text(
     ValueError
         Number of atoms and of positions differ, or a position is not finite.
     """
+    text = io.StringIO()
+    write_pdb(text, topology, [positions], box_vectors)
+    return text.getvalue()
+
+
+def write_pdb(
+    file: IO[str],
+    topology: str,
+    frames: Iterable[NDArray[Any]],
+    box_vectors: NDArray[Any] | None = None,
+    numbered: bool = False,
+) -> None:
+    """Write structures, in their order, as a PDB file.
+
+    Parameters
+    ----------
+    file : open for writing
+    topology, box_vectors : as of pdb_text
+    frames : each of shape (n_atoms, 3), nm
+    numbered : whether each of them is a model with a number, as several have to be
+
+    Raises ValueError as pdb_text.
+    """
     from openmm import app, unit
 
     model = openmm_topology(topology)
     _set_box(model, box_vectors)
-    text = io.StringIO()
-    app.PDBFile.writeFile(model, np.asarray(positions) * unit.nanometer, text, keepIds=True)
-    return text.getvalue()
+    app.PDBFile.writeHeader(model, file)
+    for number, positions in enumerate(frames, start=1):
+        held = np.asarray(positions) * unit.nanometer
+        app.PDBFile.writeModel(model, held, file, number if numbered else None, keepIds=True)
+    app.PDBFile.writeFooter(model, file)
 
 
 def write_dcd(

@@ -19,7 +19,7 @@ text in every process.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +161,35 @@ def hdf5_topology_json(text: str) -> str:
         for chain in value["chains"]
     ]
     return _canonical({"chains": chains, "bonds": value["bonds"]})
+
+
+@_understood()
+def part_json(text: str, atoms: Sequence[int]) -> str:
+    """The text of the topology of some of the atoms, numbered anew in the order of their numbers;
+    residues and chains that have none of them are left out."""
+    value = _parse(text)
+    places = {atom: place for place, atom in enumerate(sorted(atoms))}
+    chains: list[dict[str, Any]] = []
+    n_residues = 0
+    for chain in sorted(value["chains"], key=lambda each: each["index"]):
+        residues = []
+        for residue in chain["residues"]:
+            held = [
+                atom | {"index": places[atom["index"]]}
+                for atom in residue["atoms"]
+                if atom["index"] in places
+            ]
+            if held:
+                residues.append(residue | {"index": n_residues, "atoms": held})
+                n_residues += 1
+        if residues:
+            chains.append(chain | {"index": len(chains), "residues": residues})
+    kept = [k for k, pair in enumerate(value["bonds"]) if places.keys() >= set(pair)]
+    bonds = [[places[atom] for atom in value["bonds"][k]] for k in kept]
+    found = value | {"chains": chains, "bonds": bonds}
+    if "bond_types" in value:
+        found["bond_types"] = [value["bond_types"][k] for k in kept]
+    return _canonical(found)
 
 
 @_understood()

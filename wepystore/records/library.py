@@ -164,17 +164,29 @@ def load_frames(
         FramesElsewhereError where they are not in this store.
     """
     store = opened(store)
-    found = []
-    for run, recording, n_cycles in _recorded(store, _hash_of(store, "runs", name), joined):
-        if recording.frames is None:
-            raise NoFramesError(run=run)
-        if not store.has("frames", recording.frames.entry.md5):
-            raise FramesElsewhereError(run=run, store=store.path)
-        frames = read_frames(store, recording, f"the frames of {run}")
-        source = store.object if verify else store
-        counts = RunTables([(run, recording, recording.n_cycles)], source)[N_WALKERS]
-        found.append(FramesOfRun(run, frames, counts, n_cycles, recording.n_steps))
-    return RunFrames(store, found, verify)
+    run = _hash_of(store, "runs", name)
+    return RunFrames(store, find_frames(store, run, joined, verify), verify)
+
+
+def find_frames(
+    store: Store, run: str, joined: bool = False, verify: bool = False
+) -> list[FramesOfRun]:
+    """What RunFrames takes of a run, or of those that led to its end. Raises as load_frames."""
+    return [frames_of_run(store, *each, verify) for each in _recorded(store, run, joined)]
+
+
+def frames_of_run(
+    store: Store, run: str, recording: Recording, n_cycles: int, verify: bool = False
+) -> FramesOfRun:
+    """What RunFrames takes of one run, of which so many cycles count. Raises as load_frames."""
+    if recording.frames is None:
+        raise NoFramesError(run=run)
+    if not store.has("frames", recording.frames.entry.md5):
+        raise FramesElsewhereError(run=run, store=store.path)
+    frames = read_frames(store, recording, f"the frames of {run}")
+    source = store.object if verify else store
+    counts = RunTables([(run, recording, recording.n_cycles)], source)[N_WALKERS]
+    return FramesOfRun(run, frames, counts, n_cycles, recording.n_steps)
 
 
 def _recorded(store: Store, run: str, joined: bool) -> list[tuple[str, Recording, int]]:

@@ -141,23 +141,29 @@ def _fields(state: Any, index: int) -> Mapping[str, Any]:
 
 def decode_snapshot(manifest: Any, fetch: Fetch, where: str) -> Snapshot:
     """The snapshot of a manifest. Loads its pickled parts, if it has any (S9)."""
+    walkers = decode_walkers(manifest, fetch, where)
+    with reading("snapshot", where):
+        only(manifest["apparatus"], "runner", "boundary_conditions", "resampler")
+        parts = {
+            part: decode(manifest["apparatus"][part], fetch, f"{where}: {part}")
+            for part in ("runner", "boundary_conditions", "resampler")
+        }
+        return Snapshot.as_found(walkers, Apparatus.as_found(**parts))
+
+
+def decode_walkers(manifest: Any, fetch: Fetch, where: str) -> list[Walker]:
+    """The walkers of a snapshot's manifest; loads no pickle (S9)."""
     check_type(manifest, "snapshot", where)
     with reading("snapshot", where):
         held = manifest["walkers"]
         only(held, "weights", "states", "groups")
-        only(manifest["apparatus"], "runner", "boundary_conditions", "resampler")
         states = decode_states(
             {"index": held["states"], "groups": held["groups"]}, fetch, f"{where}: walkers"
         )
         pairs = list(zip(states, held["weights"], strict=True))
         if not pairs or not all(type(weight) in (int, float) for _, weight in pairs):
             raise ValueError("there are no walkers, or a weight is not a number")
-        parts = {
-            part: decode(manifest["apparatus"][part], fetch, f"{where}: {part}")
-            for part in ("runner", "boundary_conditions", "resampler")
-        }
-        walkers = [Walker(state, float(w)) for state, w in pairs]
-        return Snapshot.as_found(walkers, Apparatus.as_found(**parts))
+        return [Walker(state, float(w)) for state, w in pairs]
 
 
 def check_type(manifest: Any, wanted: str, where: str) -> None:

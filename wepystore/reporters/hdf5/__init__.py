@@ -23,12 +23,11 @@ from wepystore.engine.record_tables import (
     table_record_names,
 )
 from wepystore.engine.resamplers.decision import decision_numbers
-from wepystore.engine.topology import hdf5_topology_json
 from wepystore.engine.walker import BOX_FIELDS, Walker, WalkerState
 from wepystore.errors import FailedError
 from wepystore.reporters.base import Reporter, named_errors
 from wepystore.reporters.hdf5.journal import JournaledHDF5
-from wepystore.reporters.hdf5.layout import ATOM_FIELDS, RunWriter
+from wepystore.reporters.hdf5.layout import ATOM_FIELDS, RunWriter, create_file, topology_of
 
 # A block is written when any of these is reached: so much memory, so many
 # cycles, so long since the last one. So the file of a running job is never much
@@ -158,10 +157,12 @@ class HDF5Reporter(Reporter):
         tables: Mapping[str, Any],
         owners: Mapping[str, Any],
     ) -> None:
+        assert self._hdf5 is not None
         positions = np.atleast_2d(states[0].get("positions", np.zeros((1, 3))))
         n_atoms, n_dims = positions.shape
-        self._writer.create(
-            topology=_topology(topology, n_atoms),
+        create_file(
+            self._hdf5.file,
+            topology=topology_of(topology, n_atoms),
             n_atoms=n_atoms,
             n_dims=n_dims,
             main_rep_idxs=self.main_rep_idxs,
@@ -170,12 +171,11 @@ class HDF5Reporter(Reporter):
                 for name, array in states[0].items()
                 if name not in ATOM_FIELDS
             },
-            decisions=decisions,
-            tables=tables,
             record_names={
                 table: table_record_names(owner, table) for table, owner in owners.items()
             },
         )
+        self._writer.create(decisions, tables)
 
     def report(self, **report: Any) -> None:
         """Hold on to one cycle, and write what is held when it is much or old."""
@@ -297,20 +297,6 @@ class HDF5Reporter(Reporter):
             if records:
                 values = {field.name: column(records, field, table) for field in fields}
                 self._writer.append_records(table, cycles, values)
-
-
-def _topology(text: str | None, n_atoms: int) -> str:
-    """The runner's topology as readers want it; bare particles where it has none."""
-    if text:
-        return hdf5_topology_json(text)
-    residue = {
-        "index": 0,
-        "name": "SYS",
-        "resSeq": 1,
-        "segmentID": "",
-        "atoms": [{"index": i, "name": f"P{i}", "element": ""} for i in range(n_atoms)],
-    }
-    return json.dumps({"chains": [{"index": 0, "residues": [residue]}], "bonds": []})
 
 
 def _kept(data: Any) -> Any:

@@ -16,6 +16,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from wepystore.engine.record_tables import TABLES, RecordField
+from wepystore.engine.topology import hdf5_topology_json
 from wepystore.engine.walker import UNITS
 from wepystore.errors import FailedError
 
@@ -40,7 +41,7 @@ _CHUNK_BYTES = 4096
 _RECORD_CHUNK = 512
 _VLEN_CHUNK = 256
 
-_FLOAT = np.dtype(np.float64)
+FLOAT = np.dtype(np.float64)
 _INT = np.dtype(np.int64)
 
 
@@ -88,16 +89,94 @@ class _Column:
         return rows
 
 
+def topology_of(text: str | None, n_atoms: int) -> str:
+    """A topology (JSON) as readers want it; bare particles where there is none."""
+    if text:
+        return hdf5_topology_json(text)
+    residue = {
+        "index": 0,
+        "name": "SYS",
+        "resSeq": 1,
+        "segmentID": "",
+        "atoms": [{"index": i, "name": f"P{i}", "element": ""} for i in range(n_atoms)],
+    }
+    return json.dumps({"chains": [{"index": 0, "residues": [residue]}], "bonds": []})
+
+
+def create_file(
+    file: h5py.File,
+    *,
+    topology: str,
+    n_atoms: int,
+    n_dims: int,
+    main_rep_idxs: Sequence[int] | NDArray[np.int64] | None,
+    extra_fields: Mapping[str, tuple[int, ...]],
+    record_names: Mapping[str, Sequence[str]],
+    dtype: np.dtype[Any] = FLOAT,
+) -> None:
+    """Write what is true of all runs of a file, before any of them.
+
+    Parameters
+    ----------
+    file : open for writing, empty
+    topology : JSON of the whole system
+    n_atoms : number of atoms saved; n_dims : columns of positions
+    main_rep_idxs : the atoms saved; None for all
+    extra_fields : shapes of fields saved beyond the well-known ones
+    record_names : columns of each record table that are worth a summary
+    dtype : of all fields
+    """
+    text = h5py.string_dtype()
+    file.create_dataset("topology", data=topology, dtype=text)
+    settings = file.create_group("_settings")
+    settings["n_atoms"] = np.int64(n_atoms)
+    settings["n_dims"] = np.int64(n_dims)
+    kept = np.arange(n_atoms) if main_rep_idxs is None else np.asarray(main_rep_idxs)
+    settings["main_rep_idxs"] = kept.astype(np.int64)
+    settings.create_group("alt_reps_idxs")
+    settings.create_dataset("sparse_fields", (0,), dtype=text, maxshape=(None,), chunks=(16,))
+    settings.create_dataset(
+        "continuations", (0, 2), dtype=np.int64, maxshape=(None, 2), chunks=(16, 2)
+    )
+    settings.create_group("field_feature_shapes")
+    settings.create_group("field_feature_dtypes")
+    file.create_group("units/units")
+    shapes = dict.fromkeys(ATOM_FIELDS, (n_atoms, n_dims)) | _KNOWN_FIELDS
+    for name, shape in (shapes | dict(extra_fields)).items():
+        _describe(file, name, shape, dtype)
+    for name, unit in UNITS.items():
+        file["units/units"].create_dataset(f"{name}_unit", data=unit, dtype=text)
+    for table, names in record_names.items():
+        settings.create_dataset(
+            f"record_fields/{table}",
+            data=np.array(names, dtype=object),
+            dtype=text,
+            maxshape=(None,),
+            chunks=(max(1, len(names)),),
+        )
+    file.create_group("runs")
+
+
+def _describe(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    settings = file["_settings"]
+    settings[f"field_feature_shapes/{name}"] = np.array(shape, dtype=np.int64)
+    settings[f"field_feature_dtypes/{name}"] = json.dumps(dtype.descr)
+
+
 class RunWriter:
-    """Run 0 of a WepyHDF5 file that is open for writing.
+    """A run of a WepyHDF5 file that is open for writing.
 
     Parameters
     ----------
     file : h5py.File
+        What create_file has begun.
+    run_idx : int
+        Number of the run in it.
     """
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, file: h5py.File, run_idx: int = 0) -> None:
         self._file = file
+        self._run_idx = run_idx
         self._trajectories: list[dict[str, _Column]] = []
         #: The cycle of the first frame of each.
         self._first_cycles: list[int] = []
@@ -105,60 +184,22 @@ class RunWriter:
         self._fields: dict[str, tuple[RecordField, ...]] = {}
         self.n_cycles = 0
 
+    @property
+    def _run(self) -> h5py.Group:
+        return self._file[f"runs/{self._run_idx}"]
+
     def create(
-        self,
-        *,
-        topology: str,
-        n_atoms: int,
-        n_dims: int,
-        main_rep_idxs: Sequence[int] | None,
-        extra_fields: Mapping[str, tuple[int, ...]],
-        decisions: Mapping[str, int],
-        tables: Mapping[str, tuple[RecordField, ...]],
-        record_names: Mapping[str, Sequence[str]],
+        self, decisions: Mapping[str, int], tables: Mapping[str, tuple[RecordField, ...]]
     ) -> None:
-        """Write everything that is known before the first cycle.
+        """Write everything that is known of the run before its first cycle.
 
         Parameters
         ----------
-        topology : JSON of the whole system
-        n_atoms : number of atoms saved; n_dims : columns of positions
-        main_rep_idxs : the atoms saved; None for all
-        extra_fields : shapes of fields saved beyond the well-known ones
         decisions : number of each decision
-        tables, record_names : columns of each record table, and those worth a summary
+        tables : columns of each record table
         """
-        file = self._file
-        text = h5py.string_dtype()
-        file.create_dataset("topology", data=topology, dtype=text)
-        settings = file.create_group("_settings")
-        settings["n_atoms"] = np.int64(n_atoms)
-        settings["n_dims"] = np.int64(n_dims)
-        kept = np.arange(n_atoms) if main_rep_idxs is None else np.asarray(main_rep_idxs)
-        settings["main_rep_idxs"] = kept.astype(np.int64)
-        settings.create_group("alt_reps_idxs")
-        settings.create_dataset("sparse_fields", (0,), dtype=text, maxshape=(None,), chunks=(16,))
-        settings.create_dataset(
-            "continuations", (0, 2), dtype=np.int64, maxshape=(None, 2), chunks=(16, 2)
-        )
-        settings.create_group("field_feature_shapes")
-        settings.create_group("field_feature_dtypes")
-        file.create_group("units/units")
-        shapes = dict.fromkeys(ATOM_FIELDS, (n_atoms, n_dims)) | _KNOWN_FIELDS
-        for name, shape in (shapes | dict(extra_fields)).items():
-            self._describe(name, shape)
-        for name, unit in UNITS.items():
-            file["units/units"].create_dataset(f"{name}_unit", data=unit, dtype=text)
-        for table, names in record_names.items():
-            settings.create_dataset(
-                f"record_fields/{table}",
-                data=np.array(names, dtype=object),
-                dtype=text,
-                maxshape=(None,),
-                chunks=(max(1, len(names)),),
-            )
-        run = file.create_group("runs/0")
-        run.attrs["run_idx"] = np.int64(0)
+        run = self._file.create_group(f"runs/{self._run_idx}")
+        run.attrs["run_idx"] = np.int64(self._run_idx)
         run.create_group("init_walkers")
         run.create_group("trajectories")
         for name, number in decisions.items():
@@ -174,7 +215,7 @@ class RunWriter:
         ValueError
             The file holds fewer cycles than that, or other tables.
         """
-        run = self._file["runs/0"]
+        run = self._run
         groups = run["trajectories"]
         for walker in range(len(groups)):
             group = groups[str(walker)]
@@ -207,11 +248,6 @@ class RunWriter:
         run.attrs.pop("end_snapshot_hash", None)
         self.n_cycles = n_cycles
 
-    def _describe(self, name: str, shape: tuple[int, ...]) -> None:
-        settings = self._file["_settings"]
-        settings[f"field_feature_shapes/{name}"] = np.array(shape, dtype=np.int64)
-        settings[f"field_feature_dtypes/{name}"] = json.dumps(_FLOAT.descr)
-
     def _create_table(self, group: Any, table: str, fields: tuple[RecordField, ...]) -> None:
         self._fields[table] = fields
         columns = self._tables[table] = {}
@@ -235,7 +271,7 @@ class RunWriter:
         states : for each walker, the fields to save
         weights : one for each walker
         """
-        groups = self._file["runs/0/init_walkers"]
+        groups = self._run["init_walkers"]
         written: dict[int, Any] = {}
         for walker, (state, weight) in enumerate(zip(states, weights, strict=True)):
             group = groups.create_group(str(walker))
@@ -285,19 +321,24 @@ class RunWriter:
         self.n_cycles = first_cycle + n_cycles
 
     def _add_trajectory(self, cycle: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        walker = len(self._trajectories)
-        group = self._file["runs/0/trajectories"].create_group(str(walker))
-        group.attrs["run_idx"] = np.int64(0)
-        group.attrs["traj_idx"] = np.int64(walker)
-        group.attrs["cycle_idx"] = np.int64(cycle)
+        group = self.begin_trajectory(len(self._trajectories), cycle)
         columns = {}
         for name, shape in {**shapes, "weights": (1,)}.items():
             frames = max(1, _CHUNK_BYTES // max(1, 8 * int(np.prod(shape))))
-            columns[name] = _extendable(group, name, shape, _FLOAT, frames)
+            columns[name] = _extendable(group, name, shape, FLOAT, frames)
             if name != "weights" and name not in self._file["_settings/field_feature_shapes"]:
-                self._describe(name, shape)
+                _describe(self._file, name, shape, FLOAT)
         self._trajectories.append(columns)
         self._first_cycles.append(cycle)
+
+    def begin_trajectory(self, walker: int, cycle: int) -> h5py.Group:
+        """The group of a walker's trajectory, whose first frame is of this cycle: for datasets of
+        its fields, shape (n_frames, *shape), and "weights", shape (n_frames, 1)."""
+        group = self._run["trajectories"].create_group(str(walker))
+        group.attrs["run_idx"] = np.int64(self._run_idx)
+        group.attrs["traj_idx"] = np.int64(walker)
+        group.attrs["cycle_idx"] = np.int64(cycle)
+        return group
 
     def append_records(self, table: str, cycles: Sequence[int], values: Mapping[str, Any]) -> None:
         """Append records to a table.
@@ -331,7 +372,7 @@ class RunWriter:
 
     def annotate(self, facts: Mapping[str, Any]) -> None:
         """Keep facts as attributes of the run."""
-        attributes = self._file["runs/0"].attrs
+        attributes = self._run.attrs
         for name, value in facts.items():
             attributes[name] = value
 

@@ -1,0 +1,49 @@
+"""What may be wrong with what is asked of a file of trajectories."""
+
+from __future__ import annotations
+
+from wepystore.errors import FailedError, UsageError
+
+
+class UnknownFormatError(UsageError):
+    """{file} ends as nothing that trajectories are written to: {endings} are"""
+
+
+class NoSuchTrajectoryError(UsageError):
+    """there is no walker {walker} in these cycles of run {run}: it has {count}, counted from 0"""
+
+
+class NoSuchCyclesError(UsageError):
+    """run {run} has {count} cycles, and of none of those that are asked for there are frames"""
+
+
+class NoSuchAtomError(UsageError):
+    """no frame of run {run} has atom {atom}: {held}"""
+
+
+class SelectionError(UsageError):
+    """{selection!r} selects no atoms: {why}"""
+
+
+class LibraryMissingError(FailedError):
+    """{what} needs MDTraj, which is not installed: pip install 'wepystore[trajectories]'"""
+
+
+class NotMolecularError(FailedError):
+    """run {run} cannot be written to {file}: {why}; a .h5 file takes anything"""
+
+
+class NoPositionsError(FailedError):
+    """no positions were kept of run {run}, and a file of trajectories needs them"""
+
+
+class NotTogetherError(FailedError):
+    """runs {one} and {other} do not go into one file: {why}; name those that do"""
+
+
+class NotForFormatError(UsageError):
+    """{what} does not go with a {suffix} file"""
+
+
+class NotWrittenError(FailedError):
+    """{file} cannot be written: {why}"""

@@ -1,0 +1,206 @@
+"""States one after the other as a DCD, XTC or PDB file.
+
+DCD and XTC are written, and structures aligned and molecules made whole, by MDTraj; PDB by OpenMM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.engine import structure_files
+from wepystore.engine.topology import openmm_topology, part_json
+from wepystore.records.run_frames import Integers, RunFrames
+from wepystore.trajectories.atoms import KeptAtoms, mdtraj_for
+from wepystore.trajectories.errors import NotMolecularError
+
+#: So much of the frames is in memory at a time, in bytes.
+_STRETCH_BYTES = 1 << 25
+
+_BOX = "box_vectors"
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """States one after the other, each of a walker in a cycle.
+
+    Attributes
+    ----------
+    run : str
+        Hash of the record, for messages.
+    frames : RunFrames
+    cycles, walkers : array of int, shape (n_frames,)
+        Of cycles of which frames are kept.
+    weights : array, shape (n_frames,)
+    """
+
+    run: str
+    frames: RunFrames
+    cycles: Integers
+    walkers: Integers
+    weights: NDArray[np.float64]
+
+    def stretches(self, n_bytes: int) -> Iterator[slice]:
+        """All frames, some at a time, of each of which so much is needed."""
+        step = max(1, _STRETCH_BYTES // max(1, n_bytes))
+        for begin in range(0, len(self.cycles), step):
+            yield slice(begin, begin + step)
+
+    def of(self, name: str, some: slice) -> NDArray[Any]:
+        """A field of some of the frames."""
+        return self.frames.of(self.cycles[some], self.walkers[some], name)
+
+
+class Structures:
+    """Makes what goes into a file out of the frames that are kept.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    atoms : KeptAtoms
+    file : str
+        For messages.
+    places : array of int, or None
+        Which of the atoms that are kept; None for all.
+    align : array of int, or None
+        Places of those by which all frames are laid over the first; None for frames as they are.
+    whole : bool
+        Whether molecules that the box has cut are made whole.
+
+    Attributes
+    ----------
+    topology : str
+        JSON, of the atoms that are written.
+
+    Raises NotMolecularError, LibraryMissingError.
+    """
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        atoms: KeptAtoms,
+        file: str,
+        places: Integers | None = None,
+        align: Integers | None = None,
+        whole: bool = False,
+    ) -> None:
+        self._trajectory, self._file = trajectory, file
+        self._align, self._whole = align, whole
+        fields = {field.name: field for field in trajectory.frames.fields}
+        shape = fields["positions"].shape
+        if len(shape) != 2 or shape[1] != 3:
+            why = f"positions of shape {shape} are not those of atoms in space"
+            raise NotMolecularError(run=trajectory.run, file=file, why=why)
+        self.has_box = _BOX in fields and fields[_BOX].shape == (3, 3)
+        # The order of their numbers is that of every other file.
+        self._places = np.argsort(atoms.numbers) if places is None else places
+        numbers = atoms.numbers[self._places].tolist()
+        self.topology = part_json(atoms.full_topology, numbers)
+        self._n_bytes = fields["positions"].n_bytes
+        self._model: Any = None
+        self._reference: Any = None
+        if whole and not self.has_box:
+            why = "of a system without a box no molecule is cut"
+            raise NotMolecularError(run=trajectory.run, file=file, why=why)
+        if whole or align is not None:
+            self._prepare(atoms)
+
+    def _prepare(self, atoms: KeptAtoms) -> None:
+        mdtraj = mdtraj_for("to align structures and to make molecules whole")
+        order = np.argsort(atoms.numbers)
+        kept = part_json(atoms.full_topology, atoms.numbers.tolist())
+        model = mdtraj.Topology.from_openmm(openmm_topology(kept))
+        if self._whole and not model.n_bonds:
+            why = "its topology has no bonds, which tell what a molecule is"
+            raise NotMolecularError(run=self._trajectory.run, file=self._file, why=why)
+        self._order, self._model, self._mdtraj = order, model, mdtraj
+        back = np.argsort(order)
+        self._selected = back[self._places]
+        self._by = None if self._align is None else back[self._align]
+
+    def first_box(self) -> NDArray[Any] | None:
+        """Of the first frame, shape (3, 3), nm; None where there is none."""
+        return self._trajectory.of(_BOX, slice(0, 1))[0] if self.has_box else None
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
+        """Positions, shape (n, n_atoms, 3), nm, and boxes, shape (n, 3, 3), nm, or None; some of
+        the frames at a time."""
+        for some in self._trajectory.stretches(self._n_bytes):
+            positions = self._trajectory.of("positions", some)
+            self._check(positions, some)
+            # No format holds more than single precision.
+            positions, boxes = np.asarray(positions, np.float32), None
+            if self.has_box:
+                boxes = np.asarray(self._trajectory.of(_BOX, some), np.float32)
+                self._check(boxes, some)
+            if self._model is None:
+                yield positions[:, self._places], boxes
+            else:
+                yield self._moved(positions, boxes), boxes
+
+    def _moved(self, positions: NDArray[Any], boxes: NDArray[Any] | None) -> NDArray[Any]:
+        held = self._mdtraj.Trajectory(positions[:, self._order], self._model)
+        if self._whole:
+            held.unitcell_vectors = boxes
+            held.make_molecules_whole(inplace=True)
+        if self._by is not None:
+            if self._reference is None:
+                self._reference = held[0]
+            held.superpose(self._reference, atom_indices=self._by)
+        found: NDArray[Any] = held.xyz[:, self._selected]
+        return found
+
+    def _check(self, values: NDArray[Any], some: slice) -> None:
+        unknown = ~np.isfinite(values).all(axis=(1, 2))
+        if unknown.any():
+            place = some.start + int(np.flatnonzero(unknown)[0])
+            walker, cycle = self._trajectory.walkers[place], self._trajectory.cycles[place]
+            why = f"of walker {walker} in cycle {cycle} not every number is known"
+            raise NotMolecularError(run=self._trajectory.run, file=self._file, why=why)
+
+
+def write_dcd(draft: str, structures: Structures) -> None:
+    """A DCD file. Raises LibraryMissingError."""
+    mdtraj = mdtraj_for("a .dcd file")
+    from mdtraj.utils import box_vectors_to_lengths_and_angles
+
+    with mdtraj.formats.DCDTrajectoryFile(draft, "w") as made:
+        for positions, boxes in structures:
+            cell: Sequence[Any] = (None, None)
+            if boxes is not None:
+                found = box_vectors_to_lengths_and_angles(*boxes.transpose(1, 0, 2))
+                lengths, angles = (np.stack(e, 1) for e in (found[:3], found[3:]))
+                cell = (10 * lengths, angles)
+            made.write(10 * positions, *cell)
+
+
+def write_xtc(draft: str, structures: Structures, cycles: Integers) -> None:
+    """An XTC file, whose steps and times are the numbers of the cycles. Raises
+    LibraryMissingError."""
+    mdtraj = mdtraj_for("a .xtc file")
+    begin = 0
+    with mdtraj.formats.XTCTrajectoryFile(draft, "w") as made:
+        for positions, boxes in structures:
+            some = cycles[begin : begin + len(positions)]
+            begin += len(positions)
+            # The format has a place for the box, in which nothing is none.
+            cell = np.zeros((len(positions), 3, 3), np.float32) if boxes is None else boxes
+            made.write(
+                positions,
+                time=some.astype(np.float32),
+                step=some.astype(np.int32),
+                box=cell,
+            )
+
+
+def write_pdb(draft: str, structures: Structures, n_frames: int) -> None:
+    """A PDB file of the first so many frames; of several each is a model with a number."""
+    with open(draft, "w", encoding="utf-8") as made:
+        box = structures.first_box()
+        each = islice((each for some, _ in structures for each in some), n_frames)
+        structure_files.write_pdb(made, structures.topology, each, box, n_frames > 1)
