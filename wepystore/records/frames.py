@@ -256,7 +256,10 @@ def cycles_of(groups: Sequence[Group], counts: Sequence[int]) -> list[CycleFrame
     found: list[tuple[dict[str, list[NDArray[Any]]], list[tuple[int, int]]]] = [
         ({}, []) for _ in counts
     ]
-    first = 0
+    first, n_walkers = 0, sum(group.n_walkers for group in groups)
+    # Of more there are no rows, and to count those of any number takes any memory.
+    if n_walkers != max(counts, default=0):
+        raise ValueError(f"it is of {n_walkers} walkers, and not of {max(counts, default=0)}")
     for group in groups:
         here = counts_of(counts, first, group.n_walkers)
         starts = row_starts(counts, first, group.n_walkers)
@@ -273,8 +276,6 @@ def cycles_of(groups: Sequence[Group], counts: Sequence[int]) -> list[CycleFrame
             for walker, row in enumerate(rows.tolist()):
                 missing += [(number, first + walker) for number in lacking.get(row, ())]
         first += group.n_walkers
-    if first < max(counts, default=0):
-        raise ValueError(f"it has {first} walkers of {max(counts)}")
     return [({n: np.concatenate(a) for n, a in arrays.items()}, m) for arrays, m in found]
 
 

@@ -336,7 +336,8 @@ class _Reel:
         kept = kept_cycles(self._firsts[number], block.n_cycles, frames.every)
         counts = self._of.counts[kept.start : kept.stop : kept.step]
         starts = list(accumulate((part.n_walkers for part in block.parts), initial=0))
-        if starts[-1] < counts.max():
+        # Of more there are no rows, and to count those of any number takes any memory.
+        if starts[-1] != counts.max():
             problem = f"they are of {starts[-1]} walkers, and there were {counts.max()}"
             raise MalformedRecordError(where=self._where, what="frames", problem=problem)
         groups = np.searchsorted(starts, walkers, side="right") - 1
