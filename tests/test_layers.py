@@ -42,7 +42,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "answers": ({"store", "records", "errors"}, {"numpy"}),
     # What is recorded, as files that other programs read.
     "trajectories": (
-        {"store", "records", "reporters", "engine", "durable", "errors"},
+        {"answers", "store", "records", "reporters", "engine", "durable", "errors"},
         {"numpy", "h5py", "mdtraj"},
     ),
     "orchestrator": (

@@ -168,7 +168,7 @@ from wepystore.store.errors import (
 from wepystore.store.merge import Outcome, Plan
 from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
-from wepystore.trajectories.exporting import export_run
+from wepystore.trajectories.exporting import export_lineages, export_run
 
 # fmt: off
 __all__ = [
@@ -196,10 +196,11 @@ __all__ = [
     "UnreachableError", "UntraceableError", "UntrustedError", "UntrustedPickleError", "UsageError",
     "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
     "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
-    "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "export_run", "hash_of",
-    "history", "load_configuration", "load_frames", "load_lineages", "load_run", "load_runs",
-    "load_snapshot", "load_tables", "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile",
-    "resolve", "resume", "run", "save_configuration", "save_snapshot", "verify",
+    "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "export_lineages",
+    "export_run", "hash_of", "history", "load_configuration", "load_frames", "load_lineages",
+    "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store",
+    "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot",
+    "verify",
 ]
 # fmt: on
 

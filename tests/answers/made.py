@@ -1,19 +1,40 @@
-"""Tables of cycles that were made up, or that a run was recorded in."""
+"""Tables of cycles that were made up or recorded, and runs whose states tell where they were."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.reporters import recorded
+from tests.systems import plain_configuration, run_job
+from wepystore.api import (
+    Apparatus,
+    BinResampler,
+    Configuration,
+    PositionCoordinate,
+    Snapshot,
+    Store,
+    TargetBC,
+    Walker,
+    WalkerState,
+    prepare_store,
+    reconcile,
+)
+from wepystore.api import (
+    Recording as RecordingChoice,
+)
 from wepystore.engine.record_tables import REPORT_KEYS, RecordField
 from wepystore.engine.resamplers.decision import Decision
+from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.records.recording import Layout, Part, Recording, buffers_of
 from wepystore.records.sinks import Memory
 from wepystore.records.tables import RunTables
 
+#: Of `chain`: cycles of each of its runs.
+N_WALKERS, N_ATOMS, LENGTHS = 9, 6, (13, 4, 8)
 INT = np.dtype(np.int64)
 RESAMPLING = (
     *(RecordField(name, (1,), INT) for name in ("decision_id", "step_idx", "walker_idx")),
@@ -59,3 +80,37 @@ def tables_of_run(shown: recorded.Recording, lengths: Sequence[int] | None = Non
     records = [{table: each[key] for table, key in REPORT_KEYS.items()} for each in reports]
     weights = [np.array([w.weight for w in each["new_walkers"]]) for each in reports]
     return tables_of(weights, records, lengths, layout)
+
+
+class Remembering(EnsembleRunner):
+    """Moves the first atom, and gives each other atom the place of the one before it: so that a
+    state holds where it has been."""
+
+    def move(
+        self, positions: Any, n_steps: int, rng: np.random.Generator, cycle_idx: int | None
+    ) -> None:
+        positions[:, 1:] = positions[:, :-1].copy()
+        positions[:, 0, 0] += 0.2 * rng.standard_normal(len(positions))
+
+
+def chain(folder: Path, every: int = 1) -> tuple[Path, list[str]]:
+    """Runs that continue each other, in one store, and their records."""
+    left = WalkerState(positions=np.zeros((N_ATOMS, 3)))
+    apparatus = Apparatus(
+        Remembering(),
+        TargetBC(PositionCoordinate(), [left], threshold=0.9),
+        BinResampler(PositionCoordinate(), [0.2, 0.5], 3),
+    )
+    snapshot = Snapshot([Walker(left, 1 / N_WALKERS) for _ in range(N_WALKERS)], apparatus)
+    usual = plain_configuration()
+    configuration = Configuration(
+        usual.work_mapper, recording=RecordingChoice(["positions"], every=every)
+    )
+    made = prepare_store(folder / "start.orch", snapshot, configuration)
+    store, start, runs = made.store, made.snapshot_hash, []
+    for k, n_cycles in enumerate(LENGTHS):
+        done = run_job(store, start, folder / f"job{k}", n_cycles=n_cycles)
+        reconcile(folder / "all.orch", folder / f"job{k}")
+        store, start = Store.open(folder / "all.orch"), done.end
+        runs.append(done.record or "")
+    return folder / "all.orch", runs

@@ -8,60 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.systems import plain_configuration, run_job
-from wepystore.answers.lineages import load_lineages
-from wepystore.api import (
-    Apparatus,
-    BinResampler,
-    Configuration,
-    PositionCoordinate,
-    Recording,
-    Snapshot,
-    Store,
-    TargetBC,
-    Walker,
-    WalkerState,
-    load_frames,
-    prepare_store,
-    reconcile,
-)
-from wepystore.engine.runners.base import EnsembleRunner
-
-N_WALKERS, N_ATOMS, LENGTHS = 9, 6, (13, 4, 8)
-
-
-class Remembering(EnsembleRunner):
-    """Moves the first atom, and gives each other atom the place of the one before it: so that a
-    state holds where it has been."""
-
-    def move(
-        self, positions: Any, n_steps: int, rng: np.random.Generator, cycle_idx: int | None
-    ) -> None:
-        positions[:, 1:] = positions[:, :-1].copy()
-        positions[:, 0, 0] += 0.2 * rng.standard_normal(len(positions))
-
-
-def chain(folder: Path, every: int = 1) -> tuple[Path, list[str]]:
-    """Runs that continue each other, in one store, and their records."""
-    left = WalkerState(positions=np.zeros((N_ATOMS, 3)))
-    apparatus = Apparatus(
-        Remembering(),
-        TargetBC(PositionCoordinate(), [left], threshold=0.9),
-        BinResampler(PositionCoordinate(), [0.2, 0.5], 3),
-    )
-    snapshot = Snapshot([Walker(left, 1 / N_WALKERS) for _ in range(N_WALKERS)], apparatus)
-    usual = plain_configuration()
-    configuration = Configuration(
-        usual.work_mapper, recording=Recording(["positions"], every=every)
-    )
-    made = prepare_store(folder / "start.orch", snapshot, configuration)
-    store, start, runs = made.store, made.snapshot_hash, []
-    for k, n_cycles in enumerate(LENGTHS):
-        done = run_job(store, start, folder / f"job{k}", n_cycles=n_cycles)
-        reconcile(folder / "all.orch", folder / f"job{k}")
-        store, start = Store.open(folder / "all.orch"), done.end
-        runs.append(done.record or "")
-    return folder / "all.orch", runs
+from tests.answers.made import LENGTHS, N_ATOMS, N_WALKERS, chain
+from wepystore.api import load_frames, load_lineages
 
 
 @pytest.fixture(scope="module")

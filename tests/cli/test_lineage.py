@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 
@@ -26,6 +27,7 @@ from wepystore.api import (
     TargetBC,
     Walker,
     WalkerState,
+    load_frames,
     load_lineages,
     load_run,
     prepare_store,
@@ -159,6 +161,30 @@ def test_json_and_files(wepy: Wepy, made: Made, tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "a.json"]
 
 
+def test_states_along_lineages(wepy: Wepy, made: Made, tmp_path: Path) -> None:
+    """In files of the formats of trajectories, whose names are printed."""
+    lineage = made.lineages.of_warp(0)
+    result = wepy("get lineage --warp 0 -O a.h5", made.path, made.runs[1])
+    assert (result.status, result.lines) == (0, ["a.h5", "a.csv"])
+    frames = load_frames(made.path, made.runs[1], joined=True)
+    with h5py.File("a.h5") as found:
+        positions = found["runs/0/trajectories/0/positions"][:]
+    assert np.array_equal(positions, lineage.frames_of(frames))
+    again = wepy("get lineage --warp 0 --alone -O a.h5", made.path, made.runs[0])
+    assert again.status == 1 and "a.h5 is there already" in again.err
+    options = "--heaviest 2 --every 2 --force"
+    result = wepy(f"get lineage {options} -O a.h5", made.path, made.runs[1])
+    assert (result.status, result.lines) == (0, ["a.h5", "a.csv"])
+    best = made.lineages.heaviest_arrivals(2)
+    with open("a.csv") as file:
+        weights = [float(row["weight"]) for row in csv.DictReader(file)]
+    assert weights == [*best[0].weight[::2], *best[1].weight[::2]]
+    # One dimension is no place of an atom.
+    result = wepy("get lineage --warp 0 -O b.dcd", made.path, made.runs[1])
+    assert result.status == 1 and "a .h5 file takes anything" in result.err
+    assert {each.name for each in tmp_path.iterdir()} == {"a.h5", "a.csv"}
+
+
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
@@ -173,7 +199,16 @@ def test_json_and_files(wepy: Wepy, made: Made, tmp_path: Path) -> None:
         ("--warp " + "9" * 5000, 2, "must be a whole number"),
         ("--walker 1 --warp 1", 2, "--walker and --warp do not go together"),
         ("--cycle 1 --to 1", 2, "--cycle and --to do not go together"),
-        ("-O a.png", 2, "a.png ends as nothing"),
+        ("-O a.png", 2, "a.png ends as nothing that 'wepy get lineage' writes: .csv, .json, .h5"),
+        (
+            "--atoms 0",
+            2,
+            "--atoms is for states: write them, with --output, to a file that ends in",
+        ),
+        ("--every 2 -O a.csv", 2, "--every is for states"),
+        ("--every 0 -O a.h5", 2, "--every is 0"),
+        ("--walkers 0", 2, "--walkers is for 'wepy get trajectories'"),
+        ("-O a.h5 --atoms 1 --walker 0", 2, "has atom 1"),
     ],
 )
 def test_what_is_not_there(wepy: Wepy, made: Made, options: str, status: int, said: str) -> None:

@@ -64,10 +64,19 @@ class Lineage:
     warp: int | None = None
     target: int | None = None
 
+    def cycles_in(self, frames: RunFrames) -> Ints:
+        """Its cycles as frames of the same runs count them. Raises ValueError if it goes through
+        another run."""
+        firsts = {span.run: span.first_cycle for span in frames.runs}
+        others = [run for run in self.runs if run not in firsts]
+        if others:
+            raise ValueError(f"these are not the frames of run {others[0]}")
+        return np.array([firsts[run] for run in self.runs])[self.run] + self.cycle
+
     def kept(self, frames: RunFrames) -> Lineage:
         """Its cycles of which frames are kept, with the weights to them: the rows of
         `frames_of`."""
-        inside = np.isin(self._cycles_in(frames), frames.cycles)
+        inside = np.isin(self.cycles_in(frames), frames.cycles)
         names = ("run", "cycle", "joined_cycle", "walker", "weight")
         return replace(self, **{name: getattr(self, name)[inside] for name in names})
 
@@ -84,18 +93,10 @@ class Lineage:
         -------
         ndarray, shape (n_frames, *shape of the field); read-only.
 
-        Raises ValueError if it goes through another run, and as RunFrames.of.
+        Raises as cycles_in, and as RunFrames.of.
         """
         kept = self.kept(frames)
-        return frames.of(kept._cycles_in(frames), kept.walker, field)
-
-    def _cycles_in(self, frames: RunFrames) -> Ints:
-        """Its cycles as frames count them."""
-        firsts = {span.run: span.first_cycle for span in frames.runs}
-        others = [run for run in self.runs if run not in firsts]
-        if others:
-            raise ValueError(f"these are not the frames of run {others[0]}")
-        return np.array([firsts[run] for run in self.runs])[self.run] + self.cycle
+        return frames.of(kept.cycles_in(frames), kept.walker, field)
 
     def __len__(self) -> int:
         return len(self.cycle)

@@ -23,7 +23,8 @@ it, the hash of a run's record or its first digits, or a tag. Lineages go back t
 led to its start, and --cycle and --warp count from 0 in the first of these, or with -1 from the
 end; the cycles that are printed are those of each RUN. If none of these options says which, it is
 the heaviest walker that was warped, or if there is none the heaviest in the last cycle. A lineage
-begins anew where a walker was warped.
+begins anew where a walker was warped. With --output and a name that ends as one of 'get
+trajectories' the states along it are written, and beside them FILE.csv; of several FILE-L001.dcd.
 
 'get trajectories' writes what is recorded of a RUN to files that other programs read, and prints
 their names. What FILE ends in is the format: .h5 (of wepy 1.x, with the records; without --output
@@ -36,7 +37,8 @@ selections, --align and --whole the extra 'trajectories' must be installed.
 
 Options:
   -O FILE --output=FILE  Where to write it; not a name that ends as that of another format. Of a
-                         lineage .csv or .json; of trajectories .h5, .dcd, .xtc or .pdb.
+                         lineage .csv or .json; of trajectories or a lineage .h5, .dcd, .xtc or
+                         .pdb.
   -f --force             Replace the file if it is there (not for runs).
   --walker W             The lineage of this walker, in the last cycle or in --cycle.
   --cycle C              The lineage of the heaviest walker, or of --walker, in this cycle.
@@ -86,6 +88,7 @@ _OF_LINEAGES = (
 _OF_TRAJECTORIES = (
     *("--walkers", "--cycles", "--every", "--atoms", "--joined", "--align", "--whole"),
 )
+_OF_BOTH = ("--every", "--atoms", "--align", "--whole")
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
 
 
@@ -105,7 +108,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Write what is asked for and print its name, or print a number of cycles, or lineages."""
     for word, options in (("lineage", _OF_LINEAGES), ("trajectories", _OF_TRAJECTORIES)):
         given = [option for option in options if args[option]]
-        if given and not args[word]:
+        if given and not args[word] and not (args["lineage"] and given[0] in _OF_BOTH):
             raise UsageError(f"{given[0]} is for 'wepy get {word}'")
     if args["trajectories"]:
         from wepystore.cli import trajectories
@@ -116,9 +119,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["lineage"]:
         from wepystore.cli import lineage
 
-        file = lineage.get(args, console)
-        if file is not None:
-            console.out(file)
+        for name in lineage.get(args, console):
+            console.out(name)
         return 0
     store = store_of(args, *(("HASH",) if args["HASH"] is not None else ("START", "END")))
     if args["run-cycles"]:

@@ -1,4 +1,4 @@
-"""`wepy get lineage`: a walker and its ancestors, as lines, as JSON or in a file."""
+"""`wepy get lineage`: a walker and its ancestors, as lines, as JSON or in files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import MOST, count, find_run, positive_int, store_of
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import write_text
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, write_text
 from wepystore.errors import FailedError, UsageError
+from wepystore.store import Store
 
 if TYPE_CHECKING:
     from wepystore.answers.lineages import Lineage, Lineages
 
 #: What is asked for in only one of these ways.
 _WAYS = (("--walker", "--cycle"), ("--warp",), ("--heaviest", "--to"))
+#: What is said of states, which tables have none of.
+_OF_STATES = ("--atoms", "--every", "--align", "--whole")
 _COLUMNS = ("run", "cycle", "walker", "weight")
+_TABLES = (".csv", ".json")
 
 
 class NoArrivalError(FailedError):
@@ -26,21 +30,26 @@ class NoArrivalError(FailedError):
 
 
 class UnknownEndingError(UsageError):
-    """{file} ends as nothing that 'wepy get lineage' writes: .csv and .json are"""
+    """{file} ends as nothing that 'wepy get lineage' writes: {endings} are"""
 
 
-def get(args: dict[str, Any], console: Console) -> str | None:
-    """Print the lineages that are asked for; or the name of the file that they are written to."""
+class NoStatesError(UsageError):
+    """{option} is for states: write them, with --output, to a file that ends in {endings}"""
+
+
+def get(args: dict[str, Any], console: Console) -> list[str]:
+    """Print the lineages that are asked for; or write them to files, whose names are returned."""
     asked = [way for way in _WAYS if any(args[option] is not None for option in way)]
     if len(asked) > 1:
         first, second = (next(o for o in way if args[o] is not None) for way in asked[:2])
         raise UsageError(f"{first} and {second} do not go together")
     file: str | None = args["--output"]
-    if file is not None and Path(file).suffix not in (".csv", ".json"):
-        raise UnknownEndingError(file=file)
+    has_states = file is not None and Path(file).suffix not in _TABLES
+    _check_file(file, has_states, args)
     numbers = {name: _number(args[name], name) for way in _WAYS for name in way}
-    if args["--heaviest"] is not None:
-        positive_int(args["--heaviest"], "--heaviest")
+    for option in ("--heaviest", "--every"):
+        if args[option] is not None:
+            positive_int(args[option], option)
     store = store_of(args, "RUN")
     run = find_run(store, args["RUN"])
 
@@ -48,17 +57,55 @@ def get(args: dict[str, Any], console: Console) -> str | None:
 
     lineages = load_lineages(store, run, joined=not args["--alone"])
     found = _asked_for(lineages, run, numbers, args["--through-warps"], console)
+    if file is not None and has_states:
+        return _write_states(store, run, found, file, args)
     if file is not None:
         write_text(file, _json(found) if file.endswith(".json") else _csv(found), args["--force"])
-        return file
+        return [file]
     if args["--json"]:
         console.json([_facts(lineage) for lineage in found])
-        return None
+        return []
     for number, lineage in enumerate(found):
         before = f"{number} " if args["--heaviest"] is not None else ""
         for row in _rows(lineage):
             console.out(before + " ".join(str(row[name]) for name in _COLUMNS))
-    return None
+    return []
+
+
+def _check_file(file: str | None, has_states: bool, args: dict[str, Any]) -> None:
+    """Raise UnknownEndingError, NoStatesError or NoSuchDirectoryError."""
+    given = [option for option in _OF_STATES if args[option]]
+    if has_states or given:
+        from wepystore.trajectories.files import ENDINGS
+
+        if not has_states:
+            raise NoStatesError(option=given[0], endings=", ".join(ENDINGS))
+        if file is not None and Path(file).suffix not in ENDINGS:
+            raise UnknownEndingError(file=file, endings=", ".join((*_TABLES, *ENDINGS)))
+    if file is not None:
+        check_directory(file)
+
+
+def _write_states(
+    store: Store, run: str, lineages: list[Lineage], file: str, args: dict[str, Any]
+) -> list[str]:
+    from wepystore.trajectories.exporting import export_lineages
+
+    try:
+        return export_lineages(
+            store,
+            run,
+            lineages,
+            file,
+            joined=not args["--alone"],
+            atoms=args["--atoms"],
+            every=int(args["--every"] or 1),
+            align=args["--align"],
+            whole=args["--whole"],
+            replace=args["--force"],
+        )
+    except FileExistsError as error:
+        raise FileExistsAlreadyError(file=error.filename or file) from None
 
 
 def _asked_for(

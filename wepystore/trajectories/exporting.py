@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wepystore.answers.lineages import Lineage
 from wepystore.engine.topology import TopologyError
 from wepystore.records.library import AnyStore, load_frames, load_run, load_tables, opened
 from wepystore.records.recording import N_WALKERS, WEIGHTS, Recording
@@ -102,6 +103,67 @@ def export_run(
             write_hdf5(drafts.new(file), file, [piece], kept, choice)
         return drafts.files
     found = _trajectories(md5, tables, frames, inside, walkers)
+    by = None if align is None else kept.places(align)
+    return write_trajectories(
+        file, found, kept, places=places, align=by, whole=whole, replace=replace
+    )
+
+
+def export_lineages(
+    store: AnyStore,
+    run: str,
+    lineages: Sequence[Lineage],
+    file: str | os.PathLike[str],
+    *,
+    joined: bool = True,
+    atoms: str | Sequence[int] | None = None,
+    every: int = 1,
+    align: str | Sequence[int] | None = None,
+    whole: bool = False,
+    replace: bool = False,
+) -> list[str]:
+    """Write the states along lineages to files that other programs read.
+
+    Parameters
+    ----------
+    store, run, joined
+        As of load_lineages, that gave them.
+    lineages : sequence of Lineage
+        One at least.
+    file : str or path
+        As of export_run; in a .h5 each is a trajectory of one run without records, and a .dcd, .xtc
+        or .pdb there is of each, FILE-L001.dcd, unless it is only one. The .csv of cycles and
+        weights is there in any case.
+    atoms, every, align, whole, replace
+        As of export_run.
+
+    Returns
+    -------
+    list of str
+        The files.
+
+    Raises
+    ------
+    WepystoreError : as export_run.
+    ValueError : a lineage goes through other runs than these.
+    FileExistsError : a file is there.
+    """
+    file = os.fspath(file)
+    check_ending(file)
+    store = opened(store)
+    md5 = resolve(store, run, ("runs",))[1]
+    frames = load_frames(store, md5, joined)
+    kept = KeptAtoms(md5, frames, topology_of(store, load_tables(store, md5, joined).recording))
+    found = {}
+    for number, lineage in enumerate(lineages):
+        here = lineage.kept(frames)
+        if not len(here):
+            raise NoSuchCyclesError(run=md5, count=len(frames.n_walkers))
+        cycles, some = here.cycles_in(frames), slice(None, None, every)
+        found[f"L{number:03}"] = Trajectory(
+            md5, frames, cycles[some], here.walker[some], here.weight[some]
+        )
+    places = None if atoms is None else kept.places(atoms)
     by = None if align is None else kept.places(align)
     return write_trajectories(
         file, found, kept, places=places, align=by, whole=whole, replace=replace
