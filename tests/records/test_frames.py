@@ -125,8 +125,8 @@ def test_what_is_usual_is_what_states_have() -> None:
     have neither."""
     here = walkers({"positions": np.ones((4, 3)), "box_vectors": np.eye(3), "time": 1.0})
     assert fields_of(here, Recording()) == (
-        FrameField("box_vectors", (3, 3), "<f4"),
-        FrameField("positions", (4, 3), "<f4"),
+        FrameField("box_vectors", (3, 3), "<f4", "nanometer"),
+        FrameField("positions", (4, 3), "<f4", "nanometer"),
     )
     assert [f.name for f in fields_of(here, Recording(), has_box=False)] == ["positions"]
     assert fields_of(walkers({"x": [1.0]}), Recording()) == ()
@@ -141,7 +141,7 @@ def test_what_is_asked_for_is_there_or_refused() -> None:
     with pytest.raises(CannotRecordError, match=r"atom 4 is asked for, and positions are of 4"):
         fields_of(here, Recording(atoms=[0, 4]))
     (field,) = fields_of(here, Recording(["positions"], atoms=[3, 1], precision="float64"))
-    assert field == FrameField("positions", (2, 3), "<f8")
+    assert field == FrameField("positions", (2, 3), "<f8", "nanometer")
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -200,6 +200,7 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
     assert isinstance(found.atoms, Ref) and found.n_bytes == 3
 
 
+FIELD = {"name": "x", "shape": [], "dtype": "<f4", "unit": None}
 BLOCK = {"n_cycles": 2, "parts": []}
 
 
@@ -212,11 +213,15 @@ BLOCK = {"n_cycles": 2, "parts": []}
         ({"block_cycles": 3}, "full"),
         ({"every": 4}, "whole intervals"),
         ({"fields": []}, "none"),
-        ({"fields": [{"name": "x", "shape": [1 << 31] * 3, "dtype": "<f4"}]}, "shape"),
-        ({"fields": [{"name": "x", "shape": [-1], "dtype": "<f4"}]}, "-1"),
-        ({"fields": [{"name": "x", "shape": [], "dtype": "|O"}]}, "precision"),
-        ({"fields": [{"name": 3, "shape": [], "dtype": "<f4"}]}, "3"),
+        (
+            {"fields": [{"name": "x", "shape": [1 << 31] * 3, "dtype": "<f4", "unit": None}]},
+            "shape",
+        ),
+        ({"fields": [{**FIELD, "shape": [-1]}]}, "-1"),
+        ({"fields": [{**FIELD, "dtype": "|O"}]}, "precision"),
+        ({"fields": [{**FIELD, "name": 3}]}, "3"),
         ({"fields": 5}, "iter"),
+        ({"fields": [{**FIELD, "unit": 1}]}, "unit"),
         ({"blocks": [BLOCK, BLOCK], "n_cycles": 4}, "lacks some"),
         ({"blocks": [{**BLOCK, "more": 1}]}, "'more'"),
         ({"atoms": 3}, "3|reference|lacks"),

@@ -8,13 +8,12 @@ from typing import Any
 from wepystore.cli.common import cut, size_text, time_text
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
-from wepystore.records.frames import FramesSummary
-from wepystore.records.values import reading
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
+from wepystore.store.errors import BadJSONError
 from wepystore.store.files import open_plain
 from wepystore.store.manifests import plain, walkers_of
-from wepystore.store.names import ONE, REFERENCE, is_ref, references
+from wepystore.store.names import ONE, REFERENCE, EntryRef, is_ref, references
 from wepystore.store.runs import recording_of
 
 # Values longer than this are cut in the text; --json has them whole.
@@ -123,19 +122,28 @@ def happened(store: Store, md5: str, record: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+#: What a recording says of its frames in numbers and words (records.frames.FramesSummary, whose
+#: room brings pickle with it).
+_OF_FRAMES = {"n_atoms": (int, type(None)), "every": (int,), "precision": (str,), "n_bytes": (int,)}
+
+
 def _frames(store: Store, manifest: dict[str, Any], where: str) -> dict[str, Any] | None:
     """What a recording tells of its frames, and whether they are here; None for one without."""
-    if "frames" not in manifest:
+    told = manifest.get("frames")
+    if told is None:
         return None
-    with reading("recording", where):
-        told = FramesSummary.from_json(manifest["frames"], where)
+    entry = EntryRef.from_json(told.get("entry") if isinstance(told, dict) else None, where)
+    fields = told.get("fields")
+    if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):
+        raise BadJSONError(what=where, why="the fields of its frames are no names")
+    for name, kinds in _OF_FRAMES.items():
+        if type(told.get(name)) not in kinds:
+            raise BadJSONError(what=where, why=f"{name} of its frames is no such value")
     return {
-        "fields": list(told.fields),
-        "n_atoms": told.n_atoms,
-        "every": told.every,
-        "precision": told.precision,
-        "bytes": told.n_bytes,
-        "here": store.size(told.entry.kind, told.entry.md5) is not None,
+        "fields": fields,
+        **{name: told[name] for name in ("n_atoms", "every", "precision")},
+        "bytes": told["n_bytes"],
+        "here": store.size(entry.kind, entry.md5) is not None,
     }
 
 
@@ -160,7 +168,9 @@ def _frames_text(frames: dict[str, Any] | None) -> str:
     atoms = "" if frames["n_atoms"] is None else f" of {frames['n_atoms']} atoms"
     every = "" if frames["every"] == 1 else f", every {frames['every']} cycles"
     here = "" if frames["here"] else ", elsewhere"
-    return f"{fields}{atoms}{every}, {frames['precision']}, {size_text(frames['bytes'])}{here}"
+    return (
+        f"{fields}{atoms}{every}, {_cut(frames['precision'])}, {size_text(frames['bytes'])}{here}"
+    )
 
 
 def _object(store: Store, ref: Ref, field: str = "") -> str:

@@ -162,10 +162,12 @@ class StructureCapabilities(Capabilities):
     ----------
     topology : topology JSON (engine.topology), or None where there are no atoms
     has_box : whether the box of the states is one
+    masses : of the atoms, Da, shape (n_atoms,)
     """
 
     topology: str | None = None
     has_box: bool = True
+    masses: np.ndarray | None = None
 
 
 class TopologyCapabilities(Capabilities):

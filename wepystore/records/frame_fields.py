@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.kept_frames import OF_ATOMS, PRECISIONS, USUAL, Recording
-from wepystore.engine.walker import BOX_FIELDS
+from wepystore.engine.walker import BOX_FIELDS, UNITS
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.frames import CycleFrames, FrameField
 
@@ -49,7 +49,7 @@ def fields_of(
                 problem = f"atom {recording.atoms.max()} is asked for, and {name} are of {n_atoms}"
                 raise CannotRecordError(where=_WHERE, problem=problem)
             shape = (len(recording.atoms), *shape[1:])
-        found.append(FrameField(name, shape, PRECISIONS[recording.precision]))
+        found.append(FrameField(name, shape, PRECISIONS[recording.precision], UNITS.get(name)))
     return tuple(found)
 
 

@@ -55,11 +55,14 @@ class FrameField:
         In one frame.
     dtype : str
         "<f4" or "<f8".
+    unit : str or None
+        Such as "nanometer"; None where nobody says.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    unit: str | None = None
 
     @property
     def n_bytes(self) -> int:
@@ -354,7 +357,12 @@ def encode_frames(frames: Frames, sink: Sink) -> EntryRef:
         "every": frames.every,
         "block_cycles": frames.block_cycles,
         "fields": [
-            {"name": field.name, "shape": list(field.shape), "dtype": field.dtype}
+            {
+                "name": field.name,
+                "shape": list(field.shape),
+                "dtype": field.dtype,
+                "unit": field.unit,
+            }
             for field in frames.fields
         ],
         "atoms": atoms.to_json() if atoms is not None else None,
@@ -414,11 +422,13 @@ def _check_order(frames: Frames) -> None:
 
 
 def _field(value: Any) -> FrameField:
-    only(value, "name", "shape", "dtype")
-    name, shape, dtype = value["name"], value["shape"], value["dtype"]
+    only(value, "name", "shape", "dtype", "unit")
+    name, shape, dtype, unit = (value[key] for key in ("name", "shape", "dtype", "unit"))
+    if unit is not None and type(unit) is not str:
+        raise ValueError(f"{unit!r:.40} is no unit")
     if type(name) is not str or type(shape) is not list or dtype not in PRECISIONS.values():
         raise ValueError(f"{name!r:.40} is no field of some shape in single or double precision")
-    field = FrameField(name, tuple(_number(each) for each in shape), dtype)
+    field = FrameField(name, tuple(_number(each) for each in shape), dtype, unit)
     if len(shape) > 8 or field.n_bytes >= 1 << 40:
         raise ValueError(f"no frame has a field of shape {shape!r:.60}")
     return field

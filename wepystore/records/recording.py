@@ -43,7 +43,7 @@ from wepystore.store.names import EntryRef, Ref
 
 FORMAT = 1
 
-#: Of a recording that names frames.
+#: Of a recording that names frames and facts of the system, as far as there are any.
 WITH_FRAMES = 2
 
 #: The table with one row a cycle.
@@ -311,6 +311,10 @@ class Recording:
         As the snapshot has it.
     frames : FramesSummary or None
         None for a run without frames.
+    masses : array of float, shape (n_atoms,), Ref or None
+        Of the atoms, Da; None where the runner knows none.
+    step_size_ps : float or None
+        Length of a step, ps.
     """
 
     n_steps: int
@@ -321,6 +325,9 @@ class Recording:
     summaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
     topology: Text | Ref | None = None
     frames: FramesSummary | None = None
+    # Of no account when recordings are compared: they follow from the start.
+    masses: NDArray[np.float64] | Ref | None = field(default=None, compare=False, repr=False)
+    step_size_ps: float | None = None
 
     def __repr__(self) -> str:
         made = f"{self.n_cycles} cycles of {self.n_steps} steps, {self.n_bytes} bytes"
@@ -366,8 +373,16 @@ def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
         "summaries": {table: list(names) for table, names in recording.summaries.items()},
         "topology": topology.to_json() if topology is not None else None,
     }
-    if recording.frames is not None:
-        manifest |= {"format": WITH_FRAMES, "frames": recording.frames.to_json()}
+    frames, masses, step_size = recording.frames, recording.masses, recording.step_size_ps
+    if frames is not None or masses is not None or step_size is not None:
+        if isinstance(masses, np.ndarray):
+            masses = sink.put("objects", npy.array_buffers(masses, "masses"))
+        manifest |= {
+            "format": WITH_FRAMES,
+            "frames": frames.to_json() if frames is not None else None,
+            "masses": masses.to_json() if masses is not None else None,
+            "step_size_ps": step_size,
+        }
     return EntryRef("recordings", sink.put("recordings", canonical.dumps(manifest)))
 
 
@@ -385,11 +400,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
             decisions={str(n): _number(k) for n, k in manifest["decisions"].items()},
             summaries={t: [str(n) for n in names] for t, names in manifest["summaries"].items()},
             topology=None if topology is None else Ref.from_json(topology, where),
-            frames=(
-                FramesSummary.from_json(manifest["frames"], where)
-                if manifest["format"] == WITH_FRAMES
-                else None
-            ),
+            **(_more_of(manifest, where) if manifest["format"] == WITH_FRAMES else {}),
         )
         if columns != sorted(set(columns)) or not {MISSING, N_WALKERS, WEIGHTS} <= set(columns):
             raise ValueError("its columns are not sorted, or there are no weights among them")
@@ -401,6 +412,18 @@ def decode_recording(manifest: Any, where: str) -> Recording:
         raise MalformedRecordError(
             where=where, what="recording", problem=f"{type(problem).__name__}: {problem}"
         ) from problem
+
+
+def _more_of(manifest: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a manifest of the second format has besides."""
+    frames, masses, size = (manifest[key] for key in ("frames", "masses", "step_size_ps"))
+    if size is not None and not (type(size) in (int, float) and 0 < size < _MOST):
+        raise ValueError(f"{size!r:.40} is no length of a step")
+    return {
+        "frames": None if frames is None else FramesSummary.from_json(frames, where),
+        "masses": None if masses is None else Ref.from_json(masses, where),
+        "step_size_ps": size,
+    }
 
 
 def _check_order(recording: Recording) -> None:

@@ -43,7 +43,7 @@ _KEYS = {
     "snapshots": (frozenset(("walkers", "apparatus")),),
     "configs": (_CONFIG, _CONFIG | {"recording"}),
     "frames": (frozenset(("n_cycles", "every", "block_cycles", "fields", "atoms", "blocks")),),
-    "recordings": (_RECORDING, _RECORDING | {"frames"}),
+    "recordings": (_RECORDING, _RECORDING | {"frames", "masses", "step_size_ps"}),
     "runs": (_RUN, _RUN | {"recording"}),
     "attachments": (frozenset(("run", "recording")),),
 }

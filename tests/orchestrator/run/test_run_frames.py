@@ -39,7 +39,7 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.resume import resume
-from wepystore.records import frames, run_frames
+from wepystore.records import frames, npy, run_frames
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.run_frames import read_frames
 from wepystore.records.snapshot import Apparatus
@@ -80,7 +80,12 @@ def test_the_frames_are_those_of_the_file(tmp_path: Path, small_blocks: None) ->
     options = {"n_cycles": 11, "n_steps": 50, "checkpoint_freq": 3}
     run_job(made.store, made.snapshot_hash, tmp_path / "job", **options)
     found = frames_of(tmp_path / "job")
-    assert [field.name for field in found.fields] == ["positions"]
+    (field,) = found.fields
+    assert (field.name, field.shape, field.unit) == ("positions", (2, 3), "nanometer")
+    recording = recording_of(tmp_path / "job")
+    assert isinstance(recording.masses, Ref) and recording.step_size_ps == 0.002
+    masses = npy.load(job_store(tmp_path / "job").object(recording.masses), "it")
+    assert masses.tolist() == [39.9, 39.9]
     assert found.cycles.tolist() == [*range(11)] and found.n_walkers.tolist() == [6] * 11
     with h5py.File(tmp_path / "job" / "job.wepy.h5") as file:
         for walker, theirs in file["runs/0/trajectories"].items():

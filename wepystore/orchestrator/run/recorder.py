@@ -16,6 +16,7 @@ from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.record_fields import RecordColumns, together
 from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.resamplers.decision import decision_numbers
+from wepystore.orchestrator.run.environment import step_size_ps
 from wepystore.orchestrator.run.series import Object, Pending, Series
 from wepystore.records import frames as frames_module
 from wepystore.records.errors import CannotRecordError
@@ -181,6 +182,8 @@ class Recorder:
             decisions=decision_numbers(manager.resampler),
             summaries=layout.summaries,
             topology=Text(can.topology) if can.topology else None,
+            masses=can.masses,
+            step_size_ps=step_size_ps(manager.runner),
         )
         frames_block = None
         if like is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,6 +199,17 @@ class OpenMMRunner(Runner):
     def has_box(self) -> bool:
         """As `periodic`: OpenMM gives every system a box."""
         return self.periodic
+
+    @property
+    def masses(self) -> np.ndarray | None:
+        """Of the particles, Da, shape (n_particles,); None if the XML tells them otherwise than
+        OpenMM writes it."""
+        # To make the system of its XML takes seconds, for large ones.
+        found = re.findall(r'<Particle mass="([^"]*)"', self.system)
+        with suppress(ValueError):
+            masses = np.array(found, dtype=np.float64)
+            return masses if len(masses) == self.facts.n_particles else None
+        return None
 
     @property
     def step_size(self) -> float:
