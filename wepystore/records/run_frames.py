@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from html import escape
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -282,6 +283,14 @@ class RunFrames:
         # The names may be a stranger's.
         names = ascii(", ".join(field.name for field in self.fields))[1:-1]
         return f"<RunFrames: {len(self.cycles)} of {len(self.n_walkers)} cycles; {names}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{escape(field.name)}</th><td>{field.shape}</td><td>{escape(field.dtype)}</td>"
+            f"<td>{escape(field.unit or '')}</td></tr>"
+            for field in self.fields
+        )
+        return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"
 
 
 class _Objects:

@@ -82,6 +82,8 @@ def test_the_frames_are_those_of_the_file(tmp_path: Path, small_blocks: None) ->
     found = frames_of(tmp_path / "job")
     (field,) = found.fields
     assert (field.name, field.shape, field.unit) == ("positions", (2, 3), "nanometer")
+    assert repr(found) == "<RunFrames: 11 of 11 cycles; positions>"
+    assert "<td>(2, 3)</td><td>&lt;f4</td><td>nanometer</td>" in found._repr_html_()
     recording = recording_of(tmp_path / "job")
     assert isinstance(recording.masses, Ref) and recording.step_size_ps == 0.002
     masses = npy.load(job_store(tmp_path / "job").object(recording.masses), "it")
