@@ -56,8 +56,8 @@ def test_each_column_alone_is_what_it_is_among_all(store: Store) -> None:
     recording = recorded(store, *parts)
     whole = joined(parts)
     assert len(whole["missing"])
-    for n_cycles in range(12):
-        expected = cut(whole, 0, 0, min(n_cycles, 11))
+    for n_cycles in (0, 1, 3, 4, 6, 11):
+        expected = cut(whole, 0, 0, n_cycles)
         for source in (store, store.object):
             tables = RunTables([("it", recording, n_cycles)], source)
             if n_cycles:
