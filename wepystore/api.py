@@ -168,7 +168,9 @@ from wepystore.store.errors import (
 from wepystore.store.merge import Outcome, Plan
 from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
+from wepystore.trajectories.errors import NothingToWriteError, NotTogetherError
 from wepystore.trajectories.exporting import export_lineages, export_run
+from wepystore.trajectories.together import export_runs
 
 # fmt: off
 __all__ = [
@@ -184,7 +186,8 @@ __all__ = [
     "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError", "NoJobError",
     "NoResampler", "NoRoomError", "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError",
     "NotAStoreError", "NotAStoreThereError", "NotEmptyError", "NotInstalledError",
-    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "OpenMMRunner", "Outcome",
+    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "NotTogetherError",
+    "NothingToWriteError", "OpenMMRunner", "Outcome",
     "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan", "PlatformError",
     "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
     "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
@@ -197,7 +200,8 @@ __all__ = [
     "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
     "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
     "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "export_lineages",
-    "export_run", "hash_of", "history", "load_configuration", "load_frames", "load_lineages",
+    "export_run", "export_runs", "hash_of", "history", "load_configuration", "load_frames",
+    "load_lineages",
     "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store",
     "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot",
     "verify",

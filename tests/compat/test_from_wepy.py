@@ -19,11 +19,11 @@ def blocks(language: str) -> list[str]:
 
 def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
     """All command lines of the page, one after the other in one shell, with wepy installed: each
-    ends with 0; the converted snapshot and its run are there, and every store is whole; wepy joins
-    the files of two jobs, one of which goes on from the other, to one trajectory."""
-    _, together = blocks("python")
-    assert together.startswith("# together.py\n")
-    (tmp_path / "together.py").write_text(together)
+    ends with 0; the converted snapshot and its run are there, and every store is whole; wepy reads
+    two runs, one of which goes on from the other, as one trajectory."""
+    _, spans = blocks("python")
+    assert spans.startswith("# spans.py\n")
+    (tmp_path / "spans.py").write_text(spans)
     (tmp_path / "fixtures").symlink_to(REPOSITORY / "fixtures")
     program = tmp_path / "bin" / "wepystore"
     program.parent.mkdir()

@@ -55,6 +55,8 @@ Options:
   --joined               With the cycles of the runs that led to its start before those of RUN.
   --align ATOMS          Lay all frames over the first one by these atoms (not .h5).
   --whole                Make molecules whole that the box has cut (not .h5).
+  --link                 Leave the frames in the store: FILE.h5 has some kilobytes, and says where
+                         on this machine they are. It and these objects become read-only.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ _OF_LINEAGES = (
 )
 _OF_TRAJECTORIES = (
     *("--walkers", "--cycles", "--every", "--atoms", "--joined", "--align", "--whole"),
+    "--link",
 )
 _OF_BOTH = ("--every", "--atoms", "--align", "--whole")
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
@@ -113,7 +116,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["trajectories"]:
         from wepystore.cli import trajectories
 
-        for name in trajectories.get(args):
+        for name in trajectories.get(args, console):
             console.out(name)
         return 0
     if args["lineage"]:

@@ -40,6 +40,7 @@ COMMANDS = {
     "verify": "Run a recorded run again and say whether it ends in the same bits.",
     "convert": "Make a native snapshot or configuration out of one of wepy 1.x.",
     "reconcile": "Bring what other stores have, and this one lacks, into this one.",
+    "hdf5": "Copy a WepyHDF5 file, with what in it stands in other files.",
     "push": "Bring what this store has, and another lacks, into the other.",
     "status": "Show what is in a store, what is incomplete, and what nothing refers to.",
     "fsck": "Check that everything in a store is there and whole, and heal it.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from wepystore.cli.common import MOST, find_run, positive_int, store_of
+from wepystore.cli.console import Console
 from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
 from wepystore.errors import UsageError
 
@@ -15,8 +17,14 @@ _CYCLES = re.compile(r"(-?\d{0,12}):(-?\d{0,12})")
 _MOST_WALKERS = 10**6
 
 
-def get(args: dict[str, Any]) -> list[str]:
+#: What holds nobody else's writing back.
+AS_ROOT = "root may write to files that are read-only: do not open a linked file for writing"
+
+
+def get(args: dict[str, Any], console: Console) -> list[str]:
     """Write the files; their names."""
+    if args["--link"] and os.geteuid() == 0:
+        console.warn(AS_ROOT)
     file: str | None = args["--output"]
     if file is not None:
         from wepystore.trajectories.files import check_ending
@@ -44,6 +52,7 @@ def get(args: dict[str, Any]) -> list[str]:
             every=every,
             align=args["--align"],
             whole=args["--whole"],
+            link=args["--link"],
             replace=args["--force"],
         )
     except FileExistsError as error:

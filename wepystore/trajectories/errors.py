@@ -41,9 +41,21 @@ class NotTogetherError(FailedError):
     """runs {one} and {other} do not go into one file: {why}; name those that do"""
 
 
+class NothingToWriteError(FailedError):
+    """there is no run in {store} of which there are frames"""
+
+
 class NotForFormatError(UsageError):
     """{what} does not go with a {suffix} file"""
 
 
 class NotWrittenError(FailedError):
     """{file} cannot be written: {why}"""
+
+
+class NotCopiedError(FailedError):
+    """{file} cannot be copied with what it links to: {what}: {why}"""
+
+
+class NotLinkedError(FailedError):
+    """{file} cannot be linked to: {why}; write a file that holds the frames itself"""

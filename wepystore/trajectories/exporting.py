@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from wepystore.answers.lineages import Lineage
-from wepystore.engine.topology import TopologyError
-from wepystore.records.library import AnyStore, load_frames, load_run, load_tables, opened
-from wepystore.records.recording import N_WALKERS, WEIGHTS, Recording
+from wepystore.records.library import (
+    AnyStore,
+    find_frames,
+    load_frames,
+    load_run,
+    load_tables,
+    opened,
+)
+from wepystore.records.recording import N_WALKERS, WEIGHTS
 from wepystore.records.run_frames import Integers, RunFrames
-from wepystore.records.snapshot import decode_walkers
 from wepystore.records.tables import RunTables
-from wepystore.store.names import EntryRef, Ref
 from wepystore.store.resolving import resolve
-from wepystore.store.store import Store
 from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.drafts import Drafts
 from wepystore.trajectories.errors import (
     NoSuchCyclesError,
     NoSuchTrajectoryError,
+    NotForFormatError,
 )
 from wepystore.trajectories.files import (
     HDF5,
@@ -31,8 +34,10 @@ from wepystore.trajectories.files import (
     understood,
     write_trajectories,
 )
+from wepystore.trajectories.linking import Linker, make_read_only
 from wepystore.trajectories.molecular import Trajectory
-from wepystore.trajectories.wepy_hdf5 import Choice, Piece, write_hdf5
+from wepystore.trajectories.pieces import piece_of, topology_of
+from wepystore.trajectories.wepy_hdf5 import Choice, write_hdf5
 
 
 def export_run(
@@ -47,6 +52,7 @@ def export_run(
     every: int = 1,
     align: str | Sequence[int] | None = None,
     whole: bool = False,
+    link: bool = False,
     replace: bool = False,
 ) -> list[str]:
     """Write what is recorded of a run to files that other programs read.
@@ -70,6 +76,10 @@ def export_run(
         Atoms by which all frames are laid over the first (not of .h5).
     whole : bool
         Whether molecules that the box has cut are made whole (not of .h5).
+    link : bool
+        Whether the frames stay in the store (only of .h5, and of all atoms): the file has some
+        kilobytes, and says where on this machine they are. It and the objects become read-only,
+        since HDF5 would write to them.
     replace : bool
         Whether files that are there are replaced.
 
@@ -87,7 +97,8 @@ def export_run(
     suffix = check_ending(file)
     store = opened(store)
     md5 = resolve(store, run, ("runs",))[1]
-    tables, frames = load_tables(store, md5, joined), load_frames(store, md5, joined)
+    tables, runs = load_tables(store, md5, joined), find_frames(store, md5, joined)
+    frames = RunFrames(store, runs)
     kept = KeptAtoms(md5, frames, topology_of(store, tables.recording))
     places = None if atoms is None else kept.places(atoms)
     start, stop, _ = cycles.indices(len(frames.n_walkers))
@@ -95,12 +106,21 @@ def export_run(
     if not len(inside):
         raise NoSuchCyclesError(run=md5, count=len(frames.n_walkers))
     _check_walkers(md5, walkers, int(frames.n_walkers[start:stop].max()))
+    if link and (suffix not in HDF5 or atoms is not None):
+        what = "linking" if suffix not in HDF5 else "linking some of the atoms"
+        raise NotForFormatError(what=what, suffix=suffix)
     if suffix in HDF5:
         check_hdf5(suffix, align is not None, whole)
-        piece = piece_of(store, tables, frames, start, stop)
+        starts = {span.first_cycle: load_run(store, span.run).start for span in tables.runs}
+        end = load_run(store, md5).end if stop == len(frames.n_walkers) else None
+        linker = Linker(store, runs) if link else None
+        piece = piece_of(store, tables, frames, linker, (start, stop), (starts.get(start), end))
         with Drafts(replace) as drafts, understood(file):
             choice = Choice(walkers, every, places)
-            write_hdf5(drafts.new(file), file, [piece], kept, choice)
+            draft = drafts.new(file)
+            write_hdf5(draft, file, [piece], kept, choice)
+            if link:
+                make_read_only(draft)
         return drafts.files
     found = _trajectories(md5, tables, frames, inside, walkers)
     by = None if align is None else kept.places(align)
@@ -194,50 +214,3 @@ def _trajectories(
         numbers = np.full(len(here), walker)
         found[f"W{walker:03}"] = Trajectory(run, frames, here, numbers, weights)
     return found
-
-
-def topology_of(store: Store, recording: Recording) -> str | None:
-    """The topology that is recorded (JSON), verified; None where there is none."""
-    if not isinstance(recording.topology, Ref):
-        return recording.topology
-    try:
-        return store.object(recording.topology).decode()
-    except UnicodeDecodeError:
-        raise TopologyError(what="the topology text", reason="it is no text") from None
-
-
-def piece_of(
-    store: Store,
-    tables: RunTables,
-    frames: RunFrames,
-    start: int,
-    stop: int,
-    continues: int | None = None,
-) -> Piece:
-    """Cycles of a run, or of runs that continue each other, with what is known of them."""
-    last = load_run(store, tables.runs[-1].run)
-    attributes: dict[str, Any] = {
-        "run_record": tables.runs[-1].run,
-        "config_hash": last.config.md5,
-        "first_cycle": np.int64(start),
-        "n_segment_steps": np.int64(tables.recording.n_steps),
-        "narration": last.execution.narration or "",
-    }
-    if last.seed is not None:
-        attributes["seed"] = last.seed
-    begins = None
-    for span in tables.runs:
-        if span.first_cycle == start:
-            begins = load_run(store, span.run).start
-    if begins is not None:
-        attributes["start_snapshot_hash"] = begins.md5
-    if stop == len(frames.n_walkers):
-        attributes["end_snapshot_hash"] = last.end.md5
-    walkers = _walkers_of(store, begins) if begins is not None else []
-    return Piece(tables, frames, start, stop, walkers, attributes, continues)
-
-
-def _walkers_of(store: Store, snapshot: EntryRef) -> list[tuple[Mapping[str, Any], float]]:
-    manifest = store.manifest("snapshots", snapshot.md5, snapshot.ref)
-    walkers = decode_walkers(manifest, store.object, f"snapshot {snapshot.md5}")
-    return [(walker.state, walker.weight) for walker in walkers]

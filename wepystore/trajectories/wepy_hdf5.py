@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from wepystore.records.tables import RunTables
 from wepystore.reporters.base import named_errors
 from wepystore.reporters.hdf5.layout import RunWriter, create_file
 from wepystore.trajectories.atoms import KeptAtoms
+from wepystore.trajectories.linking import Linker
 from wepystore.trajectories.molecular import Trajectory
 
 #: So much of the frames is read at a time, in bytes, where they are not one stretch of a file.
@@ -28,10 +29,6 @@ _STRETCH_BYTES = 1 << 25
 _TABLE_CYCLES = 4096
 #: Small frames share a chunk, where some are left out.
 _CHUNK_BYTES = 4096
-
-#: Makes the dataset of a field of a walker in another way: of its group, the field, the walker and
-#: its cycles (the first, and before the last). False where it cannot.
-Linker = Callable[[h5py.Group, FrameField, int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,8 @@ class Piece:
     tables : RunTables
     frames : RunFrames
         Of the same run, or of the same that continue each other.
+    linker : Linker or None
+        For frames that stay where they are.
     start, stop : int
         The cycles from `start` to before `stop`; one at least.
     init_walkers : sequence of (state, weight)
@@ -55,6 +54,7 @@ class Piece:
 
     tables: RunTables
     frames: RunFrames
+    linker: Linker | None
     start: int
     stop: int
     init_walkers: Sequence[tuple[Mapping[str, Any], float]] = ()
@@ -90,10 +90,9 @@ class Choice:
 def write_hdf5(
     draft: str,
     file: str,
-    pieces: Sequence[Piece],
+    pieces: Iterable[Piece],
     atoms: KeptAtoms,
     choice: Choice,
-    linker: Callable[[Piece], Linker] | None = None,
 ) -> None:
     """Write pieces, of which equal fields and tables are recorded, as the runs of a file.
 
@@ -103,19 +102,20 @@ def write_hdf5(
         Where.
     file : str
         Its name in errors.
-    pieces : sequence of Piece
+    pieces : iterable of Piece
+        One at least.
     atoms : KeptAtoms
     choice : Choice
-    linker : callable or None
-        For a file whose frames stay where they are: gives what makes the datasets of a piece.
     """
     with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
-        summaries = pieces[0].tables.recording.summaries
-        _create(made, pieces[0].frames.fields, atoms, choice, summaries)
+        continued = []
         for number, piece in enumerate(pieces):
-            link = linker(piece) if linker is not None else None
-            _Run(made, number, piece, choice).write(link)
-        continued = [(k, p.continues) for k, p in enumerate(pieces) if p.continues is not None]
+            if number == 0:
+                summaries = piece.tables.recording.summaries
+                _create(made, piece.frames.fields, atoms, choice, summaries)
+            _Run(made, number, piece, choice).write()
+            if piece.continues is not None:
+                continued.append((number, piece.continues))
         if continued:
             continuations = made["_settings/continuations"]
             continuations.resize((len(continued), 2))
@@ -195,15 +195,15 @@ class _Run:
         self._begin = (ends - found[N_WALKERS])[span]
         self._weights = found[WEIGHTS]
 
-    def write(self, link: Linker | None) -> None:
+    def write(self) -> None:
         self._write_tables()
         self._writer.annotate(self._piece.attributes)
         states = [_init_fields(s, self._piece, self._choice) for s, _ in self._piece.init_walkers]
         self._writer.write_init_walkers(states, [weight for _, weight in self._piece.init_walkers])
         for walker in range(int(self._n_walkers.max())):
-            self._write_trajectory(walker, link)
+            self._write_trajectory(walker)
 
-    def _write_trajectory(self, walker: int, link: Linker | None) -> None:
+    def _write_trajectory(self, walker: int) -> None:
         present = np.flatnonzero(self._n_walkers > walker)
         first, stop = int(present[0]), int(present[-1]) + 1
         group = self._writer.begin_trajectory(walker, first)
@@ -216,11 +216,13 @@ class _Run:
         cycles = self._piece.frames.cycles_of(walker, first, stop)
         cycles = cycles[np.isin(cycles, self._cycles)] if chosen else cycles[:0]
         for each in self._piece.frames.fields:
-            if link is not None:
-                link(group, each, walker, first, stop)
-                continue
             shape = (stop - first, *_shape(each, self._choice))
-            dataset = _dataset(group, each, shape, dense=len(cycles) == stop - first)
+            is_dense = len(cycles) == stop - first
+            if self._piece.linker is not None and is_dense:
+                segments = self._piece.linker.segments(each, walker, first, stop)
+                group.create_dataset(each.name, shape, each.dtype, external=segments)
+                continue
+            dataset = _dataset(group, each, shape, is_dense)
             for rows, values in self._frames(each, walker, cycles, first):
                 _put(dataset, rows, values)
 
