@@ -16,20 +16,16 @@ from wepystore.errors import DamagedError
 from wepystore.records import frames as module
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.frame_fields import fields_of, frames_of
+from wepystore.records.frame_rows import CycleFrames, cycles_of, grouped, groups_of, rows_before
 from wepystore.records.frames import (
     Block,
-    CycleFrames,
     FrameField,
     Frames,
     Part,
     block_cycles_for,
-    cycles_of,
     decode_frames,
     encode_frames,
-    grouped,
-    groups_of,
     kept_cycles,
-    rows_before,
 )
 from wepystore.records.sinks import Memory
 from wepystore.store import canonical
@@ -96,16 +92,16 @@ def test_a_walkers_stretch_is_one_piece_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("n_walkers", "n_bytes", "every", "cycles"),
     [
-        (48, 120_036, 1, 4),  # 10,000 atoms: 5.8 MB a cycle, 23 MB a block
+        (48, 120_036, 1, 8),  # 10,000 atoms: 5.8 MB a cycle, 46 MB a block
         (48, 1_200_036, 1, 1),  # 100,000: more than an object in one cycle
         (10, 60, 1, 1 << 14),
-        (48, 120_036, 10, 40),
+        (48, 120_036, 10, 80),
     ],
 )
 def test_a_block_is_as_long_as_walkers_and_fields_say(
     n_walkers: int, n_bytes: int, every: int, cycles: int
 ) -> None:
-    """A power of two of cycles with frames, in at most 32 MiB (D2)."""
+    """A power of two of cycles with frames, in at most two objects of 32 MiB (D2)."""
     assert block_cycles_for(n_walkers, n_bytes, every) == cycles
 
 

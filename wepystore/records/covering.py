@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from wepystore.errors import DamagedError
-from wepystore.records.frames import Frames, groups_of
+from wepystore.records.frame_rows import groups_of
+from wepystore.records.frames import Frames
 from wepystore.records.recording import N_WALKERS, Recording, buffers_of
 from wepystore.records.run import RunRecord, place_in, read_records
 from wepystore.records.run_frames import Integers, read_cycles, read_frames

@@ -12,7 +12,8 @@ from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.kept_frames import OF_ATOMS, PRECISIONS, USUAL, Recording
 from wepystore.engine.walker import BOX_FIELDS, UNITS
 from wepystore.records.errors import CannotRecordError
-from wepystore.records.frames import CycleFrames, FrameField
+from wepystore.records.frame_rows import CycleFrames
+from wepystore.records.frames import FrameField
 
 _WHERE = "the frames of this run"
 

@@ -1,17 +1,12 @@
 """Frames: what of the walkers' states is kept of the cycles of a run, as arrays.
 
 They are an entry of their own, which a recording names and which alone of all that it names may be
-elsewhere. An object holds the frames of some walkers in the cycles of a block: for each field one
-array with a row for each frame, walker after walker, of each its cycles in their order, so that
-the way of one walker is one stretch of the file; then `missing`, as (number of the field, row) of
-what a state did not have, which is NaN there. A walker is there in a cycle if its number is below
-that of the walkers in it, which the tables of the recording tell.
+elsewhere. It says which objects hold them; what is in these, records/frame_rows.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,17 +26,14 @@ FORMAT = 1
 #: An object has at most so many bytes, unless a single frame has more.
 PART_BYTES = 1 << 25
 
+#: A full block is in so many, about: each is hashed in a thread of its own.
+_PARTS = 2
+
 #: Of tiny systems: so that what is written at a checkpoint of a block stays little.
 _MOST_BLOCK_FRAMES = 1 << 14
 
 #: More than there are cycles, walkers, atoms or axes.
 _MOST = 1 << 32
-
-#: Numbers of walkers in some cycles.
-Counts = Sequence[int] | NDArray[np.int64]
-
-#: A cycle: of each field an array with a row for each walker; and what is missing, as (field, row).
-CycleFrames = tuple[Mapping[str, NDArray[Any]], Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -154,132 +146,13 @@ class Frames:
 def block_cycles_for(n_walkers: int, frame_bytes: int, every: int) -> int:
     """The cycles of a full block: of a power of two of them frames are kept, which the walkers at
     the start decide (D2)."""
-    fitting = PART_BYTES // max(1, n_walkers * frame_bytes)
+    fitting = _PARTS * PART_BYTES // max(1, n_walkers * frame_bytes)
     return every << max(0, min(fitting, _MOST_BLOCK_FRAMES).bit_length() - 1)
 
 
 def kept_cycles(first_cycle: int, n_cycles: int, every: int) -> range:
     """The cycles of a stretch of which frames are kept."""
     return range(-(-first_cycle // every) * every, first_cycle + n_cycles, every)
-
-
-def grouped(n_walkers: int, n_kept: int, frame_bytes: int) -> list[int]:
-    """How many walkers are in each object of a stretch of which so many cycles are kept."""
-    most = max(1, PART_BYTES // max(1, n_kept * frame_bytes))
-    return [min(most, n_walkers - first) for first in range(0, n_walkers, most)]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Frames of some walkers in some cycles, as they are in an object.
-
-    Attributes
-    ----------
-    n_walkers : int
-    arrays : {field: array of shape (n_frames, *shape)}
-    missing : array of int, shape (n, 2)
-    """
-
-    n_walkers: int
-    arrays: Mapping[str, NDArray[Any]]
-    missing: NDArray[np.int64]
-
-    def buffers(self) -> list[Any]:
-        """The object, as buffers."""
-        found: list[Any] = []
-        for array in (*self.arrays.values(), self.missing):
-            found += npy.buffers(array)
-        return found
-
-
-def groups_of(frames: Frames, cycles: Sequence[CycleFrames]) -> Iterator[Group]:
-    """What the objects of a stretch of cycles hold, of those of which frames are kept."""
-    counts = [len(next(iter(arrays.values()))) for arrays, _ in cycles]
-    first = 0
-    for n_walkers in grouped(max(counts, default=0), len(cycles), frames.frame_bytes):
-        here = counts_of(counts, first, n_walkers)
-        starts = row_starts(counts, first, n_walkers)
-        arrays = {f.name: np.empty((int(here.sum()), *f.shape), f.dtype) for f in frames.fields}
-        missing: list[tuple[int, int]] = []
-        for place, ((values, lacking), n_here) in enumerate(zip(cycles, here, strict=True)):
-            # A walker of a number that has not been there throughout has fewer rows before.
-            rows = starts[:n_here] + _present(counts[:place], first, int(n_here))
-            for name, array in arrays.items():
-                array[rows] = values[name][first : first + n_here]
-            missing += [
-                (k, int(rows[w - first])) for k, w in lacking if first <= w < first + n_here
-            ]
-        table = np.array(sorted(missing), np.int64).reshape(-1, 2)
-        yield Group(n_walkers, arrays, table)
-        first += n_walkers
-
-
-def counts_of(counts: Counts, first: int, n_walkers: int) -> NDArray[np.int64]:
-    """How many of the walkers from `first` on are there in each cycle, of so many in all."""
-    return np.clip(np.asarray(counts, np.int64) - first, 0, n_walkers)
-
-
-def row_starts(counts: Counts, first: int, n_walkers: int) -> NDArray[np.int64]:
-    """The row with which each of these walkers begins, and the number of all; shape
-    (n_walkers + 1,)."""
-    present = _present(counts, first, n_walkers)
-    return np.concatenate([[0], np.cumsum(present)])
-
-
-def _present(counts: Counts, first: int, n_walkers: int) -> NDArray[np.int64]:
-    """In how many of these cycles each of the walkers is there."""
-    # Walkers are numbered from 0: one is there where there are more than its number.
-    ordered = np.sort(np.asarray(counts, np.int64))
-    numbers = np.arange(first, first + n_walkers)
-    return len(ordered) - np.searchsorted(ordered, numbers, side="right")
-
-
-def rows_before(
-    counts: NDArray[np.int64], first: int, walkers: NDArray[np.int64], places: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The rows of walkers, in an object that begins with walker `first`, each in one of the kept
-    cycles, of which these are the places in `counts`."""
-    if not len(walkers):
-        return walkers
-    last = int(walkers.max())
-    if counts.min() > last:
-        # All are there throughout.
-        return (walkers - first) * len(counts) + places
-    starts = row_starts(counts, first, last - first + 1)
-    found = starts[walkers - first]
-    for walker in np.unique(walkers):
-        mine = walkers == walker
-        present = np.concatenate([[0], np.cumsum(counts > walker)])
-        found[mine] += present[places[mine]]
-    return found
-
-
-def cycles_of(groups: Sequence[Group], counts: Sequence[int]) -> list[CycleFrames]:
-    """The cycles of which these are the objects: what groups_of was given."""
-    found: list[tuple[dict[str, list[NDArray[Any]]], list[tuple[int, int]]]] = [
-        ({}, []) for _ in counts
-    ]
-    first, n_walkers = 0, sum(group.n_walkers for group in groups)
-    # Of more there are no rows, and to count those of any number takes any memory.
-    if n_walkers != max(counts, default=0):
-        raise ValueError(f"it is of {n_walkers} walkers, and not of {max(counts, default=0)}")
-    for group in groups:
-        here = counts_of(counts, first, group.n_walkers)
-        starts = row_starts(counts, first, group.n_walkers)
-        if any(len(array) != starts[-1] for array in group.arrays.values()):
-            raise ValueError(f"it has not {starts[-1]} rows for walkers and cycles that it is of")
-        lacking: dict[int, list[int]] = {}
-        for number, row in group.missing.tolist():
-            lacking.setdefault(row, []).append(number)
-        for place, n_here in enumerate(here):
-            rows = starts[:n_here] + _present(counts[:place], first, int(n_here))
-            arrays, missing = found[place]
-            for name, array in group.arrays.items():
-                arrays.setdefault(name, []).append(array[rows])
-            for walker, row in enumerate(rows.tolist()):
-                missing += [(number, first + walker) for number in lacking.get(row, ())]
-        first += group.n_walkers
-    return [({n: np.concatenate(a) for n, a in arrays.items()}, m) for arrays, m in found]
 
 
 @dataclass(frozen=True)
@@ -449,31 +322,3 @@ def _number(value: Any, least: int = 0, most: int = _MOST) -> int:
     if type(value) is not int or not least <= value < most:
         raise ValueError(f"{value!r:.40} is not a number of cycles, walkers or atoms")
     return value
-
-
-def checked(frames: Frames, arrays: Sequence[NDArray[Any]], n_walkers: int, where: str) -> Group:
-    """The group that an object's arrays are. Raises as check_arrays."""
-    check_arrays(frames, arrays, where)
-    *found, missing = arrays
-    names = [field.name for field in frames.fields]
-    return Group(n_walkers, dict(zip(names, found, strict=True)), missing)
-
-
-def check_arrays(frames: Frames, arrays: Sequence[NDArray[Any] | npy.Placed], where: str) -> None:
-    """Raise MalformedRecordError unless an object's arrays, of which the last at least is read, are
-    of the fields and types of these frames."""
-    *found, missing = arrays or [np.empty(0)]
-    forms = [(array.shape[1:], array.dtype.str) for array in found if array.shape]
-    wanted = [(field.shape, field.dtype) for field in frames.fields]
-    n_rows = {array.shape[0] for array in found if array.shape}
-    problem = None
-    if forms != wanted or len(n_rows) != 1:
-        problem = "its arrays are not those of its fields"
-    elif missing.shape[1:] != (2,) or missing.dtype != np.int64:
-        problem = "what is missing is not given by field and row"
-    elif isinstance(missing, npy.Placed) or (
-        ((missing < 0) | (missing >= [len(wanted), *n_rows])).any()
-    ):
-        problem = "what is missing is in no frame"
-    if problem is not None:
-        raise MalformedRecordError(where=where, what="frames", problem=problem)

@@ -15,19 +15,15 @@ from numpy.typing import NDArray
 from wepystore.errors import FailedError
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.frames import (
-    Block,
+from wepystore.records.frame_rows import (
     CycleFrames,
-    FrameField,
-    Frames,
     check_arrays,
     checked,
     cycles_of,
-    decode_frames,
-    kept_cycles,
     row_starts,
     rows_before,
 )
+from wepystore.records.frames import Block, FrameField, Frames, decode_frames, kept_cycles
 from wepystore.records.mapped import arrays_of, rows_of
 from wepystore.records.recording import Recording
 from wepystore.records.tables import NotJoinableError, RunSpan

@@ -9,7 +9,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from wepystore.records.frames import Block, FrameField, check_arrays, kept_cycles, rows_before
+from wepystore.records.frame_rows import check_arrays, rows_before
+from wepystore.records.frames import Block, FrameField, kept_cycles
 from wepystore.records.mapped import arrays_of
 from wepystore.records.npy import Placed
 from wepystore.records.run_frames import FramesOfRun

@@ -21,16 +21,8 @@ from wepystore.orchestrator.run.series import Object, Pending, Series
 from wepystore.records import frames as frames_module
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.frame_fields import fields_of, frames_of
-from wepystore.records.frames import (
-    Block,
-    CycleFrames,
-    FrameField,
-    Frames,
-    FramesSummary,
-    encode_frames,
-    grouped,
-    groups_of,
-)
+from wepystore.records.frame_rows import CycleFrames, grouped, groups_of
+from wepystore.records.frames import Block, FrameField, Frames, FramesSummary, encode_frames
 from wepystore.records.frames import Part as FramePart
 from wepystore.records.recording import (
     Columns,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from wepystore.orchestrator.run.recorder import Shots
 from wepystore.orchestrator.run.series import Object, Pending
-from wepystore.records.frames import Block, CycleFrames, Frames, kept_cycles
+from wepystore.records.frame_rows import CycleFrames
+from wepystore.records.frames import Block, Frames, kept_cycles
 from wepystore.records.parts import read_parts
 from wepystore.records.recording import (
     CONTINUAL,
