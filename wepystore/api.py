@@ -93,6 +93,13 @@ from wepystore.errors import (
     UsageError,
     WepystoreError,
 )
+from wepystore.orchestrator.attaching import (
+    AttachedAlreadyError,
+    NoSuchFieldError,
+    OfAnotherRunError,
+    RecordedAlreadyError,
+    add_trajectories,
+)
 from wepystore.orchestrator.errors import (
     CheckpointFailedError,
     CycleFailedError,
@@ -120,6 +127,7 @@ from wepystore.orchestrator.run.watching import Begun, Progress, RunOutcome, Wat
 from wepystore.orchestrator.setup import DefaultStaysWarning, Prepared, prepare_store
 from wepystore.orchestrator.verify.verify import NotRepeatableError, RecordedPlatformError, Verdict
 from wepystore.orchestrator.verify.verify import verify as _verify
+from wepystore.records.attached import AttachmentsDifferError
 from wepystore.records.configuration import Configuration
 from wepystore.records.errors import PickleLoadError
 from wepystore.records.library import (
@@ -151,6 +159,8 @@ from wepystore.reporters.base import Reporter
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
 from wepystore.reporters.hdf5 import HDF5Reporter
+from wepystore.reporters.hdf5.members import UnreadableHDF5Error
+from wepystore.reporters.hdf5.run_in_file import NoSuchRunInFileError, SeveralRunsInFileError
 from wepystore.reporters.structures import InitTopologyReporter, WalkerReporter
 from wepystore.store.errors import (
     AmbiguousHashError,
@@ -174,34 +184,35 @@ from wepystore.trajectories.together import export_runs
 
 # fmt: off
 __all__ = [
-    "AmbiguousHashError", "Apparatus", "Begun", "BinResampler", "BoundaryConditions",
-    "BrokenOffError", "BuildWarning", "CheckpointFailedError", "CloneMergeResampler", "Component",
-    "ComponentError", "Configuration", "CoordinateDistance", "CycleFailedError",
-    "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper", "DefaultStaysWarning",
-    "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError", "FamilyTreeReporter",
-    "FewerCyclesError", "FieldCoordinate", "FramesElsewhereError", "FunctionPotential",
-    "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError", "InitTopologyReporter",
-    "JobBusyError", "JobExistsError", "Lineage", "Lineages", "MalformedAddressError",
-    "MalformedJobError", "Manager", "MeasureError", "MissingError", "NeverResamplesError",
-    "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError", "NoJobError",
-    "NoResampler", "NoRoomError", "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError",
-    "NotAStoreError", "NotAStoreThereError", "NotEmptyError", "NotInstalledError",
-    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "NotTogetherError",
-    "NothingToWriteError", "OpenMMRunner", "Outcome",
-    "OverdampedLangevinRunner", "PairDistance", "PickleLoadError", "Plan", "PlatformError",
-    "PositionCoordinate", "Potential", "Prepared", "ProcessMapper", "Progress",
-    "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance", "RandomWalkRunner",
-    "RandomWalkTargetBC", "RebindingBC", "RebindingDistance", "ReceptorLigandDistance",
-    "RecordedPlatformError", "Recording", "ReferenceCoordinate", "Reporter", "RequestError",
-    "Resampler", "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
-    "SerialMapper", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
+    "AmbiguousHashError", "Apparatus", "AttachedAlreadyError", "AttachmentsDifferError", "Begun",
+    "BinResampler", "BoundaryConditions", "BrokenOffError", "BuildWarning", "CheckpointFailedError",
+    "CloneMergeResampler", "Component", "ComponentError", "Configuration", "CoordinateDistance",
+    "CycleFailedError", "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper",
+    "DefaultStaysWarning", "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError",
+    "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate", "FramesElsewhereError",
+    "FunctionPotential", "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError",
+    "InitTopologyReporter", "JobBusyError", "JobExistsError", "Lineage", "Lineages",
+    "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
+    "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError",
+    "NoJobError", "NoResampler", "NoRoomError", "NoSuchFieldError", "NoSuchRunInFileError",
+    "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError", "NotAStoreError",
+    "NotAStoreThereError", "NotEmptyError", "NotInstalledError", "NotJoinableError",
+    "NotRecordedError", "NotRepeatableError", "NotTogetherError", "NothingToWriteError",
+    "OfAnotherRunError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
+    "PickleLoadError", "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared",
+    "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
+    "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC",
+    "RebindingDistance", "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError",
+    "Recording", "ReferenceCoordinate", "Reporter", "RequestError", "Resampler", "RunFrames",
+    "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper",
+    "SeveralRunsInFileError", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
     "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError", "UnknownHashError",
-    "UnreachableError", "UntraceableError", "UntrustedError", "UntrustedPickleError", "UsageError",
-    "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
-    "WeightError", "WepyMissingError", "WepystoreError", "WorkerDiedError", "WrongKindError",
-    "WrongPartError", "XYDistance", "apply_decisions", "as_walker_state", "export_lineages",
-    "export_run", "export_runs", "hash_of", "history", "load_configuration", "load_frames",
-    "load_lineages",
+    "UnreachableError", "UnreadableHDF5Error", "UntraceableError", "UntrustedError",
+    "UntrustedPickleError", "UsageError", "Verdict", "WExploreResampler", "Walker",
+    "WalkerReporter", "WalkerState", "WarpBC", "Watcher", "WeightError", "WepyMissingError",
+    "WepystoreError", "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance",
+    "add_trajectories", "apply_decisions", "as_walker_state", "export_lineages", "export_run",
+    "export_runs", "hash_of", "history", "load_configuration", "load_frames", "load_lineages",
     "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store",
     "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot",
     "verify",

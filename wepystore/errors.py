@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: Ways out, by name: what people type. This is all that is known of the command line below cli/,
 #: and another face may put its own words in their place.
 WAYS = {
+    "to_attach": "wepy add trajectories",
     "to_choose_platform": "--platform",
     "to_choose_scheduler": "wepy run --scheduler",
     "to_clean": "wepy gc",

@@ -9,7 +9,6 @@ import pytest
 
 from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, attach, contents
 from wepystore.store import Store, canonical, graph, merge
-from wepystore.store.attachments import read_attachments
 from wepystore.store.care import fsck, gc
 from wepystore.store.errors import BadJSONError
 
@@ -23,12 +22,6 @@ def run(store: Store) -> str:
 @pytest.fixture
 def attached(store: Store, run: str) -> str:
     return attach(store, run, add_recording(store, "imported"))
-
-
-def test_they_are_read_by_their_runs(store: Store, run: str, attached: str) -> None:
-    """Those of one run together; of others none."""
-    found = read_attachments(store)
-    assert [each.md5 for each in found.pop(run)] == [attached] and not found
 
 
 @pytest.mark.parametrize("key", ["run", "recording", "more"])

@@ -151,9 +151,8 @@ def find_entries(store: Store, text: str) -> list[tuple[str, str]]:
     start, comma, end = text.partition(",")
     if comma:
         return [("runs", run.md5) for run in find_runs(store, start.strip(), end.strip())]
-    return [
-        resolve(store, text, ("snapshots", "configs", "recordings", "runs", "frames", "objects"))
-    ]
+    kinds = ("snapshots", "configs", "recordings", "runs", "frames", "attachments", "objects")
+    return [resolve(store, text, kinds)]
 
 
 def _snapshot_of_runs(store: Store, text: str, named: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from wepystore.cli.common import cut, size_text, time_text
@@ -10,6 +11,7 @@ from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Ref, Store, formats
 from wepystore.store.arrays import npy_header
+from wepystore.store.attachments import read_attachments
 from wepystore.store.errors import BadJSONError
 from wepystore.store.files import open_plain
 from wepystore.store.manifests import plain, walkers_of
@@ -98,28 +100,62 @@ def _walkers(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def happened(store: Store, md5: str, record: dict[str, Any]) -> dict[str, Any]:
-    """What there is to tell of what happened in a run: `sampled_ps`, `n_warped`; and `recorded`, of
-    a recording that is here its cycles, bytes and tables, else None."""
+    """What there is to tell of what happened in a run: `sampled_ps`, `n_warped`; `attachments`, if
+    there are any; and `recorded`, of a recording that is here its cycles, bytes and tables, else
+    None."""
     how, n_cycles = circumstances_of(record.get("execution")), record.get("n_cycles")
     sampled = how.sampled_ps(n_cycles, record.get("n_steps")) if type(n_cycles) is int else None
     found: dict[str, Any] = {"sampled_ps": sampled, "n_warped": how.n_warped}
     entry = recording_of(record, store.locate("runs", md5))
+    attached = read_attachments(store).get(md5, ())
+    if attached:
+        found["attachments"] = [each.md5 for each in attached]
+    if entry is None and attached:
+        # Where they differ none counts.
+        entry = attached[0].recording
+        if any(each.recording != entry for each in attached):
+            return found | {"recorded": None}
     if entry is None:
         return found
-    found["recorded"] = None
-    if store.size(entry.kind, entry.md5) is not None:
-        manifest = store.manifest(entry.kind, entry.md5, entry.ref)
-        columns = manifest.get("columns")
-        names = [str(each) for each in columns] if isinstance(columns, list) else []
-        parts = set(references(manifest.get("tables"), f"recording {entry.md5}"))
-        frames = _frames(store, manifest, f"recording {entry.md5}")
-        found["recorded"] = {
-            "n_cycles": manifest.get("n_cycles"),
-            "bytes": sum(ref.size for _, ref in parts) + (frames["bytes"] if frames else 0),
-            "tables": [*dict.fromkeys(n.partition("/")[0] for n in names if "/" in n)],
-            "frames": frames,
-        }
+    return found | {"recorded": _recorded(store, entry)}
+
+
+def _recorded(store: Store, entry: EntryRef) -> dict[str, Any] | None:
+    """Cycles, bytes and tables of a recording; None if it is not here."""
+    if store.size(entry.kind, entry.md5) is None:
+        return None
+    manifest = store.manifest(entry.kind, entry.md5, entry.ref)
+    columns = manifest.get("columns")
+    names = [str(each) for each in columns] if isinstance(columns, list) else []
+    parts = set(references(manifest.get("tables"), f"recording {entry.md5}"))
+    frames = _frames(store, manifest, f"recording {entry.md5}")
+    return {
+        "n_cycles": manifest.get("n_cycles"),
+        "bytes": sum(ref.size for _, ref in parts) + (frames["bytes"] if frames else 0),
+        "tables": [*dict.fromkeys(n.partition("/")[0] for n in names if "/" in n)],
+        "frames": frames,
+    }
+
+
+def attached_bytes(store: Store) -> dict[str, int]:
+    """For each run that a recording is attached to, and one only, its size. What is damaged is left
+    out."""
+    found = {}
+    with suppress(DamagedError):
+        for run, attached in read_attachments(store).items():
+            entry = attached[0].recording
+            recorded = _recorded(store, entry)
+            if recorded is not None and all(each.recording == entry for each in attached):
+                found[run] = recorded["bytes"]
     return found
+
+
+def with_attached(record: dict[str, Any], n_bytes: int | None) -> dict[str, Any]:
+    """A run's record that tells of a recording that is attached, if it has none itself."""
+    how = record.get("execution")
+    if n_bytes is None or "recording" in record or not isinstance(how, dict):
+        return record
+    return {**record, "execution": {**how, "recorded_bytes": n_bytes}}
 
 
 #: What a recording says of its frames in numbers and words (records.frames.FramesSummary, whose
@@ -152,8 +188,11 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
         yield f"sampled: {time_text(told['sampled_ps'])}"
     if told["n_warped"] is not None:
         yield f"warps: {told['n_warped']}"
+    if "attachments" in told:
+        yield f"attached: {', '.join(told['attachments'])}"
     if "recorded" in told and told["recorded"] is None:
-        yield "recorded: not here"
+        several = len(told.get("attachments", ())) > 1
+        yield "recorded: attachments that differ" if several else "recorded: not here"
     elif "recorded" in told:
         held = told["recorded"]
         tables = _cut(", ".join(["weights", *held["tables"]]))

@@ -73,6 +73,7 @@ from wepystore.cli.console import Console
 from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
 from wepystore.errors import DamagedError, FailedError, UsageError
 from wepystore.store import Store
+from wepystore.store.attachments import read_attachments
 from wepystore.store.names import ONE
 from wepystore.store.resolving import resolve
 
@@ -172,7 +173,10 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
     # else makes that directory.
     parent, name = os.path.split(target.rstrip("/"))
     part = os.path.join(parent, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    plan = merge.plan(part, [store], only=[("runs", run.md5) for run in runs])
+    attached = read_attachments(store)
+    only = [("runs", run.md5) for run in runs]
+    only += [("attachments", each.md5) for run in runs for each in attached.get(run.md5, ())]
+    plan = merge.plan(part, [store], only=only)
     if plan.left:
         raise RunIncompleteError(path=store.path, why=plan.left[0].why)
     try:

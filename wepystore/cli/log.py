@@ -25,6 +25,7 @@ from wepystore.cli.common import (
     time_text,
 )
 from wepystore.cli.console import Console, Drawing, one_line
+from wepystore.cli.describe import attached_bytes, with_attached
 from wepystore.errors import DamagedError
 from wepystore.orchestrator.history import ancestors_first, drawing, history_of
 from wepystore.records.circumstances import circumstances_of
@@ -98,10 +99,12 @@ def _by_end(runs: Runs) -> dict[str, list[Run]]:
 def _runs(store: Store) -> tuple[Runs, list[str]]:
     """All runs, in order of their snapshots, and what is wrong with those that are damaged."""
     runs, damaged = {}, []
+    attached = attached_bytes(store)
     for md5 in store.hashes("runs"):
         try:
             found = store.read_manifest("runs", md5)
-            runs[run_of(found.value, md5, found.what)] = found.value
+            run = run_of(found.value, md5, found.what)
+            runs[run] = with_attached(found.value, attached.get(md5))
         except DamagedError as error:
             damaged.append(str(error))
     return dict(sorted(runs.items(), key=lambda item: item[0][1:])), damaged

@@ -27,6 +27,7 @@ from wepystore.cli.common import (
     time_text,
 )
 from wepystore.cli.console import Console, one_line
+from wepystore.cli.describe import attached_bytes, with_attached
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
 from wepystore.store import Store, carriers, formats, references
@@ -65,7 +66,8 @@ def main(args: dict[str, Any], console: Console) -> int:
         return 0
     names = names_of(store, console) if detailed else {}
     complete = Completeness(store)
-    items = [_item(store, kind, md5, complete, detailed, names) for md5 in hashes]
+    attached = attached_bytes(store) if kind == "runs" and detailed else {}
+    items = [_item(store, kind, md5, complete, detailed, names, attached) for md5 in hashes]
     if kind == "runs":
         # By snapshots, as they are shown; the hash of the record settles the rest.
         items.sort(key=lambda item: (item.get("start", "~"), item.get("end", ""), item["hash"]))
@@ -87,6 +89,7 @@ def _item(
     complete: Completeness,
     detailed: bool,
     names: dict[str, list[str]],
+    attached: dict[str, int],
 ) -> dict[str, Any]:
     """What there is to say of an entry; "state" is complete, incomplete or damaged."""
     item: dict[str, Any] = {"hash": md5}
@@ -101,7 +104,7 @@ def _item(
             item.update(run._asdict())
             del item["md5"]
             if detailed:
-                item.update(_circumstances(run, manifest))
+                item.update(_circumstances(run, with_attached(manifest, attached.get(md5))))
         elif formats.stands_for(manifest) is not None:
             item.update(size=manifest["size"], format=manifest["type"])
         else:

@@ -33,7 +33,7 @@ COMMANDS = {
     "tag": "Give snapshots and configurations names that people can remember.",
     "default": "Show or set what the word 'default' stands for.",
     "get": "Write a snapshot, a configuration, a run or its trajectories to a file of their own.",
-    "add": "Put a file of 'wepy get' into a store.",
+    "add": "Put a file into a store: one of 'wepy get', or the trajectories of a run.",
     "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",
     "run": "Run cycles of a simulation and keep them in a job folder.",
     "resume": "Go on with a run that was interrupted, as if it had never been.",

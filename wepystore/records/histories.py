@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from wepystore.records.attached import Attached
 from wepystore.records.covering import longest_of
 from wepystore.records.run import RunRecord, place_in, read_record, read_records
 from wepystore.records.tables import NotJoinableError
@@ -20,11 +21,15 @@ class Step(NamedTuple):
 
 
 def history_of_run(store: Store, md5: str) -> list[Step]:
-    """The runs that led one after the other to the end of a run, the first one first, itself last.
+    """The runs that led one after the other to the end of a run, the first one first, itself last;
+    to records that have none their recordings are attached.
 
-    Runs that end where they began are passed over. Raises NotJoinableError, DamagedError.
+    Runs that end where they began are passed over. Raises NotJoinableError, AttachmentsDifferError,
+    DamagedError.
     """
-    runs = {**read_records(store), md5: read_record(store, md5)}
+    attached = Attached(store)
+    records = {**read_records(store), md5: read_record(store, md5)}
+    runs = {each: attached.one_to(each, record) for each, record in records.items()}
     led_to: dict[str, list[str]] = {}
     for each, record in runs.items():
         if record.start.md5 != record.end.md5:
@@ -34,7 +39,8 @@ def history_of_run(store: Store, md5: str) -> list[Step]:
     while True:
         before, place = led_to.get(record.start.md5), record.execution.continues
         if not before and not place:
-            return list(reversed(found.values()))
+            steps = reversed(found.values())
+            return [Step(s.run, attached.to(s.run, s.record), s.n_cycles) for s in steps]
         n_cycles = None
         if not before and place:
             n_cycles = place.get("n_cycles")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wepystore.engine.fit import check_type
+from wepystore.records.attached import Attached
 from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
 from wepystore.records.histories import Step, history_of_run
@@ -140,9 +141,10 @@ def load_tables(
 
     Raises
     ------
-    WepystoreError : as load_run; NotRecordedError for a run without a recording; NotJoinableError
-        where runs that differ have led to one start, or record other columns, and where the run
-        that one of them continues is not in the store.
+    WepystoreError : as load_run; NotRecordedError for a run without a recording;
+        AttachmentsDifferError where different ones are attached to it; NotJoinableError where runs
+        that differ have led to one start, or record other columns, and where the run that one of
+        them continues is not in the store.
     """
     store = opened(store)
     found = _recorded(store, _hash_of(store, "runs", name), joined)
@@ -194,7 +196,7 @@ def _recorded(store: Store, run: str, joined: bool) -> list[tuple[str, Recording
     if joined:
         steps = history_of_run(store, run)
     else:
-        record = read_record(store, run)
+        record = Attached(store).to(run, read_record(store, run))
         steps = [Step(run, record, record.n_cycles)]
     found = []
     for md5, record, n_cycles in steps:

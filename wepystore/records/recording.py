@@ -46,6 +46,9 @@ FORMAT = 1
 #: Of a recording that names frames and facts of the system, as far as there are any.
 WITH_FRAMES = 2
 
+#: Of one that does not know how long its segments are: of a file of wepy's.
+IMPORTED = 3
+
 #: The table with one row a cycle.
 CONTINUAL = "progress"
 
@@ -297,8 +300,8 @@ class Recording:
 
     Attributes
     ----------
-    n_steps : int
-        Of each segment.
+    n_steps : int or None
+        Of each segment; None where nobody knows.
     block_cycles : int
         Cycles of a full block.
     columns : tuple of str
@@ -317,7 +320,7 @@ class Recording:
         Length of a step, ps.
     """
 
-    n_steps: int
+    n_steps: int | None
     block_cycles: int
     columns: tuple[str, ...]
     tables: tuple[Part, ...] = ()
@@ -374,11 +377,11 @@ def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
         "topology": topology.to_json() if topology is not None else None,
     }
     frames, masses, step_size = recording.frames, recording.masses, recording.step_size_ps
-    if frames is not None or masses is not None or step_size is not None:
+    if any(each is not None for each in (frames, masses, step_size)) or recording.n_steps is None:
         if isinstance(masses, np.ndarray):
             masses = sink.put("objects", npy.array_buffers(masses, "masses"))
         manifest |= {
-            "format": WITH_FRAMES,
+            "format": WITH_FRAMES if recording.n_steps is not None else IMPORTED,
             "frames": frames.to_json() if frames is not None else None,
             "masses": masses.to_json() if masses is not None else None,
             "step_size_ps": step_size,
@@ -392,15 +395,18 @@ def decode_recording(manifest: Any, where: str) -> Recording:
     try:
         tables = tuple(_part(each, where) for each in manifest["tables"])
         topology, columns = manifest["topology"], manifest["columns"]
+        version, n_steps = manifest["format"], manifest["n_steps"]
+        if (n_steps is None) != (version == IMPORTED):
+            raise ValueError(f"no recording of format {version} has segments of {n_steps!r} steps")
         found = Recording(
-            n_steps=_number(manifest["n_steps"]),
+            n_steps=None if n_steps is None else _number(n_steps),
             block_cycles=_number(manifest["block_cycles"], 1, _MOST_BLOCK_CYCLES + 1),
             columns=tuple(columns),
             tables=tables,
             decisions={str(n): _number(k) for n, k in manifest["decisions"].items()},
             summaries={t: [str(n) for n in names] for t, names in manifest["summaries"].items()},
             topology=None if topology is None else Ref.from_json(topology, where),
-            **(_more_of(manifest, where) if manifest["format"] == WITH_FRAMES else {}),
+            **(_more_of(manifest, where) if version != FORMAT else {}),
         )
         if columns != sorted(set(columns)) or not {MISSING, N_WALKERS, WEIGHTS} <= set(columns):
             raise ValueError("its columns are not sorted, or there are no weights among them")
@@ -415,7 +421,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
 
 
 def _more_of(manifest: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a manifest of the second format has besides."""
+    """What a manifest of a later format than the first has besides."""
     frames, masses, size = (manifest[key] for key in ("frames", "masses", "step_size_ps"))
     if size is not None and not (type(size) in (int, float) and 0 < size < _MOST):
         raise ValueError(f"{size!r:.40} is no length of a step")

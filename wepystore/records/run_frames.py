@@ -133,14 +133,14 @@ class FramesOfRun(NamedTuple):
         Walkers in each of its cycles.
     n_cycles : int
         As many of them count.
-    n_steps : int
+    n_steps : int or None
     """
 
     run: str
     frames: Frames
     counts: Integers
     n_cycles: int
-    n_steps: int
+    n_steps: int | None
 
 
 class RunFrames:

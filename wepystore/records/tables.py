@@ -39,7 +39,8 @@ _MOST_EMPTY, _LITTLE = 64, 1 << 24
 
 
 class NotRecordedError(FailedError):
-    """nothing is recorded of run {run}: it was made by an older version, or by wepy 1.x"""
+    """nothing is recorded of run {run}: it was made by an older version, or by wepy 1.x; if there
+    is a WepyHDF5 file of it, '{to_attach}' puts that in place"""
 
 
 class NotJoinableError(FailedError):
@@ -71,14 +72,14 @@ class RunSpan(NamedTuple):
         Hash of its record.
     first_cycle : int
     n_cycles : int
-    n_steps : int
+    n_steps : int or None
         Of each segment.
     """
 
     run: str
     first_cycle: int
     n_cycles: int
-    n_steps: int
+    n_steps: int | None
 
 
 class _Part(NamedTuple):

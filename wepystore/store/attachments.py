@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wepystore.store.errors import BadJSONError
 from wepystore.store.names import EntryRef
 from wepystore.store.runs import named
 
 if TYPE_CHECKING:
     from wepystore.store.store import Store
+
+FORMAT = 1
 
 
 class Attachment(NamedTuple):
@@ -24,6 +27,8 @@ class Attachment(NamedTuple):
 
 def attachment_of(manifest: dict[str, Any], md5: str, what: str) -> Attachment:
     """The Attachment in a manifest; BadJSONError, naming `what`, when it is none."""
+    if (manifest.get("type"), manifest.get("format")) != ("attachment", FORMAT):
+        raise BadJSONError(what=what, why=f"it is no attachment of format {FORMAT}")
     run = named(manifest, "run", "runs", what)
     return Attachment(md5, run, named(manifest, "recording", "recordings", what))
 
@@ -32,8 +37,7 @@ def read_attachments(store: Store) -> dict[str, list[Attachment]]:
     """All attachments of a store, by the hash of the run's record, sorted. Raises DamagedError."""
     found: dict[str, list[Attachment]] = {}
     for md5 in store.hashes("attachments"):
-        each = attachment_of(
-            store.manifest("attachments", md5), md5, store.locate("attachments", md5)
-        )
+        manifest = store.manifest("attachments", md5)
+        each = attachment_of(manifest, md5, store.locate("attachments", md5))
         found.setdefault(each.run.md5, []).append(each)
     return found

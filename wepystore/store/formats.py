@@ -31,6 +31,10 @@ class Format(Protocol):
     def unpacked(self, data: bytes, most: int) -> bytes:
         """The pickle in it, so many bytes of it at most; b"" if it is damaged."""
 
+    def positions(self, data: bytes) -> list[list[tuple[float, ...]]]:
+        """The positions of the states in a snapshot, nm, as far as they can be told without opening
+        it."""
+
     def decode(self, kind: str, data: bytes, where: str) -> Any:
         """The Snapshot or Configuration in it. Runs its pickle."""
 

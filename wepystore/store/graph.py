@@ -38,12 +38,14 @@ _RECORDING = frozenset(
     )
 )
 
+_MORE_OF_RECORDING = _RECORDING | {"frames", "masses", "step_size_ps"}
+
 #: The keys of each kind, besides `type` and `format`, by format from 1 on.
 _KEYS = {
     "snapshots": (frozenset(("walkers", "apparatus")),),
     "configs": (_CONFIG, _CONFIG | {"recording"}),
     "frames": (frozenset(("n_cycles", "every", "block_cycles", "fields", "atoms", "blocks")),),
-    "recordings": (_RECORDING, _RECORDING | {"frames", "masses", "step_size_ps"}),
+    "recordings": (_RECORDING, _MORE_OF_RECORDING, _MORE_OF_RECORDING),
     "runs": (_RUN, _RUN | {"recording"}),
     "attachments": (frozenset(("run", "recording")),),
 }

@@ -12,6 +12,7 @@ from wepystore.records.recording import Recording
 from wepystore.records.run_frames import RunFrames
 from wepystore.records.snapshot import decode_walkers
 from wepystore.records.tables import RunTables
+from wepystore.store import formats
 from wepystore.store.names import EntryRef, Ref
 from wepystore.store.store import Store
 from wepystore.trajectories.linking import Linker
@@ -54,10 +55,11 @@ def piece_of(
         "run_record": run,
         "config_hash": record.config.md5,
         "first_cycle": np.int64(cycles[0]),
-        "n_segment_steps": np.int64(tables.recording.n_steps),
         "narration": record.execution.narration or "",
     }
     walkers = []
+    if tables.recording.n_steps is not None:
+        attributes["n_segment_steps"] = np.int64(tables.recording.n_steps)
     if record.seed is not None:
         attributes["seed"] = record.seed
     if end is not None:
@@ -65,6 +67,8 @@ def piece_of(
     if begin is not None:
         attributes["start_snapshot_hash"] = begin.md5
         manifest = store.manifest("snapshots", begin.md5, begin.ref)
-        found = decode_walkers(manifest, store.object, f"snapshot {begin.md5}")
-        walkers = [(walker.state, walker.weight) for walker in found]
+        # All of one of another program's is a pickle.
+        if formats.stands_for(manifest) is None:
+            found = decode_walkers(manifest, store.object, f"snapshot {begin.md5}")
+            walkers = [(walker.state, walker.weight) for walker in found]
     return Piece(tables, frames, linker, *cycles, walkers, attributes, continues)

@@ -112,6 +112,8 @@ class Recorder:
         Which frames are to be kept of a run whose first cycle is to come.
     has_box : bool
         Whether the box of the states is one.
+    has_all_atoms : bool
+        Whether walkers have all atoms, and not just those of which frames are kept.
 
     Attributes
     ----------
@@ -126,8 +128,9 @@ class Recorder:
         choice: Choice | None = None,
         has_box: bool = True,
         frames_block: int | None = None,
+        has_all_atoms: bool = True,
     ) -> None:
-        self._layout = layout
+        self._layout, self._has_all_atoms = layout, has_all_atoms
         self._recording = recording = recorded.recording
         parts = recording.tables
         rest = parts[recording.n_full :]
@@ -222,7 +225,7 @@ class Recorder:
         """Put in a film: from now on there are frames."""
         self._frames = frames
         assert not isinstance(frames.atoms, Ref)
-        self._atoms = frames.atoms
+        self._atoms = frames.atoms if self._has_all_atoms else None
         rest = frames.blocks[frames.n_full :]
         pieces = [(b.n_cycles, taken, b) for b, taken in zip(rest, shots, strict=True)]
         full = frames.blocks[: frames.n_full]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +25,7 @@ from wepystore.engine.runners.openmm.platforms import (
 )
 from wepystore.engine.runners.openmm.seeding import SEEDED_PLATFORMS
 from wepystore.engine.runners.openmm.simulation import GETSTATE_KEYWORDS, Simulation
-from wepystore.engine.runners.openmm.xml import as_xml, read_xml
+from wepystore.engine.runners.openmm.xml import as_xml, particle_masses, read_xml
 from wepystore.engine.runners.states import as_walker_state
 from wepystore.engine.topology import n_atoms, topology_json
 
@@ -204,12 +202,9 @@ class OpenMMRunner(Runner):
     def masses(self) -> np.ndarray | None:
         """Of the particles, Da, shape (n_particles,); None if the XML tells them otherwise than
         OpenMM writes it."""
-        # To make the system of its XML takes seconds, for large ones.
-        found = re.findall(r'<Particle mass="([^"]*)"', self.system)
-        with suppress(ValueError):
-            masses = np.array(found, dtype=np.float64)
-            return masses if len(masses) == self.facts.n_particles else None
-        return None
+        masses = particle_masses(self.system)
+        fits = masses is not None and len(masses) == self.facts.n_particles
+        return masses if fits else None
 
     @property
     def step_size(self) -> float:

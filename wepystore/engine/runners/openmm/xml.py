@@ -12,6 +12,7 @@ import re
 from typing import Any
 from xml.parsers import expat
 
+import numpy as np
 import openmm
 
 from wepystore.engine.component import Text
@@ -35,6 +36,17 @@ def as_xml(thing: Any, what: str) -> Text:
     # The version of the writer is no part of what is simulated: with it, the
     # same system would get another hash from every OpenMM release (I1).
     return Text(re.sub(r' openmmVersion="[^"]*"', "", xml, count=1))
+
+
+def particle_masses(system: str) -> np.ndarray | None:
+    """Of the particles of a system's text, Da, shape (n_particles,), as OpenMM writes them; None if
+    one is no number."""
+    # To make the system of its XML takes seconds, for large ones.
+    found = re.findall(r'<Particle mass="([^"]*)"', system)
+    try:
+        return np.array(found, dtype=np.float64)
+    except ValueError:
+        return None
 
 
 def check_xml(text: str, what: str) -> None:
