@@ -11,6 +11,8 @@ from wepystore.store.names import Ref
 
 #: A piece has at most such a part of a block's cycles.
 _PIECES = 16
+#: And so many at most: to join thousands takes longer than a checkpoint.
+_PIECE_CYCLES = 256
 
 #: What is recorded of a stretch of cycles, in memory.
 S = TypeVar("S")
@@ -136,7 +138,7 @@ class Series(Generic[S, P]):
         self.settle()
         # Pieces that follow each other become one when the later one has as many cycles, so there
         # are few of them, and no cycle is written often; but no checkpoint writes half a block.
-        most = self.block_cycles // _PIECES
+        most = min(self.block_cycles // _PIECES, _PIECE_CYCLES)
         while len(self._pieces) > 1 and (
             last or self._pieces[-2].n_cycles <= min(self._pieces[-1].n_cycles, most // 2)
         ):
