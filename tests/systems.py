@@ -16,7 +16,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from tests.warm import Warm
+from tests.warm import EARLY, Warm
 from wepystore.api import (
     Apparatus,
     Configuration,
@@ -228,12 +228,8 @@ def _warm(**early: str) -> Warm:
     return Warm(sys.executable, environment(**early))
 
 
-#: What Python, OpenMM or glibc reads before a program of ours begins.
-_EARLY = ("PYTHONHASHSEED", "OPENMM_CPU_THREADS", "GLIBC_TUNABLES")
-
-
 def _run(words: Sequence[object], cwd: Path | None, more: dict[str, str]) -> Done:
-    warm = _warm(**{name: more[name] for name in _EARLY if name in more})
+    warm = _warm(**{name: more[name] for name in EARLY if name in more})
     return warm.run([str(word) for word in words], environment(**more), cwd)
 
 

@@ -18,7 +18,7 @@ from wepystore.store import Store, canonical
 __all__ = ["wepy"]
 
 _DVC = Path(__file__).parents[2] / ".venv-dvc"
-_OF_DVC = (
+OF_DVC = (
     *("dvc.cli.parser", "dvc.repo.add", "dvc.repo.graph", "dvc.output", "dvc.stage", "dvc_render"),
     *("dvc_data.index", "scmrepo.git", "networkx", "flatten_dict", "fsspec.implementations.memory"),
 )
@@ -133,7 +133,7 @@ def _runs(programs: Path) -> bool:
 @pytest.fixture(scope="session")
 def warm_dvc(dvc_program: Path) -> Warm:
     """DVC takes a second and more to import. (Not pygit2, which looks for its user's home then.)"""
-    return Warm(str(dvc_program.with_name("python")), os.environ, modules=_OF_DVC)
+    return Warm(str(dvc_program.with_name("python")), os.environ, modules=OF_DVC)
 
 
 @pytest.fixture

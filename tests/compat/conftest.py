@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests import installed
-from tests.warm import MODULES, Warm
+from tests import warm as forks
+from tests.warm import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 _FOLDER = REPOSITORY / ".venv-wepy"
@@ -40,6 +41,9 @@ def _imports_all(programs: Path) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+#: With what takes wepy longest to import.
+MODULES = (*forks.MODULES, "pandas", "mdtraj", "pint", "geomm.grouping", "geomm.distance")
+
 InWepy = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -54,9 +58,7 @@ def in_wepy(wepy_python: str, tmp_path_factory: pytest.TempPathFactory) -> InWep
         OPENMM_CPU_THREADS="1",
     )
 
-    # What takes wepy longest to import.
-    modules = (*MODULES, "pandas", "mdtraj", "pint", "geomm.grouping", "geomm.distance")
-    warm = Warm(wepy_python, environment, ("-W", "ignore"), modules)
+    warm = Warm(wepy_python, environment, ("-W", "ignore"), MODULES)
 
     def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
         return warm.run([str(word) for word in words], {**environment, **more})

@@ -7,7 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.compat.conftest import REPOSITORY, InWepy
+from tests.compat.conftest import MODULES, REPOSITORY, InWepy
+from tests.warm import write_program
 from wepystore.store import Store
 
 PAGE = (REPOSITORY / "docs" / "from-wepy.md").read_text()
@@ -25,18 +26,19 @@ def test_the_commands(wepy_python: str, tmp_path: Path) -> None:
     assert spans.startswith("# spans.py\n")
     (tmp_path / "spans.py").write_text(spans)
     (tmp_path / "fixtures").symlink_to(REPOSITORY / "fixtures")
-    program = tmp_path / "bin" / "wepystore"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}:$PYTHONPATH" '
-        f'exec "{wepy_python}" -W ignore -m wepystore "$@"\n'
-    )
-    python = program.with_name("python")
-    python.write_text(f'#!/bin/sh\nexec "{wepy_python}" -W ignore "$@"\n')
-    for each in (program, python):
-        each.chmod(0o755)
+    programs = tmp_path / "bin"
+    for name, words in (("python", ()), ("wepystore", ("-m", "wepystore"))):
+        write_program(
+            programs / name,
+            *words,
+            python=wepy_python,
+            options=("-W", "ignore"),
+            modules=MODULES,
+            PYTHONPATH=str(REPOSITORY),
+            OPENMM_CPU_THREADS="1",
+        )
     environment = {
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "WEPY_TRUST": str(tmp_path / "trusted"),
         "OPENMM_CPU_THREADS": "1",
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests import installed
-from tests.carriers.conftest import dvc_program
+from tests.carriers.conftest import OF_DVC, dvc_program
 from tests.docs.markdown import DOCS
 from tests.docs.test_format import Shell, run_page
+from tests.warm import write_program
 
 __all__ = ["dvc_program"]
 
@@ -33,7 +34,8 @@ def test_every_command_of_the_page_works(tmp_path: Path, request: pytest.Fixture
     folder.mkdir()
     settings = {"GIT_CONFIG_NOSYSTEM": "1", "DVC_NO_ANALYTICS": "1"}
     shell = Shell(folder, HOME=str(home), XDG_CONFIG_HOME=str(home / ".config"), **settings)
-    (folder / ".programs/dvc").symlink_to(dvc)
+    python = str(dvc.with_name("python"))
+    write_program(folder / ".programs/dvc", "-m", "dvc", python=python, modules=OF_DVC)
     run_page(PAGE, shell)
 
 

@@ -6,10 +6,10 @@ import csv
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.systems import REPOSITORY, environment
+from tests.warm import write_program
 
 PAGE = REPOSITORY / "docs" / "extending.md"
 
@@ -23,14 +23,12 @@ def test_the_parts_of_extending_run_and_repeat(tmp_path: Path) -> None:
     on one worker and on two, and the reporter of the page has written a line for each cycle."""
     (tmp_path / "my_walk.py").write_text("\n\n".join(blocks("python")))
     folder = tmp_path / "bin"
-    folder.mkdir()
-    wepy = folder / "wepy"
-    wepy.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wepystore "$@"\n')
-    wepy.chmod(0o755)
+    write_program(folder / "python")
+    write_program(folder / "wepy", "-m", "wepystore")
     done = subprocess.run(
         ["sh", "-c", "set -eu\n" + "\n".join(blocks("sh"))],
         cwd=tmp_path,
-        env=environment(PATH=f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        env=environment(PATH=f"{folder}:{os.environ['PATH']}"),
         capture_output=True,
         text=True,
         timeout=300,

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests import installed
 from tests.docs.markdown import DOCS, ROOT, Block, blocks
+from tests.warm import write_program
 
 PAGE = DOCS / "format.md"
 #: Tools that a block may use and a machine may lack.
@@ -51,17 +51,15 @@ def matches(shown: str, printed: str) -> bool:
 
 
 class Shell:
-    """A scratch folder in which the blocks of the page are run; `more` is set besides."""
+    """A scratch folder in which the blocks of the page are run, the programs in forks of one
+    interpreter unless some are killed; `more` is set besides."""
 
-    def __init__(self, folder: Path, **more: str) -> None:
+    def __init__(self, folder: Path, kills: bool = False, **more: str) -> None:
         self.folder = folder
         (folder / "fixtures").symlink_to(ROOT / "fixtures")
         programs = folder / ".programs"
-        programs.mkdir()
-        for name, arguments in (("python", ""), ("wepy", " -m wepystore")):
-            program = programs / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
-            program.chmod(0o755)
+        for name, words in (("python", ()), ("wepy", ("-m", "wepystore"))):
+            write_program(programs / name, *words, fork=not kills)
         self._environment = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",

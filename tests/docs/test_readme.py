@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.warm import write_program
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: These two set up the environment and run this very suite; they are what got us here.
@@ -27,15 +29,14 @@ def test_every_block_of_the_readme_runs_top_to_bottom(nacl: Path, tmp_path: Path
     bin_ = tmp_path / ".venv" / "bin"
     bin_.mkdir(parents=True)
     (bin_ / "activate").write_text(f'PATH="{bin_}:{Path(sys.executable).parent}:$PATH"\n')
-    wepy = bin_ / "wepy"
-    wepy.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wepystore "$@"\n')
-    wepy.chmod(0o755)
+    write_program(bin_ / "wepy", "-m", "wepystore")
+    write_program(bin_ / "any_python")
     python = bin_ / "python"
     python.write_text(
         "#!/bin/sh\n"
         'if [ "$1" = fixtures/nacl/make_orchestrator.py ] && [ -f "$1" ] && [ $# = 2 ]; then\n'
         f'    exec cp -R "{nacl}" "$2"\n'
-        f'fi\nexec "{sys.executable}" "$@"\n'
+        'fi\nexec any_python "$@"\n'
     )
     python.chmod(0o755)
     script = "set -eu\n" + "\n".join(blocks())

@@ -16,7 +16,7 @@ PAGE = DOCS / "reproducibility.md"
 def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows: among them a
     run that is killed and resumed, and ends as the one that was not."""
-    run_page(PAGE, Shell(tmp_path))
+    run_page(PAGE, Shell(tmp_path, kills=True))
 
 
 def test_the_page_has_what_it_promises() -> None:
