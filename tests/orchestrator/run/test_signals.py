@@ -20,7 +20,7 @@ from tests.systems import (
     plain_configuration,
     tree_of,
 )
-from tests.waiting import PATIENCE_S, announcing, mark_in, until
+from tests.waiting import PATIENCE_S, announcing, mark_in, records_in, until
 from tests.workers import alive
 from wepystore.api import (
     HDF5Reporter,
@@ -65,8 +65,7 @@ class Program:
         )
 
     def await_checkpoint(self) -> None:
-        runs = self.job / "checkpoint.orch" / "runs"
-        until(lambda: list(runs.glob("*/*.json")), self.process)
+        until(lambda: records_in(self.job), self.process)
 
     def send(self, number: signal.Signals) -> None:
         """To the whole group, as a terminal and many schedulers do."""
