@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.cli.conftest import Wepy, World
 from tests.store.helpers import add_snapshot
+from tests.systems import run_job
+from wepystore.api import Prepared
 from wepystore.store import Store
 
 
@@ -23,6 +26,16 @@ def test_it_tells_what_came(wepy: Wepy, world: World) -> None:
     assert f" * [new tag] bound -> {world.start[:8]}…" in lines
     assert wepy("ls runs new.orch").lines == [f"{world.start}, {world.end}"]
     assert wepy("reconcile orch new.orch w.orch") == (0, "", "Already up to date.\n")
+
+
+def test_what_is_part_of_a_run_has_no_line(
+    wepy: Wepy, pair_store: Prepared, tmp_path: Path
+) -> None:
+    """Of a run with all that is kept of it: start, end, configuration and the run itself."""
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job")
+    result = wepy("reconcile orch new.orch job")
+    told = re.findall(r"^ \* \[new (\w+)\]", result.err, re.M)
+    assert sorted(told) == ["config", *["default"] * 2, "run", *["snapshot"] * 2]
 
 
 def test_several_sources_and_hidden_stores(wepy: Wepy, world: World, tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: b
 
 def _lines(done: Plan) -> Iterator[str]:
     for entry in done.entries:
-        # It is part of a run, which has a line.
-        if entry.kind != "recordings" or not entry.new:
+        # They are part of a run, which has a line.
+        if entry.kind not in ("recordings", "frames") or not entry.new:
             yield " * " + _line(entry)
     for name, md5 in done.refs:
         kind = "tag" if name.startswith("tags/") else "default"
