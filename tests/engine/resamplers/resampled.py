@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.resamplers.decision import Decision, resolve
 from wepystore.engine.resamplers.groups import Regions
 from wepystore.engine.walker import Walker, WalkerState
@@ -102,6 +103,17 @@ def assert_kept(
         if decision == Decision.KEEP_MERGE:
             # A sum may be rounded once for each walker in it.
             assert after[idx].weight <= pmax * (1 + len(walkers) * EPS)
+
+
+def assert_resampled_alike(make: Callable[[], Any], walkers: Sequence[Walker]) -> None:
+    """Walkers held as one give the same records and weights as walkers in a list."""
+    seen = []
+    for given in (walkers, Ensemble.of(walkers)):
+        resampler = make()
+        resampler.set_rng(np.random.default_rng(2))
+        after, records, changes = resampler.resample(given)
+        seen.append((where(after), [w.weight for w in after], repr(list(records)), repr(changes)))
+    assert seen[0] == seen[1]
 
 
 def assert_announced(

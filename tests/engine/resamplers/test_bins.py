@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.engine.resamplers.resampled import (
     assert_announced,
     assert_kept,
+    assert_resampled_alike,
     clone_heaviest,
     ensembles,
     make_walkers,
@@ -23,7 +24,6 @@ from tests.engine.resamplers.resampled import (
     where,
 )
 from wepystore.api import BinResampler, PositionCoordinate
-from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.errors import CoordinateError
 from wepystore.engine.resamplers.bins import proportional_shares
 from wepystore.engine.resamplers.groups import max_clones
@@ -210,13 +210,7 @@ def test_an_ensemble_is_resampled_as_a_list_is():
     """Walkers held as one give the same records and weights as walkers in a list."""
     rng = np.random.default_rng(1)
     walkers = make_walkers(rng.uniform(0, 4, 30), rng.dirichlet(np.full(30, 0.5)))
-    seen = []
-    for given_walkers in (walkers, Ensemble.of(walkers)):
-        resampler = bins()
-        resampler.set_rng(np.random.default_rng(2))
-        after, records, changes = resampler.resample(given_walkers)
-        seen.append((where(after), [w.weight for w in after], repr(list(records)), repr(changes)))
-    assert seen[0] == seen[1]
+    assert_resampled_alike(bins, walkers)
 
 
 @pytest.mark.parametrize("edges", [(1.0, 2.0), [[1.0, 2.0], [0.5]], None])

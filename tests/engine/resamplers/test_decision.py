@@ -187,9 +187,9 @@ def longest_drift(n_cycles):
 
 def test_rounding_does_not_add_up(monkeypatch):
     """W2: over many resamplings the sum of weights stays at 1, which it would not do by itself."""
-    assert longest_drift(5000) <= 0.1
+    assert longest_drift(2500) <= 0.1
     monkeypatch.setattr(decision, "_without_rounding", lambda weights, merged: {})
-    assert longest_drift(5000) > 0.3
+    assert longest_drift(2500) > 0.3
 
 
 def test_walkers_that_are_no_ensemble_keep_their_sum():

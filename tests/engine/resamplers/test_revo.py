@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.engine.resamplers.resampled import (
     assert_announced,
     assert_kept,
+    assert_resampled_alike,
     ensembles,
     make_walkers,
     where,
@@ -26,7 +27,6 @@ from wepystore.api import (
     WalkerState,
 )
 from wepystore.engine.distances.pairwise import NotADistanceError, all_distances
-from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.resamplers.decision import Decision, resolve
 from wepystore.engine.resamplers.variation import Variation
 
@@ -319,14 +319,7 @@ def test_char_dist_decides_nothing():
 
 def test_an_ensemble_is_resampled_as_a_list_is():
     """Walkers held as one give the same records and weights as walkers in a list."""
-    walkers = make_walkers(*random_case(4, 30))
-    seen = []
-    for given_walkers in (walkers, Ensemble.of(walkers)):
-        resampler = revo()
-        resampler.set_rng(np.random.default_rng(2))
-        after, records, changes = resampler.resample(given_walkers)
-        seen.append((where(after), [w.weight for w in after], repr(list(records)), repr(changes)))
-    assert seen[0] == seen[1]
+    assert_resampled_alike(revo, make_walkers(*random_case(4, 30)))
 
 
 def test_records_hold_the_fields_they_announce():

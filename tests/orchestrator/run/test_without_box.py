@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.engine.runners.openmm.test_transfer import take_the_documented_way
 from tests.systems import (
     bits,
     pair_apparatus,
@@ -35,8 +36,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.cli.main import main
-from wepystore.engine.runners.openmm import simulation
-from wepystore.engine.runners.openmm.transfer import DocumentedTransfer, choose_seeder
+from wepystore.engine.runners.openmm.transfer import choose_seeder
 
 FAR = pair_state(1.9)
 FIELDS = ["positions", "time", "velocities"]
@@ -106,11 +106,7 @@ def test_without_a_box_the_fast_way_gives_the_documented_bits(monkeypatch: Any) 
         return bits(walkers)
 
     fast = ends()
-    monkeypatch.setattr(
-        simulation,
-        "choose_transfer",
-        lambda context, state: DocumentedTransfer(context, choose_seeder(context)),
-    )
+    take_the_documented_way(monkeypatch, choose_seeder)
     assert ends() == fast
 
 
@@ -141,18 +137,21 @@ def _verlet() -> Any:
     return openmm.VariableVerletIntegrator(1e-4)
 
 
+def files_of_a_run(folder: Path, start: Snapshot) -> str:
+    """What the names of its files begin with: of HDF5, structure and walkers."""
+    reporters = [HDF5Reporter(), InitTopologyReporter(), WalkerReporter()]
+    made = prepare_store(folder / "x.orch", start, plain_configuration(reporters=reporters))
+    run_job(made.store, "default", folder / "job", job_name="pair", n_cycles=2)
+    return str(folder / "job" / "pair")
+
+
 @pytest.mark.parametrize("state", [FAR, as_walker_state(FAR["positions"])])
 def test_other_programs_see_no_box(state: WalkerState, tmp_path: Path) -> None:
     """No unit cell in PDB, DCD and HDF5: the distances that mdtraj finds are true."""
     mdtraj = pytest.importorskip("mdtraj")
     apparatus = pair_apparatus(boundary_conditions=None, resampler=NoResampler())
-    made = prepare_store(
-        tmp_path / "x.orch",
-        Snapshot([Walker(state, 0.5) for _ in range(2)], apparatus),
-        plain_configuration(reporters=[HDF5Reporter(), InitTopologyReporter(), WalkerReporter()]),
-    )
-    run_job(made.store, "default", tmp_path / "job", job_name="pair", n_cycles=2)
-    prefix = str(tmp_path / "job" / "pair")
+    start = Snapshot([Walker(state, 0.5) for _ in range(2)], apparatus)
+    prefix = files_of_a_run(tmp_path, start)
     frames = mdtraj.load(f"{prefix}.walkers.dcd", top=f"{prefix}.init_top.pdb")
     assert frames.unitcell_lengths is None
     assert mdtraj.compute_distances(frames, [(0, 1)]) == pytest.approx(1.9, abs=0.01)
@@ -167,17 +166,12 @@ def test_a_periodic_run_writes_its_box(tmp_path: Path) -> None:
     """mdtraj's nearest images then are those of the simulation."""
     mdtraj = pytest.importorskip("mdtraj")
     apparatus, state = salt_apparatus("Reference")
-    made = prepare_store(
-        tmp_path / "x.orch",
-        Snapshot([Walker(state, 0.25) for _ in range(4)], apparatus),
-        plain_configuration(reporters=[HDF5Reporter(), InitTopologyReporter(), WalkerReporter()]),
-    )
-    run_job(made.store, "default", tmp_path / "job", job_name="salt", n_cycles=1)
-    prefix = str(tmp_path / "job" / "salt")
+    start = Snapshot([Walker(state, 0.25) for _ in range(4)], apparatus)
+    prefix = files_of_a_run(tmp_path, start)
     frames = mdtraj.load(f"{prefix}.walkers.dcd", top=f"{prefix}.init_top.pdb")
     assert frames.unitcell_lengths == pytest.approx(2.0, abs=1e-5)
     with h5py.File(f"{prefix}.wepy.h5") as file:
-        assert file["runs/0/trajectories/0/box_vectors"].shape == (1, 3, 3)
+        assert file["runs/0/trajectories/0/box_vectors"].shape == (2, 3, 3)
 
 
 def test_show_and_verify_take_states_without_a_box(

@@ -70,13 +70,20 @@ def explorations(draw):
     return max_n_regions, sizes, draw(st.lists(positions, min_size=1, max_size=4))
 
 
+def planted(exploration):
+    """A tree with its first image."""
+    max_n_regions, sizes, cycles = exploration
+    tree = RegionTree(Line(), max_n_regions, sizes)
+    tree.plant(cycles[0][0])
+    return tree
+
+
 @given(explorations())
 @settings(deadline=None)
 def test_everyone_is_on_the_nearest_path(exploration):
     """After exploring, each walker's leaf is reached by the nearest image at every level."""
-    max_n_regions, sizes, cycles = exploration
-    tree = RegionTree(Line(), max_n_regions, sizes)
-    tree.plant(cycles[0][0])
+    _, _, cycles = exploration
+    tree = planted(exploration)
     for images in cycles:
         leaves, _ = tree.explore(images)
         for leaf, image in zip(leaves, images, strict=True):
@@ -88,9 +95,8 @@ def test_everyone_is_on_the_nearest_path(exploration):
 @settings(deadline=None)
 def test_no_region_has_too_many_children(exploration):
     """No region ever has more than max_n_regions[level] children, and free slots count the rest."""
-    max_n_regions, sizes, cycles = exploration
-    tree = RegionTree(Line(), max_n_regions, sizes)
-    tree.plant(cycles[0][0])
+    max_n_regions, _, cycles = exploration
+    tree = planted(exploration)
     for images in cycles:
         tree.explore(images)
     regions = model(tree.branches)
@@ -109,9 +115,8 @@ def test_no_region_has_too_many_children(exploration):
 @settings(deadline=None)
 def test_new_regions_are_far_from_their_siblings(exploration):
     """A region is new only beyond the size of its level, and where no region above could be new."""
-    max_n_regions, sizes, cycles = exploration
-    tree = RegionTree(Line(), max_n_regions, sizes)
-    tree.plant(cycles[0][0])
+    _, sizes, cycles = exploration
+    tree = planted(exploration)
     for images in cycles:
         before = len(tree.branches)
         _, new = tree.explore(images)
@@ -149,8 +154,7 @@ def test_every_way_to_ask_for_distances_gives_the_same_tree(exploration):
 def test_a_rebuilt_tree_is_the_same_tree(exploration):
     """Branches and images are the whole of a tree."""
     max_n_regions, sizes, cycles = exploration
-    tree = RegionTree(Line(), max_n_regions, sizes)
-    tree.plant(cycles[0][0])
+    tree = planted(exploration)
     for images in cycles:
         tree.explore(images)
     again = RegionTree.rebuild(

@@ -33,6 +33,15 @@ from wepystore.engine.runners.openmm.transfer import (
 Made = tuple[openmm.System, WalkerState]
 
 
+def take_the_documented_way(monkeypatch: pytest.MonkeyPatch, seeder: Callable[..., Any]) -> None:
+    """From now on no state goes in and out by checkpoints."""
+    monkeypatch.setattr(
+        simulation,
+        "choose_transfer",
+        lambda context, state: DocumentedTransfer(context, seeder(context)),
+    )
+
+
 def on_reference(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
     return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
 
@@ -418,11 +427,7 @@ def test_a_runner_gives_the_same_by_both_ways(name: str, monkeypatch: pytest.Mon
         return bits(after)
 
     fast = ends()
-    monkeypatch.setattr(
-        simulation,
-        "choose_transfer",
-        lambda context, state: DocumentedTransfer(context, ReinitializingSeeder(context)),
-    )
+    take_the_documented_way(monkeypatch, ReinitializingSeeder)
     assert ends() == fast
 
 
