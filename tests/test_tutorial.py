@@ -100,7 +100,7 @@ def test_lj_pair_goes_through_the_whole_tutorial(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_cycles", "n_steps"), [(2, 50), pytest.param(10, 500, marks=pytest.mark.slow)]
+    ("n_cycles", "n_steps"), [(2, 20), pytest.param(10, 500, marks=pytest.mark.slow)]
 )
 def test_nacl_goes_through_the_whole_tutorial(
     nacl: Path, tmp_path: Path, n_cycles: int, n_steps: int

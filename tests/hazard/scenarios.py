@@ -167,8 +167,8 @@ def checkpoints(path: str) -> None:
     from tests.systems import pair_snapshot, pair_state
     from wepystore.api import Walker
     from wepystore.orchestrator.job.ledger import Ledger
+    from wepystore.orchestrator.run import recorder as recording
     from wepystore.orchestrator.run.checkpoint import Checkpointer
-    from wepystore.orchestrator.run.recorder import Recorder
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
 
@@ -182,13 +182,14 @@ def checkpoints(path: str) -> None:
 
     start, config = entry("tags/start", "snapshots"), entry("default-config", "configs")
 
-    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        return RunRecord(start, end, config, n_cycles, 10, 1, True, recording=recording)
+    def record(end: EntryRef, n_cycles: int, happened: EntryRef | None) -> RunRecord:
+        return RunRecord(start, end, config, n_cycles, 10, 1, True, recording=happened)
 
     snapshot = pair_snapshot(4)
     apparatus = snapshot.apparatus
     manager = SimpleNamespace(**vars(apparatus), init_walkers=snapshot.walkers)
-    recorder = Recorder.begun(manager, 10, 3)
+    recording.block_cycles_for = lambda n_walkers: 3
+    recorder = recording.Recorder.begun(manager, 10)
     checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent), recorder)
     for number in range(1, 5):
         walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]

@@ -34,7 +34,7 @@ FAILURES = (
     ("dead", errno.EIO),
 )
 # In the default suite so many points of each command, or one more, are tried in each of these ways.
-SAMPLES = 2
+SAMPLES = 1
 
 Contents = dict[str, bytes]
 

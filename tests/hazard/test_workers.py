@@ -170,7 +170,7 @@ def sweep(made: Prepared, folder: Path, seed: int, n_events: int, wanted: str) -
 
 def test_some_signals(own: Prepared, tmp_path: Path, wanted: str) -> None:
     """A short sample of the sweep below."""
-    sweep(own, tmp_path, 7, 6, wanted)
+    sweep(own, tmp_path, 7, 4, wanted)
 
 
 @pytest.mark.slow
@@ -230,7 +230,9 @@ def interrupted(made: Prepared, folder: Path, wait_s: float, wanted: str) -> str
     return "ended" if parent.returncode == 0 else "no cycle" if not said else "some cycles"
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize(
+    "wait_s", [0.1, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.0, 0.6))]
+)
 def test_ctrl_c_to_everybody(own: Prepared, tmp_path: Path, wait_s: float, wanted: str) -> None:
     """While the workers' interpreters start, while they import, and while they work."""
     interrupted(own, tmp_path, wait_s, wanted)

@@ -80,7 +80,7 @@ def round_of(folder: Path, seconds: float, seed: int, sources: list[Store]) -> i
 
 def test_eight_writers_and_two_readers(tmp_path: Path) -> None:
     """A short round: no error, nothing lost, no bad read, fsck clean."""
-    acts = round_of(tmp_path, 5.0, 0, sources_in(tmp_path))
+    acts = round_of(tmp_path, 3.0, 0, sources_in(tmp_path))
     print(f"{WRITERS} writers did {acts} acts")
     assert acts >= WRITERS
 

@@ -323,7 +323,7 @@ class LongStores(Stores):
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, derandomize=True
+    max_examples=20, stateful_step_count=25, deadline=None, derandomize=True
 )
 TestLongStores = pytest.mark.slow(LongStores.TestCase)
 TestLongStores.settings = settings(

@@ -35,7 +35,7 @@ def test_one_walker_is_a_renewal_process(name):
 @pytest.mark.parametrize(
     ("make_resampler", "n_walkers", "n_cycles"),
     [
-        (NoResampler, 80, 160),
+        (NoResampler, 40, 160),
         pytest.param(resampler("bins", 2), 20, 460, marks=pytest.mark.slow),
     ],
     ids=["no resampling", "bins"],

@@ -110,7 +110,7 @@ def test_a_lost_worker_s_segments_are_run_again(
     made.cleanup()
 
 
-@pytest.mark.parametrize("order", ["kill", "hang"])
+@pytest.mark.parametrize("order", ["kill", pytest.param("hang", marks=pytest.mark.slow)])
 def test_a_segment_that_fails_twice_is_named(
     own: tuple[str, list[subprocess.Popen[bytes]]], order: str
 ) -> None:
@@ -337,7 +337,7 @@ def test_two_runs_in_one_worker_draw_numbers_of_their_own() -> None:
     from wepystore.engine.mappers import dask_worker
 
     def segments(token: str, first_seed: int) -> str:
-        walkers = [Walker(pair_state(), 0.1)] * 40
+        walkers = [Walker(pair_state(), 0.1)] * 20
         tasks = [Task(k, each, 400, {"seed": first_seed + k}) for k, each in enumerate(walkers)]
         answers = dask_worker.run_batch(token, dask_worker.Parcel(pack_tasks(tasks)))
         return bits([answer.result for answer in unpack_answers(answers.content)])  # type: ignore[union-attr]

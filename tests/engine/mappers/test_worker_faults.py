@@ -568,7 +568,13 @@ def sabotaged(what: str, mark: str) -> Any:
     return pair_snapshot(6, pair_apparatus(runner=runner))
 
 
-@pytest.mark.parametrize("what", ["raise", "nan", "unnoticed nan", "kill", "hang", "crash"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("unnoticed nan", "kill", "hang"),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("raise", "nan", "crash")),
+    ],
+)
 def test_a_run_survives_one_fault_exactly(tmp_path: Path, what: str) -> None:
     """R1: a run with a segment that had to be run again ends in the hash of a run without; serial
     too, where the process lives on."""

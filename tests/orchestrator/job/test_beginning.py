@@ -29,7 +29,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("where", ["job", "checkpoint.orch", "objects", "runs", "tmp"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("job", "checkpoint.orch", "tmp"),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("objects", "runs")),
+    ],
+)
 def test_ctrl_c_while_the_folder_is_made_leaves_nothing(
     pair_store: Prepared, tmp_path: Path, where: str
 ) -> None:

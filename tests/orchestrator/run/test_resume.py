@@ -74,19 +74,17 @@ run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, che
 @pytest.mark.parametrize(
     ("what", "nth"),
     [
-        ("remove", 1),
-        ("remove", 2),
-        ("remove", 3),
-        ("remove", 8),
-        ("remove", 20),
+        *(("remove", nth) for nth in (1, 3, 20)),
         ("set_ref", 5),
         ("write", 3),
-        ("add", 1),
         ("add", 4),
         ("strike", 2),
         ("replace", 8),
         ("clear", 1),
-        *(("place", nth) for nth in (13, 14, 15, 16, 17, 18, 19, 23)),
+        *(("place", nth) for nth in (13, 16, 19)),
+        *(pytest.param("remove", nth, marks=pytest.mark.slow) for nth in (2, 8)),
+        *(pytest.param("place", nth, marks=pytest.mark.slow) for nth in (14, 15, 17, 18, 23)),
+        pytest.param("add", 1, marks=pytest.mark.slow),
     ],
 )
 def test_killed_between_two_steps_of_a_checkpoint(

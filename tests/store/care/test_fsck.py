@@ -225,7 +225,7 @@ def test_entries_of_others_are_healthy(filled: Store) -> None:
     for level in (1, 6, 9):
         filled.put("snapshots", base64.b64encode(zlib.compress(b"a pickle" * 99, level)))
     assert fsck.check(filled).healthy
-    newer = filled.put("configs", b'{"format":2,"type":"a configuration"}').md5
+    newer = filled.put("configs", b'{"format":99,"type":"a configuration"}').md5
     result = fsck.check(filled)
     assert result.healthy and (report.NEWER, path_of(filled, "configs", newer)) in noted(result)
 
