@@ -158,25 +158,17 @@ class Layout:
             if not fields:
                 continue
             parts = [[held[table]] if table == CONTINUAL else held[table] for held in records]
-            rows = together(parts, [each.name for each in fields])
             if table != CONTINUAL:
                 cycles = np.arange(first_cycle, first_cycle + len(parts))
                 lengths = np.array([len(part) for part in parts], np.int64)
                 found[f"{table}/{CYCLE_IDX}"] = np.repeat(cycles, lengths)
+            rows = together(parts, [each.name for each in fields])
             for each in fields:
-                # As columns they have all fields.
-                listed = () if isinstance(rows, RecordColumns) else rows
-                without = [k for k, row in enumerate(listed) if each.name not in row]
+                columns, without = _columns(table, each, rows)
+                found.update(columns)
                 if without:
                     place = names.index(f"{table}/{each.name}")
                     missing += [(place, row) for row in without]
-                    blank = {each.name: _blank(each)}
-                    filled = [blank | dict(row) for row in rows]
-                try:
-                    found.update(_column(table, each, filled if without else rows))
-                except (ValueError, TypeError) as problem:
-                    where = f"{table} field {each.name!r}"
-                    raise CannotRecordError(where=where, problem=problem) from problem
         found[MISSING] = np.array(sorted(missing), np.int64).reshape(-1, 2)
         return {name: _canonical(found[name]) for name in names}
 
@@ -193,6 +185,23 @@ def _blank(field: RecordField) -> Any:
     if field.shape is None:
         return ()
     return np.full(field.shape, np.nan if field.dtype.kind == "f" else 0, field.dtype)
+
+
+def _columns(
+    table: str, field: RecordField, rows: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, NDArray[Any]], list[int]]:
+    """The columns of a field, and the rows that lack it. Raises CannotRecordError."""
+    # As columns they have all fields.
+    listed = () if isinstance(rows, RecordColumns) else rows
+    without = [k for k, row in enumerate(listed) if field.name not in row]
+    if without:
+        blank = {field.name: _blank(field)}
+        rows = [blank | dict(row) for row in rows]
+    try:
+        return dict(_column(table, field, rows)), without
+    except (ValueError, TypeError) as problem:
+        where = f"{table} field {field.name!r}"
+        raise CannotRecordError(where=where, problem=problem) from problem
 
 
 def _column(
