@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hazard.hostile import plant
+from tests.store.helpers import attach
 from tests.systems import run_job
 from wepystore.api import Prepared, WepystoreError, load_tables
 from wepystore.cli.main import main
@@ -105,11 +106,13 @@ class Good(NamedTuple):
     end: str
     config: str
     run: str
-    recording: str
 
     def md5_of(self, kind: str) -> str:
         """The one to be mutated."""
-        named = {"snapshots": self.end, "configs": self.config, "recordings": self.recording}
+        named = {"snapshots": self.end, "configs": self.config}
+        named |= {
+            each: self.store.hashes(each)[0] for each in ("frames", "recordings", "attachments")
+        }
         return named.get(kind, self.run)
 
 
@@ -190,8 +193,9 @@ def good(pair_store: Prepared, folder: Path) -> Good:
     merge.apply(merge.plan(store, sources))
     store.set_ref("tags/bound", outcome.end)
     (run,), (recording,) = store.hashes("runs"), store.hashes("recordings")
-    assert len(store.references("recordings", recording)) == 4
-    return Good(store, outcome.start, outcome.end, pair_store.config_hash, run, recording)
+    assert len(store.references("recordings", recording)) > 2
+    attach(store, run, recording)
+    return Good(store, outcome.start, outcome.end, pair_store.config_hash, run)
 
 
 def spoil(good: Good, orch: Path, case: Case) -> str:
