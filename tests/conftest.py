@@ -62,13 +62,20 @@ WAITING = (
 
 #: Files that take longest, begun first: one that began last would be waited for by idle cores.
 LONG = (
-    *("engine/mappers/test_worker_faults.py", "science/test_random_walk.py"),
-    *("compat/test_wepy_mixtures.py", "docs/test_readme.py", "hazard/test_crash.py"),
-    *("compat/test_wepy_components.py", "compat/test_wepy_reporters.py", "test_tutorial.py"),
-    *("engine/mappers/test_dask.py", "compat/test_wepy1_entries.py", "property/test_unbiased.py"),
-    *("cli/test_resume.py", "cli/test_run.py", "docs/test_dask.py", "docs/test_data_repos.py"),
-    *("compat/test_from_wepy.py", "docs/test_reproducibility.py", "hazard/test_kill_runs.py"),
-    *("hazard/test_workers.py", "cli/test_terminal.py", "science/test_lj_pair.py"),
+    *("engine/mappers/test_worker_faults.py", "remotes/test_url.py", "property/test_unbiased.py"),
+    *(
+        "engine/mappers/test_dask.py",
+        "compat/test_wepy_mixtures.py",
+        "compat/test_wepy1_entries.py",
+    ),
+    *("orchestrator/run/test_resume.py", "test_tutorial.py", "science/test_lj_pair.py"),
+    *("engine/mappers/test_mappers.py", "docs/test_dask.py", "docs/test_reproducibility.py"),
+    *("science/test_random_walk.py", "compat/test_wepy_components.py", "docs/test_slurm.py"),
+    *("hazard/test_kill_runs.py", "docs/test_data_repos.py", "docs/test_readme.py"),
+    *("compat/test_from_wepy.py", "property/test_mutated.py", "cli/test_resume.py"),
+    *("orchestrator/run/test_reproducible.py", "orchestrator/verify/test_verify.py"),
+    *("orchestrator/run/test_checkpoint.py", "hazard/test_crash.py", "science/test_reference.py"),
+    *("hazard/test_workers.py", "cli/test_terminal.py", "cli/test_run.py"),
 )
 
 
