@@ -1,7 +1,7 @@
 """Stores that earlier versions have written are read by every later one.
 
 If a test here fails, the program is wrong and not the fixture: fixtures/store-v1/README.md,
-fixtures/store-recorded/README.md.
+fixtures/store-recorded/README.md, fixtures/store-frames/README.md.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ TAG = "several-regions"
 #: With recordings of two runs, of which one is the beginning of the other.
 RECORDED = REPOSITORY / "fixtures/store-recorded"
 
+#: With frames, and a job that goes on: tests/compat/test_frozen_frames.py.
+FRAMES = REPOSITORY / "fixtures/store-frames"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -64,10 +67,17 @@ def all_of(fixture: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED], ids=lambda path: path.name)
+@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED, FRAMES], ids=lambda path: path.name)
 def test_no_byte_has_changed(fixture: Path) -> None:
     """Neither git nor anybody else has touched a file, and none has come or gone."""
-    root = fixture / "LJ-pair.orch"
+    expected = all_of(fixture)
+    assert files_in(fixture / "LJ-pair.orch") == expected["files"]
+    if "job" in expected:
+        assert files_in(fixture / "job") == expected["job"]["files"]
+
+
+def files_in(root: Path) -> dict[str, Any]:
+    """Hashes and size of each file below a directory."""
     found = {}
     for file in root.rglob("*"):
         if file.is_file():
@@ -77,10 +87,10 @@ def test_no_byte_has_changed(fixture: Path) -> None:
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "size": len(data),
             }
-    assert found == all_of(fixture)["files"]
+    return found
 
 
-@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED], ids=lambda path: path.name)
+@pytest.mark.parametrize("fixture", [FIXTURE, RECORDED, FRAMES], ids=lambda path: path.name)
 def test_names_of_the_files(fixture: Path) -> None:
     """S1: where an entry is, and what it is called, follows from its MD5 alone."""
     for path, file in all_of(fixture)["files"].items():
