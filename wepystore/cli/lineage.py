@@ -39,17 +39,10 @@ class NoStatesError(UsageError):
 
 def get(args: dict[str, Any], console: Console) -> list[str]:
     """Print the lineages that are asked for; or write them to files, whose names are returned."""
-    asked = [way for way in _WAYS if any(args[option] is not None for option in way)]
-    if len(asked) > 1:
-        first, second = (next(o for o in way if args[o] is not None) for way in asked[:2])
-        raise UsageError(f"{first} and {second} do not go together")
+    numbers = _numbers(args)
     file: str | None = args["--output"]
     has_states = file is not None and Path(file).suffix not in _TABLES
     _check_file(file, has_states, args)
-    numbers = {name: _number(args[name], name) for way in _WAYS for name in way}
-    for option in ("--heaviest", "--every"):
-        if args[option] is not None:
-            positive_int(args[option], option)
     store = store_of(args, "RUN")
     run = find_run(store, args["RUN"])
 
@@ -62,14 +55,30 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
     if file is not None:
         write_text(file, _json(found) if file.endswith(".json") else _csv(found), args["--force"])
         return [file]
+    _print(found, args, console)
+    return []
+
+
+def _numbers(args: dict[str, Any]) -> dict[str, int | None]:
+    """What the options say which lineage it is; of different ways only one. Raises UsageError."""
+    asked = [way for way in _WAYS if any(args[option] is not None for option in way)]
+    if len(asked) > 1:
+        first, second = (next(o for o in way if args[o] is not None) for way in asked[:2])
+        raise UsageError(f"{first} and {second} do not go together")
+    for option in ("--heaviest", "--every"):
+        if args[option] is not None:
+            positive_int(args[option], option)
+    return {name: _number(args[name], name) for way in _WAYS for name in way}
+
+
+def _print(lineages: list[Lineage], args: dict[str, Any], console: Console) -> None:
     if args["--json"]:
-        console.json([_facts(lineage) for lineage in found])
-        return []
-    for number, lineage in enumerate(found):
+        console.json([_facts(lineage) for lineage in lineages])
+        return
+    for number, lineage in enumerate(lineages):
         before = f"{number} " if args["--heaviest"] is not None else ""
         for row in _rows(lineage):
             console.out(before + " ".join(str(row[name]) for name in _COLUMNS))
-    return []
 
 
 def _check_file(file: str | None, has_states: bool, args: dict[str, Any]) -> None:
