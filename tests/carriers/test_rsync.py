@@ -84,8 +84,13 @@ WAYS = {
 }
 
 
+#: The others by --all.
+FIRST = (
+    *(("as it is", "rsync"), ("--partial", "reconcile"), ("--inplace", "rsync")),
+    ("--preallocate", "fsck"),
+)
 CASES = [
-    pytest.param(way, healer, marks=[] if (healer == "fsck") == (way == "--preallocate") else slow)
+    pytest.param(way, healer, marks=[] if (way, healer) in FIRST else slow)
     for way in WAYS
     for healer in ("rsync", "reconcile", "fsck")
     if (way, healer) != ("--preallocate", "reconcile")

@@ -106,7 +106,11 @@ def test_damage_there_is_left_out(wepy: Wepy, make_chain: Make, place: str, tmp_
     assert Store.open(tmp_path / "back.orch").hashes("snapshots") == [chain.snapshots[1]], again.err
 
 
-@pytest.mark.parametrize("place", BRIEF, indirect=True)
+@pytest.mark.parametrize(
+    "place",
+    ["memory", *(pytest.param(each, marks=pytest.mark.slow) for each in ("s3", "sftp"))],
+    indirect=True,
+)
 def test_half_a_recording_there(wepy: Wepy, make_chain: Make, place: str, tmp_path: Path) -> None:
     """S5: a run of whose recording a part is not there stays out, alone, and comes with it."""
     chain = make_chain("mine.orch")
