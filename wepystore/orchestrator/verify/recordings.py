@@ -177,7 +177,9 @@ def first_difference(then: Columns, now: Columns, first_cycle: int) -> Parting |
             cycle, walker = _whose(then if row < len(a) else now, name, row, first_cycle)
             found.append((cycle, name != WEIGHTS, name, walker))
     if not found:
-        return None
+        # What is missing is told apart from 0 and NaN here alone.
+        is_same = _first_other(then[MISSING], now[MISSING]) is None
+        return None if is_same else Parting(first_cycle, MISSING)
     cycle, _, name, walker = min(found, key=lambda each: each[:3])
     return Parting(cycle, name.removesuffix(f"/{LENGTHS}"), walker)
 
