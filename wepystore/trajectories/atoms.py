@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine.kept_frames import OF_ATOMS
-from wepystore.engine.topology import n_atoms, openmm_topology
+from wepystore.engine.topology import TopologyError, n_atoms, openmm_topology
 from wepystore.records.run_frames import RunFrames
 from wepystore.reporters.hdf5.layout import topology_of
 from wepystore.trajectories.errors import (
@@ -82,12 +82,10 @@ class KeptAtoms:
         n_system = int(self.numbers.max(initial=-1)) + 1
         self.topology = topology_of(topology, n_system)
         self.full_topology = topology or self.topology
-        has = n_atoms(self.topology)
+        has = n_system if topology is None else n_atoms(self.topology)
         fits = has >= n_system if frames.atoms is not None else has == n_system
         others = [name for name in OF_ATOMS if name in shapes and shapes[name][:1] != (n_kept,)]
         if not fits or (others and shapes["positions"]):
-            from wepystore.engine.topology import TopologyError
-
             reason = f"it has {has} atoms, and frames are of {n_kept}"
             raise TopologyError(what=f"the topology of run {run}", reason=reason)
 

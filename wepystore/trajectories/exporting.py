@@ -34,7 +34,7 @@ from wepystore.trajectories.files import (
     understood,
     write_trajectories,
 )
-from wepystore.trajectories.linking import Linker, make_read_only
+from wepystore.trajectories.frame_places import FramePlaces, make_read_only
 from wepystore.trajectories.molecular import Trajectory
 from wepystore.trajectories.pieces import piece_of, topology_of
 from wepystore.trajectories.wepy_hdf5 import Choice, write_hdf5
@@ -113,10 +113,10 @@ def export_run(
         check_hdf5(suffix, align is not None, whole)
         starts = {span.first_cycle: load_run(store, span.run).start for span in tables.runs}
         end = load_run(store, md5).end if stop == len(frames.n_walkers) else None
-        linker = Linker(store, runs) if link else None
-        piece = piece_of(store, tables, frames, linker, (start, stop), (starts.get(start), end))
+        held = FramePlaces(store, runs)
+        piece = piece_of(store, tables, frames, held, (start, stop), (starts.get(start), end))
         with Drafts(replace) as drafts, understood(file):
-            choice = Choice(walkers, every, places)
+            choice = Choice(walkers, every, places, link)
             draft = drafts.new(file)
             write_hdf5(draft, file, [piece], kept, choice)
             if link:

@@ -15,7 +15,7 @@ from wepystore.records.tables import RunTables
 from wepystore.store import formats
 from wepystore.store.names import EntryRef, Ref
 from wepystore.store.store import Store
-from wepystore.trajectories.linking import Linker
+from wepystore.trajectories.frame_places import FramePlaces
 from wepystore.trajectories.wepy_hdf5 import Piece
 
 
@@ -33,7 +33,7 @@ def piece_of(
     store: Store,
     tables: RunTables,
     frames: RunFrames,
-    linker: Linker | None,
+    places: FramePlaces,
     cycles: tuple[int, int],
     snapshots: tuple[EntryRef | None, EntryRef | None],
     continues: int | None = None,
@@ -43,7 +43,7 @@ def piece_of(
     Parameters
     ----------
     store : Store
-    tables, frames, linker
+    tables, frames, places
         Of these runs.
     cycles : the first, and before the last
     snapshots : where they begin and end; None where no snapshot is known
@@ -71,4 +71,4 @@ def piece_of(
         if formats.stands_for(manifest) is None:
             found = decode_walkers(manifest, store.object, f"snapshot {begin.md5}")
             walkers = [(walker.state, walker.weight) for walker in found]
-    return Piece(tables, frames, linker, *cycles, walkers, attributes, continues)
+    return Piece(tables, frames, places, *cycles, walkers, attributes, continues)

@@ -36,7 +36,7 @@ from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.drafts import Drafts
 from wepystore.trajectories.errors import NotForFormatError, NothingToWriteError, NotTogetherError
 from wepystore.trajectories.files import HDF5, check_ending, understood
-from wepystore.trajectories.linking import Linker, make_read_only
+from wepystore.trajectories.frame_places import FramePlaces, make_read_only
 from wepystore.trajectories.pieces import piece_of, topology_of
 from wepystore.trajectories.wepy_hdf5 import Choice, Piece, write_hdf5
 
@@ -121,12 +121,12 @@ def export_runs(
     if not plan.chains:
         raise NothingToWriteError(store=store.path)
     with Drafts(replace) as drafts, understood(file):
-        pieces = plan.pieces(link)
+        pieces = plan.pieces()
         first = next(pieces)
         topology = topology_of(store, first.tables.recording)
         atoms = KeptAtoms(first.tables.runs[-1].run, first.frames, topology)
         draft = drafts.new(file)
-        write_hdf5(draft, file, chain([first], pieces), atoms, Choice())
+        write_hdf5(draft, file, chain([first], pieces), atoms, Choice(link=link))
         if link:
             make_read_only(draft)
     return plan.told
@@ -177,7 +177,7 @@ class _Plan:
         frames = frames_of_run(self._store, md5, recording, record.n_cycles)
         self._kept[md5] = (recording, frames)
 
-    def pieces(self, link: bool) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Piece]:
         """What becomes the runs of the file. Raises NotTogetherError before the first."""
         runs = {step.run: self.records[step.run] for steps in self.chains for step in steps}
         # Of runs of which one tells all of the others it is that one whose cycles are written.
@@ -202,14 +202,14 @@ class _Plan:
             recording, kept = self._kept[run]
             tables = RunTables([(run, recording, recording.n_cycles)], self._store)
             frames = RunFrames(self._store, [kept])
-            linker = Linker(self._store, [kept]) if link else None
+            places = FramePlaces(self._store, [kept])
             snapshots[run, 0] = self.records[run].start
             start, continues = 0, numbers.get(before.get(run, ("", 0)))
             for stop in sorted({cut for cut in cuts[run] if cut < n_cycles} | {n_cycles}):
                 ends = (snapshots.get((run, start)), snapshots.get((run, stop)))
                 numbers[run, stop] = len(numbers)
                 self.told.runs.append(RunInFile(run, start, stop, continues))
-                yield piece_of(self._store, tables, frames, linker, (start, stop), ends, continues)
+                yield piece_of(self._store, tables, frames, places, (start, stop), ends, continues)
                 start, continues = stop, numbers[run, stop]
 
     def _check_together(self, runs: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ from wepystore.records.recording import CONTINUAL, CYCLE_IDX, LENGTHS, N_WALKERS
 from wepystore.records.run_frames import Integers, RunFrames
 from wepystore.records.tables import RunTables
 from wepystore.reporters.base import named_errors
-from wepystore.reporters.hdf5.layout import RunWriter, create_file
+from wepystore.reporters.hdf5.layout import RunWriter, create_file, put_dataset
 from wepystore.trajectories.atoms import KeptAtoms
-from wepystore.trajectories.linking import Linker
+from wepystore.trajectories.frame_places import FramePlaces, Segment, copy_segments
 from wepystore.trajectories.molecular import Trajectory
 
 #: So much of the frames is read at a time, in bytes, where they are not one stretch of a file.
@@ -40,8 +40,8 @@ class Piece:
     tables : RunTables
     frames : RunFrames
         Of the same run, or of the same that continue each other.
-    linker : Linker or None
-        For frames that stay where they are.
+    places : FramePlaces
+        Where these are.
     start, stop : int
         The cycles from `start` to before `stop`; one at least.
     init_walkers : sequence of (state, weight)
@@ -54,7 +54,7 @@ class Piece:
 
     tables: RunTables
     frames: RunFrames
-    linker: Linker | None
+    places: FramePlaces
     start: int
     stop: int
     init_walkers: Sequence[tuple[Mapping[str, Any], float]] = ()
@@ -72,13 +72,16 @@ class Choice:
         None for all.
     every : int
         Those of each so-manieth cycle that there are frames of, counted from the first.
-    places : array of int, or None
-        Which of the atoms; None for all.
+    atoms : array of int, or None
+        Which of the atoms, by their places in the frames; None for all.
+    link : bool
+        Whether frames stay in the objects that they are in, and the file only names these.
     """
 
     walkers: Sequence[int] | None = None
     every: int = 1
-    places: Integers | None = None
+    atoms: Integers | None = None
+    link: bool = False
 
     def cycles(self, piece: Piece) -> Integers:
         """The cycles of which frames are written."""
@@ -107,19 +110,27 @@ def write_hdf5(
     atoms : KeptAtoms
     choice : Choice
     """
+    copies: list[tuple[Segment, int]] = []
+    store = None
     with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
         continued = []
         for number, piece in enumerate(pieces):
+            store = piece.places.store
             if number == 0:
                 summaries = piece.tables.recording.summaries
                 _create(made, piece.frames.fields, atoms, choice, summaries)
-            _Run(made, number, piece, choice).write()
+            run = _Run(made, number, piece, choice)
+            run.write()
+            copies += run.copies
             if piece.continues is not None:
                 continued.append((number, piece.continues))
         if continued:
             continuations = made["_settings/continuations"]
             continuations.resize((len(continued), 2))
             continuations[...] = np.array(continued, np.int64)
+    if store is not None:
+        with named_errors(file), open(draft, "r+b") as target:
+            copy_segments(store, copies, target.fileno())
 
 
 def write_hdf5_of(
@@ -134,14 +145,14 @@ def write_hdf5_of(
     places : array of int, or None
         Which of the atoms; None for all.
     """
-    choice, fields = Choice(places=places), trajectories[0].frames.fields
+    choice, fields = Choice(atoms=places), trajectories[0].frames.fields
     with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
         _create(made, fields, atoms, choice, {})
         writer = RunWriter(made)
         writer.create({}, dict.fromkeys(TABLES, ()))
         for number, each in enumerate(trajectories):
             group = writer.begin_trajectory(number, 0)
-            group.create_dataset("weights", data=each.weights[:, None])
+            put_dataset(group, "weights", each.weights[:, None])
             for of in fields:
                 shape = (len(each.cycles), *_shape(of, choice))
                 dataset = _dataset(group, of, shape, dense=True)
@@ -160,7 +171,7 @@ def _create(
     summaries: Mapping[str, Sequence[str]],
 ) -> None:
     shapes = {each.name: _shape(each, choice) for each in fields}
-    numbers = atoms.numbers if choice.places is None else atoms.numbers[choice.places]
+    numbers = atoms.numbers if choice.atoms is None else atoms.numbers[choice.atoms]
     create_file(
         made,
         topology=atoms.topology,
@@ -176,8 +187,8 @@ def _create(
 def _shape(of: FrameField, choice: Choice) -> tuple[int, ...]:
     """Of a field in the file: of rank 1 at least."""
     shape = of.shape or (1,)
-    if choice.places is not None and of.name in OF_ATOMS:
-        return (len(choice.places), *shape[1:])
+    if choice.atoms is not None and of.name in OF_ATOMS:
+        return (len(choice.atoms), *shape[1:])
     return shape
 
 
@@ -187,6 +198,8 @@ class _Run:
     def __init__(self, made: h5py.File, number: int, piece: Piece, choice: Choice) -> None:
         self._writer = RunWriter(made, number)
         self._piece, self._choice = piece, choice
+        #: What is still to be copied, when HDF5 has let go of the file, and where it belongs.
+        self.copies: list[tuple[Segment, int]] = []
         self._cycles = choice.cycles(piece)
         span = slice(piece.start, piece.stop)
         found = piece.tables.read([N_WALKERS, WEIGHTS])
@@ -210,28 +223,46 @@ class _Run:
         # A walker that was away is one of no weight.
         weights = np.zeros((stop - first, 1))
         weights[present - first, 0] = self._weights[self._begin[present] + walker]
-        group.create_dataset("weights", data=weights)
+        put_dataset(group, "weights", weights)
         first, stop = first + self._piece.start, stop + self._piece.start
         chosen = self._choice.walkers is None or walker in self._choice.walkers
-        cycles = self._piece.frames.cycles_of(walker, first, stop)
-        cycles = cycles[np.isin(cycles, self._cycles)] if chosen else cycles[:0]
+        inside = slice(*np.searchsorted(self._cycles, [first, stop]))
+        cycles = self._cycles[inside] if chosen else self._cycles[:0]
+        if len(present) < stop - first:
+            cycles = cycles[self._piece.frames.n_walkers[cycles] > walker]
+        is_dense = len(cycles) == stop - first
         for each in self._piece.frames.fields:
             shape = (stop - first, *_shape(each, self._choice))
-            is_dense = len(cycles) == stop - first
-            if self._piece.linker is not None and is_dense:
-                segments = self._piece.linker.segments(each, walker, first, stop)
-                group.create_dataset(each.name, shape, each.dtype, external=segments)
+            is_whole = self._choice.atoms is None or each.name not in OF_ATOMS
+            if is_dense and is_whole and self._piece.places.are_of_each:
+                self._place(group, each, shape, walker, first)
                 continue
             dataset = _dataset(group, each, shape, is_dense)
             for rows, values in self._frames(each, walker, cycles, first):
                 _put(dataset, rows, values)
+
+    def _place(
+        self, group: h5py.Group, of: FrameField, shape: tuple[int, ...], walker: int, first: int
+    ) -> None:
+        """The dataset of a field whose bytes are those of objects, stretch after stretch."""
+        segments = self._piece.places.segments(of, walker, first, first + shape[0])
+        if self._choice.link:
+            external = self._piece.places.linked(segments)
+            group.create_dataset(of.name, shape, of.dtype, external=external)
+            return
+        place = _dataset(group, of, shape, dense=True).id.get_offset()
+        if place is None:
+            return  # Of no bytes.
+        for segment in segments:
+            self.copies.append((segment, place))
+            place += segment.size
 
     def _frames(
         self, of: FrameField, walker: int, cycles: Integers, first: int
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The rows of a dataset, and what belongs there."""
         most = max(1, _STRETCH_BYTES // max(1, of.n_bytes))
-        places = self._choice.places if of.name in OF_ATOMS else None
+        places = self._choice.atoms if of.name in OF_ATOMS else None
         # Where there are frames of each cycle, as nearly always, one stretch after the other.
         edges = np.flatnonzero(np.diff(cycles, prepend=-2) != 1)
         for alike in np.split(cycles, edges[1:]):
@@ -300,7 +331,7 @@ def _init_fields(state: Mapping[str, Any], piece: Piece, choice: Choice) -> dict
         value = state[each.name]
         if each.name in OF_ATOMS:
             value = value if atoms is None else value[atoms]
-            value = value if choice.places is None else value[choice.places]
+            value = value if choice.atoms is None else value[choice.atoms]
         found[each.name] = value
     return found
 
@@ -318,6 +349,7 @@ def _dataset(
     creation = h5p.create(h5p.DATASET_CREATE)
     # Every row will be written: to fill them in before would take as long again.
     creation.set_fill_time(h5d.FILL_TIME_NEVER)
+    creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     space, kind = h5s.create_simple(shape), h5t.py_create(np.dtype(of.dtype))
     return h5py.Dataset(h5d.create(group.id, of.name.encode(), kind, space, creation))
 

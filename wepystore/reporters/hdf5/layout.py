@@ -6,13 +6,14 @@ open: at a few atoms a walker the time goes into the calls, not into the bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5s, h5t
+from h5py import h5a, h5d, h5g, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from wepystore.engine.record_tables import TABLES, RecordField
@@ -184,7 +185,7 @@ class RunWriter:
         self._fields: dict[str, tuple[RecordField, ...]] = {}
         self.n_cycles = 0
 
-    @property
+    @functools.cached_property
     def _run(self) -> h5py.Group:
         return self._file[f"runs/{self._run_idx}"]
 
@@ -274,13 +275,13 @@ class RunWriter:
         groups = self._run["init_walkers"]
         written: dict[int, Any] = {}
         for walker, (state, weight) in enumerate(zip(states, weights, strict=True)):
-            group = groups.create_group(str(walker))
-            group["weights"] = np.array([[weight]])
+            group = h5py.Group(h5g.create(groups.id, b"%d" % walker))
+            put_dataset(group, "weights", np.array([[weight]], FLOAT))
             for name, array in state.items():
                 known = written.get(id(array))
                 if known is None:
                     # A hard link under the next walker's name is, to a reader, the same.
-                    written[id(array)] = group.create_dataset(name, data=feature(array)[None])
+                    written[id(array)] = put_dataset(group, name, feature(array)[None])
                 else:
                     group[name] = known
 
@@ -334,11 +335,12 @@ class RunWriter:
     def begin_trajectory(self, walker: int, cycle: int) -> h5py.Group:
         """The group of a walker's trajectory, whose first frame is of this cycle: for datasets of
         its fields, shape (n_frames, *shape), and "weights", shape (n_frames, 1)."""
-        group = self._run["trajectories"].create_group(str(walker))
-        group.attrs["run_idx"] = np.int64(self._run_idx)
-        group.attrs["traj_idx"] = np.int64(walker)
-        group.attrs["cycle_idx"] = np.int64(cycle)
-        return group
+        group = h5g.create(self._run["trajectories"].id, b"%d" % walker)
+        scalar = h5s.create(h5s.SCALAR)
+        for name, number in ((b"run_idx", self._run_idx), (b"traj_idx", walker)):
+            h5a.create(group, name, h5t.STD_I64LE, scalar).write(np.array(number, _INT))
+        h5a.create(group, b"cycle_idx", h5t.STD_I64LE, scalar).write(np.array(cycle, _INT))
+        return h5py.Group(group)
 
     def append_records(self, table: str, cycles: Sequence[int], values: Mapping[str, Any]) -> None:
         """Append records to a table.
@@ -384,6 +386,14 @@ def _stacked(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         return np.array(arrays, dtype=np.float64)[:, None]
     # np.stack does the same and spends its time on checking shapes in Python.
     return np.concatenate(arrays).reshape(len(arrays), *first.shape)
+
+
+def put_dataset(group: h5py.Group, name: str, array: NDArray[Any]) -> h5py.Dataset:
+    """A dataset of a group with these numbers."""
+    space, kind = h5s.create_simple(array.shape), h5t.py_create(array.dtype)
+    made = h5d.create(group.id, name.encode(), kind, space)
+    made.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array))
+    return h5py.Dataset(made)
 
 
 def _extendable(group: Any, name: str, shape: tuple[int, ...], dtype: Any, rows: int) -> _Column:
