@@ -342,13 +342,24 @@ def verify(
 
 
 def plan_reconcile(
-    target: StrPath, source: StrPath, *more: StrPath, ssh: str | None = None
+    target: StrPath,
+    source: StrPath,
+    *more: StrPath,
+    ssh: str | None = None,
+    frames: bool = True,
 ) -> Plan:
     """What `reconcile` would bring; nothing is written."""
-    return remotes.plan_reconcile(target, [os.fspath(each) for each in (source, *more)], ssh)
+    addresses = [os.fspath(each) for each in (source, *more)]
+    return remotes.plan_reconcile(target, addresses, ssh, frames=frames)
 
 
-def reconcile(target: StrPath, source: StrPath, *more: StrPath, ssh: str | None = None) -> Outcome:
+def reconcile(
+    target: StrPath,
+    source: StrPath,
+    *more: StrPath,
+    ssh: str | None = None,
+    frames: bool = True,
+) -> Outcome:
     """Bring what other stores have, and `target` lacks, into it, as the command does.
 
     Doing it again brings nothing. What is damaged or incomplete in a source is left out, a tag that
@@ -362,6 +373,8 @@ def reconcile(target: StrPath, source: StrPath, *more: StrPath, ssh: str | None 
         Stores, job folders, databases of wepy 1.x, HOST:PATH, or URLs.
     ssh : str or None
         The command to reach other hosts with.
+    frames : bool
+        False leaves frames where they are. All else comes; they come when it is done without.
 
     Raises
     ------
@@ -369,7 +382,8 @@ def reconcile(target: StrPath, source: StrPath, *more: StrPath, ssh: str | None 
         NotAStoreError, MalformedAddressError, UnreachableError, NotAStoreThereError,
         NotInstalledError, NoRoomError, BrokenOffError.
     """
-    return remotes.reconcile(target, [os.fspath(each) for each in (source, *more)], ssh)
+    addresses = [os.fspath(each) for each in (source, *more)]
+    return remotes.reconcile(target, addresses, ssh, frames=frames)
 
 
 class Manager:

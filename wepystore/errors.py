@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: and another face may put its own words in their place.
 WAYS = {
     "to_attach": "wepy add trajectories",
+    "to_bring": "wepy reconcile orch {store} {source}",
     "to_choose_platform": "--platform",
     "to_choose_scheduler": "wepy run --scheduler",
     "to_clean": "wepy gc",

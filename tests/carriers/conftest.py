@@ -48,11 +48,12 @@ def add_large(store: Store, label: str, size: int = 12 << 20) -> str:
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Every file of a store, whatever it is for, by its path in it."""
+    """Every file of a store, whatever it is for, by its path in it; without what it alone knows of
+    where frames are."""
     return {
         str(file.relative_to(root)): file.read_bytes()
         for file in sorted(root.rglob("*"))
-        if file.is_file() and ".git" not in file.relative_to(root).parts
+        if file.is_file() and not {".git", "elsewhere"} & {*file.relative_to(root).parts}
     }
 
 

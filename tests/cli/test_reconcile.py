@@ -58,7 +58,7 @@ def test_json_tells_the_same(wepy: Wepy, world: World) -> None:
     """--json prints the outcome on stdout."""
     told = json.loads(wepy("reconcile orch new.orch w.orch --json").out)
     assert [entry["kind"] for entry in told["entries"]] == [
-        *("configs", "snapshots", "snapshots", "recordings", "runs")
+        *("configs", "snapshots", "snapshots", "frames", "recordings", "runs")
     ]
     assert told["entries"][-1]["n_cycles"] == 12 and told["left_out"] == []
 

@@ -20,7 +20,7 @@ import numpy as np
 from tests.hazard.phases import SIZE, Noted
 from tests.systems import environment
 from tests.waiting import until
-from wepystore.api import Store, load_run, load_tables
+from wepystore.api import Store, load_frames, load_run, load_tables
 from wepystore.cli.main import main as wepy_main
 from wepystore.reporters.hdf5.journal import JournaledHDF5, journal_name
 from wepystore.store import graph
@@ -179,7 +179,9 @@ class Victim:
             store = Store.open(self.job / "checkpoint.orch")
             for run in store.hashes("runs"):
                 record = load_run(store, run)
-                assert store.missing("runs", run) == []
+                assert store.missing("runs", run, whole=True) == []
+                frames = load_frames(store, run)
+                assert len(frames.cycles) == record.n_cycles == len(frames.walker(0))
                 assert len(load_tables(store, run)["n_walkers"]) == record.n_cycles
                 done = max(done, record.n_cycles)
         file = self.job / "job.wepy.h5"

@@ -27,8 +27,8 @@ PHASES = (
     "cleaning",
     "between",
 )
-#: Cycles of a full block of the recording, so that there are many of them.
-BLOCK_CYCLES = 7
+#: Cycles of a full block of the tables, and of the frames, so that there are many of them.
+BLOCK_CYCLES, FRAMES_CYCLES = 7, 4
 #: The second byte: whether a thread removes superseded checkpoints.
 SIZE = 2 + 4 * len(PHASES)
 
@@ -101,6 +101,7 @@ def main() -> None:
     from wepystore.orchestrator.run import recorder
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.orchestrator.run.session import Session
+    from wepystore.records import frames
     from wepystore.reporters import dashboard, family_tree, hdf5, structures
 
     during(noted, "preparing", Job, "__init__")
@@ -112,6 +113,7 @@ def main() -> None:
     during(noted, "checkpointing", Checkpointer, "write")
     during(noted, "recording", Checkpointer, "_write_block")
     recorder.block_cycles_for = lambda n_walkers: BLOCK_CYCLES
+    frames.block_cycles_for = lambda n_walkers, frame_bytes, every: FRAMES_CYCLES
     during(noted, "cleaning", CycleManager, "cleanup")
     removing(noted, Checkpointer, "_remove")
     for reporter in (

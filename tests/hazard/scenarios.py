@@ -146,6 +146,7 @@ def _for_repair(folder: Path) -> None:
     gone.unlink()
     target.file("snapshots", target.hashes("snapshots")[0]).write_bytes(b"{}")
     target.file("recordings", recording).write_bytes(b"[]")
+    target.file("frames", target.hashes("frames")[0]).write_bytes(b"[]")
     target.file("objects", happened.md5).write_bytes(b"nothing")
     (target.path / "refs" / "tags" / "end").write_text("no hash\n")
 
@@ -161,14 +162,16 @@ def _for_checkpoints(folder: Path) -> None:
 
 def checkpoints(path: str) -> None:
     """Four checkpoints of one run, the last of them its end; each is told when it is written. What
-    happens is recorded in blocks of three cycles."""
+    happens is recorded in blocks of three cycles, frames in blocks of two."""
     from types import SimpleNamespace
 
     from tests.systems import pair_snapshot, pair_state
-    from wepystore.api import Walker
+    from wepystore.api import Recording, Walker
     from wepystore.orchestrator.job.ledger import Ledger
-    from wepystore.orchestrator.run import recorder as recording
+    from wepystore.orchestrator.run import recorder as recorder_module
     from wepystore.orchestrator.run.checkpoint import Checkpointer
+    from wepystore.orchestrator.run.recorder import Recorder
+    from wepystore.records import frames
     from wepystore.records.run import RunRecord
     from wepystore.store.names import EntryRef, Ref
 
@@ -188,8 +191,9 @@ def checkpoints(path: str) -> None:
     snapshot = pair_snapshot(4)
     apparatus = snapshot.apparatus
     manager = SimpleNamespace(**vars(apparatus), init_walkers=snapshot.walkers)
-    recording.block_cycles_for = lambda n_walkers: 3
-    recorder = recording.Recorder.begun(manager, 10)
+    recorder_module.block_cycles_for = lambda n_walkers: 3
+    frames.block_cycles_for = lambda n_walkers, frame_bytes, every: 2
+    recorder = Recorder.begun(manager, 10, Recording())
     checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent), recorder)
     for number in range(1, 5):
         walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]
@@ -223,6 +227,16 @@ def scenarios(folder: Path) -> list[Scenario]:
             "reconcile-copying", _for_copying, ("wepy", "reconcile", "orch", "t.orch", "s.orch")
         ),
         Scenario("reconcile-bulk", _for_bulk, ("wepy", "reconcile", "orch", "t.orch", "s.orch")),
+        Scenario(
+            "reconcile-without",
+            _for_reconcile,
+            ("wepy", "reconcile", "orch", "--without", "frames", "t.orch", "s.orch"),
+        ),
+        Scenario(
+            "gc-frames",
+            _for_gc,
+            ("wepy", "gc", "--apply", "--grace=0", "--frames", f"--run={_run(folder)}", "t.orch"),
+        ),
         Scenario("reconcile-new", _source_only, ("wepy", "reconcile", "orch", "t.orch", "s.orch")),
         Scenario("tag", _for_tag, ("wepy", "tag", "t.orch", "new", b)),
         Scenario("tag-force", _for_tag, ("wepy", "tag", "--force", "t.orch", "old", b)),
@@ -243,6 +257,11 @@ def scenarios(folder: Path) -> list[Scenario]:
     ]
 
 
+def _run(folder: Path) -> str:
+    (run,) = _source(folder).hashes("runs")
+    return run
+
+
 def _source_only(folder: Path) -> None:
     _source(folder)
 
@@ -253,6 +272,8 @@ NAMES = [
     "reconcile",
     "reconcile-copying",
     "reconcile-bulk",
+    "reconcile-without",
+    "gc-frames",
     "reconcile-new",
     "tag",
     "tag-force",

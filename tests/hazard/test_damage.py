@@ -17,6 +17,7 @@ from wepystore.cli.main import main
 from wepystore.errors import WepystoreError
 from wepystore.orchestrator.run import recorder
 from wepystore.orchestrator.run.start import start_from
+from wepystore.records import frames
 from wepystore.store import KINDS, Store, carriers, graph, merge
 from wepystore.store.care import fsck, report
 from wepystore.store.errors import NewerFormatError
@@ -36,11 +37,12 @@ class Whole(NamedTuple):
 
 @pytest.fixture(scope="module")
 def whole(pair_store: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Two runs, the second from where the first ended, each with a recording; a tag."""
+    """Two runs, the second from where the first ended, each with a recording and frames; a tag."""
     folder = tmp_path_factory.mktemp("damage")
     # Three cycles: a full block, and a piece.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, "block_cycles_for", lambda n_walkers: 2)
+        patch.setattr(frames, "block_cycles_for", lambda n_walkers, n_bytes, every: 2)
         return _two_runs(pair_store, folder)
 
 
@@ -55,8 +57,10 @@ def _two_runs(pair_store: Prepared, folder: Path) -> Whole:
         merge.apply(merge.plan(store, [made]))
     store.set_ref("tags/last", start)
     assert len(store.hashes("runs")) == 2
-    for md5 in store.hashes("recordings"):
-        assert [part["n_cycles"] for part in store.manifest("recordings", md5)["tables"]] == [2, 1]
+    for kind, key in (("recordings", "tables"), ("frames", "blocks")):
+        assert len(store.hashes(kind)) == 2
+        for md5 in store.hashes(kind):
+            assert [part["n_cycles"] for part in store.manifest(kind, md5)[key]] == [2, 1]
     files = sorted(
         str(path.relative_to(store.path))
         for path in store.path.rglob("*")
@@ -115,7 +119,8 @@ def test_all_damage_is_found_and_healed(whole: Whole, tmp_path: Path) -> None:
     damaged lies in quarantine/.
 
     A ref or a run record that is *deleted* is the one thing no store can know to lack: nothing
-    names it. Reconcile brings it back.
+    names it. Frames whose manifest is deleted look as if they had never been brought (D4).
+    Reconcile brings both back.
     """
     cases = unknowable = 0
     for way in WAYS:
@@ -125,6 +130,9 @@ def test_all_damage_is_found_and_healed(whole: Whole, tmp_path: Path) -> None:
             way(store.path, file, whole.files)
             if way is delete and file.startswith(("runs/", "refs/")):
                 unknowable += 1
+                _is_brought_back(whole, store, file)
+            elif way is delete and file.startswith("frames/"):
+                assert [*fsck.check(store).elsewhere] == [_name(file)[1]]
                 _is_brought_back(whole, store, file)
             else:
                 _is_found(whole, store, file, way)

@@ -18,6 +18,7 @@ from typing import Any
 from tests.store.helpers import add_config, add_run, add_snapshot
 from wepystore.cli.main import main
 from wepystore.store import KINDS, Store, merge
+from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.resolving import resolve
 
 # So few that most of what is added is there already, or is just being added by somebody else.
@@ -38,13 +39,14 @@ def write(store: Store, until: float, draw: random.Random, sources: list[Store])
             made["snapshots"] |= {start, end}
             made["configs"].add(config)
             made["runs"].add(run := add_run(store, start, end, config))
-            made["recordings"].add(store.manifest("runs", run)["recording"]["md5"])
+            made["recordings"].add(recording := store.manifest("runs", run)["recording"]["md5"])
+            made["frames"].add(store.manifest("recordings", recording)["frames"]["entry"]["md5"])
         elif act == 2:
-            source = draw.choice(sources)
-            outcome = merge.apply(merge.plan(store, [source]))
+            source, frames = draw.choice(sources), draw.random() < 0.5
+            outcome = merge.apply(merge.plan(store, [source], frames=frames))
             assert not outcome.left, outcome.left
             for kind in made:
-                made[kind] |= set(source.hashes(kind))
+                made[kind] |= set(source.hashes(kind)) if frames or kind != "frames" else set()
         else:
             with store.batch() as batch:
                 # Large: hashed and written by several threads.
@@ -61,13 +63,15 @@ def read(store: Store, until: float, draw: random.Random, sources: list[Store]) 
     seen: dict[str, set[str]] = {}
     while time.monotonic() < until:
         acts += 1
-        for kind in ("runs", "recordings", "snapshots", "configs"):
+        for kind in ("runs", "recordings", "frames", "snapshots", "configs"):
             hashes = set(store.hashes(kind))
             assert seen.setdefault(kind, set()) <= hashes, f"{seen[kind] - hashes} have gone"
             seen[kind] = hashes
             for md5 in draw.sample(sorted(hashes), min(5, len(hashes))):
                 for part, ref in store.references(kind, md5):
-                    store.read(part, ref.md5, ref)
+                    # They may not have come yet.
+                    if not may_be_elsewhere(kind, part) or store.has(part, ref.md5):
+                        store.read(part, ref.md5, ref)
         for tag in store.tag_names():
             assert resolve(store, tag)[1] in seen["snapshots"] | set(store.hashes("snapshots"))
         lines = [["ls", "snapshots", str(store.path)], ["status", str(store.path)]]

@@ -11,6 +11,7 @@ from wepystore.remotes.address import parse
 from wepystore.remotes.elsewhere import inventory_of
 from wepystore.remotes.errors import MalformedAddressError
 from wepystore.remotes.staging import Staging
+from wepystore.store.names import KINDS
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,7 @@ def test_a_listing_knows_only_names_of_a_store() -> None:
             (f"/objects/ab/{good}", 7),
             (f"objects/ab/{good}\n", 8),
             (f"objects/AB/{good.upper()}", 9),
+            (f"attachments/ab/{good}", 10),
             ("refs/tags/good", 33),
             ("refs/tags/../../x", 33),
             ("refs/tags/huge", 1 << 40),
@@ -94,13 +96,8 @@ def test_a_listing_knows_only_names_of_a_store() -> None:
             ("refs/other", 33),
         ]
     )
-    assert sizes.sizes == {
-        "objects": {good: 1},
-        "configs": {},
-        "snapshots": {},
-        "recordings": {},
-        "runs": {good: 2},
-    }
+    held = {"objects": {good: 1}, "attachments": {good: 10}, "runs": {good: 2}}
+    assert sizes.sizes == {kind: held.get(kind, {}) for kind in KINDS}
     assert sizes.refs == ("refs/default-snapshot", "refs/tags/good")
 
 

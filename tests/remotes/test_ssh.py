@@ -85,7 +85,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(
     """--dry-run from another host: the same lines, no target."""
     address = f"127.0.0.1:{make_chain().store.path}"
     dry = wepy("reconcile orch -n new.orch", address)
-    assert dry.status == 0 and "Would bring 17 files" in dry.err
+    assert dry.status == 0 and "Would bring 20 files" in dry.err
     assert not (tmp_path / "new.orch").exists()
     real = wepy("reconcile orch new.orch", address)
     assert dry.err.splitlines()[:-1] == real.err.splitlines()[:-1]
@@ -440,7 +440,7 @@ def test_push_makes_a_store_there(wepy: Wepy, make_chain: Make, tmp_path: Path) 
     path = tmp_path / "far away 'ü' [x].orch"
     address = f"127.0.0.1:{path}"
     dry = wepy("push -n", chain.store.path, address)
-    assert dry.status == 0 and "Would send 17 files" in dry.err and not path.exists()
+    assert dry.status == 0 and "Would send 20 files" in dry.err and not path.exists()
     result = wepy("push", chain.store.path, address)
     assert result.status == 0, result.err
     assert result.err.splitlines()[0] == f"To {address}"

@@ -39,16 +39,40 @@ def entry(store: Store, kind: str, md5: str) -> dict[str, object]:
     return {"kind": kind, "md5": md5, "sha256": sha256, "size": len(data)}
 
 
+def add_frames(store: Store, label: str, n_cycles: int = 12) -> str:
+    """Frames of so many cycles, in a block of eight and a piece. Of all labels the block is the
+    same."""
+    counts = [8, n_cycles - 8] if n_cycles > 8 else [n_cycles]
+    of = ["the first frames", f"frames of {label}"]
+    with store.batch() as batch:
+        objects = [batch.put("objects", text.encode() * 50).to_json() for text in of[: len(counts)]]
+        manifest = {
+            "type": "frames",
+            "format": 1,
+            "n_cycles": n_cycles,
+            "every": 1,
+            "block_cycles": 8,
+            "fields": [{"name": "positions", "shape": [2, 3], "dtype": "<f4"}],
+            "atoms": None,
+            "blocks": [
+                {"n_cycles": count, "parts": [{"n_walkers": 1, "object": ref}]}
+                for count, ref in zip(counts, objects, strict=True)
+            ],
+        }
+        return batch.put("frames", canonical.dumps(manifest)).md5
+
+
 def add_recording(store: Store, label: str, n_cycles: int = 12) -> str:
-    """A recording of so many cycles, in blocks of five and a piece. Of all labels the first block
-    is the same, as it is of a run and one that goes on from it."""
+    """A recording of so many cycles, in blocks of five and a piece, with frames. Of all labels the
+    first block is the same, as it is of a run and one that goes on from it."""
+    frames = add_frames(store, label, n_cycles)
     counts = [5] * (n_cycles // 5) + [n_cycles % 5] * (n_cycles % 5 > 0)
     of = ["the beginning", *[f"{label}/{place}" for place in range(1, len(counts))]]
     with store.batch() as batch:
         objects = [batch.put("objects", text.encode() * 20).to_json() for text in of[: len(counts)]]
         manifest = {
             "type": "recording",
-            "format": 1,
+            "format": 2,
             "n_cycles": n_cycles,
             "n_steps": 10,
             "block_cycles": 5,
@@ -60,6 +84,14 @@ def add_recording(store: Store, label: str, n_cycles: int = 12) -> str:
             "decisions": {"NOTHING": 1},
             "summaries": {},
             "topology": None,
+            "frames": {
+                "entry": entry(store, "frames", frames),
+                "fields": ["positions"],
+                "n_atoms": 2,
+                "every": 1,
+                "precision": "float32",
+                "n_bytes": 800,
+            },
         }
         return batch.put("recordings", canonical.dumps(manifest)).md5
 
@@ -84,6 +116,9 @@ def add_run(
         "n_cycles": n_cycles,
         "n_steps": 10,
         "seed": 1,
+        "reproducible": True,
+        "environment": {},
+        "execution": {"complete": True},
     }
     return store.put("runs", canonical.dumps(record)).md5
 
@@ -105,13 +140,14 @@ def contents(store: Store) -> dict[str, list[str]]:
 
 
 def check(root: Path) -> None:
-    """S1 with nothing but hashlib: every file is named by the MD5 of its bytes; tmp/ is empty."""
+    """S1 with nothing but hashlib: every file is named by the MD5 of its bytes; tmp/ is empty, but
+    for a note of where frames are."""
     for kind in KINDS:
         for file in (root / kind).glob("*/*"):
             md5 = hashlib.md5(file.read_bytes()).hexdigest()
             assert file.name == (md5 + ".json" if kind == "runs" else md5)
             assert file.parent.name == md5[:2]
-    assert not list((root / "tmp").iterdir())
+    assert not {file.name for file in (root / "tmp").iterdir()} - {"elsewhere"}
 
 
 def memory() -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from wepystore.cli.common import cut, size_text, time_text
 from wepystore.errors import DamagedError
 from wepystore.records.circumstances import circumstances_of
-from wepystore.store import Ref, Store, formats
+from wepystore.store import Ref, Store, formats, whereabouts
 from wepystore.store.arrays import npy_header
 from wepystore.store.attachments import read_attachments
 from wepystore.store.errors import BadJSONError
@@ -175,11 +175,13 @@ def _frames(store: Store, manifest: dict[str, Any], where: str) -> dict[str, Any
     for name, kinds in _OF_FRAMES.items():
         if type(told.get(name)) not in kinds:
             raise BadJSONError(what=where, why=f"{name} of its frames is no such value")
+    here = store.size(entry.kind, entry.md5) is not None
     return {
         "fields": fields,
         **{name: told[name] for name in ("n_atoms", "every", "precision")},
         "bytes": told["n_bytes"],
-        "here": store.size(entry.kind, entry.md5) is not None,
+        "here": here,
+        "seen_at": [] if here else whereabouts.places_of(store, [entry.md5]),
     }
 
 
@@ -207,6 +209,9 @@ def _frames_text(frames: dict[str, Any] | None) -> str:
     atoms = "" if frames["n_atoms"] is None else f" of {frames['n_atoms']} atoms"
     every = "" if frames["every"] == 1 else f", every {frames['every']} cycles"
     here = "" if frames["here"] else ", elsewhere"
+    if frames["seen_at"]:
+        # Whole, to be typed again.
+        here += f": {frames['seen_at'][0]}"
     return (
         f"{fields}{atoms}{every}, {_cut(frames['precision'])}, {size_text(frames['bytes'])}{here}"
     )

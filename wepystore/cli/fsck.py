@@ -5,8 +5,9 @@ Usage:
   wepy fsck [options] --repair [--from OTHER]... [ORCH]
 
 Reads every file. Each thing that is damaged or missing is told on stdout, with what needs it
-(exit status 3); leftovers and what nothing needs are noted on stderr. --repair moves what is
-damaged to quarantine/ and fetches the right content from other stores; nothing is deleted.
+(exit status 3); leftovers, what nothing needs, and how many recordings' frames are elsewhere are
+noted on stderr. --repair moves what is damaged to quarantine/ and fetches the right content from
+other stores; nothing is deleted.
 
 Options:
   --fast        Look at names, sizes and completeness, and read no objects.
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from wepystore.cli.common import INCOMPLETE, open_store, size_text
 from wepystore.cli.console import Console, printable
 from wepystore.errors import DamagedError, UsageError
-from wepystore.store import Store
+from wepystore.store import Store, whereabouts
 from wepystore.store.errors import NotAStoreError
 from wepystore.store.names import KINDS, ONE
 
@@ -136,6 +137,8 @@ def _conclude(report: Report, repaired: Repaired | None, console: Console) -> in
     counts = ", ".join(f"{report.entries[kind]} {kind}" for kind in KINDS)
     read = f"{report.files_read} files read, {size_text(report.bytes_read)}"
     console.note(f"{counts}; {read}")
+    if report.elsewhere:
+        console.note(whereabouts.told(Store(Path(report.path)), report.elsewhere))
     if report.healthy:
         return 0
     n = len(report.problems)
@@ -164,6 +167,9 @@ def _json(report: Report, repaired: Repaired | None) -> dict[str, Any]:
         "healthy": report.healthy,
         "problems": [_problem(problem) for problem in report.problems],
         "notes": [_shown(note) for note in report.notes],
+        "elsewhere": [
+            {"frames": md5, "recordings": list(by)} for md5, by in report.elsewhere.items()
+        ],
         "entries": report.entries,
         "files_read": report.files_read,
         "bytes_read": report.bytes_read,

@@ -15,7 +15,8 @@ Usage:
 Prints the file's name. Without --output it is HASH.snap.dill.pkl or HASH.config.dill.pkl.
 'dill.load' gives the object, 'unzip -t' checks the file, 'wepy add' takes it in again.
 'get run' makes a store that holds the run from START to END alone (START-END.orch, of the first
-8 digits of each); 'get run-cycles' prints how many cycles it has.
+8 digits of each), with --without frames all of it but these; 'get run-cycles' prints how many
+cycles it has.
 
 'get lineage' prints a walker and its ancestors, the first one first, as 'RUN CYCLE WALKER WEIGHT'
 (with --heaviest the number of the lineage before them). RUN is START,END as 'wepy ls runs' prints
@@ -40,6 +41,7 @@ Options:
                          lineage .csv or .json; of trajectories or a lineage .h5, .dcd, .xtc or
                          .pdb.
   -f --force             Replace the file if it is there (not for runs).
+  --without WHAT         Leave the 'frames' of a run where they are.
   --walker W             The lineage of this walker, in the last cycle or in --cycle.
   --cycle C              The lineage of the heaviest walker, or of --walker, in this cycle.
   --warp K               The lineage of the walker that was warped in warp K.
@@ -126,12 +128,17 @@ def main(args: dict[str, Any], console: Console) -> int:
         for name in lineage.get(args, console):
             console.out(name)
         return 0
+    if args["--without"] is not None and not args["run"]:
+        raise UsageError("--without is for 'wepy get run'")
     store = store_of(args, *(("HASH",) if args["HASH"] is not None else ("START", "END")))
     if args["run-cycles"]:
         for run in find_runs(store, args["START"], args["END"]):
             console.out(str(run.n_cycles))
     elif args["run"]:
-        console.out(_get_run(store, args["START"], args["END"], args["--output"]))
+        from wepystore.cli.merging import with_frames
+
+        frames = with_frames(args)
+        console.out(_get_run(store, args["START"], args["END"], args["--output"], frames))
     else:
         kind = "snapshots" if args["snapshot"] else "configs"
         console.out(_get_file(store, kind, args["HASH"], args["--output"], args["--force"]))
@@ -158,8 +165,8 @@ def _get_file(store: Store, kind: str, text: str, output: str | None, force: boo
     return file
 
 
-def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
-    from wepystore.store import merge
+def _get_run(store: Store, start: str, end: str, output: str | None, frames: bool) -> str:
+    from wepystore.store import merge, whereabouts
 
     if output is not None and output.lower().rstrip("/").endswith((*_OTHERS[1:], ".pkl")):
         name = f"{os.path.splitext(output.rstrip('/'))[0]}.orch"
@@ -176,13 +183,15 @@ def _get_run(store: Store, start: str, end: str, output: str | None) -> str:
     attached = read_attachments(store)
     only = [("runs", run.md5) for run in runs]
     only += [("attachments", each.md5) for run in runs for each in attached.get(run.md5, ())]
-    plan = merge.plan(part, [store], only=only)
+    plan = merge.plan(part, [store], only=only, frames=frames)
     if plan.left:
         raise RunIncompleteError(path=store.path, why=plan.left[0].why)
     try:
         outcome = merge.apply(plan)
         if outcome.left:
             raise RunIncompleteError(path=store.path, why=outcome.left[0].why)
+        place = os.path.realpath(store.path)
+        whereabouts.note(Store.open(part), place, outcome.frames_kept_at(store))
         os.rename(part, target)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):

@@ -111,7 +111,7 @@ def _item(
             item["size"] = sum(ref.size for _, ref in parts)
         if kind == "snapshots" and "format" not in item:
             item["n_walkers"] = _count(manifest)
-        missing = complete.lacking(parts)
+        missing = complete.lacking(parts, kind)
     except ElsewhereError as error:
         item.update(state="incomplete", why=str(error))
         return item

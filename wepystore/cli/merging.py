@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import INCOMPLETE, count, size_text
 from wepystore.cli.console import Console
+from wepystore.errors import UsageError
 from wepystore.store.names import ONE
 
 if TYPE_CHECKING:
     from wepystore.store.merge import Plan
-    from wepystore.store.merge.planning import Arrival
+    from wepystore.store.merge.plans import Arrival, Copy
     from wepystore.store.merge.source import Progress
 
 CONFLICT = 4
@@ -26,6 +27,13 @@ _LONG_FILES = 200
 def shell() -> str | None:
     """The command to connect to other hosts with, in place of ssh."""
     return os.environ.get("WEPY_SSH") or None
+
+
+def with_frames(args: dict[str, Any]) -> bool:
+    """Whether frames come along. Raises UsageError for what else is to be left out."""
+    if args["--without"] not in (None, "frames"):
+        raise UsageError(f"--without is {args['--without']!r}; all that can be left is 'frames'")
+    return args["--without"] is None
 
 
 @contextlib.contextmanager
@@ -52,17 +60,19 @@ def tell(console: Console, done: Plan, heading: str, moved: str = "", as_json: b
     for line in [heading, *lines] if lines else ():
         console.note(line)
     if moved or not lines:
-        console.note(moved or "Already up to date.")
+        console.note(moved or f"Already up to date.{_kept(done)}")
     if done.left:
         return INCOMPLETE
     return CONFLICT if done.conflicts else 0
 
 
 def _lines(done: Plan) -> Iterator[str]:
+    comes_a_run = any(entry.kind == "runs" for entry in done.entries)
     for entry in done.entries:
-        # They are part of a run, which has a line.
-        if entry.kind not in ("recordings", "frames") or not entry.new:
-            yield " * " + _line(entry)
+        # It is part of a run, which has a line.
+        if (entry.kind == "recordings" and entry.new) or (entry.kind == "frames" and comes_a_run):
+            continue
+        yield " * " + _line(entry)
     for name, md5 in done.refs:
         kind = "tag" if name.startswith("tags/") else "default"
         why = ""
@@ -98,6 +108,8 @@ def _json(done: Plan) -> dict[str, Any]:
             {"kind": x.kind, "hash": x.md5, "source": x.source, "why": x.why} for x in done.left
         ],
         "bytes": done.size,
+        "bytes_of_frames": _size(done.of_frames),
+        "bytes_left_there": _size(done.withheld),
     }
 
 
@@ -136,4 +148,25 @@ def bar(console: Console, what: str, plan: Plan) -> Iterator[Progress | None]:
 
 def would(verb: str, plan: Plan) -> str:
     """The last line of a dry run."""
-    return f"Would {verb} {len(plan.copies)} files, {size_text(plan.size)}."
+    return f"Would {verb} {_amount(f'{len(plan.copies)} files', plan)}"
+
+
+def moved(how: str, done: Plan) -> str:
+    """The last line, if anything came or went: how many files did so in which way, and sizes."""
+    return _amount(how, done) if done.copies else ""
+
+
+def _amount(how: str, done: Plan) -> str:
+    """How many files, and their size with frames and without."""
+    frames = _size(done.of_frames)
+    of_these = f", {size_text(frames)} of them frames" if frames else ""
+    return f"{how}, {size_text(done.size)}{of_these}.{_kept(done)}"
+
+
+def _kept(done: Plan) -> str:
+    size = _size(done.withheld)
+    return f" Frames, {size_text(size)}, stay where they are." if size else ""
+
+
+def _size(copies: Sequence[Copy]) -> int:
+    return sum(copy.ref.size for copy in copies)

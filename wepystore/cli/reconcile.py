@@ -13,6 +13,9 @@ told on stderr. Doing it again is harmless, and goes on where it was cut off. Wh
 incomplete in SOURCE stays out (exit status 3); a tag that differs is left as it is in TARGET
 (exit status 4).
 
+With --without frames all else comes: tables, weights and every end. TARGET is whole without them,
+and remembers where they are. The same command without the option brings them.
+
 'reconcile hdf5' writes what is recorded of several runs to one FILE.h5, which wepy 1.x and its
 analysis read, and prints its name. RUN is START,END as 'wepy ls runs' prints it, the hash of a
 run's record or its first digits, or a tag; without any it is all of which there are frames. With
@@ -20,12 +23,13 @@ each come the runs that led to its start, and the file tells which goes on from 
 another one left before its end is cut there: what comes after is a run of its own in the file.
 
 Options:
-  -n --dry-run  Only tell what would come.
-  --hdf5 FILE   Afterwards write all runs of TARGET to this file, as 'reconcile hdf5' does.
-  --link        Leave the frames in the store: FILE has some kilobytes, and says where on this
-                machine they are. It and these objects become read-only.
-  -f --force    Replace FILE if it is there.
-  --json        Print what came, or what is in FILE, as JSON.
+  -n --dry-run    Only tell what would come.
+  --without WHAT  Leave the 'frames' of runs where they are.
+  --hdf5 FILE     Afterwards write all runs of TARGET to this file, as 'reconcile hdf5' does.
+  --link          Leave the frames in the store: FILE has some kilobytes, and says where on this
+                  machine they are. It and these objects become read-only.
+  -f --force      Replace FILE if it is there.
+  --json          Print what came, or what is in FILE, as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ import os
 from functools import partial
 from typing import Any
 
-from wepystore.cli.common import INCOMPLETE, find_run, open_store, size_text
+from wepystore.cli.common import INCOMPLETE, find_run, open_store
 from wepystore.cli.console import Console
 from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
 from wepystore.errors import UsageError
@@ -67,17 +71,18 @@ def _orch(args: dict[str, Any], console: Console) -> int:
 
     target, addresses, shell = args["TARGET"], args["SOURCE"], merging.shell()
     heading, as_json = f"From {', '.join(addresses)}", args["--json"]
+    frames = merging.with_frames(args)
     if args["--dry-run"]:
-        plan = plan_reconcile(target, addresses, shell)
+        plan = plan_reconcile(target, addresses, shell, frames)
         return merging.tell(console, plan, heading, merging.would("bring", plan), as_json)
     with merging.resumable(console):
-        came = reconcile(target, addresses, shell, partial(merging.bar, console))
-    moved = f"{came.linked} files linked, {came.copied} copied, {size_text(came.size)}."
-    return merging.tell(console, came, heading, moved if came.copies else "", as_json)
+        came = reconcile(target, addresses, shell, partial(merging.bar, console), frames)
+    moved = merging.moved(f"{came.linked} files linked, {came.copied} copied", came)
+    return merging.tell(console, came, heading, moved, as_json)
 
 
 def _hdf5(args: dict[str, Any], console: Console) -> int:
-    for option in ("--dry-run", "--hdf5"):
+    for option in ("--dry-run", "--without", "--hdf5"):
         if args[option]:
             raise UsageError(f"{option} is for 'wepy reconcile orch'")
     if args["ORCH"] is not None and args["ORCH"].endswith(_ENDINGS):

@@ -4,7 +4,7 @@ Usage:
   wepy status [--json] [ORCH]
 
 Reads manifests and no objects; 'wepy fsck' reads everything. Exit status 3 if something is
-incomplete or damaged.
+incomplete or damaged; frames that are elsewhere are neither.
 
 Options:
   --json  Print JSON.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import INCOMPLETE, no_circles, open_store, size_text
 from wepystore.cli.console import Console
-from wepystore.store import Store, carriers
+from wepystore.store import Store, carriers, whereabouts
 from wepystore.store.names import KINDS, ONE
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def _lines(found: Status) -> Iterator[str]:
         store = Store(Path(found.path))
         lacking = dict.fromkeys(part for item in found.incomplete for part in item.missing)
         yield "  " + carriers.way([store.file(kind, ref.md5) for kind, ref in lacking])
+    if found.elsewhere:
+        yield "  " + whereabouts.told(Store(Path(found.path)), found.elsewhere)
     yield from _first([f"damaged: {path}: {why}" for path, why in sorted(found.damaged.items())])
     unnamed = "no run, tag or default needs it"
     yield from _first([f"{ONE[kind]} {md5}: {unnamed}" for kind, md5 in found.unnamed])
@@ -94,6 +96,9 @@ def _json(found: Status) -> dict[str, Any]:
                 "missing": [{"kind": kind, **ref.to_json()} for kind, ref in item.missing],
             }
             for item in found.incomplete
+        ],
+        "elsewhere": [
+            {"frames": md5, "recordings": list(by)} for md5, by in found.elsewhere.items()
         ],
         "damaged": found.damaged,
         "unnamed": [{"kind": kind, "hash": md5} for kind, md5 in found.unnamed],

@@ -30,6 +30,7 @@ from wepystore.cli.common import find_entries, store_of
 from wepystore.cli.running import components_on_stderr, options_of
 from wepystore.errors import FailedError
 from wepystore.orchestrator.run.request import Means
+from wepystore.store import whereabouts
 from wepystore.store.names import is_hex
 from wepystore.store.places import is_place
 from wepystore.store.resolving import resolve
@@ -82,7 +83,7 @@ def main(args: dict[str, Any], console: Console) -> int:
             verdict = verify(store, run, means, display, trust=users_own())
         verdicts.append(verdict)
         if not args["--json"]:
-            _tell(verdict, console)
+            _tell(verdict, store, console)
     if args["--json"]:
         shown = [_as_json(verdict) for verdict in verdicts]
         console.json(shown[0] if len(shown) == 1 else shown)
@@ -121,7 +122,7 @@ def _find(store: Store, text: str) -> list[str]:
     return [run.md5 for run in found]
 
 
-def _tell(verdict: Verdict, console: Console) -> None:
+def _tell(verdict: Verdict, store: Store, console: Console) -> None:
     record = verdict.record
     pair = f"{record.start.md5}, {record.end.md5}"
     if verdict.reproduced:
@@ -129,7 +130,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
     else:
         console.out(f"{pair} not reproduced")
         console.note(f"It ends in {verdict.end} now.")
-    _tell_of_recording(verdict, console)
+    _tell_of_recording(verdict, store, console)
     _tell_of_resumes(verdict, console)
     _tell_what_was_promised(verdict, console)
     if verdict.differences:
@@ -149,7 +150,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
                 console.note(line)
 
 
-def _tell_of_recording(verdict: Verdict, console: Console) -> None:
+def _tell_of_recording(verdict: Verdict, store: Store, console: Console) -> None:
     parting = verdict.parting
     if parting is not None:
         of = "" if parting.walker_idx is None else f", walker {parting.walker_idx}"
@@ -159,6 +160,9 @@ def _tell_of_recording(verdict: Verdict, console: Console) -> None:
         )
     elif not verdict.is_recorded and verdict.record.recording is not None:
         console.note("What is recorded of it is not here whole: it was not compared.")
+    if verdict.frames_elsewhere is not None:
+        way = whereabouts.way(store, [verdict.frames_elsewhere])
+        console.note(f"Its frames are elsewhere, and were not compared: {way}.")
 
 
 def _tell_of_resumes(verdict: Verdict, console: Console) -> None:
@@ -231,5 +235,6 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "same_until": verdict.same_until,
         "other_after": verdict.other_after,
         "recorded": verdict.is_recorded,
+        "frames_elsewhere": verdict.frames_elsewhere,
         "parting": None if verdict.parting is None else asdict(verdict.parting),
     }

@@ -184,7 +184,7 @@ def frames_of_run(
     if recording.frames is None:
         raise NoFramesError(run=run)
     if not store.has("frames", recording.frames.entry.md5):
-        raise FramesElsewhereError(run=run, store=store.path)
+        raise FramesElsewhereError.of(store, run, recording)
     frames = read_frames(store, recording, f"the frames of {run}")
     source = store.object if verify else store
     counts = RunTables([(run, recording, recording.n_cycles)], source)[N_WALKERS]

@@ -27,6 +27,7 @@ from wepystore.records.frames import Block, FrameField, Frames, decode_frames, k
 from wepystore.records.mapped import arrays_of, rows_of
 from wepystore.records.recording import Recording
 from wepystore.records.tables import NotJoinableError, RunSpan
+from wepystore.store import whereabouts
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
@@ -44,8 +45,15 @@ class NoFramesError(FailedError):
 
 
 class FramesElsewhereError(FailedError):
-    """the frames of run {run} are not in {store}: it has been reconciled without them, or they were
-    removed; reconcile it with a store that has them"""
+    """the frames of run {run} are not in {store}: it was brought without them, or they were
+    removed; {way}"""
+
+    @classmethod
+    def of(cls, store: Store, run: str, recording: Recording) -> FramesElsewhereError:
+        """With what brings the frames of this recording, as far as the store knows."""
+        assert recording.frames is not None
+        way = whereabouts.way(store, [recording.frames.entry.md5])
+        return cls(run=run, store=store.path, way=way)
 
 
 def read_frames(store: Store, recording: Recording, where: str) -> Frames:

@@ -21,7 +21,7 @@ from wepystore.remotes.sources import transport
 from wepystore.store import Store, files
 from wepystore.store.batch import STAGES
 from wepystore.store.errors import DamagedEntryError
-from wepystore.store.merge.planning import Copy
+from wepystore.store.merge.plans import Copy
 from wepystore.store.merge.source import Progress
 from wepystore.store.names import Name, difference, path_of
 

@@ -21,7 +21,7 @@ from wepystore.store.store import DEFAULTS, DIRECTORIES
 
 # No other name of a remote's listing is ever used as a path here (S10).
 _ENTRY = re.compile(
-    r"(?:(objects|configs|snapshots|frames|recordings)/([0-9a-f]{2})/(\2[0-9a-f]{30})"
+    rf"(?:({'|'.join(kind for kind in KINDS if kind != 'runs')})/([0-9a-f]{{2}})/(\2[0-9a-f]{{30}})"
     r"|(runs)/([0-9a-f]{2})/(\5[0-9a-f]{30})\.json)"
 )
 # A ref is a hash and a newline; nobody is to make us fetch a gigabyte for one.

@@ -19,7 +19,7 @@ from wepystore.remotes.address import Address, parse
 from wepystore.remotes.elsewhere import Elsewhere, Transport
 from wepystore.remotes.errors import BrokenOffError, NotAStoreThereError
 from wepystore.remotes.staging import Staging
-from wepystore.store import Store, merge
+from wepystore.store import Store, merge, whereabouts
 from wepystore.store.merge import Outcome, Plan, Source
 from wepystore.store.merge.source import Progress
 from wepystore.store.places import root_of
@@ -109,12 +109,15 @@ def _reach(
 
 
 def plan_reconcile(
-    target: str | os.PathLike[str], addresses: Sequence[str], shell: str | None = None
+    target: str | os.PathLike[str],
+    addresses: Sequence[str],
+    shell: str | None = None,
+    frames: bool = True,
 ) -> Plan:
     """What `reconcile` would bring; nothing is written. Raises as sources."""
     target = root_of(target)
     with sources(target, addresses, shell=shell, dry=True) as found:
-        return merge.plan(target, found)
+        return merge.plan(target, found, frames=frames)
 
 
 def reconcile(
@@ -122,12 +125,28 @@ def reconcile(
     addresses: Sequence[str],
     shell: str | None = None,
     bar: Bar = lambda what, plan: nullcontext(),
+    frames: bool = True,
 ) -> Outcome:
-    """Bring what the sources have, and the target lacks, into it. Raises as sources."""
+    """Bring what the sources have, and the target lacks, into it; `frames` as of merge.plan. The
+    target remembers where it saw frames. Raises as sources."""
     target = root_of(target)
     with sources(target, addresses, shell=shell) as found:
-        plan = merge.plan(target, found)  # Manifests come near: into TARGET/tmp/.
+        # Manifests come near: into TARGET/tmp/.
+        plan = merge.plan(target, found, frames=frames)
         with bar("fetching", plan) as update:
             merge.fetch(plan, update)  # Objects too.
         with bar("verifying", plan) as update:
-            return merge.apply(plan, update)
+            outcome = merge.apply(plan, update)
+        for address, source in zip(addresses, found, strict=True):
+            _remember(Store.open(target), address, source, outcome)
+        return outcome
+
+
+def _remember(target: Store, address: str, source: Source, outcome: Outcome) -> None:
+    """Where frames are, or were got, of those that the target's recordings name."""
+    if isinstance(source, Store):
+        place: str | None = os.path.realpath(source.path)
+    else:
+        place = whereabouts.without_credentials(address)
+    known = {*outcome.frames_kept_at(source), *target.hashes("frames")}
+    whereabouts.note(target, place, known.intersection(source.hashes("frames")))

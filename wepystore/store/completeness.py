@@ -1,4 +1,5 @@
-"""Which entries are complete (S5): what several of many name is looked at once."""
+"""Which entries are complete (S5): what several of many name is looked at once. And the one thing
+that an entry may lack all the same: the frames of a recording may be elsewhere (D4)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,12 @@ from wepystore.store.names import Ref
 Part = tuple[str, Ref]
 
 
+def may_be_elsewhere(by: str, kind: str) -> bool:
+    """Whether something of this kind, which an entry of the kind `by` names, may be elsewhere: as a
+    whole, so that there is nothing of its name here."""
+    return (by, kind) == ("recordings", "frames")
+
+
 class _Entries(Protocol):
     """What is asked of a store, or of what is like one."""
 
@@ -20,15 +27,22 @@ class _Entries(Protocol):
 
 
 class Completeness:
-    """What entries of a store lack, as of the first time that each was looked at."""
+    """What entries of a store lack, as of the first time that each was looked at.
 
-    def __init__(self, store: _Entries) -> None:
-        self._store = store
+    Parameters
+    ----------
+    store : Store, or what is like one
+    whole : bool
+        Whether what may be elsewhere is lacking too where it is.
+    """
+
+    def __init__(self, store: _Entries, whole: bool = False) -> None:
+        self._store, self._whole = store, whole
         self._sizes: dict[tuple[str, str], int | None] = {}
         self._below: dict[Part, tuple[Part, ...] | DamagedError] = {}
 
-    def lacking(self, parts: Iterable[Part]) -> list[Part]:
-        """Of what a manifest names, directly or through others, what is not here.
+    def lacking(self, parts: Iterable[Part], by: str = "") -> list[Part]:
+        """Of what a manifest of the kind `by` names, directly or through others, what is not here.
 
         Only existence and size are looked at, and manifests verified. Raises MissingError,
         DamagedError.
@@ -37,7 +51,10 @@ class Completeness:
         named = []
         for part in parts:
             kind, ref = part
-            if self._size(kind, ref.md5) != ref.size:
+            size = self._size(kind, ref.md5)
+            if size is None and not self._whole and may_be_elsewhere(by, kind):
+                continue
+            if size != ref.size:
                 found[part] = None
             elif kind != "objects":
                 named.append(part)
@@ -58,7 +75,7 @@ class Completeness:
             # Should made-up manifests name each other in a circle, there is nothing new in it.
             self._below[part] = ()
             try:
-                found = tuple(self.lacking(self._store.references(kind, ref.md5, ref)))
+                found = tuple(self.lacking(self._store.references(kind, ref.md5, ref), kind))
             except DamagedError as error:
                 found = error
             self._below[part] = found

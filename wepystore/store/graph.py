@@ -11,6 +11,7 @@ from wepystore.errors import DamagedError
 from wepystore.store import canonical, formats
 from wepystore.store.attachments import attachment_of
 from wepystore.store.carriers import FILES
+from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.errors import BadJSONError
 from wepystore.store.names import ONE, Name, Ref, is_hex, references
 from wepystore.store.runs import run_of
@@ -129,6 +130,24 @@ class Graph:
             and any((kind, ref.md5) in runs for kind, ref in parts if kind == "runs")
         ]
 
+    def elsewhere(self, store: Store) -> dict[Name, list[Name]]:
+        """What may be elsewhere and is, so that there is nothing of its name in the store (D4); and
+        what names it. Not what anything else needs."""
+        found: dict[Name, list[Name]] = {}
+        for by, parts in self.parts.items():
+            for kind, ref in parts:
+                is_here = not may_be_elsewhere(by[0], kind) or store.size(kind, ref.md5) is not None
+                # What names it may be a checkpoint that was superseded while we looked.
+                if not is_here and store.is_there(*by):
+                    found.setdefault((kind, ref.md5), []).append(by)
+        if found:
+            # Only made-up manifests name it besides.
+            for by, parts in self.parts.items():
+                for kind, ref in parts:
+                    if (kind, ref.md5) in found and not may_be_elsewhere(by[0], kind):
+                        del found[kind, ref.md5]
+        return found
+
     def orphans(self, without: Iterable[Name] = ()) -> list[str]:
         """Objects that no manifest names, leaving those in `without` out of account."""
         skip = set(without)
@@ -140,6 +159,13 @@ class Graph:
             if kind == "objects"
         }
         return [md5 for md5 in self.objects if md5 not in named]
+
+
+def by_hash(elsewhere: Mapping[Name, Sequence[Name]]) -> dict[str, tuple[str, ...]]:
+    """What Graph.elsewhere gives, as hashes: of frames, and of the recordings that name them."""
+    return {
+        md5: tuple(sorted(by for _, by in names)) for (_, md5), names in sorted(elsewhere.items())
+    }
 
 
 def load(store: Store, objects: bool = True) -> Graph:

@@ -223,16 +223,18 @@ class Store:
         """What a manifest or record names; nothing for an object. Raises as read_manifest."""
         return [] if kind == "objects" else self.read_manifest(kind, md5, ref).parts()
 
-    def missing(self, kind: str, md5: str) -> list[tuple[str, Ref]]:
-        """What an entry names, directly or through others, and is not here (S5).
+    def missing(self, kind: str, md5: str, whole: bool = False) -> list[tuple[str, Ref]]:
+        """What an entry names, directly or through others, and is not here (S5): with `whole` also
+        frames that are elsewhere, which it does not need (D4).
 
         Only existence and size are looked at. Raises MissingError or DamagedError when the
         entry itself, or a manifest it names, cannot be read.
         """
-        return self.lacking(self.references(kind, md5))
+        return Completeness(self, whole).lacking(self.references(kind, md5), kind)
 
     def lacking(self, parts: Sequence[tuple[str, Ref]]) -> list[tuple[str, Ref]]:
-        """Of what a manifest names (see references), what is not here; otherwise as missing."""
+        """Of what a snapshot, a configuration or a run names (see references), what is not here;
+        otherwise as missing."""
         return Completeness(self).lacking(parts)
 
     def size(self, kind: str, md5: str) -> int | None:

@@ -57,10 +57,10 @@ def test_a_whole_store(filled: Store) -> None:
         assert result.healthy and not result.notes
     assert tree_of(filled.path) == tree
     result = fsck.check(filled)
-    counted = {"objects": 9, "configs": 1, "snapshots": 2, "recordings": 1, "runs": 1}
+    counted = {"objects": 11, "configs": 1, "snapshots": 2, "frames": 1, "recordings": 1, "runs": 1}
     assert result.entries == dict.fromkeys(KINDS, 0) | counted
     sizes = [filled.size(kind, md5) or 0 for kind in KINDS for md5 in filled.hashes(kind)]
-    assert (result.files_read, result.bytes_read) == (14, sum(sizes))
+    assert (result.files_read, result.bytes_read) == (17, sum(sizes))
 
 
 def test_large_files_are_read_too(filled: Store) -> None:
@@ -153,7 +153,7 @@ def test_fast_looks_at_names_and_sizes(filled: Store) -> None:
     result = fsck.check(filled, fast=True)
     words = {problem.name: problem.what for problem in result.problems}
     assert words == {first: report.MISSING, second: report.DAMAGED}
-    assert result.files_read == 5, "manifests and the record only"
+    assert result.files_read == 6, "manifests and the record only"
     assert len(fsck.check(filled).problems) == 3
 
 

@@ -39,8 +39,8 @@ def add_orphan(store: Store, text: bytes = b"nobody names this") -> str:
 
 @pytest.fixture
 def lived_in(store: Store) -> Store:
-    """A run with a recording, a tagged snapshot, defaults, a snapshot and a recording that nothing
-    names, an orphan, a leftover."""
+    """A run with a recording and frames, a tagged snapshot, defaults, a snapshot and a recording
+    with frames that nothing names, an orphan, a leftover."""
     start, end = add_snapshot(store, "a"), add_snapshot(store, "b")
     config = add_config(store, "c")
     add_run(store, start, end, config)
@@ -90,7 +90,7 @@ def test_unnamed_snapshots_go_when_told(lived_in: Store) -> None:
     objects, and not with those they share; runs, tags and defaults keep theirs."""
     plan = gc.plan(lived_in, unnamed=True, now=later())
     kinds = [item.kind for item in plan.items]
-    assert kinds == ["recordings", "snapshots", *["objects"] * 4, "tmp"]
+    assert kinds == ["recordings", "frames", "snapshots", *["objects"] * 5, "tmp"]
     runs = lived_in.hashes("runs")
     gc.apply(plan)
     assert lived_in.hashes("runs") == runs and len(lived_in.hashes("snapshots")) == 4

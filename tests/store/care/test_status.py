@@ -34,7 +34,14 @@ def test_everything_that_can_be_told(store: Store) -> None:
         sizes = [store.size(kind, md5) or 0 for md5 in store.hashes(kind)]
         assert found.entries[kind] == (len(sizes), sum(sizes))
     assert (found.defaults, found.tags) == ({"config": config}, {"bound": end})
-    assert found.unnamed == (("recordings", unasked), ("snapshots", unnamed))
+    (_, frames), *_ = (
+        each for each in store.references("recordings", unasked) if each[0] != "objects"
+    )
+    assert found.unnamed == (
+        ("frames", frames.md5),
+        ("recordings", unasked),
+        ("snapshots", unnamed),
+    )
     assert found.orphans == (1, orphan.size)
     assert found.leftovers == (1, 5)
     assert (found.quarantine, found.quarantine_size) == (("objects-x",), 3)

@@ -44,15 +44,16 @@ def test_what_is_new_comes_and_is_listed(store: Store, other: Store) -> None:
     assert [(e.kind, e.new) for e in outcome.entries] == [
         ("configs", True),
         ("snapshots", True),
+        ("frames", True),
         ("recordings", True),
         ("runs", True),
     ]
     assert outcome.entries[-1].run is not None
     assert outcome.entries[-1].run[:2] == (run, first) and outcome.entries[-1].run.n_cycles == 12
     assert contents(store) == contents(other)
-    # Two objects of snapshot b, one of the configuration, three of what happened, three manifests,
-    # one record.
-    assert outcome.linked + outcome.copied == 10 and outcome.size > 0 and not outcome.left
+    # Two objects of snapshot b, one of the configuration, three of what happened, two of frames,
+    # four manifests, one record.
+    assert outcome.linked + outcome.copied == 13 and outcome.size > 0 and not outcome.left
     check(store.path)
 
 
@@ -116,7 +117,7 @@ def test_files_are_copied_where_they_cannot_be_linked(
     fill(other, "ab")
     monkeypatch.setattr(publish_module.os, "link", across)
     outcome = reconciled(store, other)
-    assert outcome.linked == 0 and outcome.copied == 14
+    assert outcome.linked == 0 and outcome.copied == 17
     assert contents(store) == contents(other)
     check(store.path)
 
@@ -186,7 +187,7 @@ def test_halves_in_two_sources_make_a_whole(store: Store, other: Store, tmp_path
     for index, md5 in enumerate(other.hashes("objects")):
         [other, third][index % 2].remove("objects", md5)
     outcome = reconciled(store, other, third)
-    assert not outcome.left and len(outcome.entries) == 6
+    assert not outcome.left and len(outcome.entries) == 7
     check(store.path)
     reconciled(other, third)
     assert contents(other) == contents(store)
@@ -311,4 +312,4 @@ def test_progress_is_told(store: Store, other: Store) -> None:
     told: list[tuple[int, int]] = []
     plan = merge.plan(store, [other])
     merge.apply(plan, lambda *now: told.append(now))
-    assert told[-1] == (plan.size, plan.size) and len(plan.copies) == 14
+    assert told[-1] == (plan.size, plan.size) and len(plan.copies) == 17

@@ -152,10 +152,11 @@ class Checkpointer:
         return refs
 
     def is_there(self) -> bool:
-        """Whether the last checkpoint is in the store as it was written, by its files."""
+        """Whether the last checkpoint is in the store as it was written, by its files, frames
+        included."""
         try:
             record = load_run(self.store, self.run or "")
-            return not any(self.store.missing(*each) for each in _held(record))
+            return not any(self.store.missing(*each, whole=True) for each in _held(record))
         except (DamagedError, OSError):
             return False
 

@@ -22,7 +22,7 @@ from wepystore.records.library import load_run
 from wepystore.records.parts import read_parts
 from wepystore.records.recording import N_WALKERS
 from wepystore.records.run import RunRecord
-from wepystore.records.run_frames import read_frames, read_left_over
+from wepystore.records.run_frames import FramesElsewhereError, read_frames, read_left_over
 from wepystore.records.tables import RunTables, read_recording
 from wepystore.records.trust import Trust, arguments
 from wepystore.store.places import CHECKPOINT
@@ -39,7 +39,7 @@ def resume(
     that had ended it before its cycles were done. Without limits of its own a job that has done
     all it was asked for is left as it is, but for what a kill after its last cycle has left
     undone. `trust` as in start_from. Raises NoJobError, JobBusyError, MalformedJobError,
-    FewerCyclesError, UntrustedPickleError.
+    FewerCyclesError, FramesElsewhereError, UntrustedPickleError.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
     job = Job.reopen(job_dir)
@@ -136,6 +136,7 @@ def _last(
             lacking = store.missing("snapshots", record.end.md5)
             if record.recording is not None:
                 lacking += store.missing("recordings", record.recording.md5)
+                _check_frames(store, md5, record)
             if lacking:
                 remark(f"{passed}: {store.path} lacks {len(lacking)} of its parts")
                 continue
@@ -149,6 +150,17 @@ def _last(
     return start_from(store, spec.start.md5, config, trust=trust), Past(
         resumed=True, how=NOTHING_YET._replace(begun=spec.begun)
     )
+
+
+def _check_frames(store: Store, md5: str, record: RunRecord) -> None:
+    """Raise FramesElsewhereError if the frames up to a checkpoint are not in the job's own store.
+
+    They can come back, so to begin before them again would waste what has been computed."""
+    recording = read_recording(store, record)
+    frames = recording.frames if recording is not None else None
+    if frames is not None and store.size("frames", frames.entry.md5) is None:
+        assert recording is not None
+        raise FramesElsewhereError.of(store, md5, recording)
 
 
 def _recorded(store: Store, record: RunRecord) -> SoFar | None:

@@ -81,6 +81,8 @@ class Verdict:
         and another snapshot. They narrow down where the two came apart.
     is_recorded : bool
         Whether the run has a recording that is here whole, which was compared.
+    frames_elsewhere : str or None
+        Hash of its frames, if these are not here, and so were not compared.
     parting : Parting or None
         The first thing in which that differs from what happened now.
     """
@@ -98,6 +100,7 @@ class Verdict:
     same_until: int | None
     other_after: int | None
     is_recorded: bool
+    frames_elsewhere: str | None
     parting: Parting | None
 
     @property
@@ -173,10 +176,17 @@ class _Repetition:
         self._other_after: int | None = None
         self._sink = Remembering(Hashing(), {})
         self._recorded = self._recorder = None
+        self._frames_elsewhere: str | None = None
         if record.recording is not None and not store.lacking([record.recording]):
             recording = read_recording(store, record)
             assert recording is not None
-            frames = read_frames(store, recording, "its recording") if recording.frames else None
+            frames = None
+            if recording.frames is not None:
+                md5 = recording.frames.entry.md5
+                if store.size("frames", md5) is None:
+                    self._frames_elsewhere = md5
+                else:
+                    frames = read_frames(store, recording, "its recording")
             self._recorded = Recorded(store, recording, frames)
             self._recorder = Recorder.begun(
                 self._prepared.manager,
@@ -218,6 +228,7 @@ class _Repetition:
             same_until=self._same_until,
             other_after=self._other_after,
             is_recorded=self._recorded is not None,
+            frames_elsewhere=self._frames_elsewhere,
             parting=self._recorded.parting if self._recorded is not None else None,
         )
 

@@ -15,9 +15,9 @@ from typing import Any
 from wepystore import durable
 from wepystore.errors import DamagedError, FailedError
 from wepystore.store import files
-from wepystore.store.renewal import FOLDER
 from wepystore.store.store import Store
 from wepystore.store.system import is_alive
+from wepystore.store.whereabouts import LASTING
 
 LOCK = "gc.lock"
 #: How what gc has taken away is called in tmp/.
@@ -51,9 +51,10 @@ def age_mark(facts: os.stat_result) -> float:
 def tmp_files(store: Store) -> list[str]:
     """The paths of what is in tmp/, relative to the store."""
     try:
-        return sorted("tmp/" + name for name in os.listdir(store.path / "tmp") if name != FOLDER)
+        names = set(os.listdir(store.path / "tmp")) - LASTING
     except FileNotFoundError:
         return []
+    return sorted("tmp/" + name for name in names)
 
 
 # ---- is somebody writing?

@@ -22,8 +22,8 @@ from wepystore.store.care.report import Need, Note, Problem, Report
 from wepystore.store.care.scan import Scan, Work
 from wepystore.store.errors import BadJSONError, DamagedEntryError
 from wepystore.store.names import KINDS, MARK, ONE, Name, Ref, is_tag
-from wepystore.store.renewal import FOLDER
 from wepystore.store.store import DEFAULTS, DIRECTORIES, Store
+from wepystore.store.whereabouts import LASTING
 
 __all__ = ["Need", "Note", "Problem", "Repaired", "Report", "check", "repair"]
 
@@ -124,6 +124,7 @@ class _Checker:
         self.problems: list[Problem] = []
         self.notes: list[Note] = []
         self.named = _Named()
+        self.elsewhere: dict[Name, list[Name]] = {}
 
     def check(self) -> Report:
         self._mark()
@@ -134,6 +135,7 @@ class _Checker:
             for kind in graph.NAMING:
                 self._manifests(kind)
             self.named.take(self.graph.parts)
+            self.elsewhere = self.graph.elsewhere(self.store)
             found = scan.scan(work, size_of=self.named.size, progress=self._step)
             self.scans["objects"] = found
         self._faults()
@@ -145,6 +147,7 @@ class _Checker:
             self.root,
             tuple(_with_needs(self.problems, self.graph)) if self.problems else (),
             tuple(self.notes),
+            graph.by_hash(self.elsewhere),
             {kind: len(self.listings[kind]) for kind in KINDS},
             sum(found.files_read for found in self.scans.values()),
             sum(found.bytes_read for found in self.scans.values()),
@@ -195,7 +198,7 @@ class _Checker:
             for md5, fault in sorted(self.scans[kind].faults.items()):
                 self.graph.faults[kind, md5] = fault.why
                 absent = fault.what == report.MISSING and kind == "objects"
-                if absent and md5 not in self.named.first[kind]:
+                if (absent and md5 not in self.named.first[kind]) or (kind, md5) in self.elsewhere:
                     continue
                 why = fault.why
                 if fault.found in holders:
@@ -218,9 +221,13 @@ class _Checker:
         for kind, expected in self.named.first.items():
             sizes, sha256 = self.scans[kind].sizes, self.scans[kind].sha256
             for md5, (ref, by) in expected.items():
+                if (kind, md5) in self.elsewhere:
+                    continue
                 if sizes.get(md5) != ref.size or (sha256 and sha256.get(md5) != ref.sha256):
                     self._not_as_expected(kind, ref, by)
         for kind, ref, by in self.named.others:
+            if (kind, ref.md5) in self.elsewhere:
+                continue
             digest = None
             with suppress(DamagedEntryError, OSError):
                 digest = files.hash_file(self.store.locate(kind, ref.md5)).sha256
@@ -318,7 +325,7 @@ class _Checker:
         for folder, known, what, why in (
             ("refs", {*DEFAULTS.values(), "tags"}, report.FOREIGN, "no ref has such a name"),
             ("refs/tags", {*tags}, report.FOREIGN, "no tag is named so"),
-            ("tmp", {FOLDER}, report.LEFTOVER, "an unfinished write"),
+            ("tmp", LASTING, report.LEFTOVER, "an unfinished write"),
             ("quarantine", set[str](), report.QUARANTINED, "set aside"),
         ):
             for name in _others(self.store.path / folder, known):

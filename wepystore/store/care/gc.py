@@ -49,6 +49,7 @@ from wepystore.store.care.busy import (
     lock,
     tmp_files,
 )
+from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.names import KINDS, Name, is_hash
 from wepystore.store.renewal import Renewals
 from wepystore.store.runs import run_of
@@ -67,8 +68,8 @@ class NewerEntriesError(FailedError):
     before '{to_clean}'"""
 
 
-#: Run records that others tell all of.
-Covered = Callable[[], Collection[str]]
+#: Run records that others tell all of; or frames that are not wanted here.
+Asked = Callable[[], Collection[str]]
 
 
 class Item(NamedTuple):
@@ -90,7 +91,8 @@ class Removal:
     store: Store
     grace_s: float
     unnamed: bool
-    covered: Covered | None
+    covered: Asked | None
+    frames: Asked | None
     now: float
     items: tuple[Item, ...]
     """In the order of removal."""
@@ -126,7 +128,8 @@ def plan(
     unnamed: bool = False,
     now: float | None = None,
     recovered: Collection[Name] = (),
-    covered: Covered | None = None,
+    covered: Asked | None = None,
+    frames: Asked | None = None,
 ) -> Removal:
     """Decide what to remove. Nothing is written.
 
@@ -135,6 +138,7 @@ def plan(
         may go.
     recovered : what an interrupted gc had taken away; that its name was changed does not count.
     covered : asked for runs that may go, with recordings and ends that only they need.
+    frames : asked for frames that may go, which are elsewhere then (D4).
 
     Raises UnreadableManifestsError, NewerEntriesError.
     """
@@ -152,7 +156,14 @@ def plan(
     # Of runs that an interrupted gc has removed.
     own |= set(recovered if covered is not None else ())
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
-    all_items += [old(*name, "no run, tag or default needs it") for name in superfluous]
+    why = "no run, tag or default needs it"
+    all_items += [old(*name, why) for name in superfluous if name[0] != "frames"]
+    # A recording within the grace period keeps its frames.
+    held = _frames_of(found, found.parts.keys() - set(_names(all_items)))
+    spare = {name: why for name in superfluous if name[0] == "frames" and name not in held}
+    asked = frames() if frames is not None else ()
+    spare |= {("frames", md5): "they were asked to go" for md5 in asked}
+    all_items += [old(*name, why) for name, why in sorted(spare.items())]
     orphans = sorted(found.orphans(_names(all_items)))
     all_items += [old("objects", md5, "nothing names it") for md5 in orphans]
     all_items += _left_in_tmp(store, before)
@@ -160,7 +171,9 @@ def plan(
     items.sort(key=lambda i: (i.kind == "tmp", -KINDS.index(i.kind) if i.kind in KINDS else 0))
     young = len(all_items) - len(items)
     known = frozenset(found.parts)
-    return Removal(store, grace_s, unnamed, covered, now, tuple(items), young, known, renewals)
+    return Removal(
+        store, grace_s, unnamed, covered, frames, now, tuple(items), young, known, renewals
+    )
 
 
 def _old(
@@ -181,6 +194,15 @@ def _old(
     if max(changed, renewals.last(facts)) >= before:
         return None
     return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
+
+
+def _frames_of(found: graph.Graph, names: Iterable[Name]) -> set[Name]:
+    return {
+        (kind, ref.md5)
+        for name in names
+        for kind, ref in found.parts.get(name, ())
+        if may_be_elsewhere(name[0], kind)
+    }
 
 
 def _names(items: Iterable[Item | None]) -> list[Name]:
@@ -261,7 +283,7 @@ def apply(plan: Removal, progress: Callable[[int, int], None] | None = None) -> 
 
 
 def _again(old: Removal, recovered: Collection[Name]) -> Removal:
-    return plan(old.store, old.grace_s, old.unnamed, old.now, recovered, old.covered)
+    return plan(old.store, old.grace_s, old.unnamed, old.now, recovered, old.covered, old.frames)
 
 
 def recover(store: Store) -> list[Name]:

@@ -21,6 +21,7 @@ from wepystore.store.batch import Batch
 from wepystore.store.care import report
 from wepystore.store.care.listing import mark_fault
 from wepystore.store.care.report import Problem, Report
+from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.merge import Source
 from wepystore.store.names import KINDS, MARK, Name, Ref
@@ -172,6 +173,9 @@ class _Repair:
         needs: set[Name] = set()
         if kind != "objects":
             for part in self._parts(kind, md5, ref):
+                if may_be_elsewhere(kind, part[0]):
+                    # If it is damaged it is a problem of its own.
+                    continue
                 more = self._want(part[0], part[1].md5, part[1])
                 if more is None:
                     return None

@@ -68,6 +68,8 @@ class Report:
     path: str
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
+    elsewhere: dict[str, tuple[str, ...]]
+    """Frames that are elsewhere (D4), and the recordings that name them."""
     entries: dict[str, int]
     """How many of each kind are there."""
     files_read: int

@@ -4,15 +4,16 @@ but manifests and records; `fsck` reads everything."""
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from wepystore.store import graph
-from wepystore.store.names import KINDS, Ref, path_of
-from wepystore.store.renewal import FOLDER
+from wepystore.store.names import KINDS, Name, Ref, path_of
 from wepystore.store.store import Store
+from wepystore.store.whereabouts import LASTING
 
 
 class Amount(NamedTuple):
@@ -42,6 +43,8 @@ class Status:
     """"snapshot" and "config", if set."""
     tags: dict[str, str]
     incomplete: tuple[Incomplete, ...]
+    elsewhere: dict[str, tuple[str, ...]]
+    """Frames that are elsewhere (D4), and the recordings that name them."""
     damaged: dict[str, str]
     """Paths of manifests, records and refs that cannot be read, and why."""
     unnamed: tuple[tuple[str, str], ...]
@@ -69,6 +72,7 @@ def look(store: Store) -> Status:
     for name, md5 in found.refs.items():
         if not any(md5 in sizes[kind] for kind in graph.kinds_of_ref(name)):
             damaged[f"refs/{name}"] = f"it names {md5}, which is not there"
+    elsewhere = found.elsewhere(store)
     orphans = [md5 for md5 in found.orphans() if md5 in sizes["objects"]]
     quarantine, quarantine_size = _directory(store.path / "quarantine")
     tmp, tmp_size = _directory(store.path / "tmp")
@@ -81,7 +85,8 @@ def look(store: Store) -> Status:
             if not name.startswith("tags/")
         },
         tags={n[5:]: md5 for n, md5 in found.refs.items() if n.startswith("tags/")},
-        incomplete=tuple(_incomplete(found, sizes)),
+        incomplete=tuple(_incomplete(found, sizes, elsewhere)),
+        elsewhere=graph.by_hash(elsewhere),
         damaged=damaged,
         unnamed=tuple(sorted(found.unnamed())),
         orphans=Amount(len(orphans), sum(sizes["objects"][md5] for md5 in orphans)),
@@ -103,9 +108,15 @@ def _sizes(store: Store, kind: str) -> dict[str, int]:
     return sizes
 
 
-def _incomplete(found: graph.Graph, sizes: dict[str, dict[str, int]]) -> list[Incomplete]:
+def _incomplete(
+    found: graph.Graph, sizes: dict[str, dict[str, int]], elsewhere: Collection[Name]
+) -> list[Incomplete]:
     lacking = {
-        name: [(kind, ref) for kind, ref in parts if sizes[kind].get(ref.md5) != ref.size]
+        name: [
+            (kind, ref)
+            for kind, ref in parts
+            if sizes[kind].get(ref.md5) != ref.size and (kind, ref.md5) not in elsewhere
+        ]
         for name, parts in found.parts.items()
     }
     bad = {name for name, missing in lacking.items() if missing}
@@ -126,7 +137,7 @@ def _directory(path: Path) -> tuple[list[str], int]:
     names, size = [], 0
     with suppress(FileNotFoundError), os.scandir(path) as entries:
         for entry in entries:
-            if entry.name not in (".gitkeep", ".gitignore", FOLDER):
+            if entry.name not in (".gitkeep", ".gitignore", *LASTING):
                 names.append(entry.name)
                 size += entry.stat(follow_symlinks=False).st_size
     return sorted(names), size

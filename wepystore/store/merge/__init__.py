@@ -6,7 +6,8 @@ outcome = merge.apply(made)             they are verified and get their names
 """
 
 from wepystore.store.merge.applying import Outcome, apply, fetch
-from wepystore.store.merge.planning import Plan, plan
+from wepystore.store.merge.planning import plan
+from wepystore.store.merge.plans import Plan
 from wepystore.store.merge.source import Source
 
 __all__ = ["Outcome", "Plan", "Source", "apply", "fetch", "plan"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from wepystore.errors import DamagedError
-from wepystore.store.merge.planning import Conflict, Copy, Left, Plan
+from wepystore.store.merge.plans import Conflict, Copy, Left, Plan
 from wepystore.store.merge.source import Progress, Source, bring_near
 from wepystore.store.names import KINDS, Name, Ref
 from wepystore.store.store import DEFAULTS, Store
@@ -106,6 +106,7 @@ def apply(plan: Plan, progress: Progress | None = None, mover: Mover | None = No
         (*plan.left, *_left(plan, failed)),
         plan.unread,
         plan.end,
+        plan.withheld,
         mover.linked,
     )
 

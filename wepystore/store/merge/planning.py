@@ -14,14 +14,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files
 from wepystore.store.attachments import attachment_of
+from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.graph import kinds_of_ref
+from wepystore.store.merge.plans import Arrival, Conflict, Copy, Left, Plan, needed
 from wepystore.store.merge.source import Source, bring_near, read_manifest
 from wepystore.store.names import KINDS, ONE, Name, Ref
 from wepystore.store.runs import Run, origin_of, run_of
@@ -34,125 +35,18 @@ _NAMING = KINDS[1:]
 MANY = 10_000
 
 
-@dataclass(frozen=True)
-class Copy:
-    """One file to bring, and the sources that have it (with the right size)."""
-
-    kind: str
-    ref: Ref
-    sources: tuple[Source, ...]
-
-    @property
-    def name(self) -> Name:
-        return self.kind, self.ref.md5
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A manifest or run record that the target gets, or gets missing parts of."""
-
-    kind: str
-    md5: str
-    new: bool
-    needs: frozenset[Name]
-    """Everything it names, directly or not, that has to be brought for it; and itself."""
-    sources: tuple[Source, ...]
-    run: Run | None = None
-
-
-@dataclass(frozen=True)
-class Left:
-    """An entry (or, with kind "refs", a ref) of a source that was left out, and why. `source` is
-    the source's label."""
-
-    kind: str
-    md5: str
-    source: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A tag that differs (S7), or a run to which different recordings are attached, of which all
-    come.
-
-    Attributes
-    ----------
-    name : str
-        "tags/TAG", or "runs/HASH".
-    ours : str or None
-        What the tag holds here, or an attachment; None when two sources differ and the target has
-        none.
-    theirs : str
-    source : str
-        A label.
-    """
-
-    name: str
-    ours: str | None
-    theirs: str
-    source: str
-
-
-@dataclass(frozen=True, repr=False)
-class Plan:
-    """What a reconcile will do.
-
-    Attributes
-    ----------
-    target : str
-        Its label: the path of a store of this machine.
-    creates : bool
-        Whether it is made.
-    copies : tuple of Copy
-        Files to bring, in the order of S4.
-    entries : tuple of Arrival
-        Snapshots, configurations, recordings and runs that it gets, or gets missing parts of.
-    refs : tuple of (str, str)
-        Tags and defaults to set, and their hashes.
-    conflicts : tuple of Conflict
-        Tags that differ, and stay as they are; runs to which different recordings are attached.
-    left : tuple of Left
-        What is left out, and why.
-    unread : int
-        Of more than MANY entries, so many that the target has too, with the same sizes, while no
-        source has any file beyond what the others need. Whether they are complete was not looked
-        at: if not, no source has what they lack.
-    end : str
-        The default snapshot of a source, if that is the end of a run and `refs` has the start.
-    """
-
-    target: str
-    creates: bool
-    copies: tuple[Copy, ...]
-    entries: tuple[Arrival, ...]
-    refs: tuple[tuple[str, str], ...]
-    conflicts: tuple[Conflict, ...]
-    left: tuple[Left, ...]
-    unread: int = 0
-    end: str = ""
-
-    def __repr__(self) -> str:
-        counts = f"{len(self.entries)} entries, {len(self.copies)} files, {self.size} bytes"
-        apart = f"{len(self.conflicts)} conflicts, {len(self.left)} left out"
-        return f"{type(self).__name__}({self.target!r}: {counts}, {apart})"
-
-    @property
-    def size(self) -> int:
-        """Bytes to bring."""
-        return sum(copy.ref.size for copy in self.copies)
-
-
 def plan(
     target: Source | str | os.PathLike[str],
     sources: Sequence[Source],
     only: Collection[Name] | None = None,
+    frames: bool = True,
 ) -> Plan:
     """Decide what to bring. Nothing is written to the target; one that does not exist is an empty
     one. Manifests that are elsewhere, and that the target lacks, come near.
 
-    With `only`, just these entries and what they name are brought, and no refs. Raises what
-    Store.open raises for a target that is there and no store, and what Source.fetch raises.
+    With `only`, just these entries and what they name are brought, and no refs; without `frames`
+    these stay where they are. Raises what Store.open raises for a target that is there and no
+    store, and what Source.fetch raises.
     """
     creates = False
     if isinstance(target, (str, os.PathLike)):
@@ -164,7 +58,7 @@ def plan(
     if rest:
         bring_near(rest)
         found = _Planner(target, creates, sources).plan(only)
-    return found
+    return found if frames else found.without_frames()
 
 
 def _order(name: Name) -> tuple[int, str]:
@@ -202,7 +96,7 @@ class _Planner:
             if self._is_all():
                 names, unread = [], len(alike)
         self._read(names, holders)
-        wanted = {name for entry in self.entries.values() for name in entry.needs}
+        wanted = needed(self.entries.values())
         refs, conflicts = self._refs() if only is None else ({}, [])
         conflicts += self._differing() if only is None else []
         self._leave_faults()
@@ -276,7 +170,7 @@ class _Planner:
 
     def _is_all(self) -> bool:
         """Whether the target has, or gets for the entries found so far, all objects there are."""
-        coming = {name for entry in self.entries.values() for name in entry.needs}
+        coming = needed(self.entries.values())
         return all(
             ("objects", md5) in coming or self._is_alike(("objects", md5), [source])
             for source in self.sources
@@ -317,21 +211,23 @@ class _Planner:
         self, kind: str, ref: Ref, parts: list[tuple[str, Ref]], run: Run | None
     ) -> frozenset[Name] | str:
         needs: set[Name] = set()
-        missing = []
+        missing: list[str] = []
         new = self.creates or not self.target.has(kind, ref.md5)
         for part, part_ref in parts:
+            apart = may_be_elsewhere(kind, part)
             if part != "objects":
                 more = self._entry(part, part_ref.md5)
                 if not isinstance(more, frozenset):
-                    missing.append(more or f"{ONE[part]} {part_ref.md5} is not there")
+                    why = more or f"{ONE[part]} {part_ref.md5} is not there"
+                    missing += [why] if not apart else self._leave_apart(part, part_ref.md5, more)
                     continue
-                needs |= more
+                needs |= more if not apart else frozenset()
             there = self._locate(part, part_ref, new)
             if (part, part_ref) in self.collisions:
                 missing.append(self.collisions[part, part_ref])
             elif there is None:
                 missing.append(self._missing(part, part_ref.md5))
-            elif not there:
+            elif not there and not apart:
                 needs.add((part, part_ref.md5))
         if missing:
             rest = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -343,6 +239,15 @@ class _Planner:
             holders = tuple(source for source in self.sources if source.has(*name))
             self.entries[name] = Arrival(*name, new, frozenset(needs), holders, run)
         return frozenset(needs)
+
+    def _leave_apart(self, kind: str, md5: str, why: str | None) -> tuple[str, ...]:
+        """Frames that cannot come keep nothing from coming (D4); that something is amiss with them,
+        if it is, is told. What is missing because of that: nothing."""
+        known = any((left.kind, left.md5) == (kind, md5) for left in self.left)
+        if why is not None and not known:
+            holder = next((s for s in self.sources if s.has(kind, md5)), self.target)
+            self.left.append(Left(kind, md5, holder.label, why))
+        return ()
 
     def _missing(self, kind: str, md5: str) -> str:
         near = [source for source in self.everywhere if source.is_near(kind, md5)]
