@@ -102,7 +102,7 @@ class Unbinding:
         return flux_figure(f"LJ pair, {self}, {name}", fluxes, chain, TARGET_NM, self.discard)
 
 
-QUICK = [Unbinding(10, n_walkers=24, n_cycles=230, discard=130, n_repeats=10)]
+QUICK = [Unbinding(10, n_walkers=24, n_cycles=230, discard=130, n_repeats=7)]
 LONG = [
     Unbinding(10, n_walkers=48, n_cycles=400, discard=130, n_repeats=20),
     Unbinding(15, n_walkers=48, n_cycles=400, discard=110, n_repeats=25),

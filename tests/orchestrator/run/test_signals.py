@@ -87,7 +87,9 @@ def programs() -> Iterator[list[Program]]:
             program.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_run_after_the_cycle(
     made: Prepared, tmp_path: Path, programs: list[Program], number: signal.Signals
 ) -> None:

@@ -458,7 +458,7 @@ CHILD = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("wait", [3, 20, 57])
+@pytest.mark.parametrize("wait", [3, 20, pytest.param(57, marks=pytest.mark.slow)])
 def test_a_file_survives_kill_9_at_any_moment_with_every_flushed_cycle(
     recording: Recording, tmp_path: Path, wait: int
 ) -> None:
