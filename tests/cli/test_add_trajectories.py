@@ -57,6 +57,19 @@ def test_a_run_is_got_with_it(wepy: Wepy, file: str) -> None:
     assert Store.open("alone.orch").hashes("attachments") == added
 
 
+def test_it_goes_into_other_files(wepy: Wepy, file: str) -> None:
+    """As what is recorded of any run."""
+    wepy(f"add trajectories w.orch {RUN} {file}")
+    assert wepy("reconcile hdf5 w.orch all.h5").lines == ["all.h5"]
+    assert wepy(f"get trajectories w.orch {RUN} -O a.h5 --cycles :5").lines == ["a.h5"]
+    for name, n_cycles in (("all.h5", 53), ("a.h5", 5)):
+        with h5py.File(name) as found, h5py.File(file) as true:
+            for walker in ("0", "9"):
+                held = found[f"runs/0/trajectories/{walker}/positions"][:]
+                given = true[f"runs/0/trajectories/{walker}/positions"][:n_cycles]
+                assert (held == given.astype(held.dtype)).all()
+
+
 def test_what_cannot_be_is_refused(wepy: Wepy, file: str) -> None:
     """One line, and the status that its kind of failure has."""
     Path("text.h5").write_text("a text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Wepy
 from tests.systems import pair_snapshot, plain_configuration, run_job
-from wepystore.api import prepare_store
+from wepystore.api import Store, prepare_store
 
 
 class Made(NamedTuple):
@@ -62,6 +63,24 @@ def test_runs_of_a_merge_are_in_one_file(wepy: Wepy, made: Made, tmp_path: Path)
         held = "runs/0/trajectories/0/positions"
         assert one[held].external
         assert not copy[held].external
+
+
+def test_runs_whose_frames_are_elsewhere_are_told_of(
+    wepy: Wepy, made: Made, tmp_path: Path
+) -> None:
+    """The file has the others; the exit status says that something is missing."""
+    wepy("reconcile orch all.orch", *made.jobs)
+    store = Store.open(tmp_path / "all.orch")
+    recording = store.manifest("runs", made.runs[0])["recording"]["md5"]
+    kept = store.manifest("recordings", recording)["frames"]["entry"]["md5"]
+    os.unlink(store.locate("frames", kept))
+    result = wepy("reconcile hdf5 all.orch all.h5")
+    assert (result.status, result.out) == (3, "all.h5\n")
+    assert f" ! [left out] run {made.runs[0]}: the frames of run" in result.err
+    assert runs_in(tmp_path / "all.h5") == made.runs[1:]
+    result = wepy("get trajectories all.orch", made.runs[0])
+    assert (result.status, result.out) == (1, "")
+    assert "are not in" in result.err
 
 
 def test_the_store_may_be_left_out(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tests.orchestrator.run.test_recorder import Wavering
 from tests.systems import (
     langevin,
     pair_apparatus,
@@ -42,6 +43,7 @@ from wepystore.api import (
     reconcile,
 )
 from wepystore.errors import WepystoreError
+from wepystore.records import frames as blocks
 from wepystore.trajectories.drafts import Drafts
 
 N_FIRST, N_LAST, N_WALKERS = 12, 5, 6
@@ -320,3 +322,36 @@ def test_files_get_their_names_together(tmp_path: Path) -> None:
         assert not (tmp_path / "a").exists()
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_walkers_may_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trajectory in a .h5 file has each cycle from the first with such a walker on; while it is
+    away it is at no place and of no weight. Also where frames stay in the store, or some are left
+    out."""
+    monkeypatch.setattr(blocks, "block_cycles_for", lambda n_walkers, n_bytes, every: 2 * every)
+    apparatus = Apparatus.as_found(pair_snapshot().apparatus.runner, None, Wavering())
+    snapshot = Snapshot.as_found(pair_snapshot(4).walkers, apparatus)
+    prepared = prepare_store(tmp_path / "a.orch", snapshot, plain_configuration())
+    run = run_job(prepared.store, prepared.snapshot_hash, tmp_path / "job", n_cycles=9).record
+    frames = load_frames(tmp_path / "job", run)
+    assert frames.n_walkers.tolist() == [4, 5, 6, 7, 3, 4, 5, 6, 7]
+    weights = np.nan_to_num(load_tables(tmp_path / "job", run).by_walker("weights"))
+    for options in ({}, {"link": True}, {"cycles": slice(1, None)}):
+        file = tmp_path / "a.h5"
+        export_run(tmp_path / "job", run, file, replace=True, **options)
+        start = 1 if "cycles" in options else 0
+        with h5py.File(file) as found:
+            for walker in range(7):
+                held = found[f"runs/0/trajectories/{walker}"]
+                there = np.flatnonzero(frames.n_walkers[start:] > walker)
+                born, n_rows = there[0], there[-1] - there[0] + 1
+                assert held.attrs["cycle_idx"] == born
+                true = np.full((n_rows, 2, 3), np.nan)
+                true[there - born] = frames.walker(walker, start=start)
+                assert_array_equal(held["positions"], true)
+                rows = slice(born + start, born + start + n_rows)
+                assert_array_equal(held["weights"][:, 0], weights[rows, walker])
+    files = export_run(tmp_path / "job", run, tmp_path / "a.dcd", walkers=[6])
+    np.testing.assert_allclose(mdtraj.load(files[0], top=files[1]).xyz, frames.walker(6), atol=1e-6)
+    with open(files[2]) as text:
+        assert [row["cycle"] for row in csv.DictReader(text)] == ["3", "8"]

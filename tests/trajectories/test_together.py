@@ -217,13 +217,24 @@ def test_runs_without_frames_are_left_out_unless_they_are_named(made: Made, tmp_
     assert not (tmp_path / "b.h5").exists()
 
 
-def test_a_run_whose_beginning_is_not_here_is_in_the_file_alone(made: Made, tmp_path: Path) -> None:
-    """Somebody is told that it goes on from none."""
+def test_a_run_whose_beginning_is_not_here_goes_on_from_none(made: Made, tmp_path: Path) -> None:
+    """Somebody is told; those that go on from it do so in the file. The same where of the beginning
+    there are no frames."""
     store = Store.open(shutil.copytree(made.store, tmp_path / "a.orch"))
-    os.unlink(store.locate("runs", made.first))
-    told = export_runs(store.path, tmp_path / "a.h5")
-    assert [tuple(each) for each in told.runs] == [(made.last, 0, 3, None)]
-    assert list(told.apart) == [made.last]
+    end = load_run(store, made.last).end.md5
+    more = run_job(store, end, tmp_path / "job", n_cycles=2).record
+    assert more is not None
+    reconcile(store.path, tmp_path / "job")
+    first = store.locate("runs", made.first)
+    kept = store.manifest("recordings", load_run(store, made.first).recording.md5)["frames"]
+    frames = store.locate("frames", kept["entry"]["md5"])
+    spans = [(made.last, 0, 3, None), (more, 0, 2, 0)]
+    for number, path in enumerate((frames, first)):
+        os.unlink(path)
+        told = export_runs(store.path, tmp_path / f"{number}.h5")
+        assert [tuple(each) for each in told.runs] == spans
+        assert list(told.apart) == [made.last]
+        assert list(told.left_out) == [made.first][number:]
 
 
 def test_runs_of_which_other_things_are_kept_do_not_go_together(made: Made, tmp_path: Path) -> None:

@@ -20,16 +20,27 @@ class Step(NamedTuple):
     n_cycles: int
 
 
-def history_of_run(store: Store, md5: str) -> list[Step]:
+def recorded_runs(store: Store) -> dict[str, RunRecord]:
+    """All runs of a store; to records that have none their recordings are attached, unless several
+    are that differ."""
+    attached = Attached(store)
+    return {md5: attached.one_to(md5, record) for md5, record in read_records(store).items()}
+
+
+def history_of_run(
+    store: Store, md5: str, recorded: Mapping[str, RunRecord] | None = None
+) -> list[Step]:
     """The runs that led one after the other to the end of a run, the first one first, itself last;
     to records that have none their recordings are attached.
 
-    Runs that end where they began are passed over. Raises NotJoinableError, AttachmentsDifferError,
-    DamagedError.
+    Runs that end where they began are passed over. `recorded` is what recorded_runs gives, if that
+    is known. Raises NotJoinableError, AttachmentsDifferError, DamagedError.
     """
     attached = Attached(store)
-    records = {**read_records(store), md5: read_record(store, md5)}
-    runs = {each: attached.one_to(each, record) for each, record in records.items()}
+    if recorded is None or md5 not in recorded:
+        asked = attached.one_to(md5, read_record(store, md5))
+        recorded = {**recorded_runs(store), md5: asked}
+    runs = recorded
     led_to: dict[str, list[str]] = {}
     for each, record in runs.items():
         if record.start.md5 != record.end.md5:

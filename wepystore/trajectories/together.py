@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from wepystore.errors import FailedError
+from wepystore.records.attached import Attached, AttachmentsDifferError
 from wepystore.records.covering import longest_of
-from wepystore.records.histories import Step, history_of_run
-from wepystore.records.library import AnyStore, frames_of_run, load_runs, opened
+from wepystore.records.histories import Step, history_of_run, recorded_runs
+from wepystore.records.library import AnyStore, frames_of_run, opened
 from wepystore.records.recording import Recording
 from wepystore.records.run import RunRecord
 from wepystore.records.run_frames import (
@@ -39,6 +40,9 @@ from wepystore.trajectories.files import HDF5, check_ending, understood
 from wepystore.trajectories.frame_places import FramePlaces, make_read_only
 from wepystore.trajectories.pieces import piece_of, topology_of
 from wepystore.trajectories.wepy_hdf5 import Choice, Piece, write_hdf5
+
+#: Why of a run nothing can be in a file.
+_UNUSABLE = (NotRecordedError, NoFramesError, FramesElsewhereError, AttachmentsDifferError)
 
 
 class RunInFile(NamedTuple):
@@ -114,7 +118,7 @@ def export_runs(
     if suffix not in HDF5:
         raise NotForFormatError(what="more than one run", suffix=suffix)
     store = opened(store)
-    plan = _Plan(store, load_runs(store), is_named=runs is not None)
+    plan = _Plan(store, recorded_runs(store), is_named=runs is not None)
     named = None if runs is None else [resolve(store, run, ("runs",))[1] for run in runs]
     for md5 in dict.fromkeys(plan.records if named is None else named):
         plan.ask_for(md5)
@@ -144,33 +148,47 @@ class _Plan:
 
     def ask_for(self, md5: str) -> None:
         """Take in a run, and those that led to its start. Raises as load_frames if it is named."""
-        record = self.records[md5]
         try:
             self._look_at(md5)
-        except (NotRecordedError, NoFramesError, FramesElsewhereError) as problem:
+        except _UNUSABLE as problem:
             if self._is_named:
                 raise
             self.told.left_out[md5] = problem
             return
-        try:
-            steps = history_of_run(self._store, md5)
-            for step in steps:
-                self._look_at(step.run)
-        except (
-            NotJoinableError,
-            NotRecordedError,
-            NoFramesError,
-            FramesElsewhereError,
-        ) as problem:
-            self.told.apart[md5] = problem
-            steps = [Step(md5, record, record.n_cycles)]
+        steps = self._led_to(md5)
+        for place in reversed(range(len(steps) - 1)):
+            try:
+                self._look_at(steps[place].run)
+            except _UNUSABLE as problem:
+                self.told.apart[steps[place + 1].run] = problem
+                steps = steps[place + 1 :]
+                break
         self.chains.append(steps)
+
+    def _led_to(self, md5: str, *later: str) -> list[Step]:
+        """Those that led to the end of a run, as far as they are here."""
+        record = self.records[md5]
+        try:
+            return history_of_run(self._store, md5, self.records)
+        except NotJoinableError as problem:
+            # It is told of the whole history: what is next to this run may well be here.
+            ended = {
+                each: run
+                for each, run in self.records.items()
+                if run.end.md5 == record.start.md5 and each not in (md5, *later)
+            }
+            longest = set(longest_of(self._store, ended).values())
+            if len(longest) == 1:
+                before = self._led_to(longest.pop(), md5, *later)
+            else:
+                self.told.apart[md5], before = problem, []
+            return [*before, Step(md5, record, record.n_cycles)]
 
     def _look_at(self, md5: str) -> None:
         """Find what is recorded of a run."""
         if md5 in self._kept:
             return
-        record = self.records[md5]
+        record = Attached(self._store).to(md5, self.records[md5])
         recording = read_recording(self._store, record)
         if recording is None:
             raise NotRecordedError(run=md5)
