@@ -17,14 +17,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tests.hazard.phases import SIZE, Noted
+from tests.hazard.phases import BESIDE, SIZE, Noted
 from tests.systems import environment
 from tests.waiting import until
 from wepystore.api import Store, load_frames, load_run, load_tables
 from wepystore.cli.main import main as wepy_main
+from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.reporters.hdf5.journal import JournaledHDF5, journal_name
 from wepystore.store import graph
-from wepystore.store.names import KINDS
+from wepystore.store.names import KINDS, Name
 
 ENDS = re.compile(r"Run start and end hashes: ([0-9a-f]{32}), ([0-9a-f]{32})\n")
 
@@ -51,13 +52,16 @@ class Tally:
     """What the kills have met."""
 
     phases: Counter[str] = field(default_factory=Counter)
-    removals: int = 0
+    beside: Counter[str] = field(default_factory=Counter)
     mixtures: int = 0
     """Files that HDF5 alone could not open, and the journal beside them healed."""
 
     @property
     def kills(self) -> int:
         return sum(self.phases.values())
+
+    def has_met(self, phases: set[str]) -> bool:
+        return phases <= {*self.phases, *self.beside}
 
 
 def undisturbed(task: Task, job: Path, *options: object) -> str:
@@ -133,7 +137,7 @@ class Victim:
             while (state := status_of(process.pid)) and state[0] not in "TZX":
                 time.sleep(0.0005)
             workers = children(process.pid)
-            met, removing = noted.phase, noted.removing
+            met, beside = noted.phase, noted.beside
             process.kill()
             if process.wait() == 0:
                 return False
@@ -141,7 +145,7 @@ class Victim:
             process.kill()
             process.communicate()
         self.tally.phases[met] += 1
-        self.tally.removals += removing
+        self.tally.beside[beside] += 1
         await_gone(workers)
         self.check()
         return True
@@ -154,14 +158,11 @@ class Victim:
     def _await(self, process: subprocess.Popen[str], noted: Noted, phase: str) -> None:
         deadline = time.monotonic() + 120
         # Some of them come once in a session, others in each cycle.
-        often = phase in (
-            *("dynamics", "deciding", "reporting"),
-            *("flushing", "checkpointing", "recording"),
-        )
+        often = phase in ("dynamics", "deciding", "reporting", "flushing", "checkpointing")
         times = self.random.choice((1, 1, 2, 3, 5, 8)) if often else 1
         looks = 0
         while time.monotonic() < deadline:
-            if noted.removing if phase == "removing" else noted.entered(phase) >= times:
+            if noted.beside == phase if phase in BESIDE else noted.entered(phase) >= times:
                 break
             looks += 1
             if looks % 1000 == 0 and process.poll() is not None:
@@ -172,18 +173,22 @@ class Victim:
             pass
 
     def check(self) -> None:
-        """After a kill: what the job's store names is whole, the recording has every cycle up to
-        its checkpoint, and the HDF5 file opens and holds every cycle of the last checkpoint."""
+        """After a kill: what the job's store names is whole, the recording has tables and frames
+        of every cycle up to its checkpoint, whoever goes on knows of all that nothing names, and
+        the HDF5 file opens and holds every cycle of the last checkpoint."""
         done = 0
         if (self.job / "checkpoint.orch" / "wepystore.json").exists():
             store = Store.open(self.job / "checkpoint.orch")
             for run in store.hashes("runs"):
                 record = load_run(store, run)
                 assert store.missing("runs", run, whole=True) == []
-                frames = load_frames(store, run)
-                assert len(frames.cycles) == record.n_cycles == len(frames.walker(0))
+                frames = load_frames(store, run, verify=True)
+                for walker in range(int(frames.n_walkers.max())):
+                    assert len(frames.walker(walker)) == record.n_cycles
                 assert len(load_tables(store, run)["n_walkers"]) == record.n_cycles
                 done = max(done, record.n_cycles)
+            if (self.job / "job.json").exists():
+                assert unnamed_in(store) <= set(Ledger(self.job).read())
         file = self.job / "job.wepy.h5"
         if file.exists():
             assert self._cycles_of(file) >= done
@@ -206,6 +211,15 @@ class Victim:
         out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         return out
+
+
+def unnamed_in(store: Store) -> set[Name]:
+    """Entries that no record names, nor the start: what is under way, or was."""
+    held = [("runs", md5) for md5 in store.hashes("runs")]
+    held += [("configs", md5) for md5 in store.hashes("configs")]
+    held += [("snapshots", md5) for md5 in [store.ref("default-snapshot")] if md5 is not None]
+    named = set(graph.closure(graph.load(store).parts, held))
+    return {(kind, md5) for kind in KINDS for md5 in store.hashes(kind)} - named
 
 
 def n_cycles_of(file: Path) -> int:

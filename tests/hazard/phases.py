@@ -23,13 +23,13 @@ PHASES = (
     "reporting",
     "flushing",
     "checkpointing",
-    "recording",
     "cleaning",
     "between",
 )
+#: What the thread beside the run does; the place in this tuple is the second byte.
+BESIDE = ("nothing", "removing", "recording")
 #: Cycles of a full block of the tables, and of the frames, so that there are many of them.
 BLOCK_CYCLES, FRAMES_CYCLES = 7, 4
-#: The second byte: whether a thread removes superseded checkpoints.
 SIZE = 2 + 4 * len(PHASES)
 
 
@@ -45,8 +45,8 @@ class Noted:
         return PHASES[self.memory[0]]
 
     @property
-    def removing(self) -> bool:
-        return self.memory[1] == 1
+    def beside(self) -> str:
+        return BESIDE[self.memory[1]]
 
     def entered(self, phase: str) -> int:
         at = 2 + 4 * PHASES.index(phase)
@@ -77,13 +77,13 @@ def during(noted: Noted, phase: str, owner: Any, name: str) -> None:
     setattr(owner, name, wrapper)
 
 
-def removing(noted: Noted, owner: Any, name: str) -> None:
-    """Note in the second byte that owner.name runs, in whichever thread."""
+def beside(noted: Noted, phase: str, owner: Any, name: str) -> None:
+    """Note `phase` in the second byte while owner.name runs, in whichever thread."""
     function: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        noted.memory[1] = 1
+        noted.memory[1] = BESIDE.index(phase)
         try:
             return function(*args, **kwargs)
         finally:
@@ -111,11 +111,11 @@ def main() -> None:
     during(noted, "deciding", CycleManager, "run_cycle")
     during(noted, "dynamics", CycleManager, "_propagate")
     during(noted, "checkpointing", Checkpointer, "write")
-    during(noted, "recording", Checkpointer, "_write_block")
     recorder.block_cycles_for = lambda n_walkers: BLOCK_CYCLES
     frames.block_cycles_for = lambda n_walkers, frame_bytes, every: FRAMES_CYCLES
     during(noted, "cleaning", CycleManager, "cleanup")
-    removing(noted, Checkpointer, "_remove")
+    beside(noted, "removing", Checkpointer, "_remove")
+    beside(noted, "recording", Checkpointer, "_write_block")
     for reporter in (
         hdf5.HDF5Reporter,
         dashboard.DashboardReporter,

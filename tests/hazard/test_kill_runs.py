@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.hazard.killing import Tally, Task, Victim, same_in_the_end, undisturbed
-from tests.hazard.phases import BLOCK_CYCLES
+from tests.hazard.phases import BLOCK_CYCLES, FRAMES_CYCLES
 from tests.systems import REPOSITORY, environment, pair_snapshot, plain_configuration
 from wepystore.api import (
     DashboardReporter,
     FamilyTreeReporter,
     HDF5Reporter,
     InitTopologyReporter,
+    Store,
     WalkerReporter,
     load_runs,
     load_tables,
     prepare_store,
 )
+from wepystore.records.run_frames import read_frames
 
 #: Those that take microseconds to milliseconds are aimed at, the rest is met by chance.
 AIMS = (
@@ -43,7 +45,7 @@ AIMS = (
 )
 
 #: What a hunt must have met, or it goes on for a while.
-WANTED = ("dynamics", "flushing", "checkpointing", "recording")
+WANTED = {"dynamics", "flushing", "checkpointing", "recording"}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, Path, str]:
     task = Task(made.store.path, n_steps=100, n_cycles=60, seed=2)
     line = undisturbed(task, home / "whole", "--checkpoint-freq=4")
     (run,) = load_runs(home / "whole")
-    tables = load_tables(home / "whole", run).recording.tables
-    assert [part.n_cycles for part in tables] == [BLOCK_CYCLES] * 8 + [4]
+    store = Store.open(home / "whole" / "checkpoint.orch")
+    recording = load_tables(store, run).recording
+    assert [part.n_cycles for part in recording.tables] == [BLOCK_CYCLES] * 8 + [4]
+    assert recording.frames is not None
+    blocks = read_frames(store, recording, run).blocks
+    assert [block.n_cycles for block in blocks] == [FRAMES_CYCLES] * 15
     return task, home / "whole", line
 
 
@@ -81,8 +87,8 @@ def hunt(
     tally = Tally()
     aims = list(AIMS)
     number = 0
-    while tally.kills < n_kills or not set(WANTED) <= set(tally.phases):
-        assert tally.kills < 4 * n_kills, tally
+    while tally.kills < n_kills or not tally.has_met(WANTED):
+        assert tally.kills < max(4 * n_kills, 50), tally
         number += 1
         victim = Victim(task, home / f"job{number}", dice, tally)
         for _ in range(dice.randint(most // 2, most)):
@@ -91,7 +97,7 @@ def hunt(
                 dice.shuffle(aims)
             if not victim.kill_in(aims.pop(0), longest):
                 break
-            if tally.kills >= n_kills and set(WANTED) <= set(tally.phases):
+            if tally.kills >= n_kills and tally.has_met(WANTED):
                 break
         assert victim.finish() == line, f"job {number} of seed {seed}"
         same_in_the_end(victim.job, whole)
