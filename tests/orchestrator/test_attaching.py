@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.store.helpers import attach, contents
+from tests.store.helpers import attach
 from tests.systems import (
     REPOSITORY,
     pair_apparatus,
@@ -20,10 +20,12 @@ from tests.systems import (
     pair_state,
     plain_configuration,
     run_job,
+    tree_of,
 )
 from wepystore.api import (
     AttachedAlreadyError,
     AttachmentsDifferError,
+    FramesElsewhereError,
     HDF5Reporter,
     NoFramesError,
     NoResampler,
@@ -252,10 +254,10 @@ def test_what_is_of_another_run_is_refused(
     store, run = bare(job, tmp_path / "bare.orch")
     with h5py.File(job / "job.wepy.h5", "r+") as held:
         change(held)
-    before = contents(store)
+    before = tree_of(store.path)
     with pytest.raises(OfAnotherRunError, match=f"not of run {run}: {why}"):
         add_trajectories(store, run, job / "job.wepy.h5")
-    assert contents(store) == before and not [*(store.path / "tmp").iterdir()]
+    assert tree_of(store.path) == before
 
 
 def test_states_as_asked(job: Path, tmp_path: Path) -> None:
@@ -389,3 +391,19 @@ def test_what_is_exported_can_be_taken_in_again(
         add_trajectories(target, into, written)
         for kind in ("recordings", "frames"):
             assert target.hashes(kind) == source.hashes(kind) != []
+
+
+def test_the_frames_of_what_is_attached_may_be_elsewhere(
+    of_wepy: tuple[Store, str, Path], tmp_path: Path
+) -> None:
+    """D4, as of a run's own recording: a union without them, and later with them."""
+    store, run, file = of_wepy
+    add_trajectories(store, run, file)
+    there = tmp_path / "there.orch"
+    assert not reconcile(there, store.path, frames=False).left
+    assert fsck.check(Store.open(there)).healthy
+    assert load_tables(there, run).by_walker("weights").shape == (53, 10)
+    with pytest.raises(FramesElsewhereError):
+        load_frames(there, run)
+    reconcile(there, store.path)
+    assert load_frames(there, run).cycles.tolist() == [*range(53)]
