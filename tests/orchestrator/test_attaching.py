@@ -288,8 +288,14 @@ def test_some_atoms(tmp_path: Path) -> None:
     run_job(made.store, made.snapshot_hash, job, n_cycles=3)
     own = load_frames(job, Store.open(job / "checkpoint.orch").hashes("runs")[0])
     store, run = bare(job, tmp_path / "bare.orch")
-    add_trajectories(store, run, job / "job.wepy.h5")
+    added = add_trajectories(store, run, job / "job.wepy.h5")
     kept = load_frames(store, run)
+    with h5py.File(job / "job.wepy.h5", "r+") as held:
+        # As wepy has it.
+        for walker in held["runs/0/init_walkers"].values():
+            del walker["positions"]
+            walker["positions"] = pair_state()["positions"][None]
+    assert add_trajectories(store, run, job / "job.wepy.h5") == added
     assert kept.atoms is not None and kept.atoms.tolist() == [1]
     assert np.array_equal(kept.walker(4), own.walker(4)[:, [1]])
 

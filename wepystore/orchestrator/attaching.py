@@ -303,7 +303,7 @@ def _topology(runner: Mapping[str, Any], store: Store, found: RunInFile, sink: B
         return sink.put("objects", store.object(held)) if held is not None else None
     if not found.topology:
         return None
-    return sink.put("objects", topology.hdf5_topology_json(found.topology).encode())
+    return sink.put("objects", found.topology.encode())
 
 
 def _runner_of(store: Store, start: EntryRef) -> dict[str, Any]:

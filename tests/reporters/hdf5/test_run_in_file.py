@@ -195,6 +195,7 @@ def one_longest_row(held: h5py.File) -> None:
         (later, "one after the other"),
         (one_longest_row, "more in its rows"),
         (instead("topology", h5py.Empty("f8")), "no dataset"),
+        (instead("topology", "[]"), "it is no JSON object"),
         (instead("runs/0/decision/CLONE", "two"), "cannot be read"),
     ],
 )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from wepystore.engine.kept_frames import OF_ATOMS
 from wepystore.engine.record_fields import Ragged, RecordColumns
 from wepystore.engine.record_tables import TABLES, RecordField
+from wepystore.engine.topology import TopologyError, hdf5_topology_json
 from wepystore.errors import FailedError
 from wepystore.reporters.hdf5.journal import journal_name
 from wepystore.reporters.hdf5.members import Members, is_packed, plain_name, understood
@@ -265,10 +266,14 @@ class RunInFile:
 
     @cached_property
     def topology(self) -> str | None:
-        """As JSON (engine.topology)."""
+        """As canonical JSON (engine.topology.hdf5_topology_json)."""
         with understood(self._path):
-            has_one = self._members.has(self._file, "topology")
-            return self._members.text(self._file, "topology") if has_one else None
+            if not self._members.has(self._file, "topology"):
+                return None
+            try:
+                return hdf5_topology_json(self._members.text(self._file, "topology"))
+            except TopologyError as problem:
+                raise ValueError(problem) from problem
 
     def beginning(self) -> Iterator[tuple[float, NDArray[Any] | None]]:
         """Weight and positions of each walker that the run began with; positions are of `atoms`,
@@ -285,6 +290,10 @@ class RunInFile:
                 positions = None
                 if self._members.has(walker, "positions"):
                     positions = self._members.dataset(walker, "positions")[0].astype(np.float64)
+                    atoms = self.atoms
+                    # wepy keeps all atoms of these, whichever it keeps of the rest.
+                    if atoms is not None and atoms.max() < len(positions) != len(atoms):
+                        positions = positions[atoms]
             yield weight, positions
 
     # ---- what happened
