@@ -178,6 +178,16 @@ def test_a_copy_of_a_strangers_file_holds_no_file_of_mine(tmp_path: Path) -> Non
             file.create_dataset("x", (8,), "f8", external=[(str(name), 0, 64)])
         with pytest.raises(WepystoreError, match="no object of a store"):
             copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
+    # What looks like an object is read as far as there is anything.
+    held = tmp_path / "objects" / "ab" / ("ab" + 30 * "0")
+    held.parent.mkdir(parents=True)
+    held.write_bytes(bytes(64))
+    for size in (1 << 50, h5py.h5f.UNLIMITED):
+        with h5py.File(tmp_path / "made.h5", "w") as file:
+            file.create_dataset("x", (1 << 47,), "f8", external=[(str(held), 0, size)])
+        with pytest.raises(WepystoreError, match="shorter than it is said to be"):
+            copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
+    shutil.rmtree(tmp_path / "objects")
     with h5py.File(tmp_path / "made.h5", "w") as file:
         file["x"] = h5py.ExternalLink(str(secret), "/")
     with pytest.raises(WepystoreError, match="or no HDF5 file"):

@@ -113,11 +113,21 @@ class _Copy:
 
     def _filled(self, held: h5py.Dataset, made: h5py.Group, name: str) -> h5py.Dataset:
         """A dataset whose numbers are in other files, with its numbers."""
-        for file, _, _ in held.external:
+        n_bytes = held.dtype.itemsize * held.size
+        for file, begin, size in held.external:
             path = os.fsdecode(file)
+            why = None
             if not _OBJECT.fullmatch(path) or not os.path.isfile(path):
                 why = "it is no object of a store, or not there"
+            elif begin + size > os.path.getsize(path):
+                # What is behind its end would be zeros, of any number.
+                why = "it is shorter than it is said to be"
+            n_bytes -= size
+            if why is not None:
                 raise NotCopiedError(file=self._source, what=path, why=why)
+        if n_bytes > 0:
+            why = "it has more numbers than it names bytes for"
+            raise NotCopiedError(file=self._source, what=held.name, why=why)
         found = made.create_dataset(name, held.shape, held.dtype)
         row = max(1, held.dtype.itemsize * held.size // max(1, len(held)))
         step = max(1, _STRETCH_BYTES // row)
