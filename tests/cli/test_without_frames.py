@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from tests.cli.conftest import Wepy, World
 from tests.store.helpers import contents
 from tests.systems import run_job
 from wepystore.api import Prepared, load_runs, reconcile
+from wepystore.orchestrator.job.lock import JobLock
 from wepystore.store import Store, whereabouts
 
 
@@ -142,6 +144,22 @@ def test_gc_says_what_it_needs(wepy: Wepy, finished: Path) -> None:
         assert result.status == 2 and "--" in result.err, line
     told = wepy(f"gc --frames --run {run} {finished}")
     assert told.status == 0 and not told.out and "1 more stay for now" in told.err
+
+
+def test_gc_waits_for_a_job_that_goes_on(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:
+    """An ended run may just be extended, from the frames that are there: nothing goes."""
+    job = tmp_path / "job"
+    run_job(pair_store.store, pair_store.snapshot_hash, job, n_cycles=2)
+    store = Store.open(job / "checkpoint.orch")
+    ((run,), before) = store.hashes("runs"), contents(store)
+    lock = JobLock.acquire(job)
+    lock.sign()
+    line = f"gc --frames --run {run} --grace 0 --apply job"
+    busy = wepy(line)
+    assert busy.status == 1 and f"process {os.getpid()}" in busy.err and contents(store) == before
+    lock.release()
+    assert wepy(line).status == 0 and not store.hashes("frames")
+    assert not (job / ".lock").exists()
 
 
 def test_of_a_real_run(wepy: Wepy, pair_store: Prepared, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ tag_names = st.sampled_from(["bound", "free"])
 
 
 class Universe:
-    """Everything there can be: bytes by name, and what each entry needs."""
+    """Everything there can be: bytes by name, what each entry needs, and what comes with it if all
+    is added: a recording does not need its frames (D4)."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryDirectory(dir=memory()) as folder:
@@ -39,19 +40,25 @@ class Universe:
             store.put("objects", b"alone")
             self.names = sorted((kind, md5) for kind in KINDS for md5 in store.hashes(kind))
             self.data = {name: store.read(*name) for name in self.names}
-            self.parts = {
+            named = {
                 name: {(part, ref.md5) for part, ref in store.references(*name)}
                 for name in self.names
             }
-        self.closures: dict[Name, frozenset[Name]] = {}
-        for name in self.names:
-            todo, found = [name], {name}
-            while todo:
-                for part in self.parts[todo.pop()] - found:
-                    found.add(part)
-                    todo.append(part)
-            self.closures[name] = frozenset(found)
+        self.parts = {
+            name: {part for part in parts if part[0] != "frames"} for name, parts in named.items()
+        }
+        self.closures = {name: _closure(self.parts, name) for name in self.names}
+        self.everything = {name: _closure(named, name) for name in self.names}
         self.entries = [name for name in self.names if name[0] != "objects"]
+
+
+def _closure(named: dict[Name, set[Name]], name: Name) -> frozenset[Name]:
+    todo, found = [name], {name}
+    while todo:
+        for part in named[todo.pop()] - found:
+            found.add(part)
+            todo.append(part)
+    return frozenset(found)
 
 
 ALL = Universe()
@@ -99,9 +106,9 @@ class Stores(RuleBasedStateMachine):
 
     @rule(at=which, entry=entries)
     def add(self, at: int, entry: Name) -> None:
-        """An entry with all it needs in one batch; what was bad of it goes to quarantine (S2)."""
+        """An entry with all it names in one batch; what was bad of it goes to quarantine (S2)."""
         model = self.models[at]
-        closure = ALL.closures[entry]
+        closure = ALL.everything[entry]
         with model.store.batch() as batch:
             for name in sorted(closure, reverse=at % 2 == 0):
                 assert batch.put(name[0], ALL.data[name]).md5 == name[1]
@@ -126,9 +133,9 @@ class Stores(RuleBasedStateMachine):
 
     @rule(at=which, tag=tag_names, name=entries)
     def tag(self, at: int, tag: str, name: Name) -> None:
-        """A tag can name what is there, but for a recording."""
+        """A tag can name what is there, but for a recording and frames."""
         model = self.models[at]
-        if name in model.there and name[0] != "recordings":
+        if name in model.there and name[0] not in ("recordings", "frames"):
             model.store.set_ref(f"tags/{tag}", name[1])
             model.refs[f"tags/{tag}"] = name[1]
         else:
@@ -169,15 +176,17 @@ class Stores(RuleBasedStateMachine):
 
     # ---- what brings them together
 
-    @rule(into=which, sources=some)
-    def merge(self, into: int, sources: list[int]) -> None:
-        """The union of all that is whole (S6), nothing else, and again nothing more."""
+    @rule(into=which, sources=some, frames=st.booleans())
+    def merge(self, into: int, sources: list[int], frames: bool) -> None:
+        """The union of all that is whole (S6), nothing else, and again nothing more; without frames
+        all but these."""
         model = self.models[into]
         others = [self.models[i] for i in sources if i != into]
-        listed = {name for other in others for name in other.there if name[0] != "objects"}
+        apart = {"objects"} if frames else {"objects", "frames"}
+        listed = {name for other in others for name in other.there if name[0] not in apart}
         before, bad, refs = set(model.whole), dict(model.bad), dict(model.refs)
         had = [(set(other.there), dict(other.refs)) for other in others]
-        outcome = self._merged(model, others)
+        outcome = self._merged(model, others, frames)
         now = self._files(model.store)
         within = set(before).union(*(other.whole for other in others))
         # Nothing is lost, nothing damaged comes in.
@@ -199,6 +208,7 @@ class Stores(RuleBasedStateMachine):
         left = {(x.kind, x.md5) for x in outcome.left if x.kind != "refs"}
         assert left <= listed - can
         new = {name for name in now if name not in before and name not in bad}
+        assert frames or "frames" not in {kind for kind, _ in new}
         assert not {name for name in new if name[0] != "objects"} & left
         # A manifest comes only with all it needs.
         for name in new:
@@ -221,12 +231,13 @@ class Stores(RuleBasedStateMachine):
         for other, (there, other_refs) in zip(others, had, strict=True):
             assert self._files(other.store).keys() == there
             assert self._refs(other.store) == other_refs
-        again = self._merged(model, others)
+        again = self._merged(model, others, frames)
         assert self._files(model.store) == now and self._refs(model.store) == after
         assert not {entry for entry in again.entries if entry.new}
 
-    def _merged(self, model: Model, others: list[Model]) -> merge.Outcome:
-        return merge.apply(merge.plan(model.store, [other.store for other in others]))
+    def _merged(self, model: Model, others: list[Model], frames: bool) -> merge.Outcome:
+        stores = [other.store for other in others]
+        return merge.apply(merge.plan(model.store, stores, frames=frames))
 
     # ---- what looks and heals
 

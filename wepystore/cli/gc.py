@@ -28,7 +28,8 @@ Options:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 from wepystore.cli.common import count, find_run, open_store, size_text
 from wepystore.cli.console import Console
 from wepystore.errors import UsageError
+from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
     from wepystore.store import Store
@@ -63,7 +65,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     returned: tuple[Item, ...] = ()
     items = plan.items
     if apply:
-        done = gc.apply(plan)
+        with _alone(store) if frames is not None else nullcontext():
+            done = gc.apply(plan)
         items, returned = done.removed, done.returned
     size = sum(item.size for item in items)
     if args["--json"]:
@@ -92,6 +95,25 @@ def main(args: dict[str, Any], console: Console) -> int:
     if returned:
         console.note(f"{len(returned)} stay: somebody came to need them meanwhile.")
     return 0
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Of a job's own store: nobody goes on with the job meanwhile, and with its frames. Raises
+    JobBusyError."""
+    from wepystore.orchestrator.job.job import SPEC
+    from wepystore.orchestrator.job.lock import JobLock
+
+    folder = store.path.parent
+    if store.path.name != CHECKPOINT or not (folder / SPEC).is_file():
+        yield
+        return
+    lock = JobLock.acquire(folder)
+    try:
+        yield
+    finally:
+        # That its last holder was killed is for a resume to know.
+        lock.release(remove=not lock.signed)
 
 
 def _frames(args: dict[str, Any], store: Store) -> Callable[[], list[str]] | None:

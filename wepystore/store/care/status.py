@@ -64,6 +64,8 @@ class Status:
 def look(store: Store) -> Status:
     """Look at a store; what is listed is sorted."""
     found = graph.load(store)
+    # Before what is here is looked at: frames may just be coming.
+    elsewhere = found.elsewhere(store)
     sizes = {kind: _sizes(store, kind) for kind in KINDS}
     damaged = {
         str(store.file(*name).relative_to(store.path)): why for name, why in found.faults.items()
@@ -72,7 +74,6 @@ def look(store: Store) -> Status:
     for name, md5 in found.refs.items():
         if not any(md5 in sizes[kind] for kind in graph.kinds_of_ref(name)):
             damaged[f"refs/{name}"] = f"it names {md5}, which is not there"
-    elsewhere = found.elsewhere(store)
     orphans = [md5 for md5 in found.orphans() if md5 in sizes["objects"]]
     quarantine, quarantine_size = _directory(store.path / "quarantine")
     tmp, tmp_size = _directory(store.path / "tmp")

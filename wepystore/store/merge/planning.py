@@ -241,11 +241,11 @@ class _Planner:
         return frozenset(needs)
 
     def _leave_apart(self, kind: str, md5: str, why: str | None) -> tuple[str, ...]:
-        """Frames that cannot come keep nothing from coming (D4); that something is amiss with them,
-        if it is, is told. What is missing because of that: nothing."""
+        """Frames that cannot come keep nothing from coming (D4); that something is amiss with those
+        of a source, if it is, is told. What is missing because of that: nothing."""
         known = any((left.kind, left.md5) == (kind, md5) for left in self.left)
-        if why is not None and not known:
-            holder = next((s for s in self.sources if s.has(kind, md5)), self.target)
+        holder = next((source for source in self.sources if source.has(kind, md5)), None)
+        if why is not None and holder is not None and not known:
             self.left.append(Left(kind, md5, holder.label, why))
         return ()
 
