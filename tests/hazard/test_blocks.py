@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -91,7 +92,7 @@ def work(
 
 @pytest.fixture(scope="module")
 def whole(injector: Injector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    folder = tmp_path_factory.mktemp("blocks", numbered=True)
+    folder = tmp_path_factory.mktemp("blocks")
     if (fast := memory()) is not None:
         folder = Path(fast) / f"wepystore-{os.getpid()}-{folder.name}"
         folder.mkdir()
@@ -115,31 +116,40 @@ def whole(injector: Injector, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.rmtree(folder)
 
 
-def one(whole: Whole, at: int, act: str, error: int) -> bool:
-    """A case, and what has to be true then and in the end. Whether it was in a block."""
-    there = whole.folder / "case"
+def one(whole: Whole, *sessions: tuple[int, str, int]) -> bool:
+    """A job of which this is done to one session after the other, and what has to be true then and
+    in the end. Whether they left something behind."""
+    there, left, status = whole.folder / "case", False, None
     try:
-        outcome = work(whole.injector, whole.folder, "case", at, act, error)
-        store = Store.open(there / "checkpoint.orch")
-        # Threads do not always do the same: this time there may have been fewer calls.
-        expected = (0,) if not outcome.hit else (0, 1) if error else (None,)
-        assert outcome.status in expected, outcome.err
-        assert "Traceback" not in outcome.err
-        for run in store.hashes("runs"):
-            assert store.missing("runs", run, whole=True) == []
-        unnamed = unnamed_in(store)
-        assert unnamed <= set(Ledger(there).read()), "nobody would know of them"
-        left = bool(unnamed) or any((store.path / "tmp").iterdir())
-        if outcome.status != 0:
+        for at, act, error in sessions:
+            if status == 0:
+                break
+            outcome = work(whole.injector, whole.folder, "case", at, act, error)
+            # Threads do not always do the same: this time there may have been fewer calls.
+            expected = (0,) if not outcome.hit else (0, 1) if error else (None,)
+            status = outcome.status
+            assert status in expected and "Traceback" not in outcome.err, outcome.err
+            left |= _whole_and_listed(there)
+        if status != 0:
             outcome = work(whole.injector, whole.folder, "case")
             assert outcome.status == 0, outcome.err
         _as_one(there, whole.folder / "whole")
         return left
     except AssertionError as failure:
-        failure.add_note(f"{act} {error} at {at}")
+        failure.add_note(f"{sessions}")
         raise
     finally:
         shutil.rmtree(there, ignore_errors=True)
+
+
+def _whole_and_listed(there: Path) -> bool:
+    """What is named is there, and what is not is listed. Whether there is such."""
+    store = Store.open(there / "checkpoint.orch")
+    for run in store.hashes("runs"):
+        assert store.missing("runs", run, whole=True) == []
+    unnamed = unnamed_in(store)
+    assert unnamed <= set(Ledger(there).read()), "nobody would know of them"
+    return bool(unnamed) or any((store.path / "tmp").iterdir())
 
 
 def _as_one(there: Path, whole: Path) -> None:
@@ -155,11 +165,12 @@ def _as_one(there: Path, whole: Path) -> None:
 def test_killed_or_failed_in_some_calls(whole: Whole) -> None:
     """In the first block, which no checkpoint precedes, in the middle, and in the last one."""
     begun, middle, last = (whole.points[len(whole.points) * n // 100] for n in (12, 50, 97))
-    left = [one(whole, begun, "kill", 0), one(whole, last, "kill", 0)]
-    left.append(one(whole, whole.writes[len(whole.writes) // 2], "torn", 0))
-    assert any(left)
-    one(whole, middle, "fail", errno.EIO)
-    one(whole, begun, "dead", errno.EIO)
+    torn = whole.writes[len(whole.writes) // 2]
+    assert one(whole, (last, "kill", 0))
+    # The session that goes on has fewer calls before its first block.
+    assert one(whole, (torn, "torn", 0), (begun, "kill", 0))
+    one(whole, (middle, "fail", errno.EIO))
+    one(whole, (begun, "dead", errno.EIO))
 
 
 @pytest.mark.slow
@@ -167,5 +178,16 @@ def test_killed_or_failed_in_some_calls(whole: Whole) -> None:
 def test_killed_or_failed_in_every_call(whole: Whole, act: str, error: int) -> None:
     """Each of them in each of these ways."""
     places = whole.writes if act == "torn" else whole.points
-    left = [one(whole, at, act, error) for at in places]
+    left = [one(whole, (at, act, error)) for at in places]
     print(f"{act} {error}: {len(places)} calls, {sum(left)} left something behind")
+
+
+@pytest.mark.slow
+def test_killed_in_one_session_after_the_other(whole: Whole) -> None:
+    """Thirty jobs, of which three sessions are killed somewhere."""
+    dice = random.Random(4)
+    left = 0
+    for _ in range(30):
+        places = dice.sample(range(min(whole.points), max(whole.points)), 3)
+        left += one(whole, *[(at, "kill", 0) for at in sorted(places, reverse=True)])
+    print(f"{left} of 30 left something behind")
