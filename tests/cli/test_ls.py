@@ -108,11 +108,16 @@ def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
         complete=False,
         ended_by="SIGTERM",
     )
+    old = told(world.store, world)
     rows = [line.split("  ") for line in wepy("ls runs -l w.orch").lines]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     assert cells[0][4:9] == ["BEGUN", "SAMPLED", "WARPS", "RECORDED", "ENDED BY"]
     seen = sorted(row[4:9] for row in cells[1:])
-    assert seen == [["-"] * 5, ["2026-11-28 10:15 UTC", "11.5 ps", "7", "1.5 kB", "SIGTERM"]]
+    assert seen == [
+        ["-"] * 5,
+        ["-"] * 5,
+        ["2026-11-28 10:15 UTC", "11.5 ps", "7", "1.5 kB", "SIGTERM"],
+    ]
     items = {item["hash"]: item for item in json.loads(wepy("ls runs --json w.orch").out)}
     assert items[full]["sampled_ps"] == pytest.approx(48 * 12 * 10 * 0.002)
     assert items[full]["n_walkers"] == 48 and items[full]["ended_by"] == "SIGTERM"
@@ -120,7 +125,7 @@ def test_what_runs_were_is_listed(wepy: Wepy, world: World) -> None:
     assert items[full]["recorded_bytes"] == 1500
     told_of = ("begun", "sampled_ps", "n_warped", "n_walkers", "ended_by", "complete")
     for key in (*told_of, "recorded_bytes"):
-        assert items[world.run][key] is None
+        assert items[old][key] is None
     text = wepy("log w.orch").out
     line = "seed 1, 11.5 ps sampled, 7 warps, 1.5 kB recorded, begun 2026-11-28 10:15 UTC"
     line += ", ended by SIGTERM"

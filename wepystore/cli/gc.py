@@ -28,7 +28,7 @@ Options:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -82,11 +82,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     else:
         for item in items:
             console.out(f"{item.path} {item.size}")
-    files = f"{count(len(items), 'file')}, {size_text(size)}"
-    if not items:
-        console.note("Nothing to remove.")
-    else:
-        console.note(f"Removed {files}." if apply else f"Would remove {files}; --apply does it.")
+    _conclude(console, items, size, apply)
     gone = [item.name for item in items if item.kind == "frames"]
     if args["--frames"] and gone:
         console.note(f"These frames are elsewhere then; {whereabouts.way(store, gone)}.")
@@ -114,6 +110,14 @@ def _alone(store: Store) -> Iterator[None]:
     finally:
         # That its last holder was killed is for a resume to know.
         lock.release(remove=not lock.signed)
+
+
+def _conclude(console: Console, items: Sequence[Item], size: int, applied: bool) -> None:
+    files = f"{count(len(items), 'file')}, {size_text(size)}"
+    if not items:
+        console.note("Nothing to remove.")
+    else:
+        console.note(f"Removed {files}." if applied else f"Would remove {files}; --apply does it.")
 
 
 def _frames(args: dict[str, Any], store: Store) -> Callable[[], list[str]] | None:

@@ -112,24 +112,13 @@ class RunIncompleteError(DamagedError):
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Write what is asked for and print its name, or print a number of cycles, or lineages."""
-    for word, options in (("lineage", _OF_LINEAGES), ("trajectories", _OF_TRAJECTORIES)):
-        given = [option for option in options if args[option]]
-        if given and not args[word] and not (args["lineage"] and given[0] in _OF_BOTH):
-            raise UsageError(f"{given[0]} is for 'wepy get {word}'")
-    if args["trajectories"]:
-        from wepystore.cli import trajectories
+    _check_options(args)
+    if args["trajectories"] or args["lineage"]:
+        from wepystore.cli import lineage, trajectories
 
-        for name in trajectories.get(args, console):
+        for name in (trajectories if args["trajectories"] else lineage).get(args, console):
             console.out(name)
         return 0
-    if args["lineage"]:
-        from wepystore.cli import lineage
-
-        for name in lineage.get(args, console):
-            console.out(name)
-        return 0
-    if args["--without"] is not None and not args["run"]:
-        raise UsageError("--without is for 'wepy get run'")
     store = store_of(args, *(("HASH",) if args["HASH"] is not None else ("START", "END")))
     if args["run-cycles"]:
         for run in find_runs(store, args["START"], args["END"]):
@@ -143,6 +132,15 @@ def main(args: dict[str, Any], console: Console) -> int:
         kind = "snapshots" if args["snapshot"] else "configs"
         console.out(_get_file(store, kind, args["HASH"], args["--output"], args["--force"]))
     return 0
+
+
+def _check_options(args: dict[str, Any]) -> None:
+    for word, options in (("lineage", _OF_LINEAGES), ("trajectories", _OF_TRAJECTORIES)):
+        given = [option for option in options if args[option]]
+        if given and not args[word] and not (args["lineage"] and given[0] in _OF_BOTH):
+            raise UsageError(f"{given[0]} is for 'wepy get {word}'")
+    if args["--without"] is not None and not args["run"]:
+        raise UsageError("--without is for 'wepy get run'")
 
 
 def _get_file(store: Store, kind: str, text: str, output: str | None, force: bool) -> str:

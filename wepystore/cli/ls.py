@@ -76,7 +76,10 @@ def main(args: dict[str, Any], console: Console) -> int:
     else:
         for line in _table(kind, items) if args["--long"] else _hashes(kind, items):
             console.out(line)
-    bad = [item for item in items if item["state"] != "complete"]
+    return _warn_of([item for item in items if item["state"] != "complete"], kind, console)
+
+
+def _warn_of(bad: list[dict[str, Any]], kind: str, console: Console) -> int:
     for item in bad:
         console.warn(f"{ONE[kind]} {item['hash']}: {item['why']}")
     return INCOMPLETE if bad else 0

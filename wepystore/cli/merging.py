@@ -15,7 +15,7 @@ from wepystore.store.names import ONE
 
 if TYPE_CHECKING:
     from wepystore.store.merge import Plan
-    from wepystore.store.merge.plans import Arrival, Copy
+    from wepystore.store.merge.plans import Arrival, Conflict, Copy
     from wepystore.store.merge.source import Progress
 
 CONFLICT = 4
@@ -83,14 +83,17 @@ def _lines(done: Plan) -> Iterator[str]:
         what = "ref" if left.kind == "refs" else ONE[left.kind]
         yield f" ! [left out] {what} {left.md5} of {left.source}: {left.why}"
     for conflict in done.conflicts:
-        kind, _, name = conflict.name.partition("/")
-        theirs = f"{conflict.theirs[:8]}… in {conflict.source}"
-        if kind == "runs":
-            ours = f" and {conflict.ours[:8]}… here" if conflict.ours else ""
-            yield f" ! [conflict] run {name[:8]}… has attachments that differ: {theirs}{ours}"
-        else:
-            ours = f"{conflict.ours[:8]}… here" if conflict.ours else "not set here"
-            yield f" ! [conflict] {name}: {ours}, {theirs}; left alone"
+        yield f" ! [conflict] {_conflict(conflict)}"
+
+
+def _conflict(conflict: Conflict) -> str:
+    kind, _, name = conflict.name.partition("/")
+    theirs = f"{conflict.theirs[:8]}… in {conflict.source}"
+    ours = f"{conflict.ours[:8]}… here" if conflict.ours else ""
+    if kind != "runs":
+        return f"{name}: {ours or 'not set here'}, {theirs}; left alone"
+    both = f"{theirs} and {ours}" if ours else theirs
+    return f"run {name[:8]}… has attachments that differ: {both}"
 
 
 def _json(done: Plan) -> dict[str, Any]:

@@ -56,6 +56,7 @@ from wepystore.store.runs import run_of
 from wepystore.store.store import Store
 
 GRACE_S = 14 * 86400.0
+UNNEEDED = "no run, tag or default needs it"
 
 
 class UnreadableManifestsError(DamagedError):
@@ -156,13 +157,9 @@ def plan(
     # Of runs that an interrupted gc has removed.
     own |= set(recovered if covered is not None else ())
     superfluous = [n for n in found.unnamed(runs) if n in own or (unnamed and n not in runs)]
-    why = "no run, tag or default needs it"
-    all_items += [old(*name, why) for name in superfluous if name[0] != "frames"]
-    # A recording within the grace period keeps its frames.
-    held = _frames_of(found, found.parts.keys() - set(_names(all_items)))
-    spare = {name: why for name in superfluous if name[0] == "frames" and name not in held}
-    asked = frames() if frames is not None else ()
-    spare |= {("frames", md5): "they were asked to go" for md5 in asked}
+    all_items += [old(*name, UNNEEDED) for name in superfluous if name[0] != "frames"]
+    spare = _frames_to_spare(found, superfluous, _names(all_items))
+    spare |= {("frames", md5): "they were asked to go" for md5 in (frames() if frames else ())}
     all_items += [old(*name, why) for name, why in sorted(spare.items())]
     orphans = sorted(found.orphans(_names(all_items)))
     all_items += [old("objects", md5, "nothing names it") for md5 in orphans]
@@ -196,13 +193,17 @@ def _old(
     return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
 
 
-def _frames_of(found: graph.Graph, names: Iterable[Name]) -> set[Name]:
-    return {
+def _frames_to_spare(
+    found: graph.Graph, superfluous: Iterable[Name], gone: Iterable[Name]
+) -> dict[Name, str]:
+    """Frames that nothing needs, once ``gone`` is; a recording within the grace keeps its own."""
+    held = {
         (kind, ref.md5)
-        for name in names
+        for name in found.parts.keys() - set(gone)
         for kind, ref in found.parts.get(name, ())
         if may_be_elsewhere(name[0], kind)
     }
+    return {n: UNNEEDED for n in superfluous if n[0] == "frames" and n not in held}
 
 
 def _names(items: Iterable[Item | None]) -> list[Name]:

@@ -61,6 +61,10 @@ def plan(
     return found if frames else found.without_frames()
 
 
+def _first_of(missing: list[str]) -> str:
+    return missing[0] + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+
+
 def _order(name: Name) -> tuple[int, str]:
     """That of S4."""
     return KINDS.index(name[0]), name[1]
@@ -230,15 +234,18 @@ class _Planner:
             elif not there and not apart:
                 needs.add((part, part_ref.md5))
         if missing:
-            rest = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-            return missing[0] + rest
+            return _first_of(missing)
         if not self._locate(kind, ref):
             needs.add((kind, ref.md5))
         if needs:
-            name = kind, ref.md5
-            holders = tuple(source for source in self.sources if source.has(*name))
-            self.entries[name] = Arrival(*name, new, frozenset(needs), holders, run)
+            self._arrive(kind, ref.md5, new, frozenset(needs), run)
         return frozenset(needs)
+
+    def _arrive(
+        self, kind: str, md5: str, new: bool, needs: frozenset[Name], run: Run | None
+    ) -> None:
+        holders = tuple(source for source in self.sources if source.has(kind, md5))
+        self.entries[kind, md5] = Arrival(kind, md5, new, needs, holders, run)
 
     def _leave_apart(self, kind: str, md5: str, why: str | None) -> tuple[str, ...]:
         """Frames that cannot come keep nothing from coming (D4); that something is amiss with those
