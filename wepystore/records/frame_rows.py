@@ -78,12 +78,12 @@ def _alike(
     frames: Frames, cycles: Sequence[CycleFrames], counts: Sequence[int], first: int, n_walkers: int
 ) -> _Rows:
     """Arrays, and what is missing, of walkers that are there in all cycles."""
-    arrays = {
-        field.name: np.stack(
-            [values[field.name][first : first + n_walkers] for values, _ in cycles], axis=1
-        ).reshape(-1, *field.shape)
-        for field in frames.fields
-    }
+    arrays = {}
+    for field in frames.fields:
+        every = [values[field.name][first : first + n_walkers] for values, _ in cycles]
+        # One cycle is as it is to be: of a large system it takes as much memory as the walkers.
+        stacked = every[0] if len(every) == 1 else np.stack(every, axis=1)
+        arrays[field.name] = stacked.reshape(-1, *field.shape)
     missing = [
         (number, (walker - first) * len(cycles) + place)
         for place, (_, lacking) in enumerate(cycles)

@@ -26,8 +26,9 @@ FORMAT = 1
 #: An object has at most so many bytes, unless a single frame has more.
 PART_BYTES = 1 << 25
 
-#: A full block is in so many, about: each is hashed in a thread of its own.
-_PARTS = 2
+#: A full block is in so many, about: each is hashed in a thread of its own. Where they would hold
+#: fewer cycles than this it is in one, since memory holds it beside the walkers.
+_PARTS, _LEAST_CYCLES = 2, 8
 
 #: Of tiny systems: so that what is written at a checkpoint of a block stays little.
 _MOST_BLOCK_FRAMES = 1 << 14
@@ -146,7 +147,10 @@ class Frames:
 def block_cycles_for(n_walkers: int, frame_bytes: int, every: int) -> int:
     """The cycles of a full block: of a power of two of them frames are kept, which the walkers at
     the start decide (D2)."""
-    fitting = _PARTS * PART_BYTES // max(1, n_walkers * frame_bytes)
+    cycle_bytes = max(1, n_walkers * frame_bytes)
+    fitting = _PARTS * PART_BYTES // cycle_bytes
+    if fitting < _LEAST_CYCLES:
+        fitting = PART_BYTES // cycle_bytes
     return every << max(0, min(fitting, _MOST_BLOCK_FRAMES).bit_length() - 1)
 
 

@@ -261,6 +261,9 @@ class Recorder:
         weights = np.array(weights_of(walkers))
         if self._choice is not None:
             self._begin_film(walkers)
+        if self._film is not None:
+            # What is written needs no memory any more.
+            self._film.settle(wait=False)
         shot = None
         if self._frames is not None and self._n_cycles % self._frames.every == 0:
             shot = frames_of(walkers, self._frames.fields, self._atoms)
@@ -272,6 +275,8 @@ class Recorder:
         """The cycle is whole. If what is before it cannot be written, it has not been."""
         before = self._state()
         weights, records, shot = self._added
+        # Held on to, the frames of a cycle would be in memory for as long as the next one takes.
+        del self._added
         try:
             self._weights.append(weights)
             self._records.append(records)
