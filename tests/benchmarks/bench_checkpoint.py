@@ -117,10 +117,11 @@ def np_save(folder: Path, superseded: Path, ensemble: list[Walker]) -> tuple[flo
 def files(root: Path) -> dict[Path, int]:
     """Every file and its size, but for those that a checkpoint's thread is just removing."""
     found = {}
-    for path in root.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file():
-                found[path] = path.stat().st_size
+    # Not Path.rglob, to which a directory that goes meanwhile is an error.
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found[Path(folder, name)] = Path(folder, name).stat().st_size
     return found
 
 
