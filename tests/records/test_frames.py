@@ -93,6 +93,7 @@ def test_a_walkers_stretch_is_one_piece_of_the_file() -> None:
     ("n_walkers", "n_bytes", "every", "cycles"),
     [
         (48, 120_036, 1, 8),  # 10,000 atoms: 5.8 MB a cycle, 46 MB a block
+        (1, 12_036, 1, 2048),  # one walker: 25 MB, in one object
         (48, 240_036, 1, 2),  # 20,000: a block of 23 MB
         (48, 1_200_036, 1, 1),  # 100,000: more than an object in one cycle
         (10, 60, 1, 1 << 14),

@@ -151,6 +151,8 @@ def block_cycles_for(n_walkers: int, frame_bytes: int, every: int) -> int:
     fitting = _PARTS * PART_BYTES // cycle_bytes
     if fitting < _LEAST_CYCLES:
         fitting = PART_BYTES // cycle_bytes
+    # The way of one walker is in one object.
+    fitting = min(fitting, PART_BYTES // max(1, frame_bytes))
     return every << max(0, min(fitting, _MOST_BLOCK_FRAMES).bit_length() - 1)
 
 
