@@ -138,6 +138,7 @@ from wepystore.records.library import (
     load_runs,
     load_snapshot,
     load_tables,
+    load_times,
     opened,
     save_configuration,
     save_snapshot,
@@ -146,6 +147,7 @@ from wepystore.records.run import RunRecord
 from wepystore.records.run_frames import FramesElsewhereError, NoFramesError, RunFrames
 from wepystore.records.snapshot import Apparatus, Snapshot
 from wepystore.records.tables import NotJoinableError, NotRecordedError, RunTables
+from wepystore.records.times import NoTimesError
 from wepystore.records.trust import UntrustedPickleError, users_own
 from wepystore.remotes.errors import (
     BrokenOffError,
@@ -195,7 +197,7 @@ __all__ = [
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
     "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError",
     "NoJobError", "NoResampler", "NoRoomError", "NoSuchFieldError", "NoSuchRunInFileError",
-    "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError", "NotAStoreError",
+    "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError", "NoTimesError", "NotAStoreError",
     "NotAStoreThereError", "NotEmptyError", "NotInstalledError", "NotJoinableError",
     "NotRecordedError", "NotRepeatableError", "NotTogetherError", "NothingToWriteError",
     "OfAnotherRunError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
@@ -213,9 +215,9 @@ __all__ = [
     "WepystoreError", "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance",
     "add_trajectories", "apply_decisions", "as_walker_state", "export_lineages", "export_run",
     "export_runs", "hash_of", "history", "load_configuration", "load_frames", "load_lineages",
-    "load_run", "load_runs", "load_snapshot", "load_tables", "plan_reconcile", "prepare_store",
-    "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration", "save_snapshot",
-    "verify",
+    "load_run", "load_runs", "load_snapshot", "load_tables", "load_times", "plan_reconcile",
+    "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration",
+    "save_snapshot", "verify",
 ]
 # fmt: on
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.hazard.inject import Injector, Outcome
-from tests.hazard.killing import unnamed_in
+from tests.hazard.killing import timeless_in, unnamed_in
 from tests.store.helpers import check, memory
 from tests.systems import pair_snapshot, plain_configuration
 from wepystore.api import Store, load_runs, prepare_store
@@ -71,9 +71,9 @@ class Whole(NamedTuple):
 
 
 def entries(root: Path) -> set[tuple[str, str]]:
-    """All but the records, which hold the time."""
+    """All but the records and what they name with the times."""
     store = Store.open(root / "checkpoint.orch")
-    return {(kind, md5) for kind in KINDS if kind != "runs" for md5 in store.hashes(kind)}
+    return {(kind, md5) for kind in KINDS if kind != "runs" for md5 in timeless_in(store, kind)}
 
 
 def work(
@@ -110,8 +110,8 @@ def whole(injector: Injector, tmp_path_factory: pytest.TempPathFactory) -> Itera
             points.append(number)
             if point.call in ("write", "writev"):
                 writes.append(number)
-    # Of frames 2, 4 and 6 cycles; of tables 3 and 6.
-    assert n_blocks == 5 and len(points) > 50 and len(writes) >= 3 * 2 + 2
+    # Of frames 2, 4 and 6 cycles; of tables, and of times, 3 and 6.
+    assert n_blocks == 7 and len(points) > 50 and len(writes) >= 3 * 2 + 2
     yield Whole(injector, folder, points, writes)
     shutil.rmtree(folder)
 

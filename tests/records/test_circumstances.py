@@ -47,6 +47,7 @@ def test_what_could_not_be_meant_is_not_there(odd: Any) -> None:
             "n_merged": int,
             "recorded_bytes": int,
             "continues": dict,
+            "times": dict,
             "checkpoints": list,
             "resumed_from": list,
         }.get(name, str)
@@ -64,6 +65,28 @@ def test_sampled_time() -> None:
     assert told.sampled_ps(10**400, 10) is None
     assert Circumstances(n_walkers=48).sampled_ps(1, 1) is None
     assert Circumstances(n_walkers=2**62, step_size_ps=1e300).sampled_ps(10**20, 1) is None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        None,
+        {"n_cycles": 0, "seconds": {"bc_s": 1.0}},
+        {"n_cycles": 2, "seconds": {"bc_s": "1"}},
+        {"n_cycles": 2.0, "seconds": {"bc_s": 1.0}},
+        {"n_cycles": 2, "seconds": [1.0]},
+        {"seconds": {"bc_s": -1.0}, "n_cycles": 1},
+    ],
+)
+def test_no_mean_cycle_is_made_up(times: Any) -> None:
+    """Where a record does not tell, or nothing that could be meant."""
+    assert circumstances_of({"times": times}).cycle_s() == {}
+
+
+def test_the_mean_cycle() -> None:
+    """Sums over the cycles, by what they were spent on."""
+    told = circumstances_of({"times": {"n_cycles": 4, "seconds": {"runner_s": 2, "bc_s": 0.5}}})
+    assert told.cycle_s() == {"runner_s": 0.5, "bc_s": 0.125}
 
 
 def test_the_format_page_has_every_field() -> None:

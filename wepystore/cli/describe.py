@@ -46,6 +46,9 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
             yield from _tree(store, key, value, 0)
     if kind == "runs":
         yield from _happened(happened(store, md5, manifest))
+        spent = circumstances_of(manifest.get("execution")).cycle_s()
+        if spent:
+            yield _spent_text(spent)
 
 
 def as_json(store: Store, kind: str, md5: str) -> dict[str, Any]:
@@ -200,6 +203,14 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
         tables = _cut(", ".join(["weights", *held["tables"]]))
         yield f"recorded: {_cut(held['n_cycles'])} cycles, {size_text(held['bytes'])}; {tables}"
         yield f"frames: {_frames_text(held['frames'])}"
+
+
+def _spent_text(spent: dict[str, float]) -> str:
+    total = sum(spent.values()) or 1.0
+    shares = ", ".join(
+        f"{name.removesuffix('_s')} {seconds / total:.0%}" for name, seconds in spent.items()
+    )
+    return _cut(f"mean cycle: {sum(spent.values()):.3g} s; {shares}")
 
 
 def _frames_text(frames: dict[str, Any] | None) -> str:

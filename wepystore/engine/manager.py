@@ -179,7 +179,8 @@ class CycleManager:
         counted = count_decisions(resampling_data, self._decisions)
         n_cloned, n_merged = counted or (None, None)
         if self.record is not None:
-            self.record.add({**report, "new_walkers": new_walkers})
+            told = {"worker_segment_walkers": self._told_by_mapper("worker_segment_walkers")}
+            self.record.add({**report, **told, "new_walkers": new_walkers})
         for reporter in self.reporters:
             # Lists of its own: one that sorts them changes neither the next cycle nor what the
             # others see.
@@ -269,9 +270,12 @@ class CycleManager:
         return new_walkers
 
     def _segment_times(self) -> dict[int, list[float]]:
+        return self._told_by_mapper("worker_segment_times")
+
+    def _told_by_mapper(self, name: str) -> dict[int, Any]:
         if self._whole:
             return {}
-        return getattr(self.work_mapper, "worker_segment_times", None) or {}
+        return getattr(self.work_mapper, name, None) or {}
 
     def _warp(
         self, walkers: Sequence[Any], cycle_idx: int, report: dict[str, Any]

@@ -126,7 +126,8 @@ class CycleRecord(Protocol):
     """What a manager tells of each cycle before the reporters are told."""
 
     def add(self, report: dict[str, Any]) -> None:
-        """What the reporters will be told of a cycle, which may still fail."""
+        """What the reporters will be told of a cycle, which may still fail; and which walkers each
+        worker had, if the mapper tells."""
 
     def keep(self) -> None:
         """The cycle is whole. What fails here undoes that it was added."""

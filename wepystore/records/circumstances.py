@@ -48,6 +48,8 @@ class Circumstances(NamedTuple):
     continues : dict or None
         Where in another run it began, as records/run.py's `place_in` says it; None also where its
         start's store had none that ended there.
+    times : dict or None
+        How long its cycles took, as records/times.py says it.
     checkpoints : list or None
         Pairs of cycles done and wall time in s.
     resumed_from : list of dict or None
@@ -69,6 +71,7 @@ class Circumstances(NamedTuple):
     n_merged: int | None = None
     recorded_bytes: int | None = None
     continues: dict[str, Any] | None = None
+    times: dict[str, Any] | None = None
     checkpoints: list[list[float]] | None = None
     resumed_from: list[dict[str, Any]] | None = None
 
@@ -85,6 +88,17 @@ class Circumstances(NamedTuple):
             n_cloned=_added(self.n_cloned, n_cloned),
             n_merged=_added(self.n_merged, n_merged),
         )
+
+    def cycle_s(self) -> dict[str, float]:
+        """What the mean cycle spent on each of its parts, in s; empty where that is not told."""
+        n_cycles, seconds = (self.times or {}).get("n_cycles"), (self.times or {}).get("seconds")
+        if type(n_cycles) is not int or not 0 < n_cycles < _MOST or not isinstance(seconds, dict):
+            return {}
+        return {
+            str(name): spent / n_cycles
+            for name, spent in seconds.items()
+            if type(spent) in (int, float) and 0 <= spent < _MOST
+        }
 
     def sampled_ps(self, n_cycles: int, n_steps: Any) -> float | None:
         """Simulated time of all walkers together, in ps."""

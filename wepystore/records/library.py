@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from wepystore.engine.fit import check_type
 from wepystore.records.attached import Attached
 from wepystore.records.bundle import decode, encode
@@ -23,6 +25,7 @@ from wepystore.records.run_frames import (
 from wepystore.records.sinks import Memory, Remembering
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.tables import NotRecordedError, RunTables, read_recording
+from wepystore.records.times import NoTimesError, joined, read_stretches, times_of
 from wepystore.records.trust import Asked, arguments, users_own
 from wepystore.store import formats, names
 from wepystore.store.pickles.pickled import Pickled, parts_in
@@ -168,6 +171,33 @@ def load_frames(
     store = opened(store)
     run = _hash_of(store, "runs", name)
     return RunFrames(store, find_frames(store, run, joined, verify), verify)
+
+
+def load_times(store: AnyStore, name: str) -> dict[str, NDArray[Any]]:
+    """How long each cycle of a run took, in the execution that its record is of, verified.
+
+    Parameters
+    ----------
+    store, name : as of load_tables
+
+    Returns
+    -------
+    dict
+        One number for each cycle: `cycle_idx`; `ended`, seconds since 1970, UTC; in seconds
+        `runner_s`, `bc_s`, `resampling_s`, `reporting_s`, and `checkpoint_s` of the checkpoint
+        before it; `n_segments`. One for each segment, in each cycle in the order of the walkers:
+        `segment_s`, `worker`, and `walker_idx`, -1 where the mapper did not tell.
+
+    Raises
+    ------
+    WepystoreError : as load_run; NoTimesError for a run of which they are not kept.
+    """
+    store = opened(store)
+    run = _hash_of(store, "runs", name)
+    times = times_of(read_record(store, run), f"run {run}")
+    if times is None:
+        raise NoTimesError(run=run)
+    return joined(read_stretches(times.parts, store.object, f"the times of {run}"))
 
 
 def find_frames(

@@ -302,6 +302,9 @@ class Part:
     n_cycles: int
     ref: Ref
 
+    def to_json(self) -> dict[str, Any]:
+        return {"n_cycles": self.n_cycles, "object": self.ref.to_json()}
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -378,9 +381,7 @@ def encode_recording(recording: Recording, sink: Sink) -> EntryRef:
         "n_steps": recording.n_steps,
         "block_cycles": recording.block_cycles,
         "columns": list(recording.columns),
-        "tables": [
-            {"n_cycles": part.n_cycles, "object": part.ref.to_json()} for part in recording.tables
-        ],
+        "tables": [part.to_json() for part in recording.tables],
         "decisions": dict(recording.decisions),
         "summaries": {table: list(names) for table, names in recording.summaries.items()},
         "topology": topology.to_json() if topology is not None else None,
@@ -402,7 +403,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
     """The recording of a manifest. Raises MalformedRecordError."""
     check_type(manifest, "recording", where)
     try:
-        tables = tuple(_part(each, where) for each in manifest["tables"])
+        tables = tuple(part_of(each, where) for each in manifest["tables"])
         topology, columns = manifest["topology"], manifest["columns"]
         version, n_steps = manifest["format"], manifest["n_steps"]
         if (n_steps is None) != (version == IMPORTED):
@@ -451,7 +452,8 @@ def _check_order(recording: Recording) -> None:
         raise ValueError(f"it has {len(rest)} pieces that are no full blocks")
 
 
-def _part(value: Any, where: str) -> Part:
+def part_of(value: Any, where: str) -> Part:
+    """The Part in a JSON value read from `where`. Raises one of MISSHAPEN, or BadJSONError."""
     only(value, "n_cycles", "object")
     return Part(_number(value["n_cycles"], 1), Ref.from_json(value["object"], where))
 

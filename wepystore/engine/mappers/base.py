@@ -28,11 +28,14 @@ class WorkMapper(Component):
     ----------
     worker_segment_times : dict of int to list of float
         Seconds each worker spent on each segment of the last `map`.
+    worker_segment_walkers : dict of int to list of int
+        Whose segments those were, by their places.
     remark : callable or None
         Told, in a line, what the user should know and what is no error.
     """
 
     worker_segment_times: dict[int, list[float]]
+    worker_segment_walkers: dict[int, list[int]]
     remark: Callable[[str], None] | None = None
 
     def init(

@@ -114,6 +114,7 @@ class DaskMapper(WorkMapper):
         self.n_workers = checked_number("DaskMapper", n_workers)
         self.segment_timeout = checked_timeout("DaskMapper", segment_timeout)
         self.worker_segment_times = {}
+        self.worker_segment_walkers = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -144,7 +145,7 @@ class DaskMapper(WorkMapper):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, worker_segment_times={})
+        self.__dict__.update(state, worker_segment_times={}, worker_segment_walkers={})
         self._forget()
 
     def init(
@@ -186,6 +187,7 @@ class DaskMapper(WorkMapper):
         work = [Task(k, *task) for k, task in enumerate(tasks(walkers, lengths, kwargs))]
         ledger = Ledger(work, self._pace, _LEAST_BATCH_S)
         self.worker_segment_times = {worker.number: [] for worker in self._workers.values()}
+        self.worker_segment_walkers = {worker.number: [] for worker in self._workers.values()}
         self._abandon()
         looked = seen_a_worker = self._clock.tick()
         tick = TICK_S if self.segment_timeout is None else min(TICK_S, self.segment_timeout / 4)
@@ -283,6 +285,8 @@ class DaskMapper(WorkMapper):
                 ledger.done(answer)
                 times = self.worker_segment_times.setdefault(worker.number, [])
                 times.append(answer.seconds)
+                walkers = self.worker_segment_walkers.setdefault(worker.number, [])
+                walkers.append(answer.index)
             else:
                 failures.append(answer)
         ledger.give_back(sorted(left))

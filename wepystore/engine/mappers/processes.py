@@ -150,6 +150,7 @@ class ProcessMapper(WorkMapper):
             checked_number(type(self).__name__, len(self.worker_properties))
         self.segment_timeout = checked_timeout(type(self).__name__, segment_timeout)
         self.worker_segment_times = {}
+        self.worker_segment_walkers = {}
         self._workers: list[_Worker] = []
         self._changes = ChangeThread()
         self._busy = False
@@ -194,6 +195,7 @@ class ProcessMapper(WorkMapper):
         ledger = Ledger(work, self._pace)
         self._changes.settle()
         self.worker_segment_times = {worker.number: [] for worker in self._workers}
+        self.worker_segment_walkers = {worker.number: [] for worker in self._workers}
         for worker in list(self._workers):
             # Left over from a call that an exception ended; or dead since the last one.
             if worker.running or (worker.ready and worker.child.ended()):
@@ -269,6 +271,7 @@ class ProcessMapper(WorkMapper):
         if isinstance(answer, Done):
             ledger.done(answer)
             self.worker_segment_times[worker.number].append(answer.seconds)
+            self.worker_segment_walkers[worker.number].append(answer.index)
             return
         # The rest of its batch it leaves alone.
         ledger.give_back(list(worker.running))

@@ -21,6 +21,7 @@ class SerialMapper(WorkMapper):
 
     def __init__(self) -> None:
         self.worker_segment_times = {0: []}
+        self.worker_segment_walkers = {0: []}
         self._segment_func: Callable[..., Any] | None = None
 
     def init(
@@ -37,6 +38,7 @@ class SerialMapper(WorkMapper):
         times: list[float] = []
         self.worker_segment_times = {0: times}
         work = tasks(walkers, lengths, kwargs)
+        self.worker_segment_walkers = {0: list(range(len(work)))}
         # Nothing is kept of segments that go well: for two particles that would cost more than
         # the segments.
         clock = time.perf_counter

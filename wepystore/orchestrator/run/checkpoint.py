@@ -33,7 +33,7 @@ _REMOVED = (
     (("runs",), ()),
     (("recordings", "snapshots"), ("runs",)),
     (("frames",), ("recordings",)),
-    (("objects",), ("recordings", "frames", "snapshots", "configs")),
+    (("objects",), NAMING),
 )
 
 
@@ -113,6 +113,8 @@ class Checkpointer:
             record = self._record(end, n_cycles, recording)
             if self._recorder is not None:
                 how = record.execution._replace(recorded_bytes=self._recorder.n_bytes)
+                if self._recorder.times is not None:
+                    how = how._replace(times=self._recorder.times.to_json())
                 record = replace(record, execution=how)
             run = encode_run(record, sink)
             self._ledger.add(each for each in sink.entries if not self.store.has(*each))
@@ -132,6 +134,11 @@ class Checkpointer:
         else:
             self._supersede(_KEPT)
         return end
+
+    def note_time(self, seconds: float) -> None:
+        """The last checkpoint took so long."""
+        if self._recorder is not None and self._recorder.timer is not None:
+            self._recorder.timer.note_checkpoint(seconds)
 
     def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending:
         """Have a full block of the recording written while the run goes on; the next checkpoint

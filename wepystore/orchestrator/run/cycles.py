@@ -102,6 +102,7 @@ class Saving:
         now = self.budget.elapsed()
         seconds = now - begun
         self._due.written(now, seconds)
+        self.checkpointer.note_time(seconds)
         self.budget.slowest_checkpoint = max(self.budget.slowest_checkpoint, seconds)
         self.watcher.checkpoint_written(end.md5, n_done, seconds)
         return end

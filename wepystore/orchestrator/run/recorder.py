@@ -18,6 +18,7 @@ from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.resamplers.decision import decision_numbers
 from wepystore.orchestrator.run.environment import step_size_ps
 from wepystore.orchestrator.run.series import Object, Pending, Series
+from wepystore.orchestrator.run.timer import Timer
 from wepystore.records import frames as frames_module
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.frame_fields import fields_of, frames_of
@@ -35,6 +36,7 @@ from wepystore.records.recording import (
     forms_of,
     joined,
 )
+from wepystore.records.times import Times
 from wepystore.records.values import Sink
 from wepystore.store.names import EntryRef, Ref
 
@@ -92,12 +94,18 @@ class SoFar:
     frames : Frames or None
     shots : sequence of Shots
         The frames of those of their blocks that are not full.
+    times : Times or None
+        How long its cycles took, if that is kept.
+    timed : sequence of Columns
+        Those of its parts that are no full blocks.
     """
 
     recording: Recording
     pieces: Sequence[Columns] = ()
     frames: Frames | None = None
     shots: Sequence[Shots] = ()
+    times: Times | None = None
+    timed: Sequence[Columns] = ()
 
 
 class Recorder:
@@ -119,6 +127,10 @@ class Recorder:
     ----------
     taker : Taker or None
         Where full blocks go when they are full; None while nobody takes them.
+    timer : Timer or None
+        Notes besides how long the cycles take, which is no part of the recording.
+    times : Times or None
+        What it has noted, as it was written last.
     """
 
     def __init__(
@@ -147,6 +159,8 @@ class Recorder:
         if recorded.frames is not None:
             self._load(recorded.frames, recorded.shots)
         self._taker: Taker | None = None
+        self.timer: Timer | None = None
+        self.times: Times | None = None
         self._is_first = True
         # The first cycle whose records, and whose frames, are not in a piece yet.
         self._first = self._first_shot = recording.n_cycles
@@ -204,6 +218,13 @@ class Recorder:
             raise CannotRecordError(where="the rest of this run", problem=problem)
         return cls(layout, recorded)
 
+    def keep_times(self, recorded: SoFar | None) -> None:
+        """From now on also note how long cycles take, after what earlier sessions have noted."""
+        if recorded is not None and recorded.times is not None:
+            self.timer = Timer(recorded.times, recorded.timed)
+        else:
+            self.timer = Timer(Times(self._recording.block_cycles))
+
     @property
     def taker(self) -> Taker | None:
         return self._taker
@@ -213,6 +234,10 @@ class Recorder:
         self._taker = taker
         form = _Tables()
         self._tables.put = lambda columns: taker.take_tables(lambda: form.objects(columns), columns)
+        if (timer := self.timer) is not None:
+            timer.put_with(
+                lambda columns: taker.take_tables(lambda: timer.objects(columns), columns)
+            )
         self._connect()
 
     def _connect(self) -> None:
@@ -270,6 +295,8 @@ class Recorder:
         # Copies: a component may use its records again.
         records = {t: _copied(report.get(key)) for t, key in REPORT_KEYS.items()}
         self._added = weights, records, shot
+        if self.timer is not None:
+            self.timer.add(report)
 
     def keep(self) -> None:
         """The cycle is whole. If what is before it cannot be written, it has not been."""
@@ -294,6 +321,8 @@ class Recorder:
                 if self._film.is_full_with(self._n_cycles - self._first_shot):
                     self._gather_frames()
                     self._film.close()
+            if self.timer is not None:
+                self.timer.keep()
         except BaseException:
             self._restore(before)
             raise
@@ -302,15 +331,19 @@ class Recorder:
     def _state(self) -> tuple[Any, ...]:
         film = self._film.state() if self._film is not None else None
         new = self._weights[:], self._records[:], self._shots[:]
-        return self._tables.state(), film, (self._first, self._first_shot, self._n_cycles), new
+        counts = self._first, self._first_shot, self._n_cycles
+        timed = self.timer.state() if self.timer is not None else None
+        return self._tables.state(), film, counts, new, timed
 
     def _restore(self, state: tuple[Any, ...]) -> None:
-        tables, film, counts, new = state
+        tables, film, counts, new, timed = state
         self._tables.restore(tables)
         if self._film is not None:
             self._film.restore(film)
         self._first, self._first_shot, self._n_cycles = counts
         self._weights, self._records, self._shots = new
+        if self.timer is not None:
+            self.timer.restore(timed)
 
     @property
     def n_bytes(self) -> int:
@@ -337,9 +370,9 @@ class Recorder:
 
     def settle(self) -> None:
         """Wait for what is on its way."""
-        self._tables.settle()
-        if self._film is not None:
-            self._film.settle()
+        for each in (self._tables, self._film, self.timer):
+            if each is not None:
+                each.settle()
 
     def rest(self) -> tuple[Columns | None, Shots | None]:
         """Tables and frames of the cycles since the last full block of each; None if there are
@@ -351,6 +384,8 @@ class Recorder:
         """Put all that is new, and the manifest of the recording so far."""
         self._gather()
         tables = tuple(self._tables.write(sink, last))
+        if self.timer is not None:
+            self.times = self.timer.write(sink, last)
         summary = None
         if self._frames is not None and self._film is not None:
             blocks = tuple(self._film.write(sink, last))

@@ -24,6 +24,7 @@ from wepystore.records.recording import N_WALKERS
 from wepystore.records.run import RunRecord
 from wepystore.records.run_frames import FramesElsewhereError, read_frames, read_left_over
 from wepystore.records.tables import RunTables, read_recording
+from wepystore.records.times import read_stretches, times_of
 from wepystore.records.trust import Trust, arguments
 from wepystore.store.places import CHECKPOINT
 from wepystore.store.store import Store
@@ -134,6 +135,9 @@ def _last(
         passed = f"the checkpoint after {record.n_cycles} cycles is passed over"
         try:
             lacking = store.missing("snapshots", record.end.md5)
+            # Of its own it names only objects with its times.
+            named = store.references("runs", md5)
+            lacking += store.lacking([each for each in named if each[0] == "objects"])
             if record.recording is not None:
                 lacking += store.missing("recordings", record.recording.md5)
                 _check_frames(store, md5, record)
@@ -170,11 +174,17 @@ def _recorded(store: Store, record: RunRecord) -> SoFar | None:
         return None
     where = "its recording"
     pieces = read_parts(found.tables[found.n_full :], found.columns, store.object, where)
+    so_far = SoFar(found, pieces)
+    times = times_of(record, "its record")
+    if times is not None:
+        timed = read_stretches(times.parts[times.n_full :], store.object, "its times")
+        so_far = dataclasses.replace(so_far, times=times, timed=timed)
     if found.frames is None:
-        return SoFar(found, pieces)
+        return so_far
     frames = read_frames(store, found, where)
     counts = RunTables([("", found, found.n_cycles)], store.object)[N_WALKERS]
-    return SoFar(found, pieces, frames, read_left_over(store, frames, counts, where))
+    shots = read_left_over(store, frames, counts, where)
+    return dataclasses.replace(so_far, frames=frames, shots=shots)
 
 
 def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tuple[str, RunRecord]]:

@@ -79,6 +79,7 @@ class Session:
             return None
         else:
             found = Recorder.gone_on(manager, past.recorded)
+        found.keep_times(past.recorded)
         manager.record = found
         return found
 
