@@ -450,7 +450,7 @@ def test_push_makes_a_store_there(wepy: Wepy, make_chain: Make, tmp_path: Path) 
     check(path)
     assert wepy("push", chain.store.path, address) == (0, "", "Already up to date.\n")
     add_run(chain.store, *chain.snapshots[1:], add_config(chain.store, "two"))
-    assert "6 files sent" in wepy("push", chain.store.path, address).err
+    assert "8 files sent" in wepy("push", chain.store.path, address).err
 
 
 @pytest.mark.parametrize("name", ["a:b.orch", "-x.orch", "-oProxyCommand=touch x:y.orch"])
