@@ -227,10 +227,10 @@ def _is_brought_back(whole: Whole, store: Store, file: str) -> None:
     assert found.healthy
     end = whole.store.ref("tags/last")
     if file.startswith("runs/") and not any(end == ref.md5 for _, ref in whole.parts[_name(file)]):
-        # The first run: its end is the start of the second, so nothing shows but its recording and
-        # its frames.
-        shown = [note.path.split("/")[0] for note in found.notes]
-        assert shown == ["recordings", "frames"]
+        # The first run: its end is the start of the second, so nothing shows but its recording, its
+        # frames and its times.
+        shown = {note.path.split("/")[0] for note in found.notes}
+        assert shown == {"recordings", "frames", "objects"}
     merge.apply(merge.plan(store, [whole.store]))
     assert (store.path / file).read_bytes() == (whole.store.path / file).read_bytes()
 
