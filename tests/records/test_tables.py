@@ -77,6 +77,13 @@ def test_several_columns_at_once(store: Store) -> None:
         tables.read(["weights", "nothing"])
 
 
+def test_a_table_that_there_is_none_of(store: Store) -> None:
+    """Is named, with those that there are."""
+    tables = RunTables([("it", recorded(store, columns(0, 4)), 4)], store)
+    with pytest.raises(KeyError, match="'warpin' is no table; there are resampling"):
+        tables.table("warpin")
+
+
 def test_columns_of_runs_that_follow_each_other(store: Store) -> None:
     """The cycles of the second count on from where the first was left."""
     first, second = columns(0, 4), columns(0, 3, warping=[])

@@ -206,11 +206,11 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
 
 
 def _spent_text(spent: dict[str, float]) -> str:
-    total = sum(spent.values()) or 1.0
-    shares = ", ".join(
-        f"{name.removesuffix('_s')} {seconds / total:.0%}" for name, seconds in spent.items()
-    )
-    return _cut(f"mean cycle: {sum(spent.values()):.3g} s; {shares}")
+    total = sum(spent.values())
+    # The largest first; what is nothing beside it is left out.
+    parts = sorted(((seconds / (total or 1.0), name) for name, seconds in spent.items()))[::-1]
+    shares = ", ".join(f"{n.removesuffix('_s')} {part:.0%}" for part, n in parts if part > 0.005)
+    return _cut(f"mean cycle: {total:.3g} s; {shares}")
 
 
 def _frames_text(frames: dict[str, Any] | None) -> str:

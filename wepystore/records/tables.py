@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.engine.record_tables import TABLES
 from wepystore.errors import FailedError
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
@@ -227,7 +228,11 @@ class RunTables(Mapping[str, NDArray[Any]]):
         ----------
         name : str
             resampling, resampler, warping, progress or boundary_conditions.
+
+        Raises KeyError for any other. What a run's components record nothing in has no columns.
         """
+        if name not in TABLES:
+            raise KeyError(f"{name!r} is no table; there are {', '.join(TABLES)}")
         prefix = f"{name}/"
         found = self.read([each for each in self if each.startswith(prefix)])
         return {each.removeprefix(prefix): column for each, column in found.items()}
