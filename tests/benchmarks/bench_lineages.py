@@ -100,20 +100,25 @@ def frame_rows(folder: Path) -> Iterator[Row]:
     lineage = lineages.of(lineages.heaviest_walker())
     recording = read_recording(store, load_run(store, run))
     assert recording is not None and len(lineage) == N_CYCLES
-    blocks = []
+    # Of each object: its first cycle, how many, its first walker, and where the positions are.
+    objects, first_cycle = [], 0
     for block in read_frames(store, recording, run).blocks:
-        (part,) = block.parts
-        path = store.file("objects", part.ref.md5)
-        blocks.append((block.n_cycles, path, *positions_at(path)))
+        first_walker = 0
+        for part in block.parts:
+            path = store.file("objects", part.ref.md5)
+            objects.append((first_cycle, block.n_cycles, first_walker, path, *positions_at(path)))
+            first_walker += part.n_walkers
+        first_cycle += block.n_cycles
 
     def mapped_by_numpy() -> Any:
         found = np.empty((N_CYCLES, N_ATOMS, 3), np.float32)
-        first = 0
-        for n_cycles, path, offset, shape in blocks:
-            stop = first + n_cycles
-            rows = lineage.walker[first:stop] * n_cycles + np.arange(n_cycles)
-            found[first:stop] = np.memmap(path, np.float32, "r", offset, shape)[rows]
-            first = stop
+        for first, n_cycles, lowest, path, offset, shape in objects:
+            rows = (lineage.walker[first : first + n_cycles] - lowest) * n_cycles
+            rows += np.arange(n_cycles)
+            here = (rows >= 0) & (rows < shape[0])
+            if here.any():
+                held = np.memmap(path, np.float32, "r", offset, shape)
+                found[first : first + n_cycles][here] = held[rows[here]]
         return found
 
     warm = load_frames(store, run, joined=True)
