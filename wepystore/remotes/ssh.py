@@ -165,8 +165,10 @@ class SSH:
                 self._run(arguments)
                 return
             except _Failure as failure:
-                # Somebody else makes it too, and was faster with a directory.
-                if last or "File exists (17)" not in failure.said:
+                # Somebody else makes it too, and was faster with a directory; or what was said over
+                # there was lost with the connection, and is said again.
+                again = not failure.said.strip() or "File exists (17)" in failure.said
+                if last or not again:
                     why = self._reason(failure)
                     raise CannotWriteThereError(address=self.address, why=why) from None
 
