@@ -15,3 +15,11 @@ class NoSuchWalkerError(FailedError):
 
 class NoSuchWarpError(FailedError):
     """run {run} has no warp {warp}: {what_there_is}"""
+
+
+class NothingToCountError(FailedError):
+    """no run of {store} can be counted: {why}"""
+
+
+class NotAlikeError(FailedError):
+    """runs {one} and {other} do not belong together: {what}; name only runs that do"""
