@@ -158,7 +158,10 @@ def _tell_of_recording(verdict: Verdict, store: Store, console: Console) -> None
             f"What is recorded of it is not the same from cycle {parting.cycle_idx} on "
             f"({parting.column}{of})."
         )
-    elif not verdict.is_recorded and verdict.record.recording is not None:
+    if verdict.other_facts:
+        told = ", ".join(verdict.other_facts)
+        console.note(f"What is recorded of it as a whole is not the same: {told}.")
+    if not verdict.is_recorded and verdict.record.recording is not None:
         console.note("What is recorded of it is not here whole: it was not compared.")
     if verdict.frames_elsewhere is not None:
         way = whereabouts.way(store, [verdict.frames_elsewhere])
@@ -237,4 +240,5 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "recorded": verdict.is_recorded,
         "frames_elsewhere": verdict.frames_elsewhere,
         "parting": None if verdict.parting is None else asdict(verdict.parting),
+        "other_facts": verdict.other_facts,
     }

@@ -72,15 +72,16 @@ class Remembering:
 
 
 class Hashing:
-    """Where bytes go that are wanted for their names: it keeps the last manifest, and no object."""
+    """Where bytes go that are wanted for their names: it keeps the last manifest of each kind, and
+    no object."""
 
     def __init__(self) -> None:
-        self.manifest = b""
+        self.manifests: dict[str, bytes] = {}
 
     def put(self, kind: str, data: Any) -> Ref:
         pieces = [data] if isinstance(data, (bytes, memoryview)) else data
         if kind != "objects":
-            self.manifest = b"".join(pieces)
+            self.manifests[kind] = b"".join(pieces)
         return Ref.of(*pieces)
 
     def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:

@@ -56,7 +56,7 @@ def compare(store: Store, then: Ref, walkers: Sequence[Any], apparatus: Apparatu
     encode_snapshot(Snapshot.as_found(walkers, apparatus), Remembering(sink, {}))
     old = store.manifest("snapshots", then.md5, then)
     with reading("snapshot", f"snapshot {then.md5}"):
-        return _compared(old, json.loads(sink.manifest), walkers, store.object)
+        return _compared(old, json.loads(sink.manifests["snapshots"]), walkers, store.object)
 
 
 def _compared(

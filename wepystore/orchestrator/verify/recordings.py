@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.orchestrator.run.recorder import Shots
+from wepystore.orchestrator.run.recorder import Recorder, Shots
 from wepystore.orchestrator.run.series import Object, Pending
 from wepystore.records.frame_rows import CycleFrames
 from wepystore.records.frames import Block, Frames, kept_cycles
@@ -26,12 +29,23 @@ from wepystore.records.recording import (
     Recording,
     joined,
 )
-from wepystore.records.run_frames import read_block
-from wepystore.store.names import Ref
+from wepystore.records.run_frames import Integers, read_block
+from wepystore.records.sinks import Hashing, Remembering
+from wepystore.records.tables import RunTables
+from wepystore.store.names import EntryRef, Ref
 from wepystore.store.store import Store
 
 #: How a column of the frames begins.
 FRAMES = "frames"
+
+#: What manifests tell of a run as a whole. How long blocks are is up to the version.
+_FACTS = {
+    "recordings": (
+        *("n_steps", "columns", "decisions", "summaries"),
+        *("topology", "masses", "step_size_ps"),
+    ),
+    FRAMES: ("fields", "every", "atoms"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,12 @@ class Recorded:
         self._n_tables = self._n_frames = 0
         self.parting: Parting | None = None
 
+    @functools.cached_property
+    def _counts(self) -> Integers:
+        """Walkers in each cycle, as they were recorded."""
+        runs = [("it", self._recording, self._recording.n_cycles)]
+        return RunTables(runs, self._store.object)[N_WALKERS]
+
     def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending:
         """Compare a full block of the tables."""
         refs = [Ref.of(*each) for each in objects()]
@@ -97,8 +117,28 @@ class Recorded:
         """Compare what came after the last full blocks."""
         if columns is not None:
             self._compare(columns, self._n_tables, self._recording.tables[self._n_tables :])
-        if shots is not None and self._frames is not None:
-            self._compare_frames(shots, self._n_frames, self._frames.blocks[self._n_frames :])
+        if self._frames is not None:
+            # Without a film now there are none, and then there were some.
+            rest = self._frames.blocks[self._n_frames :]
+            self._compare_frames(shots or [], self._n_frames, rest)
+
+    def other_facts(self, entry: EntryRef, recorder: Recorder) -> list[str]:
+        """What this recording, of this entry, tells of the run as a whole and the other one
+        otherwise: keys of its manifest, and of that of its frames. What it does not tell, as one of
+        an older version, is not compared, nor are frames that are elsewhere."""
+        sink = Hashing()
+        recorder.write(Remembering(sink, {}), last=True)
+        now = {kind: json.loads(manifest) for kind, manifest in sink.manifests.items()}
+        then = self._store.manifest(entry.kind, entry.md5, entry.ref)
+        found = _other_values(then, now[entry.kind], _FACTS[entry.kind])
+        if self._frames is None:
+            return found
+        if FRAMES not in now:
+            return [*found, FRAMES]
+        kept = EntryRef.from_json(then[FRAMES]["entry"], "a recording")
+        then = self._store.manifest(FRAMES, kept.md5, kept.ref)
+        others = _other_values(then, now[FRAMES], _FACTS[FRAMES])
+        return [*found, *(f"{FRAMES}/{key}" for key in others)]
 
     def _compare(self, columns: Columns, number: int, parts: Sequence[Part]) -> None:
         first = number * self._recording.block_cycles
@@ -111,11 +151,10 @@ class Recorded:
     def _compare_frames(self, shots: Shots, number: int, blocks: Sequence[Block]) -> None:
         assert self._frames is not None
         first = number * self._frames.block_cycles
-        counts = [len(next(iter(arrays.values()))) for arrays, _ in shots]
         then: list[CycleFrames] = []
         for block in blocks:
             kept = kept_cycles(first, block.n_cycles, self._frames.every)
-            here = counts[len(then) : len(then) + len(kept)]
+            here = self._counts[kept.start : kept.stop : kept.step].tolist()
             then += read_block(self._store, self._frames, block, here, "its frames")
             first += block.n_cycles
         first = number * self._frames.block_cycles
@@ -140,6 +179,13 @@ class _Done:
 
     def result(self) -> list[Ref]:
         return self.refs
+
+
+def _other_values(
+    then: Mapping[str, Any], now: Mapping[str, Any], keys: Sequence[str]
+) -> list[str]:
+    """The keys that both have, and that have not the same value."""
+    return [key for key in keys if key in then and key in now and then[key] != now[key]]
 
 
 def _difference(

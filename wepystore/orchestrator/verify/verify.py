@@ -85,6 +85,9 @@ class Verdict:
         Hash of its frames, if these are not here, and so were not compared.
     parting : Parting or None
         The first thing in which that differs from what happened now.
+    other_facts : list of str
+        What it tells of the run as a whole that is other now, such as "masses" or "frames/fields":
+        keys of its manifest.
     """
 
     run: str
@@ -102,11 +105,12 @@ class Verdict:
     is_recorded: bool
     frames_elsewhere: str | None
     parting: Parting | None
+    other_facts: list[str]
 
     @property
     def is_same(self) -> bool:
         """Whether the end and all that is recorded are as they were."""
-        return self.reproduced and self.parting is None
+        return self.reproduced and self.parting is None and not self.other_facts
 
 
 def verify(
@@ -209,8 +213,11 @@ class _Repetition:
         end, recorded = self._hash(walkers), record.end.ref
         reproduced = end == recorded
         has_the_end = self._store.has("snapshots", recorded.md5)
+        other_facts: list[str] = []
         if self._recorded is not None and self._recorder is not None:
+            assert record.recording is not None
             self._recorded.take_rest(*self._recorder.rest())
+            other_facts = self._recorded.other_facts(record.recording, self._recorder)
         comparison = None
         if not reproduced and has_the_end and not self._store.missing("snapshots", recorded.md5):
             comparison = compare(self._store, recorded, walkers, apparatus)
@@ -230,6 +237,7 @@ class _Repetition:
             is_recorded=self._recorded is not None,
             frames_elsewhere=self._frames_elsewhere,
             parting=self._recorded.parting if self._recorded is not None else None,
+            other_facts=other_facts,
         )
 
     def _cycles(self, watcher: Watcher) -> Sequence[Any]:
@@ -305,6 +313,7 @@ def distinct(store: Store, runs: Sequence[str]) -> list[str]:
         facts = [
             *(record.start.md5, record.end.md5, record.config.md5),
             *(record.seed, record.n_steps, record.n_cycles, record.reproducible),
+            None if record.recording is None else record.recording.md5,
             *(environment.get("platform"), environment.get("platform_properties")),
             record.execution.platform_override,
         ]
