@@ -103,6 +103,11 @@ def with_column(name: str) -> dict[str, Any]:
     return {"columns": lambda found: found.update({name: np.zeros(0)})}
 
 
+def of_more_walkers(kept: dict[str, Any]) -> None:
+    """Of whose rows a list would take a gigabyte."""
+    kept["blocks"][0]["parts"][-1]["n_walkers"] += 1 << 27
+
+
 def without_cycles(found: dict[str, Any]) -> None:
     found["resampling/cycle_idx"] = found["resampling/cycle_idx"] * 0 - 7
 
@@ -115,6 +120,7 @@ STRANGE: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a field in a field": ({"frames": renamed(1, "positions/x")}, IN_HDF5),
     "a field like another dataset": ({"frames": renamed(1, "weights")}, IN_HDF5),
     "a field with a zero": ({"frames": renamed(1, "q\0q")}, set()),
+    "walkers without end": ({"frames": of_more_walkers}, ALL),
     "no positions": ({"frames": renamed(0, "places")}, ALL),
     "a topology that is none": ({"topology": b"[]"}, ALL),
     "a topology of bytes": ({"topology": b"\xff\xfe"}, ALL),

@@ -274,6 +274,12 @@ def test_atoms_are_selected_in_mdtrajs_language(salt: Salt, tmp_path: Path) -> N
         ({"atoms": [0, 2]}, "has atom 2: they have 2, the first 0, the last 1"),
         ({"atoms": "resname NOBODY"}, "there are none of that kind"),
         ({"atoms": "resname ("}, "MDTraj does not understand"),
+        ({"atoms": ""}, "MDTraj does not understand it"),
+        ({"atoms": "1-0"}, "1-0 ends before it begins"),
+        ({"atoms": "0-99999999999"}, "has atom 99999999999: they have 2"),
+        ({"walkers": []}, "walkers is empty and must be numbers of walkers"),
+        ({"every": 0}, "every is 0 and must be 1 or more"),
+        ({"cycles": slice(0, 9, 2)}, "must be without a step: every leaves out"),
         ({"whole": True}, "without a box no molecule is cut"),
         ({"align": "0-1", "file": "a.h5"}, "aligning frames does not go with a .h5 file"),
         ({"file": "a.trr"}, "ends as nothing that trajectories"),
@@ -287,7 +293,18 @@ def test_what_there_is_not_is_told(
     with pytest.raises(WepystoreError, match=said.replace("(", r"\(")) as caught:
         export_run(made.store, made.first, file, **options)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 240
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".dcd"])
+def test_a_directory_is_not_replaced(made: Made, tmp_path: Path, suffix: str) -> None:
+    """And is called one."""
+    file = tmp_path / f"a{suffix}"
+    file.mkdir()
+    with pytest.raises(IsADirectoryError, match=f"a{suffix}"):
+        export_run(made.store, made.first, file, walkers=[0], replace=True)
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_file_that_is_there_stays(made: Made, tmp_path: Path) -> None:

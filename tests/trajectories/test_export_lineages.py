@@ -93,6 +93,8 @@ def test_of_some_atoms_and_some_cycles(made: tuple[Path, str], tmp_path: Path) -
     assert weights == lineage.weight[::3].tolist()
     with pytest.raises(WepystoreError, match=f"has atom {N_ATOMS}"):
         export_lineages(*made, [lineage], tmp_path / "b.h5", atoms=[N_ATOMS])
+    with pytest.raises(WepystoreError, match="lineages is empty and must be one at least"):
+        export_lineages(*made, [], tmp_path / "b.h5")
 
 
 def test_a_lineage_that_no_frame_is_kept_of(tmp_path: Path) -> None:

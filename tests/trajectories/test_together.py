@@ -192,9 +192,26 @@ def test_a_copy_of_a_strangers_file_holds_no_file_of_mine(tmp_path: Path) -> Non
         file["x"] = h5py.ExternalLink(str(secret), "/")
     with pytest.raises(WepystoreError, match="or no HDF5 file"):
         copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
-    with pytest.raises(OSError, match="secret"):
-        copy_hdf5(secret, tmp_path / "copy.h5")
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        layout = h5py.VirtualLayout((8,), "f8")
+        layout[:] = h5py.VirtualSource("other.h5", "y", (8,))
+        file.create_virtual_dataset("x", layout)
+    with pytest.raises(WepystoreError, match=r"y of other.h5: /x is put together out of it"):
+        copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made.h5", "secret"]
+
+
+def test_what_is_no_hdf5_file_is_not_copied(tmp_path: Path) -> None:
+    """A text, a folder, a pipe that nobody writes to, and nothing."""
+    (tmp_path / "text").write_text("secret")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("text", "not one"), ("folder", "no plain file"), ("pipe", "no plain file")):
+        with pytest.raises(WepystoreError, match=rf"{name} cannot be read as an HDF5.* {why}"):
+            copy_hdf5(tmp_path / name, tmp_path / "copy.h5")
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*none'"):
+        copy_hdf5(tmp_path / "none", tmp_path / "copy.h5")
+    assert not (tmp_path / "copy.h5").exists()
 
 
 def test_a_copy_of_a_file_that_holds_itself_ends(tmp_path: Path) -> None:

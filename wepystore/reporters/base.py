@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from wepystore.engine.component import Component
 from wepystore.engine.walker import Walker
 from wepystore.reporters.files import replacing
+
+#: Where HDF5 says what the system said.
+_HDF5_ERROR = re.compile(r"\berrno = ([1-9]\d{0,3})\b")
 
 
 class Reporter(Component):
@@ -77,8 +81,13 @@ def named_errors(path: str) -> Iterator[None]:
     except OSError as error:
         if error.filename == path:
             raise
-        message = error.strerror or str(error)
-        raise OSError(error.errno, message, path) from error
+        number, message = error.errno, error.strerror or str(error)
+        told = _HDF5_ERROR.search(message)
+        if told:
+            # In the midst of addresses and of names that nobody has typed.
+            number = int(told[1])
+            message = os.strerror(number)
+        raise OSError(number, message, path) from error
 
 
 def replace_file(path: str, data: bytes) -> None:

@@ -24,8 +24,8 @@ Integers = NDArray[np.int64]
 
 #: "0-9,12": what needs no library.
 _NUMBERS = re.compile(r"\s*\d{1,12}(\s*-\s*\d{1,12})?(\s*,\s*\d{1,12}(\s*-\s*\d{1,12})?)*\s*")
-#: More than any system has.
-_MOST = 1 << 32
+#: A message shows so much of what a library says.
+_SAID = 100
 
 
 def mdtraj_for(what: str) -> Any:
@@ -37,18 +37,12 @@ def mdtraj_for(what: str) -> Any:
     return mdtraj
 
 
-def numbers(text: str) -> list[int] | None:
-    """The numbers in "0-9,12"; None for what is no such list."""
+def spans(text: str) -> list[tuple[int, int]] | None:
+    """First and last of each stretch of numbers in "0-9,12"; None for what is no such list."""
     if not _NUMBERS.fullmatch(text):
         return None
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        begin, end = int(first), int(last or first)
-        if end >= _MOST or end - begin >= 10**8:
-            return None
-        found += range(begin, end + 1)
-    return found
+    bounds = (part.partition("-") for part in text.split(","))
+    return [(int(first), int(last or first)) for first, _, last in bounds]
 
 
 class KeptAtoms:
@@ -100,8 +94,7 @@ class KeptAtoms:
 
         Raises SelectionError, NoSuchAtomError, LibraryMissingError.
         """
-        given = numbers(atoms) if isinstance(atoms, str) else [int(each) for each in atoms]
-        wanted = self._selected(str(atoms)) if given is None else np.unique(given)
+        wanted = self._wanted(atoms)
         if not len(wanted):
             raise SelectionError(selection=atoms, why="there are none of that kind")
         order = np.argsort(self.numbers)
@@ -109,11 +102,31 @@ class KeptAtoms:
         inside = found < len(order)
         inside[inside] = self.numbers[order[found[inside]]] == wanted[inside]
         if not inside.all():
-            atom = int(wanted[~inside][0])
-            held = f"they have {len(order)}, the first {self.numbers.min()}, the last "
-            raise NoSuchAtomError(run=self._run, atom=atom, held=f"{held}{self.numbers.max()}")
+            raise self._lacking(int(wanted[~inside][0]))
         places: Integers = order[found]
         return places
+
+    def _wanted(self, atoms: str | Sequence[int]) -> Integers:
+        """Their numbers, sorted."""
+        if not isinstance(atoms, str):
+            return np.unique([int(each) for each in atoms])
+        found = spans(atoms)
+        if found is None:
+            return self._selected(atoms)
+        for first, last in found:
+            if last < first:
+                why = f"{first}-{last} ends before it begins"
+                raise SelectionError(selection=atoms, why=why)
+            if last > self.numbers.max(initial=-1):
+                raise self._lacking(last)
+        return np.unique(np.concatenate([np.arange(first, last + 1) for first, last in found]))
+
+    def _lacking(self, atom: int) -> NoSuchAtomError:
+        held = "they have none"
+        if len(self.numbers):
+            first, last = self.numbers.min(), self.numbers.max()
+            held = f"they have {len(self.numbers)}, the first {first}, the last {last}"
+        return NoSuchAtomError(run=self._run, atom=atom, held=held)
 
     def _selected(self, selection: str) -> Integers:
         mdtraj = mdtraj_for(f"to select {selection!r}, which are no numbers as in 0-9,12,")
@@ -121,8 +134,9 @@ class KeptAtoms:
         try:
             found: Integers = np.asarray(system.select(selection), np.int64)
         except Exception as problem:
-            # Its parser raises whatever comes up.
-            first = (str(problem).splitlines() or [type(problem).__name__])[0]
-            why = f"MDTraj does not understand it ({first})"
+            # Its parser raises whatever comes up, and may list all that it knows.
+            first = (str(problem).splitlines() or [""])[0]
+            said = f" ({first})" if 0 < len(first) <= _SAID else ""
+            why = f"MDTraj does not understand it{said}"
             raise SelectionError(selection=selection, why=why) from None
         return found

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
+import stat
 from typing import Any
 
 import h5py
 
 from wepystore.reporters.base import named_errors
 from wepystore.trajectories.drafts import Drafts
-from wepystore.trajectories.errors import NotCopiedError
+from wepystore.trajectories.errors import NotCopiedError, NotHDF5Error
 from wepystore.trajectories.files import understood
 
 #: So many bytes of a dataset are in memory at a time.
@@ -40,14 +40,17 @@ def copy_hdf5(
 
     Raises
     ------
-    WepystoreError : NotCopiedError for what it links to and is not there, or no HDF5 file or
-        object of a store.
+    WepystoreError : NotHDF5Error; NotCopiedError for what it links to and is not there, or no
+        HDF5 file or object of a store.
     FileExistsError
     OSError : the source cannot be read.
     """
     source, target = os.fspath(source), os.fspath(target)
-    if os.path.isdir(source):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), source)
+    # A pipe is not waited for.
+    if not stat.S_ISREG(os.stat(source).st_mode):
+        raise NotHDF5Error(file=source, why="it is no plain file")
+    if not h5py.is_hdf5(source):
+        raise NotHDF5Error(file=source, why="it is not one")
     with named_errors(source):
         held = h5py.File(source, "r")
     with (
@@ -108,8 +111,18 @@ class _Copy:
         elif isinstance(held, h5py.Dataset) and held.external and self._expand:
             self._done[_place(held)] = self._filled(held, made, name)
         else:
+            if isinstance(held, h5py.Dataset) and held.is_virtual and self._expand:
+                self._check_virtual(held)
             held.file.copy(held, made, name)
             self._done[_place(held)] = made[name]
+
+    def _check_virtual(self, held: h5py.Dataset) -> None:
+        """Raise NotCopiedError unless what a dataset is put together of comes along."""
+        for source in held.virtual_sources():
+            if source.file_name != "." or held.file.filename != self._source:
+                what = f"{source.dset_name} of {source.file_name}"
+                why = f"{held.name} is put together out of it, which is not copied"
+                raise NotCopiedError(file=self._source, what=what, why=why)
 
     def _filled(self, held: h5py.Dataset, made: h5py.Group, name: str) -> h5py.Dataset:
         """A dataset whose numbers are in other files, with its numbers."""

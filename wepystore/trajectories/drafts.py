@@ -34,9 +34,11 @@ class Drafts:
         return list(self._files)
 
     def new(self, file: str) -> str:
-        """Where to write a file. Raises FileExistsError."""
-        taken = file in self._files or (not self._replace and os.path.lexists(file))
-        if taken or os.path.isdir(file):
+        """Where to write a file. Raises FileExistsError, and IsADirectoryError for what cannot be
+        replaced."""
+        if os.path.isdir(file):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file)
+        if file in self._files or (not self._replace and os.path.lexists(file)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), file)
         folder, name = os.path.split(file)
         # The ending stays: libraries go by it.

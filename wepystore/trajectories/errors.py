@@ -17,6 +17,10 @@ class NoSuchCyclesError(UsageError):
     """run {run} has {count} cycles, and of none of those that are asked for there are frames"""
 
 
+class WrongChoiceError(UsageError):
+    """{name} is {given} and must be {wanted}"""
+
+
 class NoSuchAtomError(UsageError):
     """no frame of run {run} has atom {atom}: {held}"""
 
@@ -51,6 +55,10 @@ class NotForFormatError(UsageError):
 
 class NotWrittenError(FailedError):
     """{file} cannot be written: {why}"""
+
+
+class NotHDF5Error(FailedError):
+    """{file} cannot be read as an HDF5 file: {why}"""
 
 
 class NotCopiedError(FailedError):

@@ -26,6 +26,7 @@ from wepystore.trajectories.errors import (
     NoSuchCyclesError,
     NoSuchTrajectoryError,
     NotForFormatError,
+    WrongChoiceError,
 )
 from wepystore.trajectories.files import (
     HDF5,
@@ -95,6 +96,7 @@ def export_run(
     """
     file = os.fspath(file)
     suffix = check_ending(file)
+    _check_choice(every, walkers, cycles)
     store = opened(store)
     md5 = resolve(store, run, ("runs",))[1]
     tables, runs = load_tables(store, md5, joined), find_frames(store, md5, joined)
@@ -170,6 +172,9 @@ def export_lineages(
     """
     file = os.fspath(file)
     check_ending(file)
+    _check_choice(every)
+    if not lineages:
+        raise WrongChoiceError(name="lineages", given="empty", wanted="one at least")
     store = opened(store)
     md5 = resolve(store, run, ("runs",))[1]
     frames = load_frames(store, md5, joined)
@@ -188,6 +193,20 @@ def export_lineages(
     return write_trajectories(
         file, found, kept, places=places, align=by, whole=whole, replace=replace
     )
+
+
+def _check_choice(
+    every: int, walkers: Sequence[int] | None = None, cycles: slice = slice(None)
+) -> None:
+    """Raise WrongChoiceError for what no file can be of."""
+    if every < 1:
+        raise WrongChoiceError(name="every", given=every, wanted="1 or more")
+    if walkers is not None and not len(walkers):
+        wanted = "numbers of walkers, or None for all"
+        raise WrongChoiceError(name="walkers", given="empty", wanted=wanted)
+    if cycles.step not in (None, 1):
+        wanted = "without a step: every leaves out cycles between"
+        raise WrongChoiceError(name="cycles", given=cycles, wanted=wanted)
 
 
 def _check_walkers(run: str, walkers: Sequence[int] | None, count: int) -> None:

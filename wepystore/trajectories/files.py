@@ -103,7 +103,8 @@ def write_trajectories(
                     if model is not None:
                         write_pdb(model, structures, 1)
                         model = None
-        _write_csv(drafts.new(f"{stem}.csv"), trajectories)
+        beside = f"{stem}.csv"
+        _write_csv(drafts.new(beside), beside, trajectories)
     return drafts.files
 
 
@@ -135,8 +136,8 @@ def _write(suffix: str, draft: str, structures: Structures, trajectory: Trajecto
         write_xtc(draft, structures, trajectory.cycles)
 
 
-def _write_csv(draft: str, trajectories: Mapping[str, Trajectory]) -> None:
-    with open(draft, "w", encoding="utf-8", newline="") as made:
+def _write_csv(draft: str, file: str, trajectories: Mapping[str, Trajectory]) -> None:
+    with named_errors(file), open(draft, "w", encoding="utf-8", newline="") as made:
         rows = csv.writer(made, lineterminator="\n")
         rows.writerow(_COLUMNS)
         for name, trajectory in trajectories.items():

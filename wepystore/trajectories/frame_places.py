@@ -52,14 +52,14 @@ class _Group(NamedTuple):
     ref : Ref
     begins, ends : list of int
         Where in it each of the fields begins and ends.
-    starts : list of int
+    starts : array of int
         The rows with which the walkers begin.
     """
 
     ref: Ref
     begins: list[int]
     ends: list[int]
-    starts: list[int]
+    starts: Integers
 
 
 class _Block(NamedTuple):
@@ -112,6 +112,10 @@ class FramePlaces:
                 if n_cycles > 0:
                     counts = run.counts[first : first + block.n_cycles]
                     firsts = list(accumulate((part.n_walkers for part in block.parts), initial=0))
+                    # Of more there are no rows, and to count those of any number takes any memory.
+                    if firsts[-1] != counts.max():
+                        problem = f"a block is of {firsts[-1]} walkers, not of {counts.max()}"
+                        raise _lacking(run.run, problem)
                     parts = zip(block.parts, firsts, strict=False)
                     groups = [self._group(run, part, counts, walker) for part, walker in parts]
                     start = before + first
@@ -125,7 +129,7 @@ class FramePlaces:
         arrays = arrays_of(self.store, part.ref, {len(self._fields)}, where)
         check_arrays(run.frames, arrays, where)
         fields = [each for each in arrays if isinstance(each, Placed)]
-        starts = row_starts(counts, first, part.n_walkers).tolist()
+        starts = row_starts(counts, first, part.n_walkers)
         return _Group(part.ref, [e.begin for e in fields], [e.end for e in fields], starts)
 
     def segments(self, of: FrameField, walker: int, start: int, stop: int) -> list[Segment]:
@@ -141,7 +145,7 @@ class FramePlaces:
             if number >= len(block.groups):
                 raise _lacking(block.run, f"a block has no walker {walker}")
             group = block.groups[number]
-            row = group.starts[walker - block.firsts[number]]
+            row = int(group.starts[walker - block.firsts[number]])
             begin, end = max(start, block.start), min(stop, block.stop)
             if begin > block.start:
                 row += int((block.counts[: begin - block.start] > walker).sum())

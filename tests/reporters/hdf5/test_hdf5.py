@@ -19,6 +19,7 @@ import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
 from wepystore.engine.walker import Walker, WalkerState
+from wepystore.reporters.base import named_errors
 from wepystore.reporters.hdf5 import FieldError, HDF5Reporter
 from wepystore.reporters.hdf5.layout import GapError
 
@@ -533,3 +534,11 @@ def test_much_data_is_written_before_anybody_asks(tmp_path: Path) -> None:
     with h5py.File(reporter.path, "r") as file:
         assert len(file["runs/0/trajectories/0/positions"]) == 5
     reporter.cleanup()
+
+
+def test_what_hdf5_says_of_the_disk_is_told_as_the_system_does(tmp_path: Path) -> None:
+    """With the file's own name, and none of a draft."""
+    draft = tmp_path / "none" / ".draft.h5"
+    with pytest.raises(FileNotFoundError) as caught, named_errors("a.h5"):
+        h5py.File(draft, "w")
+    assert str(caught.value) == "[Errno 2] No such file or directory: 'a.h5'"

@@ -178,6 +178,7 @@ def one_longest_row(held: h5py.File) -> None:
         (made(POSITIONS, (53, 1 << 30, 3), chunks=(1, 2, 3)), "would have"),
         (made(POSITIONS, (1 << 40, 2, 3), compression="gzip"), "would have"),
         (made(POSITIONS, (0, 2, 3), chunks=(1 << 22, 2, 3), maxshape=(None, 2, 3)), "would have"),
+        (made("runs/0/trajectories/0/weights", (1 << 45, 0)), "weights are not one number"),
         (made(POSITIONS, (53, 2, 3), dtype="S8"), "no number for each cycle"),
         (made(POSITIONS, (53, 3, 3)), "another shape"),
         (made(CYCLES, (530,), dtype="f8"), "no numbers of cycles"),

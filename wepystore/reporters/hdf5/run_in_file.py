@@ -144,7 +144,11 @@ class RunInFile:
         group = self._members.group(self._run, "trajectories")
         found = [self._members.group(group, str(number)) for number in range(len(group))]
         first = [int(each.attrs.get("cycle_idx", 0)) for each in found]
-        lengths = [len(self._members.dataset(each, _WEIGHTS)) for each in found]
+        weights = [self._members.dataset(each, _WEIGHTS) for each in found]
+        # Of rows that hold nothing a file of any size may have any number.
+        if any(each.shape[1:] not in ((1,), ()) for each in weights):
+            raise ValueError("weights are not one number for each walker")
+        lengths = [len(each) for each in weights]
         last = [start + length for start, length in zip(first, lengths, strict=True)]
         if sorted(first) != first or sorted(last, reverse=True) != last or any(first[:1]):
             raise ValueError("its walkers are not there one after the other")
@@ -184,8 +188,6 @@ class RunInFile:
             self._columns[name] = held
             if name != _WEIGHTS:
                 shapes[plain_name(name)] = held[0].shape[1:]
-        if self._columns[_WEIGHTS][0].shape[1:] not in ((1,), ()):
-            raise ValueError("weights are not one number for each walker")
         packed = any(is_packed(each) for held in self._columns.values() for each in held)
         # Several names may stand for one dataset.
         if total > self._members.most(packed):
