@@ -29,8 +29,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "store": ({"durable", "errors", "_version"}, set()),
     # Stores elsewhere: reached with the standard library, or with what fsspec brings.
     "remotes": ({"store", "durable", "errors", "_version"}, {"fsspec", "paramiko"}),
+    # Numbers of a state: of use to whoever has positions.
+    "coordinates": ({"errors"}, {"numpy"}),
     "engine": (
-        {"errors", "_version"},
+        {"coordinates", "errors", "_version"},
         {"dask", "distributed", "numpy", "networkx", "openmm"},
     ),
     "reporters": ({"engine", "durable", "errors", "_version"}, {"numpy", "h5py", "networkx"}),

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.coordinates.periodic import minimum_distances
 from wepystore.engine.boundary_conditions.base import WarpBC
 from wepystore.engine.distances.base import atom_indices, stacked_positions, state_boxes
-from wepystore.engine.distances.periodic import minimum_distances
 from wepystore.engine.ensemble import Ensemble, Floats, states_of
 from wepystore.engine.parameters import positive
 from wepystore.engine.record_fields import Shape

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from wepystore.coordinates.periodic import minimum_image
+from wepystore.coordinates.superposition import rmsd, rotations
 from wepystore.engine.distances.base import (
     Distance,
     atom_indices,
     state_boxes,
     state_positions,
 )
-from wepystore.engine.distances.periodic import minimum_image
-from wepystore.engine.distances.superposition import rmsd, rotations
 from wepystore.engine.ensemble import Floats
 
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from wepystore.coordinates.superposition import rmsd, rotations
 from wepystore.engine.distances.base import Distance, atom_indices, stacked_positions
-from wepystore.engine.distances.superposition import rmsd, rotations
 from wepystore.engine.ensemble import Floats
 
 

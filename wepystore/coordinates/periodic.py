@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wepystore.engine.ensemble import Floats
+Floats = NDArray[np.float64]
 
 #: Pairs of atoms handled at once by `minimum_distances`: 3 arrays of 8 MB each.
 _CHUNK = 1_000_000
@@ -75,9 +76,9 @@ def minimum_image(displacements: Floats, boxes: Floats) -> Floats:
     """
     boxes = check_boxes(boxes)
     wrapped = wrap(displacements, boxes)
-    if not (boxes[..., 1, 0].any() or boxes[..., 2, :2].any()):
+    if not skewed(boxes).any():
         return wrapped
-    half = 0.5 * np.diagonal(boxes, axis1=-2, axis2=-1).min(axis=-1)
+    half = half_width(boxes)
     # A vector inside the sphere that the brick holds has no shorter image.
     far = (wrapped**2).sum(axis=-1) > np.broadcast_to(half, wrapped.shape[:-1]) ** 2
     if not far.any():
@@ -179,21 +180,41 @@ def _all_pairs_minimum(group_a: Floats, group_b: Floats, boxes: Floats | None) -
 
 def _nearest_squares(a: Floats, b: Floats, boxes: Floats | None) -> Floats:
     """Smallest squared distance (n,) between a (n, A, 1, 3) and b (n, 1, B, 3)."""
-    xyz = [a[..., axis] - b[..., axis] for axis in range(3)]
-    if boxes is not None:
-        for axis in (2, 1, 0):
-            turns = np.round(xyz[axis] / boxes[:, axis, axis, np.newaxis, np.newaxis])
-            for component in range(axis + 1):
-                step = boxes[:, axis, component, np.newaxis, np.newaxis]
-                if step.any():
-                    xyz[component] -= turns * step
-    squares: Floats = (xyz[0] ** 2 + xyz[1] ** 2 + xyz[2] ** 2).min(axis=(1, 2))
+    squares: Floats = wrapped_squares(a, b, boxes).min(axis=(1, 2))
     if boxes is None:
         return squares
-    half = 0.5 * np.diagonal(boxes, axis1=-2, axis2=-1).min(axis=-1)
-    skewed = boxes[:, 1, 0].astype(bool) | boxes[:, 2, :2].any(axis=-1)
     # If any pair is nearer than `half`, wrapping has found the nearest exactly (see `wrap`).
-    for idx in np.flatnonzero(skewed & (squares > half**2)):
+    half = half_width(boxes)
+    for idx in np.flatnonzero(skewed(boxes) & (squares > half**2)):
         vectors = minimum_image(a[idx] - b[idx], boxes[idx])
         squares[idx] = (vectors**2).sum(axis=-1).min()
+    return squares
+
+
+def half_width(boxes: Floats) -> Floats:
+    """Half of the smallest of ax, by and cz of boxes (..., 3, 3): `wrap` is exact below it."""
+    half: Floats = 0.5 * np.diagonal(boxes, axis1=-2, axis2=-1).min(axis=-1)
+    return half
+
+
+def skewed(boxes: Floats) -> NDArray[np.bool_]:
+    """Which of boxes (..., 3, 3) are not rectangular."""
+    found: NDArray[np.bool_] = boxes[..., 1, 0].astype(bool) | boxes[..., 2, :2].any(axis=-1)
+    return found
+
+
+def wrapped_squares(a: Floats, b: Floats, boxes: Floats | None) -> Floats:
+    """Squared lengths (n, A, B) of what is between a (n, A, 1, 3) and b (n, 1, B, 3), wrapped.
+
+    Those of the nearest images wherever `wrap` gives these.
+    """
+    xyz = [a[..., axis] - b[..., axis] for axis in range(3)]
+    for axis in (2, 1, 0) if boxes is not None else ():
+        assert boxes is not None
+        turns = np.round(xyz[axis] / boxes[:, axis, axis, np.newaxis, np.newaxis])
+        for component in range(axis + 1):
+            step = boxes[:, axis, component, np.newaxis, np.newaxis]
+            if step.any():
+                xyz[component] -= turns * step
+    squares: Floats = xyz[0] ** 2 + xyz[1] ** 2 + xyz[2] ** 2
     return squares

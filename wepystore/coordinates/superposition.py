@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wepystore.engine.ensemble import Floats
+from wepystore.coordinates.periodic import Floats
 
 
 def rotations(mobile: Floats, reference: Floats) -> Floats:
