@@ -44,7 +44,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "answers": ({"store", "records", "errors"}, {"numpy"}),
     # What is recorded, as files that other programs read.
     "trajectories": (
-        {"answers", "store", "records", "reporters", "engine", "durable", "errors"},
+        {
+            *("answers", "store", "records", "reporters", "engine", "coordinates"),
+            *("durable", "errors"),
+        },
         {"numpy", "h5py", "mdtraj"},
     ),
     "orchestrator": (

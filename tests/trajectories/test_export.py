@@ -42,9 +42,12 @@ from wepystore.api import (
     prepare_store,
     reconcile,
 )
+from wepystore.engine.topology import topology_json
 from wepystore.errors import WepystoreError
 from wepystore.records import frames as blocks
+from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.drafts import Drafts
+from wepystore.trajectories.moving import Moves
 
 N_FIRST, N_LAST, N_WALKERS = 12, 5, 6
 
@@ -257,6 +260,124 @@ def test_molecules_are_made_whole_and_frames_aligned(salt: Salt, tmp_path: Path)
     assert np.abs(held.xyz[1:] - read[1][1:]).max() > 1e-4
 
 
+def test_in_a_wepy_file_box_and_atoms_move_together(salt: Salt, tmp_path: Path) -> None:
+    """Frames of all walkers lie over the first of all, as in other files, and where the run began
+    as well; the box is turned with the atoms."""
+    more: dict[str, Any] = {"whole": True, "align": "0-5"}
+    (file,) = export_run(salt.store, salt.run, tmp_path / "a.h5", **more)
+    (wholly,) = export_run(salt.store, salt.run, tmp_path / "b.h5", whole=True)
+    files = export_run(salt.store, salt.run, tmp_path / "a.dcd", **more)
+    with h5py.File(file) as found, h5py.File(wholly) as whole:
+        for walker in range(4):
+            held, other = (each[f"runs/0/trajectories/{walker}"] for each in (found, whole))
+            positions = held["positions"][::2]
+            read = mdtraj.load(files[walker], top=files[4])
+            np.testing.assert_allclose(read.xyz, positions, atol=1e-5)
+            # What is between two atoms, in parts of the box.
+            parts = [
+                (each["positions"][::2, 1:] - each["positions"][::2, :1])
+                @ np.linalg.inv(each["box_vectors"][::2])
+                for each in (held, other)
+            ]
+            np.testing.assert_allclose(*parts, atol=1e-9)
+            assert np.abs(held["box_vectors"][2] - other["box_vectors"][2]).max() > 1e-4
+            middles = positions[:, :6].mean(axis=1)
+            np.testing.assert_allclose(middles, middles[:1].repeat(3, axis=0), atol=1e-9)
+        first, begun = (
+            found[f"runs/0/{n}/0/positions"][0] for n in ("trajectories", "init_walkers")
+        )
+        np.testing.assert_allclose(begun, first, atol=0.1)
+        bonds = np.linalg.norm(begun[::2] - begun[1::2], axis=1)
+        assert bonds.max() < 0.7
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".dcd"])
+def test_atoms_on_a_line_are_aligned(made: Made, tmp_path: Path, suffix: str) -> None:
+    """Two, of which any turn about their line is as good: the least is taken. One alone is laid
+    over itself."""
+    files = export_run(made.store, made.first, tmp_path / f"two{suffix}", align="0-1")
+    alone = export_run(made.store, made.first, tmp_path / f"one{suffix}", align=[1])
+    true, reference = load_frames(made.store, made.first), None
+    for walker in range(N_WALKERS):
+        found = []
+        for names in (files, alone):
+            if suffix == ".h5":
+                with h5py.File(names[0]) as held:
+                    found.append(held[f"runs/0/trajectories/{walker}/positions"][:])
+            else:
+                found.append(mdtraj.load(names[walker], top=names[-2]).xyz)
+        kept = true.walker(walker)
+        reference = kept[0] if reference is None else reference
+        lines = [each[:, 1] - each[:, 0] for each in (found[0], reference[None])]
+        lines = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in lines]
+        np.testing.assert_allclose(lines[0], lines[1].repeat(N_FIRST, axis=0), atol=1e-5)
+        np.testing.assert_allclose(found[1], kept - kept[:, 1:] + reference[1], rtol=0, atol=1e-6)
+        if walker == 0:
+            np.testing.assert_allclose(found[0][0], kept[0], rtol=0, atol=1e-7)
+
+
+def test_velocities_are_turned_with_the_atoms(tmp_path: Path) -> None:
+    """And not where frames stay as they are."""
+    keeps = Configuration(SerialMapper(), recording=Recording(("positions", "velocities")))
+    prepared = prepare_store(tmp_path / "a.orch", pair_snapshot(), keeps)
+    done = run_job(prepared.store, prepared.snapshot_hash, tmp_path / "job", n_steps=200)
+    run = done.record
+    (file,) = export_run(tmp_path / "job", run, tmp_path / "a.h5", align="0-1", atoms="1")
+    frames = load_frames(tmp_path / "job", run)
+    lines = frames.walker(2)[:, 1] - frames.walker(2)[:, 0]
+    with h5py.File(file) as found:
+        velocities = found["runs/0/trajectories/2/velocities"][:, 0]
+    true = frames.walker(2, "velocities")[:, 1]
+    (first,) = frames.walker(0, stop=1)
+    along = (first[1] - first[0]) / np.linalg.norm(first[1] - first[0])
+    away = (true * lines).sum(axis=1) / np.linalg.norm(lines, axis=1)
+    np.testing.assert_allclose(velocities @ along, away, atol=1e-4)
+    np.testing.assert_allclose(
+        np.linalg.norm(velocities, axis=1), np.linalg.norm(true, axis=1), rtol=1e-5
+    )
+    assert np.abs(velocities - true).max() > 1e-3
+
+
+def test_molecules_of_any_bonds_are_made_whole(salt: Salt) -> None:
+    """Rings and branches, whatever their atoms are numbered, in a box that is no cube and of which
+    each frame has another; what was whole keeps its bits."""
+    frames = load_frames(salt.store, salt.run)
+    random = np.random.default_rng(1)
+    n_atoms, n_frames = frames.field("positions").shape[0], 7
+    # Two trees over all atoms in any order, one of them closed to a ring.
+    order = random.permutation(n_atoms)
+    bonds = [(int(order[k]), int(order[k - 1 - k % 3])) for k in range(1, n_atoms) if k != 20]
+    bonds.append((int(order[0]), int(order[3])))
+    topology = pair_topology(n_atoms)
+    atoms = list(topology.atoms())
+    for one, other in bonds:
+        topology.addBond(atoms[one], atoms[other])
+    kept = KeptAtoms(salt.run, frames, str(topology_json(topology)))
+    moves = Moves(salt.run, frames, kept, None, True, (0, 0))
+    boxes = np.array([[3.0, 0.0, 0.0], [0.9, 2.8, 0.0], [-0.8, 1.1, 2.7]])
+    boxes = boxes * random.uniform(0.9, 1.1, (n_frames, 1, 1))
+    whole = np.zeros((n_frames, n_atoms, 3))
+    for one, other in bonds[:-1]:
+        whole[:, one] = whole[:, other] + random.uniform(-0.1, 0.1, (n_frames, 3))
+    images = random.integers(-2, 3, (n_frames, n_atoms, 3))
+    cut = {"positions": whole + images @ boxes, "box_vectors": boxes}
+    found = moves.moved(cut, "positions")
+    for one, other in bonds:
+        lengths = np.linalg.norm(found[:, one] - found[:, other], axis=1)
+        assert lengths.max() < 1.0, (one, other)
+    np.testing.assert_allclose(
+        (found - cut["positions"]) @ np.linalg.inv(boxes),
+        np.rint((found - cut["positions"]) @ np.linalg.inv(boxes)),
+        atol=1e-9,
+    )
+    assert_array_equal(moves.moved({**cut, "positions": whole}, "positions"), whole)
+    cut["positions"][3] = np.nan
+    found = moves.moved(cut, "positions")
+    assert np.isnan(found).any(axis=(1, 2)).tolist() == [k == 3 for k in range(n_frames)]
+    with pytest.raises(WepystoreError, match="a box of its frames has no volume"):
+        moves.moved({**cut, "box_vectors": boxes * 0}, "positions")
+
+
 def test_atoms_are_selected_in_mdtrajs_language(salt: Salt, tmp_path: Path) -> None:
     """By what the topology says of them; the topology beside it has just these."""
     files = export_run(salt.store, salt.run, tmp_path / "a.xtc", atoms="resid 3 to 5")
@@ -281,7 +402,7 @@ def test_atoms_are_selected_in_mdtrajs_language(salt: Salt, tmp_path: Path) -> N
         ({"every": 0}, "every is 0 and must be 1 or more"),
         ({"cycles": slice(0, 9, 2)}, "must be without a step: every leaves out"),
         ({"whole": True}, "without a box no molecule is cut"),
-        ({"align": "0-1", "file": "a.h5"}, "aligning frames does not go with a .h5 file"),
+        ({"align": "0,2", "file": "a.h5"}, "has atom 2"),
         ({"file": "a.trr"}, "ends as nothing that trajectories"),
     ],
 )

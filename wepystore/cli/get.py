@@ -33,8 +33,8 @@ HASH.wepy.h5, of the RUN's record), or .dcd, .xtc, .pdb: of each walker one, FIL
 only one is named by --walkers. Beside these are FILE.csv, with the cycle and weight of each frame,
 and FILE.pdb to open a .dcd or .xtc with. In a .h5 all walkers and cycles are there, and of those
 left out by --walkers and --every the frames are NaN, which takes no room. ATOMS are numbers counted
-from 0, as 0-9,12, or a selection in MDTraj's language, as 'protein' or 'not water'. For .dcd, .xtc,
-selections, --align and --whole the extra 'trajectories' must be installed.
+from 0, as 0-9,12, or a selection in MDTraj's language, as 'protein' or 'not water'. For .dcd, .xtc
+and selections the extra 'trajectories' must be installed.
 
 Options:
   -O FILE --output=FILE  Where to write it; not a name that ends as that of another format. Of a
@@ -55,8 +55,8 @@ Options:
   --every N              Of each Nth of the cycles that there are frames of.
   --atoms ATOMS          Of these atoms.
   --joined               With the cycles of the runs that led to its start before those of RUN.
-  --align ATOMS          Lay all frames over the first one by these atoms (not .h5).
-  --whole                Make molecules whole that the box has cut (not .h5).
+  --align ATOMS          Lay all frames, of all walkers, over the first one by these atoms.
+  --whole                Make molecules whole that the box has cut.
   --link                 Leave the frames in the store: FILE.h5 has some kilobytes, and says where
                          on this machine they are. It and these objects become read-only.
 """

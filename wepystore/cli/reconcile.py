@@ -111,12 +111,12 @@ def _write(
     from wepystore.records.run_frames import FramesElsewhereError
     from wepystore.trajectories.together import export_runs
 
-    if args["--link"] and os.geteuid() == 0:
-        console.warn(AS_ROOT)
     try:
         made = export_runs(store, file, runs, link=args["--link"], replace=args["--force"])
     except FileExistsError:
         raise FileExistsAlreadyError(file=file) from None
+    if args["--link"] and os.geteuid() == 0:
+        console.warn(AS_ROOT)
     for number, each in enumerate(made.runs):
         on = "" if each.continues is None else f", goes on from run {each.continues}"
         console.note(f" * run {number}: cycles {each.start}:{each.stop} of {each.run}{on}")

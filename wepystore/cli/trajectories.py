@@ -23,8 +23,6 @@ AS_ROOT = "root may write to files that are read-only: do not open a linked file
 
 def get(args: dict[str, Any], console: Console) -> list[str]:
     """Write the files; their names."""
-    if args["--link"] and os.geteuid() == 0:
-        console.warn(AS_ROOT)
     file: str | None = args["--output"]
     if file is not None:
         from wepystore.trajectories.files import check_ending
@@ -41,7 +39,7 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
     from wepystore.trajectories.exporting import export_run
 
     try:
-        return export_run(
+        made = export_run(
             store,
             run,
             file,
@@ -57,6 +55,9 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
         )
     except FileExistsError as error:
         raise FileExistsAlreadyError(file=error.filename or file) from None
+    if args["--link"] and os.geteuid() == 0:
+        console.warn(AS_ROOT)
+    return made
 
 
 def _walkers(text: str | None) -> list[int] | None:

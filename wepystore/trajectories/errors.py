@@ -37,6 +37,10 @@ class NotMolecularError(FailedError):
     """run {run} cannot be written to {file}: {why}; a .h5 file takes anything"""
 
 
+class NotMovedError(FailedError):
+    """frames of run {run} can be neither aligned nor made whole: {why}"""
+
+
 class NoPositionsError(FailedError):
     """no positions were kept of run {run}, and a file of trajectories needs them"""
 

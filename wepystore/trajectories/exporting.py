@@ -31,12 +31,12 @@ from wepystore.trajectories.errors import (
 from wepystore.trajectories.files import (
     HDF5,
     check_ending,
-    check_hdf5,
     understood,
     write_trajectories,
 )
 from wepystore.trajectories.frame_places import FramePlaces, make_read_only
 from wepystore.trajectories.molecular import Trajectory
+from wepystore.trajectories.moving import Moves
 from wepystore.trajectories.pieces import piece_of, topology_of
 from wepystore.trajectories.wepy_hdf5 import Choice, write_hdf5
 
@@ -74,13 +74,14 @@ def export_run(
     every : int
         Only each so-manieth of the cycles that there are frames of.
     align : as atoms
-        Atoms by which all frames are laid over the first (not of .h5).
+        Atoms by which all frames, of all walkers, are laid over the first. In a .h5 box,
+        velocities and forces are turned as well; the other formats keep the box as it was.
     whole : bool
-        Whether molecules that the box has cut are made whole (not of .h5).
+        Whether molecules that the box has cut are made whole, as its bonds tell.
     link : bool
-        Whether the frames stay in the store (only of .h5, and of all atoms): the file has some
-        kilobytes, and says where on this machine they are. It and the objects become read-only,
-        since HDF5 would write to them.
+        Whether the frames stay in the store (only of .h5, of all atoms, as they are): the file
+        has some kilobytes, and says where on this machine they are. It and the objects become
+        read-only, since HDF5 would write to them.
     replace : bool
         Whether files that are there are replaced.
 
@@ -108,27 +109,24 @@ def export_run(
     if not len(inside):
         raise NoSuchCyclesError(run=md5, count=len(frames.n_walkers))
     _check_walkers(md5, walkers, int(frames.n_walkers[start:stop].max()))
-    if link and (suffix not in HDF5 or atoms is not None):
-        what = "linking" if suffix not in HDF5 else "linking some of the atoms"
-        raise NotForFormatError(what=what, suffix=suffix)
+    if link:
+        _check_link(suffix, atoms is not None, align is not None or whole)
+    walker = 0 if walkers is None else walkers[0]
+    moves = _moves(md5, frames, kept, align, whole, inside, walker)
     if suffix in HDF5:
-        check_hdf5(suffix, align is not None, whole)
         starts = {span.first_cycle: load_run(store, span.run).start for span in tables.runs}
         end = load_run(store, md5).end if stop == len(frames.n_walkers) else None
         held = FramePlaces(store, runs)
         piece = piece_of(store, tables, frames, held, (start, stop), (starts.get(start), end))
         with Drafts(replace) as drafts, understood(file):
-            choice = Choice(walkers, every, places, link)
+            choice = Choice(walkers, every, places, moves, link)
             draft = drafts.new(file)
             write_hdf5(draft, file, [piece], kept, choice)
             if link:
                 make_read_only(draft)
         return drafts.files
     found = _trajectories(md5, tables, frames, inside, walkers)
-    by = None if align is None else kept.places(align)
-    return write_trajectories(
-        file, found, kept, places=places, align=by, whole=whole, replace=replace
-    )
+    return write_trajectories(file, found, kept, places=places, moves=moves, replace=replace)
 
 
 def export_lineages(
@@ -189,10 +187,9 @@ def export_lineages(
             md5, frames, cycles[some], here.walker[some], here.weight[some]
         )
     places = None if atoms is None else kept.places(atoms)
-    by = None if align is None else kept.places(align)
-    return write_trajectories(
-        file, found, kept, places=places, align=by, whole=whole, replace=replace
-    )
+    first = next(iter(found.values()))
+    moves = _moves(md5, frames, kept, align, whole, first.cycles, int(first.walkers[0]))
+    return write_trajectories(file, found, kept, places=places, moves=moves, replace=replace)
 
 
 def _check_choice(
@@ -207,6 +204,36 @@ def _check_choice(
     if cycles.step not in (None, 1):
         wanted = "without a step: every leaves out cycles between"
         raise WrongChoiceError(name="cycles", given=cycles, wanted=wanted)
+
+
+def _check_link(suffix: str, some: bool, moved: bool) -> None:
+    """Raise NotForFormatError for frames that cannot stay as they are in the store."""
+    if suffix not in HDF5:
+        raise NotForFormatError(what="linking", suffix=suffix)
+    if some or moved:
+        what = "linking some of the atoms" if some else "linking frames that are moved"
+        raise NotForFormatError(what=what, suffix=suffix)
+
+
+def _moves(
+    run: str,
+    frames: RunFrames,
+    kept: KeptAtoms,
+    align: str | Sequence[int] | None,
+    whole: bool,
+    cycles: Integers,
+    walker: int,
+) -> Moves | None:
+    """What is done to frames of which the first is that of the walker in the first of the cycles
+    that it is there in."""
+    if align is None and not whole:
+        return None
+    counts = frames.n_walkers[cycles]
+    there = cycles[counts > walker]
+    if not len(there):
+        raise NoSuchTrajectoryError(run=run, walker=walker, count=int(counts.max()))
+    by = None if align is None else kept.places(align)
+    return Moves(run, frames, kept, by, whole, (int(there[0]), walker))
 
 
 def _check_walkers(run: str, walkers: Sequence[int] | None, count: int) -> None:

@@ -15,7 +15,7 @@ from wepystore.records.run_frames import Integers
 from wepystore.reporters.base import named_errors
 from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.drafts import Drafts
-from wepystore.trajectories.errors import NotForFormatError, NotWrittenError, UnknownFormatError
+from wepystore.trajectories.errors import NotWrittenError, UnknownFormatError
 from wepystore.trajectories.molecular import (
     Structures,
     Trajectory,
@@ -23,6 +23,7 @@ from wepystore.trajectories.molecular import (
     write_pdb,
     write_xtc,
 )
+from wepystore.trajectories.moving import Moves
 from wepystore.trajectories.wepy_hdf5 import write_hdf5_of
 
 HDF5 = (".h5", ".hdf5")
@@ -47,8 +48,7 @@ def write_trajectories(
     atoms: KeptAtoms,
     *,
     places: Integers | None = None,
-    align: Integers | None = None,
-    whole: bool = False,
+    moves: Moves | None = None,
     replace: bool = False,
 ) -> list[str]:
     """Write trajectories to files that other programs read.
@@ -62,11 +62,10 @@ def write_trajectories(
     trajectories : {name: Trajectory}
         Of the same fields and atoms.
     atoms : KeptAtoms
-    places, align : array of int, or None
-        Atoms that are written, and those by which frames are laid over the first, as
-        KeptAtoms.places gives them.
-    whole : bool
-        Whether molecules that the box has cut are made whole.
+    places : array of int, or None
+        Atoms that are written, as KeptAtoms.places gives them.
+    moves : Moves or None
+        What is done to the frames before.
     replace : bool
         Whether files that are there are replaced.
 
@@ -77,7 +76,7 @@ def write_trajectories(
 
     Raises
     ------
-    WepystoreError : NotMolecularError, LibraryMissingError, NotForFormatError, DamagedError.
+    WepystoreError : NotMolecularError, LibraryMissingError, DamagedError.
     FileExistsError : one is there.
     """
     file = os.fspath(file)
@@ -85,10 +84,9 @@ def write_trajectories(
     stem = file.removesuffix(suffix)
     with Drafts(replace) as drafts:
         if suffix in HDF5:
-            check_hdf5(suffix, align is not None, whole)
             with understood(file):
                 held = list(trajectories.values())
-                write_hdf5_of(drafts.new(file), file, held, atoms, places)
+                write_hdf5_of(drafts.new(file), file, held, atoms, places, moves)
         else:
             # What is there is found before anything is written.
             several = len(trajectories) > 1
@@ -98,7 +96,7 @@ def write_trajectories(
             for name, trajectory in trajectories.items():
                 each, draft = made[name]
                 with understood(each), named_errors(each):
-                    structures = Structures(trajectory, atoms, each, places, align, whole)
+                    structures = Structures(trajectory, atoms, each, places, moves)
                     _write(suffix, draft, structures, trajectory)
                     if model is not None:
                         write_pdb(model, structures, 1)
@@ -106,13 +104,6 @@ def write_trajectories(
         beside = f"{stem}.csv"
         _write_csv(drafts.new(beside), beside, trajectories)
     return drafts.files
-
-
-def check_hdf5(suffix: str, align: bool, whole: bool) -> None:
-    """Raise NotForFormatError for what is not done to the states in a WepyHDF5 file."""
-    if align or whole:
-        what = "aligning frames" if align else "making molecules whole"
-        raise NotForFormatError(what=what, suffix=suffix)
 
 
 @contextmanager

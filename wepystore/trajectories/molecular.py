@@ -1,6 +1,6 @@
 """States one after the other as a DCD, XTC or PDB file.
 
-DCD and XTC are written, and structures aligned and molecules made whole, by MDTraj; PDB by OpenMM.
+DCD and XTC are written by MDTraj, PDB by OpenMM.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.engine import structure_files
-from wepystore.engine.topology import openmm_topology, part_json
+from wepystore.engine.topology import part_json
 from wepystore.records.run_frames import Integers, RunFrames
 from wepystore.trajectories.atoms import KeptAtoms, mdtraj_for
 from wepystore.trajectories.errors import NotMolecularError
+from wepystore.trajectories.moving import BOX, Moves
 
 #: So much of the frames is in memory at a time, in bytes.
 _STRETCH_BYTES = 1 << 25
-
-_BOX = "box_vectors"
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,15 @@ class Structures:
         For messages.
     places : array of int, or None
         Which of the atoms that are kept; None for all.
-    align : array of int, or None
-        Places of those by which all frames are laid over the first; None for frames as they are.
-    whole : bool
-        Whether molecules that the box has cut are made whole.
+    moves : Moves or None
+        What is done to them before; None for frames as they are.
 
     Attributes
     ----------
     topology : str
         JSON, of the atoms that are written.
 
-    Raises NotMolecularError, LibraryMissingError.
+    Raises NotMolecularError.
     """
 
     def __init__(
@@ -86,74 +83,40 @@ class Structures:
         atoms: KeptAtoms,
         file: str,
         places: Integers | None = None,
-        align: Integers | None = None,
-        whole: bool = False,
+        moves: Moves | None = None,
     ) -> None:
-        self._trajectory, self._file = trajectory, file
-        self._align, self._whole = align, whole
+        self._trajectory, self._file, self._moves = trajectory, file, moves
         fields = {field.name: field for field in trajectory.frames.fields}
         shape = fields["positions"].shape
         if len(shape) != 2 or shape[1] != 3:
             why = f"positions of shape {shape} are not those of atoms in space"
             raise NotMolecularError(run=trajectory.run, file=file, why=why)
-        self.has_box = _BOX in fields and fields[_BOX].shape == (3, 3)
+        self.has_box = BOX in fields and fields[BOX].shape == (3, 3)
         # The order of their numbers is that of every other file.
         self._places = np.argsort(atoms.numbers) if places is None else places
         numbers = atoms.numbers[self._places].tolist()
         self.topology = part_json(atoms.full_topology, numbers)
         self._n_bytes = fields["positions"].n_bytes
-        self._model: Any = None
-        self._reference: Any = None
-        if whole and not self.has_box:
-            why = "of a system without a box no molecule is cut"
-            raise NotMolecularError(run=trajectory.run, file=file, why=why)
-        if whole or align is not None:
-            self._prepare(atoms)
-
-    def _prepare(self, atoms: KeptAtoms) -> None:
-        mdtraj = mdtraj_for("to align structures and to make molecules whole")
-        order = np.argsort(atoms.numbers)
-        kept = part_json(atoms.full_topology, atoms.numbers.tolist())
-        model = mdtraj.Topology.from_openmm(openmm_topology(kept))
-        if self._whole and not model.n_bonds:
-            why = "its topology has no bonds, which tell what a molecule is"
-            raise NotMolecularError(run=self._trajectory.run, file=self._file, why=why)
-        self._order, self._model, self._mdtraj = order, model, mdtraj
-        back = np.argsort(order)
-        self._selected = back[self._places]
-        self._by = None if self._align is None else back[self._align]
 
     def first_box(self) -> NDArray[Any] | None:
         """Of the first frame, shape (3, 3), nm; None where there is none."""
-        return self._trajectory.of(_BOX, slice(0, 1))[0] if self.has_box else None
+        return self._trajectory.of(BOX, slice(0, 1))[0] if self.has_box else None
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
         """Positions, shape (n, n_atoms, 3), nm, and boxes, shape (n, 3, 3), nm, or None; some of
         the frames at a time."""
+        names = ("positions", BOX) if self.has_box else ("positions",)
         for some in self._trajectory.stretches(self._n_bytes):
-            positions = self._trajectory.of("positions", some)
-            self._check(positions, some)
+            held = {name: self._trajectory.of(name, some) for name in names}
+            for values in held.values():
+                self._check(values, some)
+            moves, boxes = self._moves, held.get(BOX)
+            positions = held["positions"] if moves is None else moves.moved(held, "positions")
             # No format holds more than single precision.
-            positions, boxes = np.asarray(positions, np.float32), None
-            if self.has_box:
-                boxes = np.asarray(self._trajectory.of(_BOX, some), np.float32)
-                self._check(boxes, some)
-            if self._model is None:
-                yield positions[:, self._places], boxes
-            else:
-                yield self._moved(positions, boxes), boxes
-
-    def _moved(self, positions: NDArray[Any], boxes: NDArray[Any] | None) -> NDArray[Any]:
-        held = self._mdtraj.Trajectory(positions[:, self._order], self._model)
-        if self._whole:
-            held.unitcell_vectors = boxes
-            held.make_molecules_whole(inplace=True)
-        if self._by is not None:
-            if self._reference is None:
-                self._reference = held[0]
-            held.superpose(self._reference, atom_indices=self._by)
-        found: NDArray[Any] = held.xyz[:, self._selected]
-        return found
+            yield (
+                np.asarray(positions[:, self._places], np.float32),
+                None if boxes is None else np.asarray(boxes, np.float32),
+            )
 
     def _check(self, values: NDArray[Any], some: slice) -> None:
         unknown = ~np.isfinite(values).all(axis=(1, 2))

@@ -22,6 +22,7 @@ from wepystore.reporters.hdf5.layout import RunWriter, create_file, put_dataset
 from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.frame_places import FramePlaces, Segment, copy_segments
 from wepystore.trajectories.molecular import Trajectory
+from wepystore.trajectories.moving import Moves
 
 #: So much of the frames is read at a time, in bytes, where they are not one stretch of a file.
 _STRETCH_BYTES = 1 << 25
@@ -74,6 +75,8 @@ class Choice:
         Those of each so-manieth cycle that there are frames of, counted from the first.
     atoms : array of int, or None
         Which of the atoms, by their places in the frames; None for all.
+    moves : Moves or None
+        What is done to the frames before.
     link : bool
         Whether frames stay in the objects that they are in, and the file only names these.
     """
@@ -81,7 +84,13 @@ class Choice:
     walkers: Sequence[int] | None = None
     every: int = 1
     atoms: Integers | None = None
+    moves: Moves | None = None
     link: bool = False
+
+    def changes(self, name: str) -> bool:
+        """Whether a field is another one in the file."""
+        moved = self.moves is not None and self.moves.changes(name)
+        return moved or (self.atoms is not None and name in OF_ATOMS)
 
     def cycles(self, piece: Piece) -> Integers:
         """The cycles of which frames are written."""
@@ -134,7 +143,12 @@ def write_hdf5(
 
 
 def write_hdf5_of(
-    draft: str, file: str, trajectories: Sequence[Trajectory], atoms: KeptAtoms, places: Any
+    draft: str,
+    file: str,
+    trajectories: Sequence[Trajectory],
+    atoms: KeptAtoms,
+    places: Integers | None,
+    moves: Moves | None,
 ) -> None:
     """Write trajectories, of which equal fields are kept, as those of one run, without its records.
 
@@ -144,6 +158,8 @@ def write_hdf5_of(
     trajectories : sequence of Trajectory
     places : array of int, or None
         Which of the atoms; None for all.
+    moves : Moves or None
+        What is done to the frames before.
     """
     choice, fields = Choice(atoms=places), trajectories[0].frames.fields
     with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
@@ -157,7 +173,10 @@ def write_hdf5_of(
                 shape = (len(each.cycles), *_shape(of, choice))
                 dataset = _dataset(group, of, shape, dense=True)
                 for some in each.stretches(of.n_bytes):
-                    values = each.of(of.name, some)
+                    if moves is None:
+                        values = each.of(of.name, some)
+                    else:
+                        values = moves.of(each.cycles[some], each.walkers[some], of.name)
                     if places is not None and of.name in OF_ATOMS:
                         values = values[:, places]
                     _put(dataset, slice(some.start, some.start + len(values)), values)
@@ -233,8 +252,8 @@ class _Run:
         is_dense = len(cycles) == stop - first
         for each in self._piece.frames.fields:
             shape = (stop - first, *_shape(each, self._choice))
-            is_whole = self._choice.atoms is None or each.name not in OF_ATOMS
-            if is_dense and is_whole and self._piece.places.are_of_each:
+            as_kept = not self._choice.changes(each.name)
+            if is_dense and as_kept and self._piece.places.are_of_each:
                 self._place(group, each, shape, walker, first)
                 continue
             dataset = _dataset(group, each, shape, is_dense)
@@ -262,13 +281,14 @@ class _Run:
     ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The rows of a dataset, and what belongs there."""
         most = max(1, _STRETCH_BYTES // max(1, of.n_bytes))
+        source = self._choice.moves or self._piece.frames
         places = self._choice.atoms if of.name in OF_ATOMS else None
         # Where there are frames of each cycle, as nearly always, one stretch after the other.
         edges = np.flatnonzero(np.diff(cycles, prepend=-2) != 1)
         for alike in np.split(cycles, edges[1:]):
             for begin in range(0, len(alike), most):
                 part = alike[begin : begin + most]
-                values = self._piece.frames.of(part, np.full(len(part), walker), of.name)
+                values = source.of(part, np.full(len(part), walker), of.name)
                 if places is not None:
                     values = values[:, places]
                 row = int(part[0]) - first
@@ -323,16 +343,15 @@ def _values(columns: Columns, table: str, of: RecordField) -> Any:
 
 def _init_fields(state: Mapping[str, Any], piece: Piece, choice: Choice) -> dict[str, Any]:
     """The fields of a state that frames have, with the atoms that are written."""
-    found = {}
-    atoms = piece.frames.atoms
-    for each in piece.frames.fields:
-        if each.name not in state:
-            continue
-        value = state[each.name]
-        if each.name in OF_ATOMS:
-            value = value if atoms is None else value[atoms]
-            value = value if choice.atoms is None else value[choice.atoms]
-        found[each.name] = value
+    found = {each.name: state[each.name] for each in piece.frames.fields if each.name in state}
+    atoms, moves = piece.frames.atoms, choice.moves
+    if atoms is not None:
+        found |= {name: found[name][atoms] for name in OF_ATOMS if name in found}
+    if moves is not None and found.keys() >= set(moves.needs):
+        held = {name: value[None] for name, value in found.items()}
+        found = {name: moves.moved(held, name)[0] for name in found}
+    if choice.atoms is not None:
+        found |= {name: found[name][choice.atoms] for name in OF_ATOMS if name in found}
     return found
 
 
