@@ -41,7 +41,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "dill"},
     ),
     # Read recordings, run nothing.
-    "answers": ({"store", "records", "errors"}, {"numpy"}),
+    "answers": ({"store", "records", "coordinates", "errors"}, {"numpy"}),
     # What is recorded, as files that other programs read.
     "trajectories": (
         {

@@ -23,3 +23,19 @@ class NothingToCountError(FailedError):
 
 class NotAlikeError(FailedError):
     """runs {one} and {other} do not belong together: {what}; name only runs that do"""
+
+
+class NoSuchProgressError(FailedError):
+    """{asked!r} cannot be read: {why}"""
+
+
+class NotANumberError(FailedError):
+    """{coordinate} is {value} for walker {walker} in cycle {cycle} of run {run}{why}"""
+
+
+class AtomsNotKeptError(FailedError):
+    """{coordinate} looks at atom {atom}, and frames of run {run} hold {held}"""
+
+
+class NotFromFileError(FailedError):
+    """{file}:{function} is code: load it, and give the function itself"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -68,6 +69,21 @@ class System:
     masses: Floats | None = None
     reference: Floats | None = None
     reference_box: Floats | None = None
+
+    @classmethod
+    def recorded(
+        cls, topology: str | None, masses: Floats | None, at_least: int, **reference: Any
+    ) -> System:
+        """One of which the number of atoms follows from what is recorded, and is `at_least` so
+        many."""
+        n_atoms = at_least
+        if topology is not None:
+            # What is wrong with the text is told when it is asked for names.
+            with suppress(*_MISSHAPEN, RecursionError):
+                n_atoms = len(_named(json.loads(topology)).name)
+        elif masses is not None:
+            n_atoms = len(masses)
+        return cls(n_atoms, topology, masses, **reference)
 
     @cached_property
     def named(self) -> Named:

@@ -231,6 +231,13 @@ class RunFrames:
         n_walkers = int(self.n_walkers[cycle_idx])
         return self.of(np.full(n_walkers, cycle_idx), np.arange(n_walkers), name)
 
+    def in_order(self) -> Iterator[tuple[Integers, Integers]]:
+        """All frames as they lie: for each object the cycles and the walkers of its rows, with
+        which `of` copies nothing."""
+        for span, reel in zip(self.runs, self._reels, strict=True):
+            for cycles, walkers in reel.in_order():
+                yield cycles + span.first_cycle, walkers
+
     def of(self, cycles: Integers, walkers: Integers, name: str = "positions") -> NDArray[Any]:
         """A field of pairs of a cycle and a walker.
 
@@ -341,6 +348,20 @@ class _Reel:
         for number in np.unique(blocks).tolist():
             here = np.flatnonzero(blocks == number)
             yield from self._find_in(number, here, cycles[here], walkers[here], name)
+
+    def in_order(self) -> Iterator[tuple[Integers, Integers]]:
+        """For each object the cycles and the walkers of its rows; of those that count."""
+        for first, block in zip(self._firsts, self._of.frames.blocks, strict=False):
+            kept = kept_cycles(first, block.n_cycles, self._of.frames.every)
+            counts = self._of.counts[kept.start : kept.stop : kept.step]
+            cycles, begin = np.arange(kept.start, kept.stop, kept.step), 0
+            for part in block.parts:
+                # No more than there are rows for, whatever a part says.
+                numbers = np.arange(begin, min(begin + part.n_walkers, int(counts.max(initial=0))))
+                there = (counts > numbers[:, None]) & (cycles < self._of.n_cycles)
+                places, times = np.nonzero(there)
+                yield cycles[times], numbers[places]
+                begin += part.n_walkers
 
     def _find_in(
         self, number: int, places: Integers, cycles: Integers, walkers: Integers, name: str
