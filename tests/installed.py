@@ -24,6 +24,7 @@ import pytest
 ALLOWED = "WEPY_TEST_INSTALL"
 #: Debian's packages, by the program that is used of them.
 PACKAGES = {
+    "chromium": "chromium",
     "git": "git",
     "git-annex": "git-annex",
     "jq": "jq",

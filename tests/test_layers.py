@@ -42,6 +42,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     # Read recordings, run nothing.
     "answers": ({"store", "records", "coordinates", "errors"}, {"numpy"}),
+    # What recordings tell, as figures in one page.
+    "report": ({"answers", "store", "records", "errors", "_version", "__init__"}, {"numpy"}),
     # What is recorded, as files that other programs read.
     "trajectories": (
         {
@@ -65,6 +67,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "cli": (
         {
             *("compat", "orchestrator", "answers", "trajectories", "remotes", "store", "records"),
+            "report",
             *("durable", "errors", "_version", "__init__"),
         },
         {"docopt", "rich"},
@@ -73,7 +76,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "api": (
         {
             *("compat", "store", "engine", "reporters", "records", "remotes", "orchestrator"),
-            *("answers", "trajectories", "errors", "_version"),
+            *("answers", "trajectories", "report", "errors", "_version"),
         },
         set(),
     ),

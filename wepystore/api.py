@@ -157,6 +157,9 @@ from wepystore.remotes.errors import (
     NotInstalledError,
     UnreachableError,
 )
+from wepystore.report.figure import Figure
+from wepystore.report.making import Report, make_report
+from wepystore.report.page import report_html
 from wepystore.reporters.base import Reporter
 from wepystore.reporters.dashboard import DashboardReporter
 from wepystore.reporters.family_tree import FamilyTreeReporter
@@ -191,7 +194,7 @@ __all__ = [
     "CloneMergeResampler", "Component", "ComponentError", "Configuration", "CoordinateDistance",
     "CycleFailedError", "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper",
     "DefaultStaysWarning", "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError",
-    "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate", "FramesElsewhereError",
+    "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate", "Figure", "FramesElsewhereError",
     "FunctionPotential", "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError",
     "InitTopologyReporter", "JobBusyError", "JobExistsError", "Lineage", "Lineages",
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
@@ -205,8 +208,8 @@ __all__ = [
     "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
     "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "RebindingBC",
     "RebindingDistance", "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError",
-    "Recording", "ReferenceCoordinate", "Reporter", "RequestError", "Resampler", "RunFrames",
-    "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper",
+    "Recording", "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler",
+    "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper",
     "SeveralRunsInFileError", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
     "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError", "UnknownHashError",
     "UnreachableError", "UnreadableHDF5Error", "UntraceableError", "UntrustedError",
@@ -215,9 +218,9 @@ __all__ = [
     "WepystoreError", "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance",
     "add_trajectories", "apply_decisions", "as_walker_state", "export_lineages", "export_run",
     "export_runs", "hash_of", "history", "load_configuration", "load_frames", "load_lineages",
-    "load_run", "load_runs", "load_snapshot", "load_tables", "load_times", "plan_reconcile",
-    "prepare_store", "prepare_wepy", "reconcile", "resolve", "resume", "run", "save_configuration",
-    "save_snapshot", "verify",
+    "load_run", "load_runs", "load_snapshot", "load_tables", "load_times", "make_report",
+    "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile", "report_html", "resolve",
+    "resume", "run", "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 

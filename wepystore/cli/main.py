@@ -36,6 +36,7 @@ COMMANDS = {
     "add": "Put a file into a store: one of 'wepy get', or the trajectories of a run.",
     "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",
     "run": "Run cycles of a simulation and keep them in a job folder.",
+    "report": "Write what runs have shown to one file for people to look at.",
     "resume": "Go on with a run that was interrupted, as if it had never been.",
     "verify": "Run a recorded run again and say whether it ends in the same bits.",
     "convert": "Make a native snapshot or configuration out of one of wepy 1.x.",

@@ -1,0 +1,1 @@
+"""What recordings tell, as figures of plain data, in one page that loads nothing."""

@@ -1,0 +1,144 @@
+"""A report as one HTML file: text, data, and the player that draws it. It asks nobody for anything.
+
+What strangers wrote, such as names of runs and fields, is text here and never markup or code: it is
+escaped, data stands in a block that no browser runs, and the page's own policy lets nothing run but
+the two scripts whose hashes it names, and lets nothing be fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from wepystore import __version__
+from wepystore.report.figure import Figure
+from wepystore.report.making import Report, ReportedRun
+
+_SECTIONS = ("Rate", "Paths", "Weights and resampling", "Time")
+
+
+def report_html(report: Report, commands: Sequence[str] = ()) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    report : Report
+    commands : sequence of str
+        What is typed to do it again.
+    """
+    player, boot, style = (_part(name) for name in ("vega.min.js", "boot.js", "style.css"))
+    held = {
+        "runs": [run.label for run in report.runs],
+        "figures": [
+            {"name": each.name, "spec": each.spec, "data": each.data} for each in report.figures
+        ],
+    }
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(player, boot)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escape(report.title)}</title>",
+            f"<style>{style}</style></head><body>",
+            *_body(report, commands),
+            f'<script type="application/json" id="held">{json_text(held)}</script>',
+            f"<script>{player}</script>",
+            f"<script>{boot}</script>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def json_text(value: Any) -> str:
+    """JSON that can stand in a page: nothing in it ends the block, or begins another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _part(name: str) -> str:
+    return files("wepystore.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(*scripts: str) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{each}'" for each in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
+    yield "<header>"
+    yield f"<h1>{escape(report.title)}</h1>"
+    yield "</header><main>"
+    yield '<noscript><p class="note">The figures are drawn by this page itself: let it run scripts.'
+    yield "It loads nothing.</p></noscript>"
+    for run, why in report.left_out:
+        yield f'<p class="note">Run <code>{escape(run[:8])}</code>: {escape(why)}.</p>'
+    yield from _chooser(report.runs)
+    for section in _SECTIONS:
+        figures = [each for each in report.figures if each.section == section]
+        if figures:
+            yield f"<h2>{escape(section)}</h2>"
+        for each in figures:
+            yield from _figure(each)
+    yield from _what_was_run(report, commands)
+    yield "</main>"
+    yield from _footer()
+
+
+def _chooser(runs: Sequence[ReportedRun]) -> Iterator[str]:
+    if len(runs) < 2:
+        return
+    yield '<fieldset class="runs"><legend>Figures of one run show</legend>'
+    for place, run in enumerate(runs):
+        checked = " checked" if place == 0 else ""
+        yield (
+            f'<label><input type="radio" name="run" value="{escape(run.label)}"{checked}>'
+            f'<i style="background:{run.colour}"></i>{escape(run.label)}</label>'
+        )
+    yield "</fieldset>"
+
+
+def _figure(figure: Figure) -> Iterator[str]:
+    yield f'<figure id="{figure.name}"><h3>{escape(figure.title)}</h3>'
+    yield f'<div class="drawn" id="drawn-{figure.name}"></div>'
+    yield f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
+
+
+def _what_was_run(report: Report, commands: Sequence[str]) -> Iterator[str]:
+    yield "<h2>What was run</h2>"
+    for run in report.runs:
+        yield f'<h3><i class="dot" style="background:{run.colour}"></i>Run {escape(run.label)}</h3>'
+        yield "<table><tbody>"
+        for name, value in (*run.apparatus, *run.facts):
+            yield f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        yield "</tbody></table>"
+    if commands:
+        yield "<h3>To do it again</h3><pre>"
+        yield escape("\n".join(commands))
+        yield "</pre>"
+
+
+_HOW = """Long series are thinned: a figure has at most some hundred stretches of cycles side by
+side, all of one length, and a mark tells of all cycles of its stretch, as its caption says; of
+warps and of the family tree the heaviest are drawn. Numbers have four digits. Drag to move a
+figure, hold Ctrl or Cmd and scroll to enlarge it, double-click to go back; its menu saves it as SVG
+or PNG."""
+
+
+def _footer() -> Iterator[str]:
+    yield f"<footer><p>{_HOW}</p>"
+    yield f"<p>Made by wepystore {escape(__version__)}, drawn by Vega-Lite (BSD-3-Clause). "
+    yield "This file loads nothing.</p></footer>"
