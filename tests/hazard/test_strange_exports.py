@@ -25,6 +25,7 @@ from wepystore.api import (
     prepare_store,
 )
 from wepystore.records import npy
+from wepystore.records.frames import FramesSummary, decode_frames
 from wepystore.records.recording import buffers_of
 from wepystore.store import canonical
 from wepystore.store.names import EntryRef, Ref
@@ -64,8 +65,8 @@ def changed(
         part["object"] = put(store, "objects", data).to_json()
     if frames is not None:
         frames(kept)
-        ref = put(store, "frames", canonical.dumps(kept))
-        held["frames"]["entry"] = EntryRef("frames", ref).to_json()
+        entry = EntryRef("frames", put(store, "frames", canonical.dumps(kept)))
+        held["frames"] = FramesSummary.of(decode_frames(kept, "it"), entry).to_json()
     if recording is not None:
         recording(held)
     ref = put(store, "recordings", json.dumps(held).encode())
@@ -112,10 +113,19 @@ def without_cycles(found: dict[str, Any]) -> None:
     found["resampling/cycle_idx"] = found["resampling/cycle_idx"] * 0 - 7
 
 
+def far_atoms(store: Store) -> dict[str, Any]:
+    """Frames of two atoms, of which one is number a thousand million; and no topology."""
+    ref = put(store, "objects", b"".join(map(bytes, npy.array_buffers(np.array([0, 10**9]), ""))))
+    return {
+        "frames": lambda kept: kept.update(atoms=ref.to_json()),
+        "recording": lambda held: held.update(topology=None),
+    }
+
+
 ALL = {"a.h5", "a.pdb", "a.dcd", "b.h5"}
 IN_HDF5 = {"a.h5", "b.h5"}
 #: What is strange, and of which files it is told; the others are written.
-STRANGE: dict[str, tuple[dict[str, Any], set[str]]] = {
+STRANGE: dict[str, tuple[Any, set[str]]] = {
     "a field with a path": ({"frames": renamed(1, "q/../../x")}, IN_HDF5),
     "a field in a field": ({"frames": renamed(1, "positions/x")}, IN_HDF5),
     "a field like another dataset": ({"frames": renamed(1, "weights")}, IN_HDF5),
@@ -144,16 +154,18 @@ STRANGE: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a column with a path": (with_column("warping/../x"), IN_HDF5),
     "a column like the cycles": (with_column("warping/_cycle_idxs"), IN_HDF5),
     "records of other cycles": ({"columns": without_cycles}, set()),
+    "an atom beyond number": (far_atoms, ALL),
 }
 
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
 def test_strange_recordings_are_told_of(
-    original: Path, tmp_path: Path, strange: tuple[dict[str, Any], set[str]]
+    original: Path, tmp_path: Path, strange: tuple[Any, set[str]]
 ) -> None:
     """Of each kind of file, or it is written."""
     store = Store.open(shutil.copytree(original, tmp_path / "a.orch"))
-    run, told = changed(store, **strange[0]), set()
+    changes = strange[0](store) if callable(strange[0]) else strange[0]
+    run, told = changed(store, **changes), set()
     out = tmp_path / "out"
     out.mkdir()
     for name in sorted(ALL):

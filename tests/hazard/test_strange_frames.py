@@ -7,6 +7,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,26 @@ def changed(store: Store, change: Callable[[dict[str, Any]], object]) -> str:
     recording = store.manifest("recordings", record["recording"]["md5"])
     manifest = store.manifest("frames", recording["frames"]["entry"]["md5"])
     change(manifest)
-    for kind, value, owner, key in (
-        ("frames", manifest, recording["frames"], "entry"),
-        ("recordings", recording, record, "recording"),
-    ):
-        data = json.dumps(value).encode()
-        plant(store, kind, data)
-        owner[key] = EntryRef(kind, Ref.of(data)).to_json()
+    entry = planted(store, "frames", manifest)
+    recording["frames"]["entry"] = entry.to_json()
+    with suppress(DamagedError):
+        # Whoever makes one up can have the recording tell of it.
+        told = frames.FramesSummary.of(frames.decode_frames(manifest, "it"), entry)
+        recording["frames"] = told.to_json()
+    return with_recording(store, recording)
+
+
+def planted(store: Store, kind: str, value: dict[str, Any]) -> EntryRef:
+    data = json.dumps(value).encode()
+    plant(store, kind, data)
+    return EntryRef(kind, Ref.of(data))
+
+
+def with_recording(store: Store, recording: dict[str, Any]) -> str:
+    """The record's hash after its recording has been replaced by another."""
+    (run,) = store.hashes("runs")
+    record = store.manifest("runs", run)
+    record["recording"] = planted(store, "recordings", recording).to_json()
     store.remove("runs", run)
     return store.put("runs", canonical.dumps(record)).md5
 
@@ -119,6 +133,7 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "another type": lambda m: m["fields"][0].update(dtype="<f8"),
     "a pickle": lambda m: m["fields"][0].update(dtype="|O"),
     "no fields": lambda m: m.update(fields=[]),
+    "a single number": lambda m: m["fields"][0].update(shape=[]),
     "atoms that are frames": lambda m: m.update(atoms=first(m)["object"]),
     "more keys": lambda m: m.update(films=[]),
 }
@@ -128,6 +143,31 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_manifests(store: Store, what: str, little_memory: None) -> None:
     """Numbers that lie, and what no version has written."""
     assert_damaged(store, changed(store, MANIFESTS[what]))
+
+
+SUMMARIES: dict[str, dict[str, Any]] = {
+    "other fields": {"fields": ["velocities"]},
+    "other atoms": {"n_atoms": 3},
+    "other cycles": {"every": 2},
+    "another precision": {"precision": "float64"},
+    "another size": {"n_bytes": 1},
+}
+
+
+@pytest.mark.parametrize("what", SUMMARIES)
+def test_what_the_recording_tells_of_them(store: Store, what: str) -> None:
+    """It decides what covers what, and what a removal is said to free: it is to be true."""
+    (recording,) = store.hashes("recordings")
+    manifest = store.manifest("recordings", recording)
+    manifest["frames"].update(SUMMARIES[what])
+    assert_damaged(store, with_recording(store, manifest))
+
+
+@pytest.mark.parametrize("atoms", [[0], [0, 1, 2], [0, 0], [-1, 0], [], [[0, 1]], [0.0, 1.0]])
+def test_atoms(store: Store, atoms: Any) -> None:
+    """Numbers of atoms that go with no positions of two."""
+    ref = store.put("objects", npy.array_buffers(np.array(atoms), "it"))
+    assert_damaged(store, changed(store, lambda m: m.update(atoms=ref.to_json())))
 
 
 #: Of the positions, (n, 2, 3), and of what is missing, (0, 2).

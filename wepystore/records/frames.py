@@ -195,7 +195,7 @@ class FramesSummary:
     @classmethod
     def of(cls, frames: Frames, entry: EntryRef) -> FramesSummary:
         """What is said of frames that are an entry."""
-        of_atoms = (field.shape[0] for field in frames.fields if field.name in OF_ATOMS)
+        of_atoms = (f.shape[0] for f in frames.fields if f.name in OF_ATOMS and f.shape)
         return cls(
             entry=entry,
             fields=tuple(field.name for field in frames.fields),

@@ -23,7 +23,14 @@ from wepystore.records.frame_rows import (
     row_starts,
     rows_before,
 )
-from wepystore.records.frames import Block, FrameField, Frames, decode_frames, kept_cycles
+from wepystore.records.frames import (
+    Block,
+    FrameField,
+    Frames,
+    FramesSummary,
+    decode_frames,
+    kept_cycles,
+)
 from wepystore.records.mapped import arrays_of, rows_of
 from wepystore.records.recording import Recording
 from wepystore.records.tables import NotJoinableError, RunSpan
@@ -66,14 +73,25 @@ def read_frames(store: Store, recording: Recording, where: str) -> Frames:
     problem = None
     if found.n_cycles != recording.n_cycles:
         problem = f"they are of {found.n_cycles} cycles, and the run has {recording.n_cycles}"
+    elif FramesSummary.of(found, summary.entry) != summary:
+        problem = "they are not those that their recording tells of"
     atoms = None
     if isinstance(found.atoms, Ref):
         atoms = npy.load(store.object(found.atoms), f"the atoms of {where}")
-        if atoms.ndim != 1 or atoms.dtype != np.int64 or not len(atoms):
-            problem = "the numbers of their atoms are no list of whole numbers"
+        if not _are_atoms(atoms, summary.n_atoms):
+            problem = f"their atoms are not {summary.n_atoms} different numbers from 0 on"
     if problem is not None:
         raise MalformedRecordError(where=f"frames {md5}", what="frames", problem=problem)
     return Frames(found.fields, found.every, found.block_cycles, found.blocks, atoms)
+
+
+def _are_atoms(atoms: NDArray[Any], n_atoms: int | None) -> bool:
+    """Whether these are the numbers of so many atoms; of any where no field has a value for
+    each."""
+    is_list = atoms.dtype == np.int64 and atoms.ndim == 1 and len(atoms) > 0
+    if not is_list or atoms.min() < 0 or len(np.unique(atoms)) != len(atoms):
+        return False
+    return n_atoms is None or len(atoms) == n_atoms
 
 
 def read_left_over(

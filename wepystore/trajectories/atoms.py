@@ -26,6 +26,9 @@ Integers = NDArray[np.int64]
 _NUMBERS = re.compile(r"\s*\d{1,12}(\s*-\s*\d{1,12})?(\s*,\s*\d{1,12}(\s*-\s*\d{1,12})?)*\s*")
 #: A message shows so much of what a library says.
 _SAID = 100
+#: Of a system without a topology so many atoms are made up, where frames are of a few: one number
+#: of a stranger's would ask for any amount of memory.
+_MOST_MADE_UP = 1 << 20
 
 
 def mdtraj_for(what: str) -> Any:
@@ -74,6 +77,9 @@ class KeptAtoms:
         n_kept = shapes["positions"][0] if shapes["positions"] else 1
         self.numbers: Integers = np.arange(n_kept) if frames.atoms is None else frames.atoms
         n_system = int(self.numbers.max(initial=-1)) + 1
+        if topology is None and n_system > max(_MOST_MADE_UP, n_kept):
+            reason = f"there is none, and frames are of {n_kept} atoms, the last {n_system - 1}"
+            raise TopologyError(what=f"the topology of run {run}", reason=reason)
         self.topology = topology_of(topology, n_system)
         self.full_topology = topology or self.topology
         has = n_system if topology is None else n_atoms(self.topology)
