@@ -44,7 +44,7 @@ def far_from_half_a_box(steps: Any, boxes: Any) -> Any:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 def test_points(seed: int) -> None:
     """Distances, angles and torsions of atoms anywhere, by the nearest images or as they lie."""
     rng = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def test_points(seed: int) -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=30)
 def test_shapes(seed: int) -> None:
     """Radius of gyration, RMSD after superposition, and centres of mass."""
     rng = np.random.default_rng(seed)
@@ -93,7 +93,10 @@ def test_shapes(seed: int) -> None:
     assert np.allclose(mine**2, expected, atol=1e-5)
     atoms = (1, 2, 4, 6, 7)
     mine = RMSD.to(positions[0], atoms).values(positions)
-    assert np.allclose(mine, mdtraj.rmsd(theirs, theirs, 0, atom_indices=list(atoms)), atol=1e-3)
+    expected = mdtraj.rmsd(theirs, theirs, 0, atom_indices=list(atoms))
+    assert np.allclose(mine[1:], expected[1:], atol=1e-4)
+    # MDTraj's, in single precision, is not 0 to itself.
+    assert mine[0] < 1e-12
     groups = ((0, 1, 2), (5, 7))
     distance = AtomDistance(groups, tuple(tuple(masses[list(each)]) for each in groups))
     centres = [
