@@ -177,6 +177,9 @@ def test_what_is_recorded_is_told(wepy: Wepy, pair_store: Prepared, tmp_path: Pa
     assert frames["fields"] == ["positions"] and frames["n_atoms"] == 2 and frames["here"]
     size_of_frames = size_text(frames["bytes"])
     assert f"  frames: positions of 2 atoms, float32, {size_of_frames}\n" in text
+    # Not a tree of columns and objects: that is for programs.
+    assert "    times: of 3 cycles, " in text and "block_cycles" not in text
+    assert told["manifest"]["execution"]["times"]["n_cycles"] == 3
     assert f"  {size}  " in wepy("ls runs -l job").out
     assert f", {size} recorded, " in wepy("log job").out
     shutil.rmtree(tmp_path / "job" / "checkpoint.orch" / "recordings")

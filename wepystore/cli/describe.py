@@ -42,6 +42,8 @@ def lines(store: Store, kind: str, md5: str) -> Iterator[str]:
     if kind == "snapshots":
         yield from _walkers(store, manifest)
     for key, value in manifest.items():
+        if kind == "runs" and key == "execution":
+            value = _with_short_times(value)
         if key not in ("type", "format", "walkers"):
             yield from _tree(store, key, value, 0)
     if kind == "runs":
@@ -203,6 +205,16 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
         tables = _cut(", ".join(["weights", *held["tables"]]))
         yield f"recorded: {_cut(held['n_cycles'])} cycles, {size_text(held['bytes'])}; {tables}"
         yield f"frames: {_frames_text(held['frames'])}"
+
+
+def _with_short_times(execution: Any) -> Any:
+    """As a record has it, and of the tables of times how large they are; what they tell in all has
+    a line of its own (_spent_text)."""
+    times = execution.get("times") if isinstance(execution, dict) else None
+    if not isinstance(times, dict):
+        return execution
+    size = size_text(sum(ref.size for _, ref in references(times)))
+    return {**execution, "times": f"of {_cut(times.get('n_cycles'))} cycles, {size}"}
 
 
 def _spent_text(spent: dict[str, float]) -> str:
