@@ -3,7 +3,7 @@
 Nothing is installed into the system unless it was asked for: `bin/test --install` sets
 $WEPY_TEST_INSTALL, and root then gets from apt-get what is missing. Without it a test that needs
 more is left out, says what it needs, and `bin/test` names all of these at its end. (Environments in
-the checkout, `.venv`, `.venv-wepy` and `.venv-dvc`, are no part of the system.)
+the checkout, `.venv` and those beside it, are no part of the system.)
 """
 
 from __future__ import annotations

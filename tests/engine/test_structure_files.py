@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from openmm import Vec3, app, unit
 
-from wepystore.engine.structure_files import pdb_text, write_dcd
+from wepystore.engine.structure_files import pdb_text, write_dcd, write_pdb
 from wepystore.engine.topology import topology_json
 
 TRICLINIC = np.array([[4.0, 0, 0], [0.5, 3.5, 0], [0.25, -1.0, 3.0]])
@@ -87,3 +87,15 @@ def test_a_box_no_file_can_hold_is_left_out() -> None:
     """A model's box that is not in reduced form must not end a run."""
     odd = np.ones((3, 3))
     assert "CRYST1" not in pdb_text(topology_json(water()), np.zeros((3, 3)), odd)
+
+
+def test_each_model_of_a_pdb_file_has_its_box() -> None:
+    """In front of it, where readers that know more than one look; once the rest of the head."""
+    file, held = io.StringIO(), np.zeros((3, 3))
+    frames = [(held, TRICLINIC), (held + 1.0, 2 * TRICLINIC), (held, None)]
+    write_pdb(file, topology_json(water()), frames, numbered=True)
+    lines = file.getvalue().splitlines()
+    heads = [line[:6].strip() for line in lines if line[:6] in ("REMARK", "CRYST1", "MODEL ")]
+    assert heads == ["REMARK", "CRYST1", "MODEL", "CRYST1", "MODEL", "MODEL"]
+    cells = [float(line[6:15]) for line in lines if line.startswith("CRYST1")]
+    assert cells == [10 * TRICLINIC[0][0], 20 * TRICLINIC[0][0]]

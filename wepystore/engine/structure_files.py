@@ -39,15 +39,14 @@ def pdb_text(
         Number of atoms and of positions differ, or a position is not finite.
     """
     text = io.StringIO()
-    write_pdb(text, topology, [positions], box_vectors)
+    write_pdb(text, topology, [(positions, box_vectors)])
     return text.getvalue()
 
 
 def write_pdb(
     file: IO[str],
     topology: str,
-    frames: Iterable[NDArray[Any]],
-    box_vectors: NDArray[Any] | None = None,
+    frames: Iterable[tuple[NDArray[Any], NDArray[Any] | None]],
     numbered: bool = False,
 ) -> None:
     """Write structures, in their order, as a PDB file.
@@ -55,8 +54,8 @@ def write_pdb(
     Parameters
     ----------
     file : open for writing
-    topology, box_vectors : as of pdb_text
-    frames : each of shape (n_atoms, 3), nm
+    topology : as of pdb_text
+    frames : positions, shape (n_atoms, 3), nm, and box, as of pdb_text; one at least
     numbered : whether each of them is a model with a number, as several have to be
 
     Raises ValueError as pdb_text.
@@ -64,9 +63,14 @@ def write_pdb(
     from openmm import app, unit
 
     model = openmm_topology(topology)
-    _set_box(model, box_vectors)
-    app.PDBFile.writeHeader(model, file)
-    for number, positions in enumerate(frames, start=1):
+    for number, (positions, box_vectors) in enumerate(frames, start=1):
+        _set_box(model, box_vectors)
+        head = io.StringIO()
+        app.PDBFile.writeHeader(model, head)
+        # Each model has a box, and in front of it: so readers that know boxes of models find all,
+        # which of a single one at the beginning some know nothing.
+        lines = head.getvalue().splitlines(keepends=True)
+        file.writelines(line for line in lines if number == 1 or line.startswith("CRYST1"))
         held = np.asarray(positions) * unit.nanometer
         app.PDBFile.writeModel(model, held, file, number if numbered else None, keepIds=True)
     app.PDBFile.writeFooter(model, file)

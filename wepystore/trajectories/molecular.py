@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,10 @@ class Structures:
         self.topology = part_json(atoms.full_topology, numbers)
         self._n_bytes = fields["positions"].n_bytes
 
-    def first_box(self) -> NDArray[Any] | None:
-        """Of the first frame, shape (3, 3), nm; None where there is none."""
-        return self._trajectory.of(BOX, slice(0, 1))[0] if self.has_box else None
+    def frames(self) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
+        """Positions and box of each frame."""
+        for positions, boxes in self:
+            yield from zip(positions, repeat(None) if boxes is None else boxes, strict=False)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
         """Positions, shape (n, n_atoms, 3), nm, and boxes, shape (n, 3, 3), nm, or None; some of
@@ -164,6 +165,5 @@ def write_xtc(draft: str, structures: Structures, cycles: Integers) -> None:
 def write_pdb(draft: str, structures: Structures, n_frames: int) -> None:
     """A PDB file of the first so many frames; of several each is a model with a number."""
     with open(draft, "w", encoding="utf-8") as made:
-        box = structures.first_box()
-        each = islice((each for some, _ in structures for each in some), n_frames)
-        structure_files.write_pdb(made, structures.topology, each, box, n_frames > 1)
+        each = islice(structures.frames(), n_frames)
+        structure_files.write_pdb(made, structures.topology, each, n_frames > 1)
