@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.store.care.test_gc import at_event, in_child
+from tests.store.helpers import attach
 from tests.systems import run_job, save_run
 from wepystore.api import (
     NotJoinableError,
@@ -178,6 +179,34 @@ def test_where_bits_differ_only_one_execution_covers_its_checkpoints(filled: Sto
     assert other not in superfluous(filled) and len(superfluous(filled)) == 10
 
 
+def test_what_is_attached_counts_as_what_is_recorded(filled: Store) -> None:
+    """A run covers another by recordings that were given to both of them later, unless somebody has
+    given it several that differ, or a part is missing; all of it goes with the run."""
+    runs, recordings = {}, {}
+    for n_cycles in (4, 9, 11):
+        old = of_length(filled, n_cycles)
+        record = load_run(filled, old)
+        assert record.recording is not None
+        recordings[n_cycles] = record.recording.md5
+        if n_cycles != 9:
+            runs[n_cycles] = save_run(filled, replace(record, recording=None))
+            attach(filled, runs[n_cycles], record.recording.md5)
+            filled.remove("runs", old)
+    assert superfluous(filled)[runs[4]] == runs[11] and len(superfluous(filled)) == 10
+    differing = attach(filled, runs[11], recordings[9])
+    assert of_length(filled, 10) == superfluous(filled)[runs[4]]
+    filled.remove("attachments", differing)
+    part = filled.manifest("recordings", recordings[11])["tables"][-1]["object"]["md5"]
+    data = filled.read("objects", part)
+    filled.remove("objects", part)
+    assert of_length(filled, 10) == superfluous(filled)[runs[4]]
+    filled.put("objects", data)
+    collect(filled)
+    assert lengths(filled) == [11] and len(filled.hashes("attachments")) == 1
+    assert filled.hashes("recordings") == [recordings[11]] and fsck.check(filled).healthy
+    assert len(load_tables(filled, runs[11])["n_walkers"]) == 11
+
+
 def test_what_is_half_here_covers_nothing(filled: Store) -> None:
     """S5: nothing goes for a longer run of which an object is missing or damaged."""
     longest = load_run(filled, of_length(filled, 11))
@@ -326,13 +355,21 @@ def test_a_checkpoint_that_its_job_has_superseded(pair_store: Prepared, tmp_path
 
 
 def test_the_same_run_twice_is_no_other_history(pair_store: Prepared, tmp_path: Path) -> None:
-    """A repetition that recorded the same stands for the first."""
+    """A repetition that recorded the same stands for the first, and for one that recorded
+    nothing."""
     runs = chain(pair_store, tmp_path, (5, 2))
     run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "again", n_cycles=5)
     reconcile(tmp_path / "all.orch", tmp_path / "again")
     store = Store.open(tmp_path / "all.orch")
     assert lengths(store) == [2, 5, 5]
     assert [span.n_cycles for span in load_tables(store, runs[1], joined=True).runs] == [5, 2]
+    record = load_run(store, runs[0])
+    older = save_run(store, replace(record, recording=None))
+    for name in set(store.hashes("runs")) - {older, runs[1]}:
+        assert {span.n_cycles for span in load_tables(store, runs[1], joined=True).runs} == {5, 2}
+        store.remove("runs", name)
+    with pytest.raises(NotRecordedError, match=older):
+        load_tables(store, runs[1], joined=True)
 
 
 def test_histories_that_differ_are_refused_by_name(pair_store: Prepared, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.store.care.test_gc import later
 from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, attach, contents
 from wepystore.store import Store, canonical, graph, merge
 from wepystore.store.care import fsck, gc
@@ -64,6 +67,44 @@ def test_gc_keeps_them_with_their_run(store: Store, run: str, attached: str) -> 
     kinds = [item.kind for item in done.removed]
     assert kinds[:4] == ["attachments", "runs", "recordings", "recordings"]
     assert not contents(store)["recordings"] and fsck.check(store).healthy
+
+
+def test_a_run_stays_while_something_young_is_attached_to_it(store: Store, run: str) -> None:
+    """Both go together: nothing is left that names what has gone."""
+    added, then = attach(store, run, add_recording(store, "imported")), later()
+    file = store.file("attachments", added)
+    os.utime(file, (then, then))
+    plan = gc.plan(store, now=then, covered=lambda: [run])
+    assert (plan.items, plan.young) == ((), 1)
+    os.utime(file, (0, 0))
+    gc.apply(gc.plan(store, now=then, covered=lambda: [run]))
+    assert not any(contents(store).values())
+
+
+def tagged(store: Store, run: str) -> None:
+    store.set_ref("tags/it", run)
+
+
+def gone_on_from(store: Store, run: str) -> None:
+    end = store.manifest("runs", run)["end"]["md5"]
+    add_run(store, end, add_snapshot(store, "z"), add_config(store, "c"))
+
+
+def attached_to(store: Store, run: str) -> None:
+    attach(store, run, add_recording(store, "imported otherwise"))
+
+
+@pytest.mark.parametrize("needed", [tagged, gone_on_from, attached_to])
+def test_what_is_attached_comes_back_with_its_run(
+    store: Store, run: str, attached: str, needed: Callable[[Store, str], None]
+) -> None:
+    """Somebody comes to need the run while gc takes it away: nothing of it is lost."""
+    plan = gc.plan(store, now=later(), covered=lambda: [run])
+    before = contents(store)
+    needed(store, run)
+    assert not gc.apply(plan).removed
+    assert all(set(before[kind]) <= set(md5s) for kind, md5s in contents(store).items())
+    assert fsck.check(store).healthy
 
 
 def test_one_that_lost_its_run_goes_when_asked(store: Store, run: str, attached: str) -> None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from wepystore.answers.errors import NothingToCountError
 from wepystore.answers.likeness import check_alike
-from wepystore.records.attached import Attached, AttachmentsDifferError
+from wepystore.records.attached import Attached, AttachmentsDifferError, recorded_runs
 from wepystore.records.covering import begins_with
-from wepystore.records.histories import history_of_run, recorded_runs
+from wepystore.records.histories import history_of_run
 from wepystore.records.library import AnyStore, frames_of_run, opened
 from wepystore.records.recording import Recording
 from wepystore.records.run import RunRecord

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from wepystore.errors import FailedError
-from wepystore.records.run import RunRecord
+from wepystore.records.run import RunRecord, read_records
 from wepystore.records.values import Sink
 from wepystore.store import canonical
 from wepystore.store.attachments import FORMAT, Attachment, read_attachments
@@ -63,3 +63,10 @@ class Attached:
             return self.to(md5, record)
         except AttachmentsDifferError:
             return record
+
+
+def recorded_runs(store: Store) -> dict[str, RunRecord]:
+    """All runs of a store; to records that have none their recordings are attached, unless several
+    are that differ."""
+    attached = Attached(store)
+    return {md5: attached.one_to(md5, record) for md5, record in read_records(store).items()}

@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from wepystore.errors import DamagedError
+from wepystore.records.attached import recorded_runs
 from wepystore.records.frame_rows import groups_of
 from wepystore.records.frames import Frames
 from wepystore.records.recording import N_WALKERS, Recording, buffers_of
-from wepystore.records.run import RunRecord, place_in, read_records
+from wepystore.records.run import RunRecord, place_in
 from wepystore.records.run_frames import Integers, read_cycles, read_frames
 from wepystore.records.tables import RunTables, read_recording
 from wepystore.store import canonical
@@ -22,12 +23,13 @@ from wepystore.store.store import DEFAULTS, Store
 
 
 def superfluous(store: Store) -> dict[str, str]:
-    """The records of runs that nobody needs beside a longer one that covers them, and that one.
+    """The records of runs that nobody needs beside a longer one that covers them, and that one; of
+    what is recorded of them, or attached to them.
 
     Not those whose end, or themselves, a tag or the default names, nor those from whose end another
     run goes on: they say where it left. Raises DamagedError.
     """
-    runs = read_records(store)
+    runs = recorded_runs(store)
     held = {record.start.md5 for record in runs.values()} | set(store.tags().values())
     held.add(store.ref(DEFAULTS["snapshots"]) or "")
     return {
@@ -72,9 +74,12 @@ class _Covering:
     @functools.cached_property
     def _tables(self) -> RunTables | None:
         """None where something of it is missing."""
-        recording = read_recording(self._store, self._record)
-        if recording is None or self._store.missing("runs", self._md5):
+        entry = self._record.recording
+        parts = self._store.references("runs", self._md5)
+        if entry is None or self._store.lacking([*parts, entry]):
             return None
+        recording = read_recording(self._store, self._record)
+        assert recording is not None
         return RunTables([(self._md5, recording, recording.n_cycles)], self._store.object)
 
     def __call__(self, other: RunRecord) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from wepystore.records.attached import Attached
+from wepystore.records.attached import Attached, recorded_runs
 from wepystore.records.covering import longest_of
-from wepystore.records.run import RunRecord, place_in, read_record, read_records
+from wepystore.records.run import RunRecord, place_in, read_record
 from wepystore.records.tables import NotJoinableError
 from wepystore.store.store import Store
 
@@ -18,13 +18,6 @@ class Step(NamedTuple):
     run: str
     record: RunRecord
     n_cycles: int
-
-
-def recorded_runs(store: Store) -> dict[str, RunRecord]:
-    """All runs of a store; to records that have none their recordings are attached, unless several
-    are that differ."""
-    attached = Attached(store)
-    return {md5: attached.one_to(md5, record) for md5, record in read_records(store).items()}
 
 
 def history_of_run(
@@ -40,29 +33,46 @@ def history_of_run(
     if recorded is None or md5 not in recorded:
         asked = attached.one_to(md5, read_record(store, md5))
         recorded = {**recorded_runs(store), md5: asked}
-    runs = recorded
     led_to: dict[str, list[str]] = {}
-    for each, record in runs.items():
+    for run, record in recorded.items():
         if record.start.md5 != record.end.md5:
-            led_to.setdefault(record.end.md5, []).append(each)
-    run, record = md5, runs[md5]
-    found = {md5: Step(md5, record, record.n_cycles)}
-    while True:
-        before, place = led_to.get(record.start.md5), record.execution.continues
-        if not before and not place:
-            steps = reversed(found.values())
-            return [Step(s.run, attached.to(s.run, s.record), s.n_cycles) for s in steps]
-        n_cycles = None
-        if not before and place:
-            n_cycles = place.get("n_cycles")
-            before = [each for each in runs if _passes(runs[each], place)]
+            led_to.setdefault(record.end.md5, []).append(run)
+    step: Step | None = Step(md5, recorded[md5], recorded[md5].n_cycles)
+    found: dict[str, Step] = {}
+    while step is not None:
+        if step.run in found:
+            raise NotJoinableError(run=md5, why=f"run {step.run} leads to its own start")
+        found[step.run] = step
+        step = _before(store, recorded, led_to, step, md5)
+    return [
+        Step(run, attached.to(run, record), n_cycles)
+        for run, record, n_cycles in reversed(found.values())
+    ]
+
+
+def _before(
+    store: Store,
+    runs: Mapping[str, RunRecord],
+    led_to: Mapping[str, Sequence[str]],
+    step: Step,
+    asked: str,
+) -> Step | None:
+    """The run that led to the start of another, and how far; None where it begins of its own.
+
+    `led_to` has the runs that end in each snapshot. Raises NotJoinableError for the run `asked`.
+    """
+    n_cycles, before = None, led_to.get(step.record.start.md5, ())
+    if not before:
+        place = step.record.execution.continues
+        if not place:
+            return None
+        n_cycles = place.get("n_cycles")
+        before = [run for run, record in runs.items() if _passes(record, place)]
         if not before:
-            raise NotJoinableError(run=md5, why=f"the run that run {run} continues is not here")
-        run = _one_of(store, {each: runs[each] for each in before}, md5)
-        if run in found:
-            raise NotJoinableError(run=md5, why=f"run {run} leads to its own start")
-        record = runs[run]
-        found[run] = Step(run, record, n_cycles or record.n_cycles)
+            why = f"the run that run {step.run} continues is not here"
+            raise NotJoinableError(run=asked, why=why)
+    run = _one_of(store, {each: runs[each] for each in before}, asked)
+    return Step(run, runs[run], n_cycles or runs[run].n_cycles)
 
 
 def _passes(record: RunRecord, place: Mapping[str, Any]) -> bool:
@@ -78,8 +88,14 @@ def _passes(record: RunRecord, place: Mapping[str, Any]) -> bool:
 
 def _one_of(store: Store, runs: dict[str, RunRecord], asked: str) -> str:
     """Of runs that end in one snapshot the one that tells of all of them."""
-    # Any of those of which the same is recorded since the same start.
-    different = {(run.start.md5, run.recording, run.n_cycles): md5 for md5, run in runs.items()}
+    recorded = {(run.start.md5, run.n_cycles) for run in runs.values() if run.recording is not None}
+    # Any of those of which the same is recorded since the same start; of which nothing is, as
+    # little more happened.
+    different = {
+        (run.start.md5, run.n_cycles, run.recording): md5
+        for md5, run in runs.items()
+        if run.recording is not None or (run.start.md5, run.n_cycles) not in recorded
+    }
     left = set(longest_of(store, {md5: runs[md5] for md5 in different.values()}).values())
     if len(left) > 1:
         names = ", ".join(sorted(left)[:3]) + (", …" if len(left) > 3 else "")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from wepystore.errors import FailedError
-from wepystore.records.attached import Attached, AttachmentsDifferError
+from wepystore.records.attached import Attached, AttachmentsDifferError, recorded_runs
 from wepystore.records.covering import longest_of
-from wepystore.records.histories import Step, history_of_run, recorded_runs
+from wepystore.records.histories import Step, history_of_run
 from wepystore.records.library import AnyStore, frames_of_run, opened
 from wepystore.records.recording import Recording
 from wepystore.records.run import RunRecord

@@ -150,8 +150,7 @@ def plan(
     _check_known(store, found)
 
     old = partial(_old, store, before, renewals, recovered)
-    longer = covered() if covered is not None else ()
-    all_items = [old("runs", md5, "a longer run covers it") for md5 in sorted(longer)]
+    all_items = _covered(found, old, covered() if covered is not None else ())
     runs = set(_names(all_items))
     own = graph.closure(found.parts, [*runs, *found.attached_to(runs)]) - runs
     # Of runs that an interrupted gc has removed.
@@ -191,6 +190,21 @@ def _old(
     if max(changed, renewals.last(facts)) >= before:
         return None
     return Item(kind, md5, str(file.relative_to(store.path)), facts.st_size, why)
+
+
+def _covered(
+    found: graph.Graph, old: Callable[[str, str, str], Item | None], runs: Collection[str]
+) -> list[Item | None]:
+    """The runs among these that may go, with what is attached to them; so not one of which that is
+    young."""
+    names: list[Name] = [("runs", md5) for md5 in sorted(runs)]
+    kept = {
+        ref.md5
+        for name in found.attached_to(names)
+        if old(*name, UNNEEDED) is None
+        for _, ref in found.parts[name]
+    }
+    return [None if n[1] in kept else old(*n, "a longer run covers it") for n in names]
 
 
 def _frames_to_spare(
@@ -377,8 +391,9 @@ def _needed_since(store: Store, plan: Removal, aside: Sequence[tuple[Item, Path]
     # A ref may have come to name a snapshot that is going: its file is not among now.parts.
     held = {(kind, md5) for ref, md5 in now.refs.items() for kind in graph.kinds_of_ref(ref)}
     needed = graph.closure(now.parts, new) | (held & going)
-    # What names something stands before what it names.
-    for item, moved in aside:
+    # What names something stands before what it names; and what is attached to a run, which it
+    # names, is needed with it.
+    for item, moved in (*aside, *aside):
         needed |= _with_parts(item, moved, needed)
     return needed
 
@@ -387,10 +402,12 @@ def _with_parts(item: Item, moved: Path, needed: Collection[Name]) -> set[Name]:
     """A manifest or record that was taken away, and what it names, if it is needed after all."""
     name = (item.kind, item.name)
     is_needed = name in needed or _was_touched(moved)
-    if item.kind not in graph.NAMING or not (is_needed or item.kind == "runs"):
+    if item.kind not in graph.NAMING or not (is_needed or item.kind in ("runs", "attachments")):
         return set()
     data = files.read_plain(moved, files.MAX_MANIFEST, manifest=True)
     parts, _ = graph.parse(*name, data, str(moved))
+    if item.kind == "attachments":
+        is_needed = is_needed or any((k, ref.md5) in needed for k, ref in parts if k == "runs")
     if item.kind == "runs":
         # It tells where a new run comes from.
         end = run_of(canonical.load_object(data, item.name), item.name, item.name).end
