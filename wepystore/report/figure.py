@@ -136,7 +136,7 @@ def layer(data: str, mark: str | Spec, encoding: Spec, **more: Any) -> Spec:
 
 def x_of_cycles(field: str = "cycle", **more: Any) -> Spec:
     """The axis that nearly all figures share."""
-    scale = {"nice": False, "zero": False}
+    scale = {"nice": False, "zero": False, "padding": 5}
     axis = {"title": "cycle", "grid": False, "tickCount": 8, "format": "~s"}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, **more}
 

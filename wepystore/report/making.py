@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wepystore.answers.study import Study, load_study
+from wepystore.answers.study import Chain, Study, load_study
 from wepystore.records.library import AnyStore
 from wepystore.report.errors import NothingToShowError
 from wepystore.report.figure import Datasets, Figure, Spec, colours_of
-from wepystore.report.figures import landscape, spread
+from wepystore.report.figures import cost, landscape, occupancy, spread, tree, turnover
 from wepystore.report.provenance import Facts, apparatus_of, facts_of
 from wepystore.report.shown import Shown, plain
 
@@ -17,7 +17,7 @@ from wepystore.report.shown import Shown, plain
 _MOST_COORDINATES = 3
 
 #: All cells of all runs together: a report of many runs is drawn more coarsely.
-_MOST_STRETCHES = {"one": 160, "all": 480, "fewest": 40}
+_MOST = {"one": 160, "all": 480, "fewest": 40, "points": 5000, "fewest_points": 400}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _ByRun:
     section: str
     caption: str
     spec: Spec
-    draw: Callable[[Shown], Datasets]
+    draw: Callable[[Shown, Chain], Datasets]
 
 
 def make_report(store: AnyStore, runs: Sequence[str] | None = None, title: str = "") -> Report:
@@ -89,7 +89,7 @@ def make_report(store: AnyStore, runs: Sequence[str] | None = None, title: str =
     for label, chain in zip(labels, chains, strict=True):
         run = Shown(label, chain.tables)
         for each in wanted:
-            data[each.name][label] = _drawn(each, run)
+            data[each.name][label] = _drawn(each, run, chain)
     return Report(
         title=plain(title, 120) or "Weighted ensemble report",
         runs=tuple(
@@ -113,19 +113,20 @@ def labels_of(runs: Sequence[str]) -> list[str]:
     return labels
 
 
-def _drawn(figure: _ByRun, run: Shown) -> Datasets | str:
+def _drawn(figure: _ByRun, run: Shown, chain: Chain) -> Datasets | str:
     try:
-        return figure.draw(run)
+        return figure.draw(run, chain)
     except NothingToShowError as nothing:
         return str(nothing)
 
 
 def _by_run(study: Study, n_runs: int) -> list[_ByRun]:
     """The figures that there are of each run."""
-    most = _MOST_STRETCHES
+    most = _MOST
     n_stretches = max(most["fewest"], min(most["one"], most["all"] // max(1, n_runs)))
+    coordinates = _coordinates(study)
     found = []
-    for place, name in enumerate(_coordinates(study)[:_MOST_COORDINATES]):
+    for place, name in enumerate(coordinates[:_MOST_COORDINATES]):
         found.append(
             _ByRun(
                 f"progress-{place + 1}",
@@ -133,7 +134,20 @@ def _by_run(study: Study, n_runs: int) -> list[_ByRun]:
                 "Paths",
                 landscape.caption(),
                 landscape.landscape_spec(name),
-                lambda run, name=name: landscape.landscape_of(run, name, n_stretches),  # type: ignore[misc]
+                lambda run, _, name=name: landscape.landscape_of(run, name, n_stretches),  # type: ignore[misc]
+            )
+        )
+    n_points = max(most["fewest_points"], most["points"] // max(1, n_runs))
+    laid_out: tuple[str | None, ...] = (*coordinates[:1], None)
+    for along in laid_out:
+        found.append(
+            _ByRun(
+                "family-tree" if along is None else "ways",
+                "Family tree" if along is None else f"Ways: {plain(along)}",
+                "Paths",
+                tree.caption(along),
+                tree.tree_spec(along),
+                lambda run, _, along=along: tree.tree_of(run, along, n_points),  # type: ignore[misc]
             )
         )
     found += [
@@ -143,7 +157,7 @@ def _by_run(study: Study, n_runs: int) -> list[_ByRun]:
             "Weights and resampling",
             spread.WEIGHTS_CAPTION,
             spread.weights_spec(),
-            spread.weights_of,
+            lambda run, _: spread.weights_of(run),
         ),
         _ByRun(
             "effective-walkers",
@@ -151,7 +165,31 @@ def _by_run(study: Study, n_runs: int) -> list[_ByRun]:
             "Weights and resampling",
             spread.EFFECTIVE_CAPTION,
             spread.effective_spec(),
-            spread.effective_of,
+            lambda run, _: spread.effective_of(run),
+        ),
+        _ByRun(
+            "clones-and-merges",
+            "Clones and merges",
+            "Weights and resampling",
+            turnover.CAPTION,
+            turnover.turnover_spec(),
+            lambda run, _: turnover.turnover_of(run),
+        ),
+        _ByRun(
+            "occupancy",
+            "Bins or regions",
+            "Weights and resampling",
+            occupancy.caption(),
+            occupancy.occupancy_spec(),
+            lambda run, _: occupancy.occupancy_of(run, n_stretches),
+        ),
+        _ByRun(
+            "time",
+            "Time a cycle",
+            "Time",
+            cost.CAPTION,
+            cost.cost_spec(),
+            cost.cost_of,
         ),
     ]
     return found

@@ -131,11 +131,11 @@ def _what_was_run(report: Report, commands: Sequence[str]) -> Iterator[str]:
         yield "</pre>"
 
 
-_HOW = """Long series are thinned: a figure has at most some hundred stretches of cycles side by
-side, all of one length, and a mark tells of all cycles of its stretch, as its caption says; of
-warps and of the family tree the heaviest are drawn. Numbers have four digits. Drag to move a
-figure, hold Ctrl or Cmd and scroll to enlarge it, double-click to go back; its menu saves it as SVG
-or PNG."""
+_HOW = """Long series are thinned: a figure has at most some hundred stretches of cycles side
+by side, all of one length, and a mark tells of all cycles of its stretch, as its caption says;
+of warps and of the family tree the heaviest are drawn. Numbers have four digits. Drag to move
+a figure, hold Ctrl or Cmd and scroll to enlarge it, double-click to go back; its menu saves it
+as SVG or PNG."""
 
 
 def _footer() -> Iterator[str]:

@@ -26,11 +26,11 @@ N_BINS = 56
 MOST_WARPS = 250
 
 CAPTION = flowing(
-    """All walkers of all cycles: a cell holds the weight that there was, a cycle, at this value of
-the coordinate, in this stretch of cycles. Empty cells were not visited. The line is the mean,
-by weight; a triangle is a walker that arrived and was warped (the {most} heaviest). Weight
-that still spreads from left to right says that the run has not come to its steady state, and
-that rates and profiles of it are of what it has seen so far."""
+    """All walkers of all cycles: a cell holds the weight that there was, a cycle, at this
+value of the coordinate, in this stretch of cycles. Empty cells were not visited. The line is
+the mean, by weight; a triangle is a walker that arrived and was warped (the {most} heaviest).
+Weight that still spreads from left to right says that the run has not come to its steady
+state, and that rates and profiles of it are of what it has seen so far."""
 )
 
 

@@ -24,16 +24,16 @@ from wepystore.report.thinning import Floats, values
 _QUANTILES = {"low": 0.1, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.9}
 
 WEIGHTS_CAPTION = flowing(
-    """The weights of the walkers: all of them lie in the palest band, eight of ten in the next,
-half in the darkest; the line is the median. A step covers a stretch of cycles, and extremes of all
-of them. Rare states are reached with small weights, so a wide band is weighted ensemble at
-work. If the smallest weight stays where it is from some cycle on, the resampler's lower limit
-may hold it there, and what is rarer than that is not sampled."""
+    """The weights of the walkers: all of them lie in the palest band, eight of ten in the
+next, half in the darkest; the line is the median. A step covers a stretch of cycles, and
+extremes of all of them. Rare states are reached with small weights, so a wide band is weighted
+ensemble at work. If the smallest weight stays where it is from some cycle on, the resampler's
+lower limit may hold it there, and what is rarer than that is not sampled."""
 )
 EFFECTIVE_CAPTION = flowing(
-    """As many walkers of equal weight would be spread as evenly as these are: exp(−Σ w ln w), its
-mean over each stretch of cycles, under the number of walkers that there are. A small number
-is no fault, since walkers are meant to be where little weight is. Averages over states,
+    """As many walkers of equal weight would be spread as evenly as these are: exp(−Σ w ln w),
+its mean over each stretch of cycles, under the number of walkers that there are. A small
+number is no fault, since walkers are meant to be where little weight is. Averages over states,
 unlike a flux, are then no better than so many walkers make them."""
 )
 
