@@ -26,6 +26,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     # How every room writes files that are whole.
     "durable": (set(), set()),
     "__init__": ({"_version"}, set()),
+    # Numbers out of numbers.
+    "estimates": ({"errors"}, {"numpy"}),
     "store": ({"durable", "errors", "_version"}, set()),
     # Stores elsewhere: reached with the standard library, or with what fsspec brings.
     "remotes": ({"store", "durable", "errors", "_version"}, {"fsspec", "paramiko"}),
@@ -35,15 +37,21 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"coordinates", "errors", "_version"},
         {"dask", "distributed", "numpy", "networkx", "openmm"},
     ),
-    "reporters": ({"engine", "durable", "errors", "_version"}, {"numpy", "h5py", "networkx"}),
+    "reporters": (
+        {"engine", "estimates", "durable", "errors", "_version"},
+        {"numpy", "h5py", "networkx"},
+    ),
     "records": (
         {"store", "engine", "reporters", "errors", "_version"},
         {"numpy", "dill"},
     ),
     # Read recordings, run nothing.
-    "answers": ({"store", "records", "coordinates", "errors"}, {"numpy"}),
+    "answers": ({"store", "records", "coordinates", "estimates", "errors"}, {"numpy"}),
     # What recordings tell, as figures in one page.
-    "report": ({"answers", "store", "records", "errors", "_version", "__init__"}, {"numpy"}),
+    "report": (
+        {"answers", "estimates", "store", "records", "errors", "_version", "__init__"},
+        {"numpy"},
+    ),
     # What is recorded, as files that other programs read.
     "trajectories": (
         {

@@ -9,65 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.systems import plain_configuration, run_job, save_run
+from tests.answers.studies import Place, walk_snapshot
+from tests.systems import save_run
 from wepystore.answers.errors import NotAlikeError, NothingToCountError
 from wepystore.answers.study import Study, load_study
 from wepystore.api import (
-    Apparatus,
-    BinResampler,
     Configuration,
-    PositionCoordinate,
-    RandomWalkRunner,
-    RandomWalkTargetBC,
     SerialMapper,
-    Snapshot,
-    Walker,
     load_run,
-    prepare_store,
-    reconcile,
-    resume,
     save_configuration,
     save_snapshot,
 )
 from wepystore.api import Recording as RecordingChoice
 
+#: Of each segment, as run_job has it.
 N_STEPS = 10
-
-
-def walk_snapshot(target: int = 2, probability: float = 0.25) -> Snapshot:
-    """Eight walkers at 0, that go back there from the target."""
-    runner = RandomWalkRunner(probability=probability)
-    start = runner.initial_state()
-    resampler = BinResampler(PositionCoordinate(), [0.5, 1.5], 3)
-    apparatus = Apparatus(runner, RandomWalkTargetBC(target, [start]), resampler)
-    return Snapshot([Walker(start, 1 / 8) for _ in range(8)], apparatus)
-
-
-class Place:
-    """A store, and jobs that are brought into it."""
-
-    def __init__(self, folder: Path, snapshot: Snapshot | None = None) -> None:
-        self.folder, self.jobs = folder, 0
-        made = prepare_store(
-            folder / "all.orch", snapshot or walk_snapshot(), plain_configuration()
-        )
-        self.store, self.start = made.store, made.snapshot_hash
-
-    def run(self, seed: int, n_cycles: int = 5, start: str | None = None, **options: Any) -> Any:
-        """A job, brought into the store; its outcome."""
-        self.jobs += 1
-        job = self.folder / f"job{self.jobs}"
-        done = run_job(
-            self.store, start or self.start, job, n_cycles=n_cycles, seed=seed, **options
-        )
-        reconcile(self.store.path, job)
-        return done
-
-    def extend(self, done: Any, n_cycles: int) -> Any:
-        """Let a job go on."""
-        further = resume(done.job_dir, n_cycles=n_cycles)
-        reconcile(self.store.path, done.job_dir)
-        return further
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,24 @@ _FIELDS = {
 _MOST = 1 << 52
 
 
-def read_columns(tables: RunTables) -> dict[str, NDArray[Any]]:
+def read_columns(
+    tables: RunTables, of: Collection[str] = tuple(_FIELDS), more: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Of all cycles the weights, and who was resampled and warped, as they are recorded; a
     `walker_idx` that is missing is -1.
 
     Nothing else is read. Raises DamagedError.
+
+    Parameters
+    ----------
+    tables : RunTables
+    of : "resampling", "warping", or both
+    more : names of other columns
     """
-    wanted = {MISSING, N_WALKERS, WEIGHTS}
-    for table, fields in _FIELDS.items():
-        wanted.update(f"{table}/{field}" for field in (CYCLE_IDX, "walker_idx", *fields))
+    wanted = {MISSING, N_WALKERS, WEIGHTS, *more}
+    for table in of:
+        fields = (CYCLE_IDX, "walker_idx", *_FIELDS[table])
+        wanted.update(f"{table}/{field}" for field in fields)
     found = tables.read([name for name in tables if name in wanted])
     missing, rows = found[MISSING].T
     for name, column in found.items():
@@ -97,10 +106,10 @@ class Records:
 
     def walkers(self) -> Ints:
         """Whose each record is: of the walker in its place in the cycle where it does not say."""
+        found = self.numbers("walker_idx") if self.has("walker_idx") else np.full(len(self), -1)
+        if not (found < 0).any():
+            return found
         places = np.arange(len(self)) - np.searchsorted(self.cycle, self.cycle)
-        if not self.has("walker_idx"):
-            return places
-        found = self.numbers("walker_idx")
         return np.where(found < 0, places, found)
 
     def walkers_that_are_there(self) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wepystore.errors import FailedError
+from wepystore.errors import FailedError, UsageError
 
 
 class UntraceableError(FailedError):
@@ -39,3 +39,20 @@ class AtomsNotKeptError(FailedError):
 
 class NotFromFileError(FailedError):
     """{file}:{function} is code: load it, and give the function itself"""
+
+
+class UnusableWeightsError(FailedError):
+    """the weights of cycle {cycle} of run {run} are no probabilities: their sum is {total}; no rate
+    can be had of it"""
+
+
+class NoRateError(FailedError):
+    """no rate can be had: {why}"""
+
+
+class WindowError(UsageError):
+    """{what} leaves nothing of run {run}, which has {n_cycles} cycles"""
+
+
+class UnknownTimeError(UsageError):
+    """times are not known in {unit}: {why}"""

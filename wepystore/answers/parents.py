@@ -48,9 +48,11 @@ def _before_resampling(records: Records, squash: int, cycles: Ints, slots: Ints)
     found = slots.copy()
     if not len(records):
         return found
-    step, steps_of = _steps(records)
     walkers = records.walkers()
     targets, record = records.slots()
+    if not records.has("step_idx") or not records.numbers("step_idx").any():
+        return _of_one_step(records, squash, found, walkers, targets, record)
+    step, steps_of = _steps(records)
     # More than there are slots, or walkers, in any step of a resampler that makes sense.
     width = 1 + max(records.n_walkers.max(), len(targets))
     walkers = np.where(walkers < width, walkers, -1)
@@ -71,6 +73,24 @@ def _before_resampling(records: Records, squash: int, cycles: Ints, slots: Ints)
         found[rows] = np.where(keys[place] == wanted, origins[place], -1)
         at[rows] -= 1
         rows = rows[(found[rows] >= 0) & (at[rows] >= begin[rows])]
+    return found
+
+
+def _of_one_step(
+    records: Records, squash: int, found: Ints, walkers: Ints, targets: Ints, record: Ints
+) -> Ints:
+    """As _before_resampling, where no cycle has records of several steps, of all slots of all
+    cycles, which `found` has: then none need be looked up."""
+    n_walkers = records.n_walkers
+    ends = np.cumsum(n_walkers)
+    n_after = np.append(n_walkers[1:], 0)
+    has_records = np.bincount(records.cycle, minlength=len(n_walkers)) > 0
+    found[np.repeat(np.append(False, has_records[:-1]), n_walkers)] = -1
+    cycle = records.cycle[record]
+    known = (records.numbers("decision_id") != squash)[record]
+    known &= (targets >= 0) & (targets < n_after[cycle])
+    # Of several records for one slot the last one counts, as numpy has it.
+    found[(ends[cycle] + targets)[known]] = walkers[record[known]]
     return found
 
 

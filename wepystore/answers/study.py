@@ -323,7 +323,8 @@ class _Gathering:
         for each in chain:
             record = each.record
             yield self._stands_for[each.run]
-            yield "end", record.end.md5
+            if record.end.md5 in self._cut_off:
+                yield "end", record.end.md5
             if record.seed is not None:
                 yield "seed", record.start.md5, record.seed
         first = chain[0]
@@ -332,6 +333,11 @@ class _Gathering:
             place = first.record.execution.continues
             if place:
                 yield canonical.dumps({**place, "n_cycles": None})
+
+    @functools.cached_property
+    def _cut_off(self) -> set[str]:
+        """Where the runs begin that are apart."""
+        return {self.records[run].start.md5 for run in self._apart}
 
     def _unit(self, chains: list[list[Recorded]]) -> Unit:
         """Of these chains those that tell what no other does."""

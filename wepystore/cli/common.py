@@ -85,6 +85,31 @@ def store_of(args: dict[str, Any], *names: str) -> Store:
     return open_store(args["ORCH"])
 
 
+def runs_of(args: dict[str, Any]) -> tuple[Store, list[str] | None]:
+    """The store and the runs of a command of the form `[ORCH] [RUN...]`: hashes of records; None
+    where no run is named.
+
+    Raises as open_store and find_runs, and MisplacedStoreError.
+    """
+    orch, runs = args["ORCH"], list(args["RUN"])
+    for word in runs:
+        if is_place(word):
+            raise MisplacedStoreError(problem="ORCH comes first", word=word)
+    if orch is not None and not is_place(orch) and not looks_like_a_path(orch):
+        orch, runs = None, [orch, *runs]
+    store = open_store(orch)
+    return store, [md5 for word in runs for md5 in runs_meant(store, word)] or None
+
+
+def runs_meant(store: Store, text: str) -> list[str]:
+    """The hashes of the records of the runs that a user means: as find_run, but for several runs
+    from START to END, which are all meant."""
+    start, comma, end = text.partition(",")
+    if comma:
+        return [run.md5 for run in find_runs(store, start.strip(), end.strip())]
+    return [find_run(store, text)]
+
+
 def _store_from_here(words: list[str], places: list[str], names: tuple[str, ...]) -> Store:
     """The store that no word names; those of `words` that are stores, `places`, are slips."""
     try:

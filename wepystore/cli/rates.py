@@ -1,0 +1,242 @@
+"""Tell the rate into a target, with an interval, from runs of a store.
+
+Usage:
+  wepy rates [options] [ORCH] [RUN...]
+
+RUN is START,END as 'wepy ls runs' prints it, the hash of a run's record or its first digits, or a
+tag; without any it is all runs of the store. With a run come those that led to its start, and they
+are one chain. Repeats, and records that are the beginning of others, count once. The rate is the
+weight that was warped in a time, over all cycles that count: without --window and --burn-in the
+last half of each chain. In a steady state one over it is the mean first passage time (MFPT).
+
+Runs from one start with seeds of their own are independent. Of three and more the interval is from
+the spread between them; of one or two it is from four parts of each, and optimistic, since what
+these have not met is not in it. Whether the flux was steady is told from the two halves of what
+counts, and from RED, which foretells the flux from how long events take, from the first cycle on.
+
+Options:
+  --window A:B  Count the cycles from A to before B of each chain, from 0, or with -1 from the end.
+  --burn-in N   Leave out the first N cycles of each chain, and count all others.
+  --unit UNIT   Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
+  --events      List the arrivals that count, the heaviest first, with the K by which 'wepy get
+                lineage --warp K RUN' knows them.
+  --json        Print it as JSON, for programs.
+  --csv         Print it as CSV.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from wepystore.cli.common import count, positive_int, runs_of, table
+from wepystore.cli.console import Console
+from wepystore.errors import UsageError
+
+if TYPE_CHECKING:
+    from wepystore.answers.rates import Event, Rate, Rates
+
+#: As many runs are named where they do not count.
+_MOST_NAMED = 5
+
+
+def main(args: dict[str, Any], console: Console) -> int:
+    if args["--json"] and args["--csv"]:
+        raise UsageError("--json and --csv do not go together")
+    chosen = _window(args)
+    store, runs = runs_of(args)
+
+    from wepystore.answers.rates import load_rates
+
+    rates = load_rates(store, runs, **chosen, unit=args["--unit"], traced=not args["--events"])
+    events = None
+    if args["--events"]:
+        events = sorted(rates.events, key=lambda event: -event.weight)
+    if args["--json"]:
+        console.json(_facts(rates, events))
+    elif args["--csv"]:
+        for line in _csv(rates.rows if events is None else events):
+            console.out(line)
+    else:
+        for line in _lines(rates) if events is None else _event_lines(events):
+            console.out(line)
+    _tell_left_out(rates, console)
+    return 0
+
+
+def _window(args: dict[str, Any]) -> dict[str, Any]:
+    """What the options say counts. Raises UsageError."""
+    window, burn_in = args["--window"], args["--burn-in"]
+    if window is not None and burn_in is not None:
+        raise UsageError("--window and --burn-in do not go together")
+    if burn_in is not None:
+        return {"burn_in": 0 if burn_in == "0" else positive_int(burn_in, "--burn-in")}
+    if window is None:
+        return {}
+    first, colon, stop = window.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return {"window": (int(first or 0), int(stop) if stop else None)}
+    except ValueError:
+        raise UsageError(f"--window is {window!r} and must be A:B, such as 100:500") from None
+
+
+def _lines(rates: Rates) -> Iterator[str]:
+    """For people."""
+    yield from _of_all(rates)
+    others = rates.rows[1:]
+    if others:
+        yield ""
+        yield from _table(others)
+
+
+def _of_all(rates: Rates) -> Iterator[str]:
+    pool = rates.pool
+    assert pool.flux is not None and pool.mfpt is not None
+    label = "{:10} {}".format
+    yield label("rate", f"{_with(pool.flux, pool.interval)} 1/{pool.unit}")
+    yield label("MFPT", f"{_with(pool.mfpt, pool.mfpt_interval)} {pool.unit}")
+    yield label("interval", _of_interval(pool))
+    yield label("steady", _of_steadiness(pool))
+    if pool.red is not None:
+        yield label("RED", f"{_with(pool.red, None)} 1/{pool.unit}, from how long events take")
+    cycles = f"{count(pool.n_cycles, 'cycle')} of {count(pool.n_units, 'independent run')}"
+    time = "" if pool.unit == "cycles" else f", {pool.time:.4g} {pool.unit}"
+    yield label("counted", f"{cycles}{time}: {rates.window}")
+    told = f"they tell as much as {pool.effective_events:.2g} of equal weight"
+    heaviest = f"the heaviest is {100 * (pool.heaviest or 0):.2g} % of the flux"
+    yield label("events", f"{pool.events}; {told}, {heaviest}")
+    if pool.ancestors is not None:
+        yield label(
+            "ancestors", f"{count(pool.ancestors, 'walker')} of the first cycles that count"
+        )
+
+
+def _of_interval(rate: Rate) -> str:
+    if rate.interval is None:
+        return "none: there are too few cycles to compare parts of them"
+    if not rate.within:
+        return f"95 %, from the spread between {rate.n_units} independent runs"
+    each = "this run" if rate.n_units == 1 else "each of 2 independent runs"
+    return (
+        f"95 %, from four parts of {each}: optimistic, since what was not met is not in it; runs "
+        "with other seeds tell more"
+    )
+
+
+def _of_steadiness(rate: Rate) -> str:
+    if rate.stationary is None:
+        return f"cannot be said: {rate.reason}"
+    if rate.stationary:
+        return f"as far as this tells: {rate.reason}"
+    bound = ". The rate is a lower bound, the MFPT an upper one" if rate.lower_bound else ""
+    return f"not stationary: {rate.reason}{bound}"
+
+
+_SHORT = {True: "yes", False: "no", None: "?"}
+
+
+def _table(rows: Sequence[Rate]) -> list[str]:
+    unit = rows[0].unit
+    has_targets = any(row.target is not None for row in rows)
+    heading = [
+        "of",
+        "target",
+        "cycles",
+        "events",
+        "effective",
+        f"rate (1/{unit})",
+        f"MFPT ({unit})",
+    ]
+    lines: list[tuple[str, ...]] = [(*heading, "steady")]
+    for row in rows:
+        of = {"pool": "all", "unit": _unit_name(row)}.get(row.of, f"{row.of} {row.runs[0][:8]}")
+        rate = "no event" if row.flux is None else _with(row.flux, row.interval)
+        mfpt = "" if row.mfpt is None else _with(row.mfpt, row.mfpt_interval)
+        target = "all" if row.target is None else str(row.target)
+        numbers = (str(row.n_cycles), str(row.events), f"{row.effective_events:.2g}")
+        lines.append((of, target, *numbers, rate, mfpt, _SHORT[row.stationary]))
+    if not has_targets:
+        lines = [(line[0], *line[2:]) for line in lines]
+    return table(lines)
+
+
+def _unit_name(row: Rate) -> str:
+    more = f" and {len(row.runs) - 1} more" if len(row.runs) > 1 else ""
+    return f"run {row.runs[0][:8]}{more}"
+
+
+def _with(value: float, interval: tuple[float, float] | None) -> str:
+    """A number, and its interval, with no more digits than are known."""
+    digits = 2
+    if interval is not None and interval[1] > interval[0] > 0:
+        digits = max(2, min(4, 2 - math.floor(math.log10(math.log(interval[1] / interval[0])))))
+    if interval is None:
+        return f"{value:.{digits}g}"
+    low, high = interval
+    return f"{value:.{digits}g} ({low:.{digits}g} to {high:.{digits}g})"
+
+
+def _event_lines(events: Sequence[Event]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("K", "of", "run", "cycle", "walker", "weight", "target")]
+    for event in events:
+        numbers = (str(event.cycle), str(event.walker), f"{event.weight:.6g}")
+        target = "" if event.target is None else str(event.target)
+        rows.append((str(event.warp), event.lineage_of[:8], event.run[:8], *numbers, target))
+    return table(rows)
+
+
+def _facts(rates: Rates, events: Sequence[Event] | None) -> dict[str, Any]:
+    found = {
+        "unit": rates.unit,
+        "window": str(rates.window),
+        "rates": [asdict(row) for row in rates.rows],
+        "left_out": [{"run": run, "why": why} for run, why in rates.study.left_out],
+        "apart": [{"run": run, "why": why} for run, why in rates.study.apart],
+    }
+    if events is not None:
+        found["events"] = [event._asdict() for event in events]
+    return found
+
+
+def _csv(rows: Sequence[Rate] | Sequence[Event]) -> Iterator[str]:
+    records = [row._asdict() if hasattr(row, "_asdict") else _flat(asdict(row)) for row in rows]
+    for number, record in enumerate(records):
+        if not number:
+            yield ",".join(record)
+        yield ",".join(_cell(value) for value in record.values())
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """With pairs in columns of their own."""
+    ends = {"window": ("first_cycle", "last_cycle")}
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in ("interval", "mfpt_interval", "window"):
+            low, high = ends.get(name, (f"{name}_low", f"{name}_high"))
+            found[low], found[high] = value or (None, None)
+        else:
+            found[name] = " ".join(value) if name == "runs" else value
+    return found
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+def _tell_left_out(rates: Rates, console: Console) -> None:
+    for told, runs in (
+        ("does not count", rates.study.left_out),
+        ("counts without what led to its start", rates.study.apart),
+    ):
+        for run, why in runs[:_MOST_NAMED]:
+            console.note(f"run {run} {told}: {why}")
+        if len(runs) > _MOST_NAMED:
+            console.note(f"and {count(len(runs) - _MOST_NAMED, 'other run')} likewise")

@@ -1,0 +1,1 @@
+"""Numbers out of numbers: estimates, their intervals, and what is to be thought of them."""
