@@ -199,6 +199,7 @@ def test_states_along_lineages(wepy: Wepy, made: Made, tmp_path: Path) -> None:
         ("--warp " + "9" * 5000, 2, "must be a whole number"),
         ("--walker 1 --warp 1", 2, "--walker and --warp do not go together"),
         ("--cycle 1 --to 1", 2, "--cycle and --to do not go together"),
+        ("--json -O a.csv", 2, "--json is for stdout"),
         ("-O a.png", 2, "a.png ends as nothing that 'wepy get lineage' writes: .csv, .json, .h5"),
         (
             "--atoms 0",

@@ -20,18 +20,22 @@ from numpy.testing import assert_array_equal
 from tests.systems import pair_snapshot, plain_configuration, run_job
 from wepystore.api import (
     Configuration,
+    DamagedError,
     Recording,
     SerialMapper,
     Store,
     WepystoreError,
+    export_lineages,
     export_run,
     export_runs,
+    load_lineages,
     load_run,
     prepare_store,
     reconcile,
     save_configuration,
 )
 from wepystore.records import frames as blocks
+from wepystore.records.library import find_frames
 from wepystore.trajectories.copying import copy_hdf5
 
 
@@ -50,6 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     store, start, runs = prepared.store, prepared.snapshot_hash, []
     with pytest.MonkeyPatch.context() as patch:
         # Blocks of two cycles, and three walkers an object.
+        patch.setattr(blocks, "block_cycles_for", lambda n_walkers, n_bytes, every: 2)
         patch.setattr(blocks, "PART_BYTES", 3 * 2 * 2 * 12)
         for n_cycles in (5, 3):
             job = folder / f"job{n_cycles}"
@@ -57,8 +62,52 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             reconcile(folder / "a.orch", job)
             store, start = Store.open(folder / "a.orch"), done.end
             runs.append(done.record)
-    assert len(list((folder / "a.orch").glob("objects/*/*"))) > 12
+    for run, n_blocks in zip(runs, (3, 2), strict=True):
+        (kept,) = find_frames(Store.open(folder / "a.orch"), run)
+        parts = [[part.n_walkers for part in block.parts] for block in kept.frames.blocks]
+        assert parts == [[3, 3]] * (n_blocks - 1) + [[6]]
     return Made(folder / "a.orch", *runs)
+
+
+def test_what_is_written_may_be_compared_with_what_was_recorded(made: Made, tmp_path: Path) -> None:
+    """A bit that has changed is found before anything is written, with the walkers and cycles that
+    it is of; files of others are made."""
+    store = Store.open(shutil.copytree(made.store, tmp_path / "a.orch"))
+    (kept,) = find_frames(store, made.first)
+    # Cycles 2 and 3 of walkers 3 to 5.
+    path = store.locate("objects", kept.frames.blocks[1].parts[1].ref.md5)
+    data = bytearray(Path(path).read_bytes())
+    data[200] ^= 1
+    Path(path).chmod(0o644)
+    Path(path).write_bytes(data)
+    said = rf"of run {made.first} the frames of walkers 3 to 5 in cycles 2 to 3 are not what was"
+    for n, cycles, walkers, bad in (
+        (0, slice(None), None, True),
+        (1, slice(0, 2), None, False),
+        (2, slice(None), [0, 2], False),
+        (3, slice(2, 3), [1, 4], True),
+        (4, slice(4, None), [5], False),
+    ):
+        for suffix in (".h5", ".dcd"):
+            file = tmp_path / f"{n}{suffix}"
+            asked = {"cycles": cycles, "walkers": walkers}
+            if bad:
+                with pytest.raises(DamagedError, match=said):
+                    export_run(store, made.first, file, verify=True, **asked)
+                export_run(store, made.first, tmp_path / f"any{suffix}", replace=True, **asked)
+            else:
+                export_run(store, made.first, file, verify=True, **asked)
+            several = suffix == ".dcd" and (walkers is None or len(walkers) > 1)
+            last = 5 if walkers is None else walkers[-1]
+            held = tmp_path / f"{n}-W{last:03}.dcd" if several else file
+            assert held.exists() != bad
+    way = load_lineages(store, made.first).of(4, 2)
+    with pytest.raises(DamagedError, match=said):
+        export_lineages(store, made.first, [way], tmp_path / "way.h5", verify=True)
+    with pytest.raises(DamagedError, match=said):
+        export_runs(store, tmp_path / "all.h5", verify=True)
+    assert not (tmp_path / "way.h5").exists() and not (tmp_path / "all.h5").exists()
+    export_runs(store, tmp_path / "all.h5")
 
 
 def positions_of(file: Path | str, run: int = 0) -> list[np.ndarray]:

@@ -57,6 +57,8 @@ Options:
   --joined               With the cycles of the runs that led to its start before those of RUN.
   --align ATOMS          Lay all frames, of all walkers, over the first one by these atoms.
   --whole                Make molecules whole that the box has cut.
+  --verify               Compare all that is written with what was recorded, byte by byte, before
+                         (of trajectories and lineages).
   --link                 Leave the frames in the store: FILE.h5 has some kilobytes, and says where
                          on this machine they are. It and these objects become read-only.
 """
@@ -92,9 +94,9 @@ _OF_LINEAGES = (
 )
 _OF_TRAJECTORIES = (
     *("--walkers", "--cycles", "--every", "--atoms", "--joined", "--align", "--whole"),
-    "--link",
+    *("--link", "--verify"),
 )
-_OF_BOTH = ("--every", "--atoms", "--align", "--whole")
+_OF_BOTH = ("--every", "--atoms", "--align", "--whole", "--verify")
 SUFFIXES = {"snapshots": ".snap.dill.pkl", "configs": ".config.dill.pkl"}
 
 

@@ -48,8 +48,12 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
 
     from wepystore.answers.lineages import load_lineages
 
-    lineages = load_lineages(store, run, joined=not args["--alone"])
+    lineages = load_lineages(store, run, not args["--alone"], args["--verify"])
     found = _asked_for(lineages, run, numbers, args["--through-warps"], console)
+    if file is not None and args["--json"]:
+        raise UsageError(
+            "--json goes to stdout, and --output to a file; name one that ends in .json"
+        )
     if file is not None and has_states:
         return _write_states(store, run, found, file, args)
     if file is not None:
@@ -92,6 +96,8 @@ def _check_file(file: str | None, has_states: bool, args: dict[str, Any]) -> Non
         if file is not None and Path(file).suffix not in ENDINGS:
             raise UnknownEndingError(file=file, endings=", ".join((*_TABLES, *ENDINGS)))
     if file is not None:
+        if args["--json"]:
+            raise UsageError("--json is for stdout; --output with a name in .json writes the same")
         check_directory(file)
 
 
@@ -111,6 +117,7 @@ def _write_states(
             every=int(args["--every"] or 1),
             align=args["--align"],
             whole=args["--whole"],
+            verify=args["--verify"],
             replace=args["--force"],
         )
     except FileExistsError as error:

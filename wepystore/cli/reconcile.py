@@ -28,6 +28,7 @@ Options:
   --hdf5 FILE     Afterwards write all runs of TARGET to this file, as 'reconcile hdf5' does.
   --link          Leave the frames in the store: FILE has some kilobytes, and says where on this
                   machine they are. It and these objects become read-only.
+  --verify        Compare what is written to FILE with what was recorded, byte by byte, before.
   -f --force      Replace FILE if it is there.
   --json          Print what came, or what is in FILE, as JSON.
 """
@@ -56,9 +57,10 @@ def main(args: dict[str, Any], console: Console) -> int:
         if args["--dry-run"] or args["--json"]:
             raise UsageError("--hdf5 goes with neither --dry-run nor --json")
         _check(file, args["--force"])
-    elif args["--force"] or args["--link"]:
-        option = "--force" if args["--force"] else "--link"
-        raise UsageError(f"{option} is for the file of --hdf5")
+    else:
+        for option in ("--force", "--link", "--verify"):
+            if args[option]:
+                raise UsageError(f"{option} is for the file of --hdf5")
     status = _orch(args, console)
     if file is not None:
         status = max(status, _write(args["TARGET"], file, None, args, console))
@@ -112,7 +114,14 @@ def _write(
     from wepystore.trajectories.together import export_runs
 
     try:
-        made = export_runs(store, file, runs, link=args["--link"], replace=args["--force"])
+        made = export_runs(
+            store,
+            file,
+            runs,
+            link=args["--link"],
+            verify=args["--verify"],
+            replace=args["--force"],
+        )
     except FileExistsError:
         raise FileExistsAlreadyError(file=file) from None
     if args["--link"] and os.geteuid() == 0:

@@ -51,6 +51,7 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
             align=args["--align"],
             whole=args["--whole"],
             link=args["--link"],
+            verify=args["--verify"],
             replace=args["--force"],
         )
     except FileExistsError as error:

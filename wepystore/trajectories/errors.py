@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wepystore.errors import FailedError, UsageError
+from wepystore.errors import DamagedError, FailedError, UsageError
 
 
 class UnknownFormatError(UsageError):
@@ -39,6 +39,11 @@ class NotMolecularError(FailedError):
 
 class NotMovedError(FailedError):
     """frames of run {run} can be neither aligned nor made whole: {why}"""
+
+
+class NotAsRecordedError(DamagedError):
+    """of run {run} the frames of walkers {walkers} in cycles {cycles} are not what was recorded:
+    {why}"""
 
 
 class NoPositionsError(FailedError):

@@ -11,7 +11,6 @@ from wepystore.answers.lineages import Lineage
 from wepystore.records.library import (
     AnyStore,
     find_frames,
-    load_frames,
     load_run,
     load_tables,
     opened,
@@ -21,6 +20,7 @@ from wepystore.records.run_frames import Integers, RunFrames
 from wepystore.records.tables import RunTables
 from wepystore.store.resolving import resolve
 from wepystore.trajectories.atoms import KeptAtoms
+from wepystore.trajectories.checking import check_frames
 from wepystore.trajectories.drafts import Drafts
 from wepystore.trajectories.errors import (
     NoSuchCyclesError,
@@ -54,6 +54,7 @@ def export_run(
     align: str | Sequence[int] | None = None,
     whole: bool = False,
     link: bool = False,
+    verify: bool = False,
     replace: bool = False,
 ) -> list[str]:
     """Write what is recorded of a run to files that other programs read.
@@ -82,6 +83,8 @@ def export_run(
         Whether the frames stay in the store (only of .h5, of all atoms, as they are): the file
         has some kilobytes, and says where on this machine they are. It and the objects become
         read-only, since HDF5 would write to them.
+    verify : bool
+        Whether all that is written is compared with what was recorded, byte by byte, before.
     replace : bool
         Whether files that are there are replaced.
 
@@ -92,7 +95,7 @@ def export_run(
 
     Raises
     ------
-    WepystoreError : as load_frames, and for what there is not.
+    WepystoreError : as load_frames, and for what there is not; NotAsRecordedError.
     FileExistsError : one is there.
     """
     file = os.fspath(file)
@@ -100,7 +103,8 @@ def export_run(
     _check_choice(every, walkers, cycles)
     store = opened(store)
     md5 = resolve(store, run, ("runs",))[1]
-    tables, runs = load_tables(store, md5, joined), find_frames(store, md5, joined)
+    tables = load_tables(store, md5, joined, verify)
+    runs = find_frames(store, md5, joined, verify)
     frames = RunFrames(store, runs)
     kept = KeptAtoms(md5, frames, topology_of(store, tables.recording))
     places = None if atoms is None else kept.places(atoms)
@@ -113,6 +117,9 @@ def export_run(
         _check_link(suffix, atoms is not None, align is not None or whole)
     walker = 0 if walkers is None else walkers[0]
     moves = _moves(md5, frames, kept, align, whole, inside, walker)
+    if verify:
+        some = None if walkers is None else np.repeat(walkers, len(inside))
+        check_frames(store, runs, np.tile(inside, len(walkers or [0])), some)
     if suffix in HDF5:
         starts = {span.first_cycle: load_run(store, span.run).start for span in tables.runs}
         end = load_run(store, md5).end if stop == len(frames.n_walkers) else None
@@ -140,6 +147,7 @@ def export_lineages(
     every: int = 1,
     align: str | Sequence[int] | None = None,
     whole: bool = False,
+    verify: bool = False,
     replace: bool = False,
 ) -> list[str]:
     """Write the states along lineages to files that other programs read.
@@ -154,7 +162,7 @@ def export_lineages(
         As of export_run; in a .h5 each is a trajectory of one run without records, and a .dcd, .xtc
         or .pdb there is of each, FILE-L001.dcd, unless it is only one. The .csv of cycles and
         weights is there in any case.
-    atoms, every, align, whole, replace
+    atoms, every, align, whole, verify, replace
         As of export_run.
 
     Returns
@@ -175,7 +183,8 @@ def export_lineages(
         raise WrongChoiceError(name="lineages", given="empty", wanted="one at least")
     store = opened(store)
     md5 = resolve(store, run, ("runs",))[1]
-    frames = load_frames(store, md5, joined)
+    runs = find_frames(store, md5, joined, verify)
+    frames = RunFrames(store, runs)
     kept = KeptAtoms(md5, frames, topology_of(store, load_tables(store, md5, joined).recording))
     found = {}
     for number, lineage in enumerate(lineages):
@@ -187,6 +196,10 @@ def export_lineages(
             md5, frames, cycles[some], here.walker[some], here.weight[some]
         )
     places = None if atoms is None else kept.places(atoms)
+    if verify:
+        each = found.values()
+        pairs = [np.concatenate(e) for e in ([t.cycles for t in each], [t.walkers for t in each])]
+        check_frames(store, runs, *pairs)
     first = next(iter(found.values()))
     moves = _moves(md5, frames, kept, align, whole, first.cycles, int(first.walkers[0]))
     return write_trajectories(file, found, kept, places=places, moves=moves, replace=replace)

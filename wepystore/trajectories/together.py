@@ -34,6 +34,7 @@ from wepystore.store.names import EntryRef
 from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
 from wepystore.trajectories.atoms import KeptAtoms
+from wepystore.trajectories.checking import check_frames
 from wepystore.trajectories.drafts import Drafts
 from wepystore.trajectories.errors import NotForFormatError, NothingToWriteError, NotTogetherError
 from wepystore.trajectories.files import HDF5, check_ending, understood
@@ -89,6 +90,7 @@ def export_runs(
     runs: Sequence[str] | None = None,
     *,
     link: bool = False,
+    verify: bool = False,
     replace: bool = False,
 ) -> Together:
     """Write several runs to one WepyHDF5 file, each cycle once.
@@ -104,7 +106,7 @@ def export_runs(
     runs : sequence of str, or None
         Hashes of records, prefixes or tags; with each come those that led to its start. None for
         all of which there are frames.
-    link, replace : bool
+    link, verify, replace : bool
         As of export_run.
 
     Raises
@@ -118,7 +120,7 @@ def export_runs(
     if suffix not in HDF5:
         raise NotForFormatError(what="more than one run", suffix=suffix)
     store = opened(store)
-    plan = _Plan(store, recorded_runs(store), is_named=runs is not None)
+    plan = _Plan(store, recorded_runs(store), is_named=runs is not None, verify=verify)
     named = None if runs is None else [resolve(store, run, ("runs",))[1] for run in runs]
     for md5 in dict.fromkeys(plan.records if named is None else named):
         plan.ask_for(md5)
@@ -139,11 +141,13 @@ def export_runs(
 class _Plan:
     """Which cycles of which runs a file is to hold."""
 
-    def __init__(self, store: Store, records: dict[str, RunRecord], is_named: bool) -> None:
+    def __init__(
+        self, store: Store, records: dict[str, RunRecord], is_named: bool, verify: bool
+    ) -> None:
         self.records, self.told = records, Together()
         #: For each run that is asked for those that led to its end.
         self.chains: list[list[Step]] = []
-        self._store, self._is_named = store, is_named
+        self._store, self._is_named, self._verify = store, is_named, verify
         self._kept: dict[str, tuple[Recording, FramesOfRun]] = {}
 
     def ask_for(self, md5: str) -> None:
@@ -218,7 +222,10 @@ class _Plan:
         numbers: dict[tuple[str, int], int] = {}
         for run, n_cycles in needed.items():
             recording, kept = self._kept[run]
-            tables = RunTables([(run, recording, recording.n_cycles)], self._store)
+            source = self._store.object if self._verify else self._store
+            tables = RunTables([(run, recording, recording.n_cycles)], source)
+            if self._verify:
+                check_frames(self._store, [kept], np.arange(n_cycles), None)
             frames = RunFrames(self._store, [kept])
             places = FramePlaces(self._store, [kept])
             snapshots[run, 0] = self.records[run].start
