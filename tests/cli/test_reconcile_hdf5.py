@@ -78,6 +78,10 @@ def test_runs_whose_frames_are_elsewhere_are_told_of(
     assert (result.status, result.out) == (3, "all.h5\n")
     assert f" ! [left out] run {made.runs[0]}: the frames of run" in result.err
     assert runs_in(tmp_path / "all.h5") == made.runs[1:]
+    wepy("reconcile orch --without frames none.orch", made.jobs[0])
+    result = wepy("reconcile hdf5 none.orch none.h5")
+    assert (result.status, result.out) == (1, "")
+    assert "of which there are frames: the frames of run" in result.err and " brings " in result.err
     result = wepy("get trajectories all.orch", made.runs[0])
     assert (result.status, result.out) == (1, "")
     assert "are not in" in result.err

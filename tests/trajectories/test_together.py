@@ -35,7 +35,9 @@ from wepystore.api import (
     save_configuration,
 )
 from wepystore.records import frames as blocks
+from wepystore.records.frames import FrameField
 from wepystore.records.library import find_frames
+from wepystore.trajectories import wepy_hdf5
 from wepystore.trajectories.copying import copy_hdf5
 
 
@@ -132,6 +134,43 @@ def test_a_linked_file_has_the_frames_of_the_store(made: Made, tmp_path: Path) -
             assert held.id.get_storage_size() == held.size * held.dtype.itemsize
             named = {Path(os.fsdecode(name)) for name, _, _ in held.external}
         assert all(path.is_absolute() and path.parent.parent.name == "objects" for path in named)
+
+
+def test_any_number_of_stretches_is_linked_to(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more than HDF5 takes in one dataset several are put together, in the same file, and a copy
+    has all of them."""
+    (true,) = export_run(made.store, made.last, tmp_path / "a.h5", joined=True)
+    monkeypatch.setattr(wepy_hdf5, "_MOST_STRETCHES", 2)
+    (file,) = export_run(made.store, made.last, tmp_path / "b.h5", joined=True, link=True)
+    copy_hdf5(file, tmp_path / "c.h5")
+    with h5py.File(file) as found:
+        held = found["runs/0/trajectories/4/positions"]
+        assert held.is_virtual and {source.file_name for source in held.virtual_sources()} == {"."}
+        assert len(held.virtual_sources()) == 3
+        assert_array_equal(held[1:7:2], positions_of(true)[4][1:7:2])
+        assert sorted(found["runs/0/trajectories/4"]) == ["positions", "weights"]
+    shutil.move(file, tmp_path / "moved.h5")
+    for other in ("moved.h5", "c.h5"):
+        for ours, theirs in zip(positions_of(tmp_path / other), positions_of(true), strict=True):
+            assert_array_equal(ours, theirs)
+    with h5py.File(tmp_path / "c.h5") as found:
+        named: list[bool] = []
+        found.visititems(lambda _, item: named.append(bool(getattr(item, "external", None))))
+        assert not any(named)
+
+
+def test_a_dataset_takes_as_many_stretches(tmp_path: Path) -> None:
+    """As are put in one, and is read to the last."""
+    (tmp_path / "raw").write_bytes(np.arange(3000.0).tobytes())
+    stretches = [(str(tmp_path / "raw"), 8 * k, 8) for k in range(3000)]
+    field = FrameField("x", (1,), "<f8")
+    with h5py.File(tmp_path / "a.h5", "w", libver="earliest") as file:
+        wepy_hdf5._link(file.create_group("g"), field, (3000, 1), stretches)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["g/x"].is_virtual
+        assert_array_equal(file["g/x"][:, 0], np.arange(3000.0))
 
 
 @pytest.fixture

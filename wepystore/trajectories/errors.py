@@ -55,7 +55,7 @@ class NotTogetherError(FailedError):
 
 
 class NothingToWriteError(FailedError):
-    """there is no run in {store} of which there are frames"""
+    """there is no run in {store} of which there are frames{why}"""
 
 
 class NotForFormatError(UsageError):

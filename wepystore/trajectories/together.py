@@ -125,7 +125,8 @@ def export_runs(
     for md5 in dict.fromkeys(plan.records if named is None else named):
         plan.ask_for(md5)
     if not plan.chains:
-        raise NothingToWriteError(store=store.path)
+        why = next((f": {problem}" for problem in plan.told.left_out.values()), "")
+        raise NothingToWriteError(store=store.path, why=why)
     with Drafts(replace) as drafts, understood(file):
         pieces = plan.pieces()
         first = next(pieces)

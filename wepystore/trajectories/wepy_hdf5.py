@@ -31,6 +31,11 @@ _TABLE_CYCLES = 4096
 #: Small frames share a chunk, where some are left out.
 _CHUNK_BYTES = 4096
 
+#: A dataset can name so many stretches of other files, about: they have to be in 64 kB. One of more
+#: is put together out of several, which are here.
+_MOST_STRETCHES = 2048
+_PARTS = "_stretches"
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -266,8 +271,7 @@ class _Run:
         """The dataset of a field whose bytes are those of objects, stretch after stretch."""
         segments = self._piece.places.segments(of, walker, first, first + shape[0])
         if self._choice.link:
-            external = self._piece.places.linked(segments)
-            group.create_dataset(of.name, shape, of.dtype, external=external)
+            _link(group, of, shape, self._piece.places.linked(segments))
             return
         place = _dataset(group, of, shape, dense=True).id.get_offset()
         if place is None:
@@ -371,6 +375,27 @@ def _dataset(
     creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     space, kind = h5s.create_simple(shape), h5t.py_create(np.dtype(of.dtype))
     return h5py.Dataset(h5d.create(group.id, of.name.encode(), kind, space, creation))
+
+
+def _link(
+    group: h5py.Group,
+    of: FrameField,
+    shape: tuple[int, ...],
+    stretches: Sequence[tuple[str, int, int]],
+) -> None:
+    """A dataset that is stretches of other files."""
+    if len(stretches) <= _MOST_STRETCHES:
+        group.create_dataset(of.name, shape, of.dtype, external=stretches)
+        return
+    layout, row = h5py.VirtualLayout(shape, of.dtype), 0
+    parts = group.file.create_group(f"{_PARTS}{group.name}/{of.name}")
+    for number, begin in enumerate(range(0, len(stretches), _MOST_STRETCHES)):
+        some = stretches[begin : begin + _MOST_STRETCHES]
+        rows = sum(size for _, _, size in some) // of.n_bytes
+        part = parts.create_dataset(str(number), (rows, *shape[1:]), of.dtype, external=some)
+        layout[row : row + rows] = h5py.VirtualSource(".", part.name, part.shape, of.dtype)
+        row += rows
+    group.create_virtual_dataset(of.name, layout)
 
 
 def _put(dataset: h5py.Dataset, rows: slice, values: NDArray[Any]) -> None:
