@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.care.test_gc import later
+from tests.store.care.test_gc import at_event, in_child, later
 from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, attach, contents
 from wepystore.store import Store, canonical, graph, merge
+from wepystore.store.attachments import read_attachments
 from wepystore.store.care import fsck, gc
 from wepystore.store.errors import BadJSONError
 
@@ -20,6 +21,14 @@ from wepystore.store.errors import BadJSONError
 def run(store: Store) -> str:
     start, end = add_snapshot(store, "a"), add_snapshot(store, "b")
     return add_run(store, start, end, add_config(store, "c"))
+
+
+@pytest.fixture
+def unrecorded(store: Store, run: str) -> str:
+    """A run whose record names no recording."""
+    record = store.manifest("runs", run) | {"format": 1}
+    del record["recording"]
+    return store.put("runs", canonical.dumps(record)).md5
 
 
 @pytest.fixture
@@ -115,16 +124,16 @@ def test_one_that_lost_its_run_goes_when_asked(store: Store, run: str, attached:
     assert not any(contents(store).values())
 
 
-def test_several_that_differ_are_a_conflict(store: Store, run: str, tmp_path: Path) -> None:
+def test_several_that_differ_are_a_conflict(store: Store, unrecorded: str, tmp_path: Path) -> None:
     """All come, since a union loses nothing (S6); it is told of each merge until one is gone."""
     other = Store.create(tmp_path / "b.orch")
     merge.apply(merge.plan(other.path, [store]))
-    ours = attach(store, run, add_recording(store, "imported"))
-    theirs = attach(other, run, add_recording(other, "imported otherwise"))
+    ours = attach(store, unrecorded, add_recording(store, "imported"))
+    theirs = attach(other, unrecorded, add_recording(other, "imported otherwise"))
     for _ in range(2):
         outcome = merge.apply(merge.plan(store.path, [other]))
         (conflict,) = outcome.conflicts
-        assert (conflict.name, conflict.ours) == (f"runs/{run}", min(ours, theirs)) or (
+        assert (conflict.name, conflict.ours) == (f"runs/{unrecorded}", min(ours, theirs)) or (
             conflict.ours,
             conflict.theirs,
         ) == (ours, theirs)
@@ -135,11 +144,61 @@ def test_several_that_differ_are_a_conflict(store: Store, run: str, tmp_path: Pa
     assert not merge.plan(store.path, []).conflicts
 
 
-def test_an_older_program_refuses_to_clean(store: Store, attached: str) -> None:
-    """D8: one of a later format is carried, and gc refuses."""
+def test_what_does_not_count_is_no_conflict(
+    store: Store, run: str, unrecorded: str, tmp_path: Path
+) -> None:
+    """What is attached to a run that has a recording of its own; the same recording, attached by
+    other bytes; and what stays out, since it is not there whole."""
+    other = Store.create(tmp_path / "b.orch")
+    attach(store, run, add_recording(store, "imported"))
+    first = attach(store, unrecorded, add_recording(store, "imported"))
+    merge.apply(merge.plan(other.path, [store]))
+    attach(other, run, add_recording(other, "imported otherwise"))
+    # Not canonical, as somebody else may write it.
+    again = json.dumps(store.manifest("attachments", first)).encode()
+    assert other.put("attachments", again).md5 != first
+    half = add_recording(other, "half")
+    left = attach(other, unrecorded, half)
+    other.remove("recordings", half)
+    for _ in range(2):
+        outcome = merge.apply(merge.plan(store.path, [other]))
+        assert not outcome.conflicts and [each.md5 for each in outcome.left] == [left]
+
+
+@pytest.mark.parametrize("key", ["run", "recording"])
+def test_a_union_brings_none_that_is_none(
+    store: Store, attached: str, key: str, tmp_path: Path
+) -> None:
+    """One would keep every reader from what is attached to all runs."""
+    manifest = store.manifest("attachments", attached)
+    manifest[key] = manifest["run" if key == "recording" else "recording"]
+    bad = store.put("attachments", canonical.dumps(manifest)).md5
+    outcome = merge.apply(merge.plan(tmp_path / "b.orch", [store]))
+    assert [(each.kind, each.md5) for each in outcome.left] == [("attachments", bad)]
+    there = Store.open(tmp_path / "b.orch")
+    assert there.hashes("attachments") == [attached] and fsck.check(there).healthy
+
+
+def test_one_that_goes_while_they_are_read(store: Store, run: str, attached: str) -> None:
+    """Somebody removes it: it is not there, and nothing is amiss."""
+
+    def work() -> bool:
+        file = store.file("attachments", attached)
+        at_event(1, file.unlink, ["open"], file)
+        return read_attachments(store) == {}
+
+    assert in_child(work) == 0 and not store.has("attachments", attached)
+
+
+def test_an_older_program_refuses_to_clean(store: Store, attached: str, tmp_path: Path) -> None:
+    """D8: one of a later format is carried, says nothing to who reads, and gc refuses."""
     value = json.loads(store.read("attachments", attached)) | {"format": 2, "more": 1}
     newer = store.put("attachments", canonical.dumps(value)).md5
     parts, number = graph.parse("attachments", newer, store.read("attachments", newer), "it")
     assert number == 2 and {kind for kind, _ in parts} == {"runs", "recordings"}
     with pytest.raises(gc.NewerEntriesError):
         gc.plan(store)
+    (held,) = read_attachments(store).values()
+    assert [each.md5 for each in held] == [attached]
+    outcome = merge.apply(merge.plan(tmp_path / "b.orch", [store]))
+    assert not outcome.left and newer in Store.open(tmp_path / "b.orch").hashes("attachments")

@@ -109,6 +109,23 @@ def test_only_as_a_whole(filled: Store) -> None:
     assert fsck.check(filled).healthy
 
 
+def test_a_link_to_nothing_is_not_elsewhere(filled: Store, tmp_path: Path) -> None:
+    """Something of their name is there: they are missing, as anything else that git-annex has not
+    got, and a union brings them."""
+    other = Store.open(shutil.copytree(filled.path, tmp_path / "c.orch"))
+    (run,), md5 = filled.hashes("runs"), frames_of(filled)
+    file = filled.file("frames", md5)
+    file.unlink()
+    file.symlink_to("../../.git/annex/objects/it")
+    found = fsck.check(filled)
+    assert not found.elsewhere and [each.name for each in found.problems] == [md5]
+    seen = status.look(filled)
+    assert not seen.elsewhere and not seen.whole
+    assert [ref.md5 for _, ref in filled.missing("runs", run)] == [md5]
+    brought(other, filled.path)
+    assert fsck.check(filled).healthy and contents(filled) == contents(other)
+
+
 def test_what_is_damaged_of_them_is_healed(filled: Store) -> None:
     """Their manifest or a part, by repair; without a source it is set aside."""
     other = Store.open(shutil.copytree(filled.path, filled.path.with_name("c.orch")))

@@ -213,7 +213,7 @@ def frames_of_run(
     """What RunFrames takes of one run, of which so many cycles count. Raises as load_frames."""
     if recording.frames is None:
         raise NoFramesError(run=run)
-    if not store.has("frames", recording.frames.entry.md5):
+    if not store.is_there("frames", recording.frames.entry.md5):
         raise FramesElsewhereError.of(store, run, recording)
     frames = read_frames(store, recording, f"the frames of {run}")
     source = store.object if verify else store

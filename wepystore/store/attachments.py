@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wepystore.store.errors import BadJSONError
+from wepystore.store.errors import BadJSONError, MissingError
 from wepystore.store.names import EntryRef
 from wepystore.store.runs import named
 
@@ -25,6 +25,14 @@ class Attachment(NamedTuple):
     recording: EntryRef
 
 
+def is_newer(manifest: dict[str, Any]) -> bool:
+    """Whether it is of a format that is not known here: it is kept and carried, and says nothing
+    (D8)."""
+    number = manifest.get("format")
+    # type(), not isinstance: True is an int.
+    return type(number) is int and number > FORMAT
+
+
 def attachment_of(manifest: dict[str, Any], md5: str, what: str) -> Attachment:
     """The Attachment in a manifest; BadJSONError, naming `what`, when it is none."""
     if (manifest.get("type"), manifest.get("format")) != ("attachment", FORMAT):
@@ -34,10 +42,17 @@ def attachment_of(manifest: dict[str, Any], md5: str, what: str) -> Attachment:
 
 
 def read_attachments(store: Store) -> dict[str, list[Attachment]]:
-    """All attachments of a store, by the hash of the run's record, sorted. Raises DamagedError."""
+    """All attachments of a store, by the hash of the run's record, sorted; without those that
+    somebody removes just now. Raises MissingError for one that is elsewhere, DamagedError."""
     found: dict[str, list[Attachment]] = {}
     for md5 in store.hashes("attachments"):
-        manifest = store.manifest("attachments", md5)
-        each = attachment_of(manifest, md5, store.locate("attachments", md5))
-        found.setdefault(each.run.md5, []).append(each)
+        try:
+            manifest = store.manifest("attachments", md5)
+        except MissingError:
+            if store.is_there("attachments", md5):
+                raise
+            continue
+        if not is_newer(manifest):
+            each = attachment_of(manifest, md5, store.locate("attachments", md5))
+            found.setdefault(each.run.md5, []).append(each)
     return found

@@ -23,6 +23,8 @@ class _Entries(Protocol):
 
     def size(self, kind: str, md5: str) -> int | None: ...
 
+    def is_there(self, kind: str, md5: str) -> bool: ...
+
     def references(self, kind: str, md5: str, ref: Ref | None = None) -> Sequence[Part]: ...
 
 
@@ -52,7 +54,9 @@ class Completeness:
         for part in parts:
             kind, ref = part
             size = self._size(kind, ref.md5)
-            if size is None and not self._whole and may_be_elsewhere(by, kind):
+            # A link to what is not here is a part that is lacking, as any other.
+            is_away = size is None and not self._store.is_there(kind, ref.md5)
+            if is_away and not self._whole and may_be_elsewhere(by, kind):
                 continue
             if size != ref.size:
                 found[part] = None

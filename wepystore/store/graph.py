@@ -136,7 +136,7 @@ class Graph:
         found: dict[Name, list[Name]] = {}
         for by, parts in self.parts.items():
             for kind, ref in parts:
-                is_here = not may_be_elsewhere(by[0], kind) or store.size(kind, ref.md5) is not None
+                is_here = not may_be_elsewhere(by[0], kind) or store.is_there(kind, ref.md5)
                 # What names it may be a checkpoint that was superseded while we looked.
                 if not is_here and store.is_there(*by):
                     found.setdefault((kind, ref.md5), []).append(by)

@@ -187,7 +187,7 @@ class _Repetition:
             frames = None
             if recording.frames is not None:
                 md5 = recording.frames.entry.md5
-                if store.size("frames", md5) is None:
+                if not store.is_there("frames", md5):
                     self._frames_elsewhere = md5
                 else:
                     frames = read_frames(store, recording, "its recording")

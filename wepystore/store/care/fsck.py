@@ -198,7 +198,7 @@ class _Checker:
             for md5, fault in sorted(self.scans[kind].faults.items()):
                 self.graph.faults[kind, md5] = fault.why
                 absent = fault.what == report.MISSING and kind == "objects"
-                if (absent and md5 not in self.named.first[kind]) or (kind, md5) in self.elsewhere:
+                if absent and md5 not in self.named.first[kind]:
                     continue
                 why = fault.why
                 if fault.found in holders:

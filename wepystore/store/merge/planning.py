@@ -12,16 +12,18 @@ does (docs/design/0023-defaults.md).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wepystore.errors import DamagedError
 from wepystore.store import carriers, files
-from wepystore.store.attachments import attachment_of
+from wepystore.store.attachments import attachment_of, is_newer
 from wepystore.store.completeness import may_be_elsewhere
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.graph import kinds_of_ref
+from wepystore.store.merge.differing import differing
 from wepystore.store.merge.plans import Arrival, Conflict, Copy, Left, Plan, needed
 from wepystore.store.merge.source import Source, bring_near, read_manifest
 from wepystore.store.names import KINDS, ONE, Name, Ref
@@ -102,7 +104,8 @@ class _Planner:
         self._read(names, holders)
         wanted = needed(self.entries.values())
         refs, conflicts = self._refs() if only is None else ({}, [])
-        conflicts += self._differing() if only is None else []
+        if only is None:
+            conflicts += differing(self.target, self.sources, self._comes)
         self._leave_faults()
         return Plan(
             self.target.label,
@@ -204,6 +207,8 @@ class _Planner:
                 parts = found.parts()
                 run = run_of(found.value, md5, found.what) if kind == "runs" else None
                 self.runs.update([run] if run else [])
+                if kind == "attachments" and not is_newer(found.value):
+                    attachment_of(found.value, md5, found.what)
             except (DamagedError, OSError) as error:
                 if source.is_there(kind, md5):
                     why = str(error)
@@ -304,6 +309,10 @@ class _Planner:
             return None
         return False
 
+    def _comes(self, kind: str, md5: str) -> bool:
+        """Whether the target has an entry whole, or gets it."""
+        return isinstance(self._entry(kind, md5), frozenset)
+
     # ---- refs
 
     def _refs(self) -> tuple[dict[str, str], list[Conflict]]:
@@ -329,32 +338,6 @@ class _Planner:
                     conflicts.append(Conflict(name, ours, theirs, label))
         return refs, conflicts
 
-    def _differing(self) -> list[Conflict]:
-        """The runs to which one of these places has attached another recording than another."""
-        held: dict[str, dict[str, Source]] = {}
-        seen: set[str] = set()
-        for source in (self.target, *self.sources):
-            new = [md5 for md5 in source.hashes("attachments") if md5 not in seen]
-            far = [("attachments", md5) for md5 in new if not source.is_near("attachments", md5)]
-            if far:
-                bring_near({source: far})
-            for md5 in new:
-                # What cannot be read is left out, and reported as that.
-                with contextlib.suppress(DamagedError, OSError):
-                    found = read_manifest(source, "attachments", md5)
-                    each = attachment_of(found.value, md5, found.what)
-                    held.setdefault(each.run.md5, {})[md5] = source
-                    seen.add(md5)
-        conflicts = []
-        for run, sources in sorted(held.items()):
-            first, *others = sources
-            ours = first if sources[first] is self.target else None
-            conflicts += [
-                Conflict(f"runs/{run}", ours, theirs, sources[theirs].label)
-                for theirs in (others if ours else [first, *others] if others else [])
-            ]
-        return conflicts
-
     def _origin(self, md5: str) -> str:
         """Where the runs that led to a snapshot began, of those that the target has or gets."""
         for each in self.target.hashes("runs"):
@@ -362,10 +345,7 @@ class _Planner:
                 record = read_manifest(self.target, "runs", each)
                 self.runs.add(run_of(record.value, each, record.what))
 
-        def is_whole(snapshot: str) -> bool:
-            return isinstance(self._entry("snapshots", snapshot), frozenset)
-
-        found = origin_of(md5, self.runs, is_whole)
+        found = origin_of(md5, self.runs, functools.partial(self._comes, "snapshots"))
         self.end = md5 if found != md5 else ""
         return found
 
@@ -387,7 +367,7 @@ class _Planner:
             return None
         if md5 is None or not complete:
             return md5
-        if any(isinstance(self._entry(kind, md5), frozenset) for kind in kinds_of_ref(name)):
+        if any(self._comes(kind, md5) for kind in kinds_of_ref(name)):
             return md5
         why = f"{md5}, which it names, is not there whole"
         self.left.append(Left("refs", name, source.label, why))
