@@ -6,7 +6,7 @@ Describe: Snapshot of Walkers and an Apparatus (Runner, BoundaryConditions, Resa
 Distance), Configuration (mapper, Reporters); prepare_store, save_snapshot, save_configuration.
 Run: run, resume, verify, plan_reconcile, reconcile, with a Watcher; Manager for scripts of wepy's.
 Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, load_tables,
-load_lineages, history. Answer: load_study, load_rates.
+load_lineages, history. Answer: load_study, load_rates, load_reweighting.
 Catch: WepystoreError, and below it FailedError, UsageError, DamagedError, UntrustedError and
 StoppedError, one for each exit status of the command line, of which all others are.
 
@@ -29,6 +29,8 @@ from wepystore.answers.errors import (
     NoSuchWarpError,
     NotAlikeError,
     NothingToCountError,
+    NotReweightedError,
+    UnfitBinsError,
     UnknownTimeError,
     UntraceableError,
     UnusableWeightsError,
@@ -36,6 +38,7 @@ from wepystore.answers.errors import (
 )
 from wepystore.answers.lineages import Lineage, Lineages, load_lineages
 from wepystore.answers.rates import Rate, Rates, load_rates
+from wepystore.answers.reweighting import Reweighting, load_reweighting
 from wepystore.answers.study import Study, load_study
 from wepystore.compat.wepy.repairs import WepyMissingError, prepare_wepy
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
@@ -215,26 +218,26 @@ __all__ = [
     "NoSuchRunInFileError", "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError",
     "NoTimesError", "NotAStoreError", "NotAStoreThereError", "NotAlikeError", "NotEmptyError",
     "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError",
-    "NotTogetherError", "NothingToCountError", "NothingToWriteError", "OfAnotherRunError",
-    "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance", "PickleLoadError",
-    "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared", "ProcessMapper",
-    "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance", "RandomWalkDistance",
-    "RandomWalkRunner", "RandomWalkTargetBC", "Rate", "Rates", "RebindingBC", "RebindingDistance",
-    "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError", "Recording",
-    "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler", "RunFrames",
-    "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError", "SerialMapper",
-    "SeveralRunsInFileError", "Snapshot", "StepError", "StoppedError", "Store", "StoreExistsError",
-    "Study", "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitError", "UnknownHashError",
-    "UnknownTimeError", "UnreachableError", "UnreadableHDF5Error", "UntraceableError",
-    "UntrustedError", "UntrustedPickleError", "UnusableWeightsError", "UsageError", "Verdict",
-    "WExploreResampler", "Walker", "WalkerReporter", "WalkerState", "WarpBC", "Watcher",
-    "WeightError", "WepyMissingError", "WepystoreError", "WindowError", "WorkerDiedError",
-    "WrongKindError", "WrongPartError", "XYDistance", "add_trajectories", "apply_decisions",
-    "as_walker_state", "export_lineages", "export_run", "export_runs", "hash_of", "history",
-    "load_configuration", "load_frames", "load_lineages", "load_rates", "load_run", "load_runs",
-    "load_snapshot", "load_study", "load_tables", "load_times", "make_report", "plan_reconcile",
-    "prepare_store", "prepare_wepy", "reconcile", "report_html", "resolve", "resume", "run",
-    "save_configuration", "save_snapshot", "verify",
+    "NotReweightedError", "NotTogetherError", "NothingToCountError", "NothingToWriteError",
+    "OfAnotherRunError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
+    "PickleLoadError", "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared",
+    "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
+    "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "Rate", "Rates", "RebindingBC",
+    "RebindingDistance", "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError",
+    "Recording", "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler",
+    "Reweighting", "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
+    "SerialMapper", "SeveralRunsInFileError", "Snapshot", "StepError", "StoppedError", "Store",
+    "StoreExistsError", "Study", "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitBinsError",
+    "UnfitError", "UnknownHashError", "UnknownTimeError", "UnreachableError", "UnreadableHDF5Error",
+    "UntraceableError", "UntrustedError", "UntrustedPickleError", "UnusableWeightsError",
+    "UsageError", "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState",
+    "WarpBC", "Watcher", "WeightError", "WepyMissingError", "WepystoreError", "WindowError",
+    "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance", "add_trajectories",
+    "apply_decisions", "as_walker_state", "export_lineages", "export_run", "export_runs", "hash_of",
+    "history", "load_configuration", "load_frames", "load_lineages", "load_rates",
+    "load_reweighting", "load_run", "load_runs", "load_snapshot", "load_study", "load_tables",
+    "load_times", "make_report", "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile",
+    "report_html", "resolve", "resume", "run", "save_configuration", "save_snapshot", "verify",
 ]
 # fmt: on
 

@@ -56,3 +56,11 @@ class WindowError(UsageError):
 
 class UnknownTimeError(UsageError):
     """times are not known in {unit}: {why}"""
+
+
+class NotReweightedError(FailedError):
+    """these runs cannot be reweighted: {why}"""
+
+
+class UnfitBinsError(UsageError):
+    """these are no bins: {why}"""

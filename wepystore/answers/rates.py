@@ -252,7 +252,7 @@ def rates_of(
 ) -> Rates:
     """As load_rates, of a study."""
     window = window or Window()
-    scale = _scale(study, unit)
+    scale = scale_of(study, unit)
     _check_targets(study)
     parts = [[_part(chain, window) for chain in unit.chains] for unit in study.units]
     every = [part for unit in parts for part in unit]
@@ -277,7 +277,7 @@ class _Scale(NamedTuple):
     unit: str
 
 
-def _scale(study: Study, unit: str | None) -> _Scale:
+def scale_of(study: Study, unit: str | None) -> _Scale:
     """Raises UnknownTimeError."""
     if unit is None:
         return _Scale(study.unit, 1.0, study.unit)

@@ -98,12 +98,14 @@ def _of_all(rates: Rates) -> Iterator[str]:
     pool = rates.pool
     assert pool.flux is not None and pool.mfpt is not None
     label = "{:10} {}".format
-    yield label("rate", f"{_with(pool.flux, pool.interval)} 1/{pool.unit}")
-    yield label("MFPT", f"{_with(pool.mfpt, pool.mfpt_interval)} {pool.unit}")
+    yield label("rate", f"{with_interval(pool.flux, pool.interval)} 1/{pool.unit}")
+    yield label("MFPT", f"{with_interval(pool.mfpt, pool.mfpt_interval)} {pool.unit}")
     yield label("interval", _of_interval(pool))
     yield label("steady", _of_steadiness(pool))
     if pool.red is not None:
-        yield label("RED", f"{_with(pool.red, None)} 1/{pool.unit}, from how long events take")
+        yield label(
+            "RED", f"{with_interval(pool.red, None)} 1/{pool.unit}, from how long events take"
+        )
     cycles = f"{count(pool.n_cycles, 'cycle')} of {count(pool.n_units, 'independent run')}"
     time = "" if pool.unit == "cycles" else f", {pool.time:.4g} {pool.unit}"
     yield label("counted", f"{cycles}{time}: {rates.window}")
@@ -155,8 +157,8 @@ def _table(rows: Sequence[Rate]) -> list[str]:
     lines: list[tuple[str, ...]] = [(*heading, "steady")]
     for row in rows:
         of = {"pool": "all", "unit": _unit_name(row)}.get(row.of, f"{row.of} {row.runs[0][:8]}")
-        rate = "no event" if row.flux is None else _with(row.flux, row.interval)
-        mfpt = "" if row.mfpt is None else _with(row.mfpt, row.mfpt_interval)
+        rate = "no event" if row.flux is None else with_interval(row.flux, row.interval)
+        mfpt = "" if row.mfpt is None else with_interval(row.mfpt, row.mfpt_interval)
         target = "all" if row.target is None else str(row.target)
         numbers = (str(row.n_cycles), str(row.events), f"{row.effective_events:.2g}")
         lines.append((of, target, *numbers, rate, mfpt, _SHORT[row.stationary]))
@@ -170,7 +172,7 @@ def _unit_name(row: Rate) -> str:
     return f"run {row.runs[0][:8]}{more}"
 
 
-def _with(value: float, interval: tuple[float, float] | None) -> str:
+def with_interval(value: float, interval: tuple[float, float] | None) -> str:
     """A number, and its interval, with no more digits than are known."""
     digits = 2
     if interval is not None and interval[1] > interval[0] > 0:

@@ -1,0 +1,161 @@
+"""The rate before the flux is steady, by reweighting, is that of the steady state on average.
+
+In 500 cycles of a lattice whose flux takes 1,461 to become steady, 0.12 of the flux to come has
+arrived, 0.19 in their last half. All seeds are fixed; the figures are in docs/validation.md.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from tests.science import relaxing
+from tests.science.relaxing import MFPT, N_WALKERS, RELAXATION, TARGET
+from tests.science.replicas import Replicas, simulate
+from wepystore.answers.transitions import Transitions
+from wepystore.estimates.ratios import log_interval, pooled
+from wepystore.estimates.steady_state import steady_state
+
+SEED = 20260111
+
+
+@cache
+def runs(n_cycles: int, n_runs: int) -> list[Replicas]:
+    """Independent ones, a few dozen at a time."""
+    rng = np.random.default_rng([SEED, n_cycles])
+    sizes = [min(60, n_runs - k) for k in range(0, n_runs, 60)]
+    chain = relaxing.chain()
+    return [simulate(chain, TARGET, n_cycles, size, N_WALKERS, rng) for size in sizes]
+
+
+def transitions(weights, points, parents, arrived) -> Transitions:
+    """Of one run; arrays of shape (n_cycles, n_walkers)."""
+    origin = parents + N_WALKERS * (np.arange(len(points))[:, np.newaxis] - 1)
+    began = np.ones_like(arrived)
+    began[1:] = np.take_along_axis(arrived[:-1], parents[1:], 1)
+    return Transitions(
+        cycle=np.repeat(np.arange(len(points)), N_WALKERS),
+        weight=weights.ravel(),
+        origin=np.where(began, -1, origin).ravel(),
+        end=np.arange(points.size),
+        arrived=arrived.ravel(),
+    )
+
+
+def counts_of(replicas: Replicas, width: int = 1) -> np.ndarray:
+    """Of each run, in bins of so many sites."""
+    n_bins = -(-TARGET // width)
+    found = []
+    for k in range(replicas.points.shape[1]):
+        points, weights, parents, arrived = (each[:, k] for each in replicas)
+        bins = np.minimum(points // width, n_bins - 1).ravel()
+        found.append(transitions(weights, points, parents, arrived).matrix(bins, n_bins))
+    return np.array(found)
+
+
+@cache
+def counts(n_cycles: int, n_runs: int, width: int = 1) -> np.ndarray:
+    return np.concatenate([counts_of(each, width) for each in runs(n_cycles, n_runs)])
+
+
+def rates(every: np.ndarray) -> np.ndarray:
+    """Of each matrix the flux, times the exact mean first passage time."""
+    found = [steady_state(each) for each in every]
+    return np.array([0.0 if each is None else each.flux for each in found]) * MFPT
+
+
+def recorded(n_cycles: int, n_runs: int, first: int = 0) -> float:
+    """The plain mean of the flux from a cycle on."""
+    fluxes = [(r.weights * r.arrived).sum(axis=2)[first:] for r in runs(n_cycles, n_runs)]
+    return float(np.concatenate(fluxes, axis=1).mean()) * MFPT
+
+
+def error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) / len(values) ** 0.5
+
+
+def test_before_the_flux_is_steady():
+    """500 cycles: on average the rate of the steady state, where the plain mean is an eighth."""
+    found = rates(counts(500, 60))
+    print("500 cycles, 60 runs:", found.mean(), "+-", error(found))
+    assert recorded(500, 60) < 0.16
+    assert abs(found.mean() - 0.97) < 3 * error(found) < 0.35
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_cycles", "plain", "half"), [(500, 0.118, 0.191), (2000, 0.432, 0.619)])
+def test_before_the_flux_is_steady_of_many_runs(n_cycles, plain, half):
+    """600 runs: 0.95 to 1 on average in the bins in which walkers are alike; in bins twice as wide
+    what infinitely many walkers would give."""
+    n_runs = 600
+    found, coarse = rates(counts(n_cycles, n_runs)), rates(counts(n_cycles, n_runs, 2))
+    print(n_cycles, found.mean(), error(found), coarse.mean(), error(coarse))
+    assert recorded(n_cycles, n_runs) == pytest.approx(plain, abs=0.02)
+    assert recorded(n_cycles, n_runs, n_cycles // 2) == pytest.approx(half, abs=0.03)
+    assert 0.95 - 2 * error(found) < found.mean() < 1 + 2 * error(found)
+    assert coarse.mean() < 0.75
+    relaxations = [steady_state(each).relaxation for each in counts(n_cycles, n_runs)]
+    assert np.median(relaxations) == pytest.approx(RELAXATION, rel=0.1)
+
+
+def wrong_parents(replicas: Replicas) -> Replicas:
+    """As if walkers kept their places."""
+    own = np.broadcast_to(np.arange(N_WALKERS), replicas.parents.shape)
+    return replicas._replace(parents=own)
+
+
+def ignored_warps(replicas: Replicas) -> np.ndarray:
+    """As if a warped walker went on from the target."""
+    found = []
+    for k in range(replicas.points.shape[1]):
+        points, weights, parents, arrived = (each[:, k] for each in replicas)
+        each = transitions(weights, points, parents, np.zeros_like(arrived))
+        found.append(each.matrix(points.ravel(), relaxing.N_SITES))
+    moved = np.array(found)
+    # The last site is the target, and leads where its walkers went.
+    return moved[:, :-1, :-1]
+
+
+@pytest.mark.parametrize("how", ["places as parents", "no warps"])
+def test_counting_otherwise_is_seen(how):
+    """The control: whoever takes walkers for their own parents, or warps for ways of the system, is
+    wrong in the same runs."""
+    every = runs(500, 60)
+    if how == "no warps":
+        found = rates(np.concatenate([ignored_warps(each) for each in every]))
+    else:
+        found = rates(np.concatenate([counts_of(wrong_parents(each)) for each in every]))
+    off = found - rates(counts(500, 60))
+    print(how, found.mean(), off.mean(), "+-", error(off))
+    assert abs(off.mean()) > 4 * error(off)
+
+
+@pytest.mark.parametrize("n_units", [5])
+def test_coverage_of_its_interval(n_units):
+    """A sample of the slow test: of 12 intervals of 5 runs 9 at least hold the rate."""
+    assert covered(500, n_units, 12) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_units", [3, 5, 10])
+def test_coverage_of_its_interval_of_many(n_units):
+    """Of 200 nominal 95 % intervals about 95 % hold the rate: the 99 % binomial interval overlaps
+    92 to 98 %."""
+    n_groups = 200
+    share = covered(500, n_units, n_groups) / n_groups
+    print(n_units, "runs:", share)
+    spread = 2.576 * (share * (1 - share) / n_groups) ** 0.5
+    assert share + spread >= 0.92 and share - spread <= 0.98
+
+
+def covered(n_cycles: int, n_units: int, n_groups: int) -> int:
+    """In how many groups of so many runs the interval holds the rate."""
+    hits = 0
+    for group in np.split(counts(n_cycles, n_units * n_groups), n_groups):
+        together, alone = rates(group.sum(axis=0)[np.newaxis]), rates(group)
+        _, spread = pooled(alone, np.ones(n_units))
+        low, high = log_interval(together[0], spread, n_units - 1)
+        hits += bool(low <= 1 <= high)
+    return hits
