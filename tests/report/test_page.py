@@ -58,7 +58,7 @@ def test_cells_are_all_there(report: Report, shown: Page) -> None:
     held = figure.data[report.runs[0].label]
     assert not isinstance(held, str)
     drawn = "document.querySelectorAll('#drawn-progress-1 g.mark-rect.role-mark > path').length"
-    assert shown.value(drawn) == len(held["cells"]["bin"]) > 100
+    assert shown.value(drawn) == len(held["cells"]["cell"]) > 100
 
 
 def test_it_complains_of_nothing_and_asks_for_nothing(shown: Page) -> None:
@@ -135,17 +135,21 @@ def _middle(page: Page, selector: str) -> tuple[float, float]:
 
 def test_nobodys_words_act(report: Report, page: Page, tmp_path: Path) -> None:
     """Names of runs and fields, titles and what else is a stranger's are text, wherever it is."""
-    first = report.figures[0]
+    first, weights = (
+        next(each for each in report.figures if each.name == name)
+        for name in ("progress-1", "weights")
+    )
     spec = json.loads(json.dumps(first.spec).replace("progress_coordinate", HOSTILE[:-1]))
     figures = (
         Figure("progress-1", HOSTILE, HOSTILE, spec, first.data, "Paths"),
-        Figure("weights", "w", "c", report.figures[1].spec, {"": HOSTILE}, "Paths"),
+        Figure("weights", "w", "c", weights.spec, {"": HOSTILE}, "Paths"),
     )
     runs = tuple(
         type(run)(HOSTILE, run.colour, [(HOSTILE, HOSTILE)], [("a", HOSTILE)])
         for run in report.runs[:1]
     )
-    hostile = Report(HOSTILE, runs, figures, ((HOSTILE, HOSTILE),))
+    headline = type(report.headlines[0])(HOSTILE, HOSTILE, HOSTILE)
+    hostile = Report(HOSTILE, (headline,), (HOSTILE,), runs, figures)
     text = report_html(hostile, [HOSTILE])
     assert "<script>window" not in text and "<img src=http:" not in text
     file = tmp_path / "hostile.html"

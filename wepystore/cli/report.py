@@ -1,39 +1,46 @@
 """Write what runs have shown to one file for people to look at.
 
 Usage:
-  wepy report [options]
-  wepy report [options] RUN...
+  wepy report [options] [ORCH] [RUN...]
 
-The first RUN may be the store; without any other all runs of the store are in the report. RUN is
-the hash of a run's record, its first digits, or a tag; with each come the runs that led to its
-start. The file is HTML that shows itself in any browser, and loads nothing from anywhere.
+RUN is START,END as 'wepy ls runs' prints it, the hash of a run's record or its first digits, or a
+tag; without any it is all runs of the store. With a run come those that led to its start. Which
+runs and cycles count is as for 'wepy rates'. The file is HTML that shows itself in any browser, and
+loads nothing from anywhere.
 
 Options:
   -O --output FILE  The file to write [default: report.html].
   -f --force        Replace FILE if it is there.
   --title TEXT      What stands at its top.
+  --window A:B      Count the cycles from A to before B of each chain for rates and profiles.
+  --burn-in N       Leave out the first N cycles of each chain, and count all others.
+  --unit UNIT       Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from wepystore.cli.common import find_run, open_store
+from wepystore.cli.common import runs_of
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import write_text
-from wepystore.store.places import is_place
+from wepystore.cli.outputs import check_directory, write_text
+from wepystore.cli.rates import _window as window_of
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     """Write the report, and print its name."""
-    words = list(args["RUN"])
-    store = open_store(words.pop(0) if words and is_place(words[0]) else None)
-    runs = [find_run(store, word) for word in words] or None
+    chosen = window_of(args)
+    store, runs = runs_of(args)
+    check_directory(args["--output"])
 
+    from wepystore.answers.windows import Window
     from wepystore.report.making import make_report
     from wepystore.report.page import report_html
 
-    report = make_report(store, runs, args["--title"] or "")
+    window = Window(*chosen["window"]) if "window" in chosen else Window(chosen.get("burn_in"))
+    report = make_report(
+        store, runs, title=args["--title"] or "", window=window, unit=args["--unit"]
+    )
     write_text(args["--output"], report_html(report), args["--force"])
     console.out(args["--output"])
     return 0

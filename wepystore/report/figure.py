@@ -143,10 +143,14 @@ def x_of_cycles(field: str = "cycle", **more: Any) -> Spec:
 
 def quantity(field: str, title: str | None = None, log: bool = False, **more: Any) -> Spec:
     """A number on an axis."""
-    scale: Spec = {"type": "log", "nice": False} if log else {"zero": False}
+    scale: Spec = {"type": "log", "nice": False, "padding": 8} if log else {"zero": False}
     axis: Spec = {"title": title, "tickCount": 6}
     if log:
-        axis |= {"format": ".0e"}
+        power = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6"
+        axis |= {
+            "format": ".0e",
+            "gridOpacity": {"condition": {"test": power, "value": 0.12}, "value": 0},
+        }
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, **more}
 
 

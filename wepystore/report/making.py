@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from wepystore.answers.errors import NoRateError
+from wepystore.answers.rates import Rates, rates_of
 from wepystore.answers.study import Chain, Study, load_study
+from wepystore.answers.windows import Window
 from wepystore.records.library import AnyStore
 from wepystore.report.errors import NothingToShowError
-from wepystore.report.figure import Datasets, Figure, Spec, colours_of
-from wepystore.report.figures import cost, landscape, occupancy, spread, tree, turnover
+from wepystore.report.figure import Datasets, Figure, colours_of
+from wepystore.report.figures import convergence, forest
+from wepystore.report.headline import Headline, headlines_of
 from wepystore.report.provenance import Facts, apparatus_of, facts_of
 from wepystore.report.shown import Shown, plain
-
-#: Of so many coordinates that are recorded as progress there is a figure.
-_MOST_COORDINATES = 3
-
-#: All cells of all runs together: a report of many runs is drawn more coarsely.
-_MOST = {"one": 160, "all": 480, "fewest": 40, "points": 5000, "fewest_points": 400}
+from wepystore.report.wanted import FigureOfRun, figures_of_runs
 
 
 @dataclass(frozen=True)
@@ -45,63 +44,123 @@ class Report:
     Attributes
     ----------
     title : str
+    headlines : tuple of Headline
+    remarks : tuple of str
+        What a reader has to know before believing any of it.
     runs : tuple of ReportedRun
     figures : tuple of Figure
-    left_out : tuple of (run, why)
     """
 
     title: str
+    headlines: tuple[Headline, ...]
+    remarks: tuple[str, ...]
     runs: tuple[ReportedRun, ...]
     figures: tuple[Figure, ...]
-    left_out: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class _ByRun:
-    """A figure of each run."""
-
-    name: str
-    title: str
-    section: str
-    caption: str
-    spec: Spec
-    draw: Callable[[Shown, Chain], Datasets]
-
-
-def make_report(store: AnyStore, runs: Sequence[str] | None = None, title: str = "") -> Report:
+def make_report(
+    store: AnyStore,
+    runs: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    window: Window | None = None,
+    unit: str | None = None,
+) -> Report:
     """What there is to report of runs.
 
     Parameters
     ----------
     store, runs : as of load_study
     title : str
+    window : Window or None
+        Cycles that count for rates and profiles; None for the last half of each chain.
+    unit : str or None
+        Of times, as of load_rates.
 
     Raises
     ------
-    WepystoreError : as load_study.
+    WepystoreError : as load_study; WindowError, UnknownTimeError.
     """
     study = load_study(store, runs)
     chains = list(study.chains)
-    labels = labels_of([chain.run for chain in chains])
-    colours = colours_of(len(chains))
-    wanted = _by_run(study, len(chains))
-    data: dict[str, dict[str, Datasets | str]] = {each.name: {} for each in wanted}
-    for label, chain in zip(labels, chains, strict=True):
-        run = Shown(label, chain.tables)
-        for each in wanted:
-            data[each.name][label] = _drawn(each, run, chain)
+    hashes = [chain.run for chain in chains]
+    labels = dict(zip(hashes, labels_of(hashes), strict=True))
+    colours = dict(zip(hashes, colours_of(len(chains)), strict=True))
+    rates = _rates(study, window or Window(), unit)
+    figures = _of_rates(rates, labels, {labels[run]: colours[run] for run in hashes})
+    figures += _of_runs(study, labels)
     return Report(
         title=plain(title, 120) or "Weighted ensemble report",
+        headlines=headlines_of(study, rates),
+        remarks=(*_remarks(study),),
         runs=tuple(
-            ReportedRun(label, colour, facts_of(chain), apparatus_of(study.store, chain))
-            for label, colour, chain in zip(labels, colours, chains, strict=True)
+            ReportedRun(
+                labels[chain.run],
+                colours[chain.run],
+                facts_of(chain),
+                apparatus_of(study.store, chain),
+            )
+            for chain in chains
         ),
-        figures=tuple(
-            Figure(each.name, each.title, each.caption, each.spec, data[each.name], each.section)
-            for each in wanted
-        ),
-        left_out=(*study.left_out, *study.apart),
+        figures=tuple(figures),
     )
+
+
+def _rates(study: Study, window: Window, unit: str | None) -> Rates | str:
+    """The rates, or why there are none."""
+    try:
+        return rates_of(study, window, unit)
+    except NoRateError as none:
+        return str(none)
+
+
+def _remarks(study: Study) -> list[str]:
+    return [f"run {run[:8]} is left out: {why}" for run, why in study.left_out] + [
+        f"run {run[:8]} stands without those that led to its start: {why}"
+        for run, why in study.apart
+    ]
+
+
+def _of_rates(
+    rates: Rates | str, labels: Mapping[str, str], colours: Mapping[str, str]
+) -> list[Figure]:
+    """The figures of all runs together."""
+    titles = {"rate": "Flux, and the rate so far", "rates-compared": "Rates of runs compared"}
+    if isinstance(rates, str):
+        return [Figure(name, title, "", {}, {"": rates}, "Rate") for name, title in titles.items()]
+    return [
+        Figure(
+            "rate",
+            titles["rate"],
+            convergence.caption(rates),
+            convergence.convergence_spec(rates.unit, colours),
+            {"": convergence.convergence_of(rates, labels)},
+            "Rate",
+        ),
+        Figure(
+            "rates-compared",
+            titles["rates-compared"],
+            forest.CAPTION,
+            forest.forest_spec(rates.unit, len(forest.rows_of(rates, labels)), colours),
+            {"": _or_why(lambda: forest.forest_of(rates, labels))},
+            "Rate",
+        ),
+    ]
+
+
+def _of_runs(study: Study, labels: Mapping[str, str]) -> list[Figure]:
+    """The figures of each run."""
+    wanted = figures_of_runs(study, len(labels))
+    data: dict[str, dict[str, Datasets | str]] = {each.name: {} for each in wanted}
+    for chain in study.chains:
+        label = labels[chain.run]
+        run = Shown(label, chain.tables, 200 if len(labels) <= 4 else 100)
+        for each in wanted:
+            data[each.name][label] = _drawn(each, run, chain)
+    return [
+        Figure(each.name, each.title, each.caption, each.spec, data[each.name], each.section)
+        for each in wanted
+    ]
 
 
 def labels_of(runs: Sequence[str]) -> list[str]:
@@ -113,91 +172,13 @@ def labels_of(runs: Sequence[str]) -> list[str]:
     return labels
 
 
-def _drawn(figure: _ByRun, run: Shown, chain: Chain) -> Datasets | str:
+def _drawn(figure: FigureOfRun, run: Shown, chain: Chain) -> Datasets | str:
+    return _or_why(lambda: figure.draw(run, chain))
+
+
+def _or_why(draw: Callable[[], Datasets]) -> Datasets | str:
+    """What is drawn, or why there is nothing to show."""
     try:
-        return figure.draw(run, chain)
+        return draw()
     except NothingToShowError as nothing:
         return str(nothing)
-
-
-def _by_run(study: Study, n_runs: int) -> list[_ByRun]:
-    """The figures that there are of each run."""
-    most = _MOST
-    n_stretches = max(most["fewest"], min(most["one"], most["all"] // max(1, n_runs)))
-    coordinates = _coordinates(study)
-    found = []
-    for place, name in enumerate(coordinates[:_MOST_COORDINATES]):
-        found.append(
-            _ByRun(
-                f"progress-{place + 1}",
-                f"Where the walkers were: {plain(name)}",
-                "Paths",
-                landscape.caption(),
-                landscape.landscape_spec(name),
-                lambda run, _, name=name: landscape.landscape_of(run, name, n_stretches),  # type: ignore[misc]
-            )
-        )
-    n_points = max(most["fewest_points"], most["points"] // max(1, n_runs))
-    laid_out: tuple[str | None, ...] = (*coordinates[:1], None)
-    for along in laid_out:
-        found.append(
-            _ByRun(
-                "family-tree" if along is None else "ways",
-                "Family tree" if along is None else f"Ways: {plain(along)}",
-                "Paths",
-                tree.caption(along),
-                tree.tree_spec(along),
-                lambda run, _, along=along: tree.tree_of(run, along, n_points),  # type: ignore[misc]
-            )
-        )
-    found += [
-        _ByRun(
-            "weights",
-            "Weights",
-            "Weights and resampling",
-            spread.WEIGHTS_CAPTION,
-            spread.weights_spec(),
-            lambda run, _: spread.weights_of(run),
-        ),
-        _ByRun(
-            "effective-walkers",
-            "Effective number of walkers",
-            "Weights and resampling",
-            spread.EFFECTIVE_CAPTION,
-            spread.effective_spec(),
-            lambda run, _: spread.effective_of(run),
-        ),
-        _ByRun(
-            "clones-and-merges",
-            "Clones and merges",
-            "Weights and resampling",
-            turnover.CAPTION,
-            turnover.turnover_spec(),
-            lambda run, _: turnover.turnover_of(run),
-        ),
-        _ByRun(
-            "occupancy",
-            "Bins or regions",
-            "Weights and resampling",
-            occupancy.caption(),
-            occupancy.occupancy_spec(),
-            lambda run, _: occupancy.occupancy_of(run, n_stretches),
-        ),
-        _ByRun(
-            "time",
-            "Time a cycle",
-            "Time",
-            cost.CAPTION,
-            cost.cost_spec(),
-            cost.cost_of,
-        ),
-    ]
-    return found
-
-
-def _coordinates(study: Study) -> list[str]:
-    """Names of what is recorded as progress in any run."""
-    found: dict[str, None] = {}
-    for chain in study.chains:
-        found.update(dict.fromkeys(Shown("", chain.tables).coordinates))
-    return list(found)

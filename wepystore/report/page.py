@@ -19,6 +19,7 @@ from wepystore import __version__
 from wepystore.report.figure import Figure
 from wepystore.report.making import Report, ReportedRun
 
+_MOST_NAMED = 12
 _SECTIONS = ("Rate", "Paths", "Weights and resampling", "Time")
 
 
@@ -81,11 +82,16 @@ def _policy(*scripts: str) -> str:
 def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>{escape(report.title)}</h1>"
-    yield "</header><main>"
+    yield f'<p class="lead">{escape(_who(report))}</p>'
+    yield '<dl class="key">'
+    for name, value, note in report.headlines:
+        small = f"<small>{escape(note)}</small>" if note else ""
+        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{small}</dd></div>"
+    yield "</dl></header><main>"
     yield '<noscript><p class="note">The figures are drawn by this page itself: let it run scripts.'
     yield "It loads nothing.</p></noscript>"
-    for run, why in report.left_out:
-        yield f'<p class="note">Run <code>{escape(run[:8])}</code>: {escape(why)}.</p>'
+    for remark in report.remarks:
+        yield f'<p class="note">{escape(remark)}.</p>'
     yield from _chooser(report.runs)
     for section in _SECTIONS:
         figures = [each for each in report.figures if each.section == section]
@@ -96,6 +102,12 @@ def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
     yield from _what_was_run(report, commands)
     yield "</main>"
     yield from _footer()
+
+
+def _who(report: Report) -> str:
+    names = ", ".join(run.label for run in report.runs[:_MOST_NAMED])
+    more = f" and {len(report.runs) - _MOST_NAMED} more" if len(report.runs) > _MOST_NAMED else ""
+    return f"Run{'s' * (len(report.runs) > 1)} {names}{more}"
 
 
 def _chooser(runs: Sequence[ReportedRun]) -> Iterator[str]:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from wepystore.answers.lineages import Lineages
 from wepystore.report.thinning import Ints
 
+#: To so many of each a tree is pruned.
+MOST_ARRIVALS, MOST_STAYED = 40, 40
+
 #: Whom a branch led to.
 ARRIVED, STAYED = 1, 2
 
@@ -80,7 +83,9 @@ class Pedigree:
         return height
 
 
-def pedigree_of(lineages: Lineages, most_arrivals: int, most_stayed: int) -> Pedigree:
+def pedigree_of(
+    lineages: Lineages, most_arrivals: int = MOST_ARRIVALS, most_stayed: int = MOST_STAYED
+) -> Pedigree:
     """The tree of those that arrived with most weight, and of the heaviest of the last cycle."""
     n_walkers = lineages.n_walkers
     first = np.append(0, np.cumsum(n_walkers))
@@ -91,11 +96,20 @@ def pedigree_of(lineages: Lineages, most_arrivals: int, most_stayed: int) -> Ped
     parent[known] = np.where(lineages.warped[parent[known]], -1, parent[known])
     leaf = _leaves(lineages, first, most_arrivals, most_stayed)
     led_to = leaf.copy()
-    for cycle in range(len(n_walkers) - 1, 0, -1):
-        here = slice(first[cycle], first[cycle + 1])
-        above = parent[here]
-        inside = np.flatnonzero((led_to[here] > 0) & (above >= 0))
-        np.bitwise_or.at(led_to, above[inside], led_to[here][inside])
+    begin = first.tolist()
+    above = parent.tolist()
+    # Few are left of each cycle: plain numbers are quicker than arrays.
+    waiting: dict[int, int] = {}
+    for cycle in range(len(n_walkers) - 1, -1, -1):
+        here = begin[cycle] + np.flatnonzero(leaf[begin[cycle] : begin[cycle + 1]])
+        for row in here.tolist():
+            waiting[row] = waiting.get(row, 0) | int(leaf[row])
+        before: dict[int, int] = {}
+        for row, whom in waiting.items():
+            led_to[row] = whom
+            if above[row] >= 0:
+                before[above[row]] = before.get(above[row], 0) | whom
+        waiting = before
     rows = np.flatnonzero(led_to)
     place = np.full(len(led_to), -1)
     place[rows] = np.arange(len(rows))

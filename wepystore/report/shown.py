@@ -13,10 +13,9 @@ from wepystore.errors import WepystoreError
 from wepystore.records.recording import CONTINUAL, LENGTHS, N_WALKERS, WEIGHTS
 from wepystore.records.tables import RunTables
 from wepystore.report.errors import NothingToShowError
+from wepystore.report.pedigree import Pedigree, pedigree_of
 from wepystore.report.thinning import Floats, Ints, Stretches
 
-#: So many stretches has a figure of one run.
-MOST_STRETCHES = 200
 #: So many letters of a stranger's name are shown.
 _LONGEST_NAME = 60
 
@@ -36,6 +35,8 @@ class Shown:
     label : str
         What it is called in figures.
     tables : RunTables
+    most_stretches : int
+        So many has a figure.
 
     Attributes
     ----------
@@ -44,8 +45,8 @@ class Shown:
         Of each walker of each cycle, one cycle after the other.
     """
 
-    def __init__(self, label: str, tables: RunTables) -> None:
-        self.label, self.tables = label, tables
+    def __init__(self, label: str, tables: RunTables, most_stretches: int = 200) -> None:
+        self.label, self.tables, self._most = label, tables, most_stretches
         held = tables.read([N_WALKERS, WEIGHTS])
         self.n_walkers: Ints = held[N_WALKERS].astype(np.int64)
         self.weights: Floats = held[WEIGHTS].astype(np.float64)
@@ -72,6 +73,13 @@ class Shown:
             return Lineages(self.tables)
         except WepystoreError as error:
             raise NothingToShowError(why=str(error)) from None
+
+    @cached_property
+    def pedigree(self) -> Pedigree:
+        """The pruned family tree. Raises NothingToShowError."""
+        if not self.n_cycles:
+            raise NothingToShowError(why="it has no cycles")
+        return pedigree_of(self.lineages)
 
     @property
     def cycle_time(self) -> float | None:
@@ -101,8 +109,8 @@ class Shown:
         is_one = values.size == len(self.weights) and values.dtype.kind in "fiu"
         return values.ravel().astype(np.float64), bool(is_one and len(self.weights))
 
-    def stretches(self, most: int = MOST_STRETCHES) -> Stretches:
+    def stretches(self, most: int | None = None) -> Stretches:
         """Its cycles in stretches. Raises NothingToShowError where there are none."""
         if not self.n_cycles:
             raise NothingToShowError(why="it has no cycles")
-        return Stretches(self.n_cycles, most)
+        return Stretches(self.n_cycles, most or self._most)

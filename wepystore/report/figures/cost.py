@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from wepystore.answers.study import Chain
 from wepystore.errors import WepystoreError
@@ -57,19 +54,28 @@ def cost_spec() -> Spec:
         "scale": {"domain": names, "range": [colour for _, colour in _PARTS.values()]},
         "legend": {"title": None},
     }
-    y = quantity("low", "s a cycle")
-    y["scale"] = {"zero": True}
+    y = {**quantity("seconds", "s a cycle"), "stack": "zero", "scale": {"zero": True}}
     bars = layer(
         "spent",
-        {"type": "rect"},
+        {"type": "bar", "binSpacing": 0},
         {
-            "x": x_of_cycles("first"),
+            "x": x_of_cycles("first", bin="binned"),
             "x2": {"field": "end"},
             "y": y,
-            "y2": {"field": "high"},
             "color": colour,
+            "order": {"field": "place"},
             "tooltip": pointed,
         },
+        transform=[
+            {"fold": list(_PARTS), "as": ["key", "seconds"]},
+            {
+                "lookup": "key",
+                "from": {"data": {"name": "parts"}, "key": "key", "fields": _OF_PART},
+            },
+            {"calculate": "datum.last + 1", "as": "end"},
+            # Those who would not be seen.
+            {"filter": "datum.seconds > 0"},
+        ],
     )
     return spec([bars], height=190)
 
@@ -78,29 +84,24 @@ def cost_of(run: Shown, chain: Chain) -> Datasets:
     """Seconds a cycle that each part took, of each stretch."""
     spent = spent_of(chain)
     stretches = run.stretches(100)
-    low = np.zeros(len(stretches))
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("part", *_COLUMNS)}
-    for name, (part, _) in _PARTS.items():
-        mean = _mean(stretches, spent[name])
-        if not mean.any():
-            continue
-        found = (stretches.first, stretches.last, stretches.last + 1, low, low + mean, mean)
-        for column, each in zip(_COLUMNS, found, strict=True):
-            columns[column].append(each)
-        columns["part"].append(np.repeat(part, len(stretches)))
-        low = low + mean
-    if not columns["part"]:
+    means = {name: _mean(stretches, spent[name]) for name in _PARTS}
+    if not any(mean.any() for mean in means.values()):
         raise NothingToShowError(why="its cycles took no time that was measured")
-    joined = {name: np.concatenate(held) for name, held in columns.items()}
     return {
         "spent": {
-            name: column.tolist() if name == "part" else values(column)
-            for name, column in joined.items()
-        }
+            "first": values(stretches.first),
+            "last": values(stretches.last),
+            **{name: values(mean, 3) for name, mean in means.items()},
+        },
+        "parts": {
+            "key": list(_PARTS),
+            "part": [part for part, _ in _PARTS.values()],
+            "place": list(range(len(_PARTS))),
+        },
     }
 
 
-_COLUMNS = ("first", "last", "end", "low", "high", "seconds")
+_OF_PART = ["part", "place"]
 
 
 def _mean(stretches: Stretches, seconds: Floats) -> Floats:

@@ -48,11 +48,14 @@ def landscape_spec(name: str) -> Spec:
         told("low", title, ".4g"),
         told("high", "to", ".4g"),
         told("weight", "weight a cycle", ".3g"),
-        told("n", "walkers a cycle", ".3~g"),
+        told("n", "walkers a cycle", ".2~g"),
     ]
     # Numbers of stretches and bins, and logarithms, are short: most of a page are these cells.
     looked_up = [
-        _looked_up("stretches", "stretch", ["first", "last", "end"]),
+        {"calculate": f"floor(datum.cell / {N_BINS})", "as": "stretch"},
+        {"calculate": f"datum.cell % {N_BINS}", "as": "bin"},
+        _looked_up("stretches", "stretch", ["first", "last"]),
+        {"calculate": "datum.last + 1", "as": "end"},
         _looked_up("bins", "bin", ["low", "high"]),
         {"calculate": "pow(10, datum.log_weight)", "as": "weight"},
     ]
@@ -153,20 +156,17 @@ def landscape_of(run: Shown, name: str, most_stretches: int) -> Datasets:
     weight = np.bincount(cell, run.weights[inside], n_cells)
     number = np.bincount(cell, minlength=n_cells)
     there = np.flatnonzero(number)
-    column, row = np.divmod(there, N_BINS)
-    sizes = stretches.sizes[column]
+    sizes = stretches.sizes[there // N_BINS]
     return {
         "cells": {
-            "stretch": values(column),
-            "bin": values(row),
+            "cell": values(there),
             "log_weight": values(np.log10(weight[there] / sizes).round(2)),
-            "n": values(number[there] / sizes, 3),
+            "n": values(number[there] / sizes, 2),
         },
         "stretches": {
             "stretch": values(np.arange(len(stretches))),
             "first": values(stretches.first),
             "last": values(stretches.last),
-            "end": values(stretches.last + 1),
         },
         "bins": {
             "bin": values(np.arange(N_BINS)),

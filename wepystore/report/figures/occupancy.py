@@ -16,6 +16,8 @@ from wepystore.report.thinning import Ints, values
 #: So many bins or regions have a line; of regions within regions the outer ones, if there are more.
 MOST_REGIONS = 48
 
+_MOST_KEYS = 1 << 20
+
 #: What resamplers of this package and of wepy call it.
 _FIELDS = ("bin_idx", "region_assignment")
 
@@ -39,7 +41,7 @@ def occupancy_spec() -> Spec:
         told("name", "bin or region", kind="nominal"),
         told("first", "from cycle", "d"),
         told("last", "to cycle", "d"),
-        told("n", "walkers a cycle", ".3~g"),
+        told("n", "walkers a cycle", ".2~g"),
     ]
     y = {
         "field": "name",
@@ -61,7 +63,7 @@ def occupancy_spec() -> Spec:
         "legend": {"title": "walkers a cycle", "tickCount": 4},
     }
     names = {"data": {"name": "regions"}, "key": "region", "fields": ["name"]}
-    ends = {"data": {"name": "stretches"}, "key": "stretch", "fields": ["first", "last", "end"]}
+    ends = {"data": {"name": "stretches"}, "key": "stretch", "fields": ["first", "last"]}
     cells = layer(
         "cells",
         {"type": "rect"},
@@ -73,8 +75,11 @@ def occupancy_spec() -> Spec:
             "tooltip": pointed,
         },
         transform=[
+            {"calculate": f"floor(datum.cell / {MOST_REGIONS})", "as": "stretch"},
+            {"calculate": f"datum.cell % {MOST_REGIONS}", "as": "region"},
             {"lookup": "region", "from": names},
             {"lookup": "stretch", "from": ends},
+            {"calculate": "datum.last + 1", "as": "end"},
         ],
         params=[zoom()],
     )
@@ -86,21 +91,19 @@ def occupancy_of(run: Shown, most_stretches: int) -> Datasets:
     stretches = run.stretches(most_stretches)
     cycle, assigned = _assigned(run)
     names, region = _regions(assigned)
-    cell = stretches.of(cycle) * len(names) + region
-    number = np.bincount(cell, minlength=len(stretches) * len(names))
+    cell = stretches.of(cycle) * MOST_REGIONS + region
+    number = np.bincount(cell, minlength=len(stretches) * MOST_REGIONS)
     there = np.flatnonzero(number)
-    column, row = np.divmod(there, len(names))
+    sizes = stretches.sizes[there // MOST_REGIONS]
     return {
         "cells": {
-            "stretch": values(column),
-            "region": values(row),
-            "n": values(number[there] / stretches.sizes[column], 3),
+            "cell": values(there),
+            "n": values(number[there] / sizes, 2),
         },
         "stretches": {
             "stretch": values(np.arange(len(stretches))),
             "first": values(stretches.first),
             "last": values(stretches.last),
-            "end": values(stretches.last + 1),
         },
         "regions": {"region": values(np.arange(len(names))), "name": names},
     }
@@ -139,14 +142,28 @@ def _assigned(run: Shown) -> tuple[Ints, Ints]:
 def _regions(assigned: Ints) -> tuple[list[str], Ints]:
     """Names of the regions that have a line, and for each record the number of its own."""
     for n_levels in range(assigned.shape[1], 0, -1):
-        found, region = np.unique(assigned[:, :n_levels], axis=0, return_inverse=True)
+        found, region = _different(assigned[:, :n_levels])
         if len(found) <= MOST_REGIONS:
-            break
-    else:
-        busiest = np.argsort(-np.bincount(region.ravel()), kind="stable")[: MOST_REGIONS - 1]
-        kept = np.sort(busiest)
-        place = np.full(len(found), len(kept))
-        place[kept] = np.arange(len(kept))
-        names = ["·".join(map(str, row)) for row in found[kept].tolist()]
-        return [*names, "others"], place[region.ravel()]
-    return ["·".join(map(str, row)) for row in found.tolist()], region.ravel()
+            return ["·".join(map(str, row)) for row in found.tolist()], region
+    busiest = np.argsort(-np.bincount(region), kind="stable")[: MOST_REGIONS - 1]
+    kept = np.sort(busiest)
+    place = np.full(len(found), len(kept))
+    place[kept] = np.arange(len(kept))
+    return ["·".join(map(str, row)) for row in found[kept].tolist()] + ["others"], place[region]
+
+
+def _different(rows: Ints) -> tuple[Ints, Ints]:
+    """The rows that differ, sorted, and for each row which of them it is."""
+    low = rows.min(axis=0)
+    widths = rows.max(axis=0) - low + 1
+    if float(np.prod(widths.astype(np.float64))) > _MOST_KEYS:
+        found, region = np.unique(rows, axis=0, return_inverse=True)
+        return found, region.ravel()
+    # As one number each, of which there are few: counting is faster than sorting.
+    key = np.zeros(len(rows), np.int64)
+    for column, width in zip((rows - low).T, widths, strict=True):
+        key = key * width + column
+    there = np.bincount(key) > 0
+    first = np.full(len(there), -1)
+    first[key[::-1]] = np.arange(len(key))[::-1]
+    return rows[first[there]], (np.cumsum(there) - 1)[key]

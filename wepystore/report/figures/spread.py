@@ -19,9 +19,18 @@ from wepystore.report.figure import (
     zoom,
 )
 from wepystore.report.shown import Shown
-from wepystore.report.thinning import Floats, values
+from wepystore.report.thinning import values
 
-_QUANTILES = {"low": 0.1, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.9}
+_QUANTILES = {
+    "min": 0.0,
+    "low": 0.1,
+    "lower": 0.25,
+    "median": 0.5,
+    "upper": 0.75,
+    "high": 0.9,
+    "max": 1.0,
+}
+_LEVELS = np.array(list(_QUANTILES.values()))
 
 WEIGHTS_CAPTION = flowing(
     """The weights of the walkers: all of them lie in the palest band, eight of ten in the
@@ -86,17 +95,15 @@ def _pointer(data: str, y: Spec, pointed: list[Spec]) -> Spec:
 def weights_of(run: Shown) -> Datasets:
     """Quantiles of all weights of each stretch."""
     stretches = run.stretches()
-    rows = [run.weights[part] for part in stretches.rows(run.n_walkers)]
-    found = {name: [_quantile(row, q) for row in rows] for name, q in _QUANTILES.items()}
-    ends = {name: [_quantile(row, q) for row in rows] for name, q in (("min", 0.0), ("max", 1.0))}
-    columns = {name: values(column) for name, column in (found | ends).items()}
+    found = np.full((len(stretches), len(_QUANTILES)), np.nan)
+    for place, part in enumerate(stretches.rows(run.n_walkers)):
+        row = np.sort(run.weights[part])
+        if len(row):
+            found[place] = row[np.rint(_LEVELS * (len(row) - 1)).astype(np.int64)]
+    columns = {name: values(found[:, k], 3) for k, name in enumerate(_QUANTILES)}
     return {
         "weights": {"first": values(stretches.first), "last": values(stretches.last), **columns}
     }
-
-
-def _quantile(row: Floats, q: float) -> float:
-    return float(np.quantile(row, q, method="nearest")) if len(row) else np.nan
 
 
 def effective_spec() -> Spec:
@@ -134,7 +141,7 @@ def effective_of(run: Shown) -> Datasets:
         "effective": {
             "first": values(stretches.first),
             "last": values(stretches.last),
-            "effective": values(stretches.means(np.exp(entropy))),
+            "effective": values(stretches.means(np.exp(entropy)), 3),
             "walkers": values(stretches.means(run.n_walkers)),
         }
     }

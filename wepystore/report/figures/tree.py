@@ -18,11 +18,9 @@ from wepystore.report.figure import (
     x_of_cycles,
     zoom,
 )
-from wepystore.report.pedigree import ARRIVED, STAYED, Pedigree, pedigree_of
+from wepystore.report.pedigree import ARRIVED, MOST_ARRIVALS, MOST_STAYED, STAYED, Pedigree
 from wepystore.report.shown import Shown, plain
 from wepystore.report.thinning import Ints, values
-
-MOST_ARRIVALS, MOST_STAYED = 40, 40
 
 _LED_TO = {ARRIVED: "arrived", STAYED: "there at the end", ARRIVED | STAYED: "both"}
 
@@ -80,7 +78,9 @@ def tree_spec(name: str | None) -> Spec:
         told("weight", "weight", ".3g"),
     ]
     from_log = [{"calculate": "pow(10, datum.log_weight)", "as": "weight"}]
-    led = {"data": {"name": "led"}, "key": "branch", "fields": ["led_to"]}
+    led = {"data": {"name": "led"}, "key": "branch", "fields": ["to"]}
+    names = " : ".join(f"datum.to === {k} ? '{name}'" for k, name in _LED_TO.items()) + " : ''"
+    named = {"calculate": names, "as": "led_to"}
     trails = layer(
         "branches",
         {"type": "trail", "opacity": 0.8},
@@ -91,7 +91,7 @@ def tree_spec(name: str | None) -> Spec:
             "color": colour,
             "detail": {"field": "branch", "type": "nominal"},
         },
-        transform=[*from_log, {"lookup": "branch", "from": led}],
+        transform=[*from_log, {"lookup": "branch", "from": led}, named],
         params=[zoom(("x", "y"))],
     )
     leaves = layer(
@@ -104,20 +104,17 @@ def tree_spec(name: str | None) -> Spec:
             "color": colour,
             "tooltip": pointed,
         },
-        transform=from_log,
+        transform=[*from_log, named],
     )
     return spec([trails, leaves], height=380, resolve={"scale": {"size": "independent"}})
 
 
 def tree_of(run: Shown, name: str | None, most_points: int) -> Datasets:
     """Branches and leaves of a run."""
-    if not run.n_cycles:
-        raise NothingToShowError(why="it has no cycles")
-    tree = pedigree_of(run.lineages, MOST_ARRIVALS, MOST_STAYED)
+    tree = run.pedigree
     at = tree.heights()[tree.branch] if name is None else run.progress(name)[tree.rows]
     log_weight = np.log10(run.weights[tree.rows]).round(2)
     point, branch = _points(tree, most_points)
-    led_to = np.array([_LED_TO[k] for k in range(1, 4)])
     leaf = np.flatnonzero(tree.leaf)
     by_branch = _led_to_by_branch(tree)
     walker = tree.rows - run.first[tree.cycle]
@@ -125,19 +122,19 @@ def tree_of(run: Shown, name: str | None, most_points: int) -> Datasets:
         "branches": {
             "branch": values(branch),
             "cycle": values(tree.cycle[point]),
-            "at": values(at[point]),
+            "at": values(at[point], 3),
             "log_weight": values(log_weight[point], 3),
         },
         "led": {
             "branch": values(np.arange(len(by_branch))),
-            "led_to": led_to[by_branch - 1].tolist(),
+            "to": values(by_branch),
         },
         "leaves": {
             "cycle": values(tree.cycle[leaf]),
             "walker": values(walker[leaf]),
-            "at": values(at[leaf]),
+            "at": values(at[leaf], 3),
             "log_weight": values(log_weight[leaf], 3),
-            "led_to": led_to[tree.leaf[leaf] - 1].tolist(),
+            "to": values(tree.leaf[leaf]),
         },
     }
 

@@ -56,11 +56,12 @@ def turnover_spec() -> Spec:
         }
         return layer("turnover", {"type": "rect", "color": colour, "opacity": 0.85}, encoding)
 
+    end = {"calculate": "datum.last + 1", "as": "end"}
     down = {"calculate": "-datum.merges", "as": "merged"}
     return spec(
         [
-            {**bars("clones", BLUE), "params": [zoom()]},
-            {**bars("merged", VERMILLION), "transform": [down]},
+            {**bars("clones", BLUE), "params": [zoom()], "transform": [end]},
+            {**bars("merged", VERMILLION), "transform": [end, down]},
         ],
         height=170,
     )
@@ -74,9 +75,8 @@ def turnover_of(run: Shown) -> Datasets:
         "turnover": {
             "first": values(stretches.first),
             "last": values(stretches.last),
-            "end": values(stretches.last + 1),
-            "clones": values(stretches.means(clones)),
-            "merges": values(stretches.means(merges)),
+            "clones": values(stretches.means(clones), 3),
+            "merges": values(stretches.means(merges), 3),
         }
     }
 

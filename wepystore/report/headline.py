@@ -1,0 +1,113 @@
+"""The figures that a reader looks for first, as short texts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from wepystore.answers.rates import Rate, Rates
+from wepystore.answers.study import Chain, Study
+from wepystore.records.circumstances import Circumstances
+
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+class Headline(NamedTuple):
+    """One of them.
+
+    Attributes
+    ----------
+    name : str
+    value : str
+    note : str
+        What it is to be taken with.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def headlines_of(study: Study, rates: Rates | str) -> tuple[Headline, ...]:
+    """Of the rates, or of why there are none, and of how much was run."""
+    found = [Headline("Rate", "none", rates)] if isinstance(rates, str) else list(_rate(rates))
+    return (*found, *_amounts(study))
+
+
+def _rate(rates: Rates) -> list[Headline]:
+    pool = rates.pool
+    assert pool.flux is not None
+    inverse = f"1/{pool.unit}"
+    note = interval_text(pool, inverse)
+    if pool.lower_bound:
+        note += "; a lower bound: the flux still rose"
+    several = "" if pool.mfpt is not None else " into all targets"
+    found = [Headline(f"Rate{several}", f"{number_text(pool.flux)} {inverse}", note)]
+    if pool.mfpt is not None:
+        ends = pool.mfpt_interval
+        told = f"{time_text(ends[0], pool.unit)} to {time_text(ends[1], pool.unit)}" if ends else ""
+        found.append(Headline("Mean first passage time", time_text(pool.mfpt, pool.unit), told))
+    steady = {True: "yes, as far as this tells", False: "no", None: "cannot be said"}
+    found.append(Headline("In a steady state", steady[pool.stationary], pool.reason))
+    heaviest = f"; the heaviest is {100 * pool.heaviest:.2g} % of the flux" if pool.heaviest else ""
+    told = f"worth {number_text(pool.effective_events, 2)} of equal weight{heaviest}"
+    found.append(Headline("Arrivals that count", f"{pool.events:,}", told))
+    return found
+
+
+def interval_text(rate: Rate, unit: str) -> str:
+    """An interval, and where it is from."""
+    if rate.interval is None:
+        return "no interval: too few cycles to compare"
+    low, high = (number_text(end, 2) for end in rate.interval)
+    each = "one run" if rate.n_units == 1 else "two runs"
+    source = f"four parts of {each}" if rate.within else f"{rate.n_units} independent runs"
+    return f"{low} to {high} {unit}, 95 % from {source}"
+
+
+def _amounts(study: Study) -> list[Headline]:
+    chains = list(study.chains)
+    n_units, counted = len(study.units), sum(unit.n_counted for unit in study.units)
+    several = f"{len(chains)} chains of runs" if len(chains) != n_units else ""
+    found = [
+        Headline("Independent runs", str(n_units), several),
+        Headline("Cycles", f"{counted:,}", _walkers(chains)),
+    ]
+    spans = [each for chain in chains for each in chain.recorded]
+    unique = {each.run: each for each in spans}.values()
+    hows: list[tuple[Circumstances, int, int | None]] = [
+        (each.record.execution, each.record.n_cycles, each.record.n_steps) for each in unique
+    ]
+    sampled = [how.sampled_ps(n_cycles, n_steps) for how, n_cycles, n_steps in hows]
+    if sampled and all(each is not None for each in sampled):
+        total = sum(each or 0.0 for each in sampled)
+        walls = [how.wall_s for how, *_ in hows]
+        wall = sum(each or 0.0 for each in walls)
+        speed = ""
+        if wall > 0 and all(each is not None for each in walls):
+            speed = f"{number_text(total * 1e-3 / (wall / 86400))} ns/day, all walkers together"
+        found.append(Headline("Sampled", time_text(total, "ps"), speed))
+    return found
+
+
+def _walkers(chains: list[Chain]) -> str:
+    numbers = {chain.recorded[-1].record.execution.n_walkers for chain in chains} - {None}
+    return f"of {', '.join(map(str, sorted(n for n in numbers if n)))} walkers" if numbers else ""
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """A number as people write it: 0.0123, 4.5 × 10⁻⁷."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        text = f"{value:.{digits}g}"
+        return text if "e" not in text else f"{float(text):,.0f}"
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def time_text(value: float, unit: str) -> str:
+    """A time in a unit; one in ps in that which makes it short."""
+    if unit == "ps":
+        for larger in ("ns", "µs", "ms", "s"):
+            if value < 999.5:
+                break
+            value, unit = value / 1000, larger
+    return f"{number_text(value)} {unit}"
