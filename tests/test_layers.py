@@ -76,7 +76,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {
             *("compat", "orchestrator", "answers", "trajectories", "remotes", "store", "records"),
             "report",
-            *("durable", "errors", "_version", "__init__"),
+            *("reporters", "durable", "errors", "_version", "__init__"),
         },
         {"docopt", "rich"},
     ),

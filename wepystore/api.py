@@ -6,7 +6,7 @@ Describe: Snapshot of Walkers and an Apparatus (Runner, BoundaryConditions, Resa
 Distance), Configuration (mapper, Reporters); prepare_store, save_snapshot, save_configuration.
 Run: run, resume, verify, plan_reconcile, reconcile, with a Watcher; Manager for scripts of wepy's.
 Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, load_tables,
-load_lineages, history. Answer: load_study, load_rates, load_reweighting.
+load_lineages, history; read_job. Answer: load_study, load_rates, load_reweighting.
 Catch: WepystoreError, and below it FailedError, UsageError, DamagedError, UntrustedError and
 StoppedError, one for each exit status of the command line, of which all others are.
 
@@ -126,6 +126,7 @@ from wepystore.orchestrator.errors import (
     NoJobError,
 )
 from wepystore.orchestrator.history import history
+from wepystore.orchestrator.job.job_status import JobStatus, read_job
 from wepystore.orchestrator.run.request import (
     JobOptions,
     Means,
@@ -211,7 +212,7 @@ __all__ = [
     "DefaultStaysWarning", "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError",
     "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate", "Figure", "FramesElsewhereError",
     "FunctionPotential", "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError",
-    "InitTopologyReporter", "JobBusyError", "JobExistsError", "Lineage", "Lineages",
+    "InitTopologyReporter", "JobBusyError", "JobExistsError", "JobStatus", "Lineage", "Lineages",
     "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
     "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError",
     "NoJobError", "NoRateError", "NoResampler", "NoRoomError", "NoSuchFieldError",
@@ -236,8 +237,9 @@ __all__ = [
     "apply_decisions", "as_walker_state", "export_lineages", "export_run", "export_runs", "hash_of",
     "history", "load_configuration", "load_frames", "load_lineages", "load_rates",
     "load_reweighting", "load_run", "load_runs", "load_snapshot", "load_study", "load_tables",
-    "load_times", "make_report", "plan_reconcile", "prepare_store", "prepare_wepy", "reconcile",
-    "report_html", "resolve", "resume", "run", "save_configuration", "save_snapshot", "verify",
+    "load_times", "make_report", "plan_reconcile", "prepare_store", "prepare_wepy", "read_job",
+    "reconcile", "report_html", "resolve", "resume", "run", "save_configuration", "save_snapshot",
+    "verify",
 ]
 # fmt: on
 

@@ -8,6 +8,7 @@ import sys
 # Not from typing: it and re would be half of the time that `wepy --help` takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from rich.console import Console as RichConsole
@@ -42,6 +43,13 @@ class Console:
         lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
         # Lines are JSON's own: what stands in a text it has escaped.
         sys.stdout.write("".join(printable(line, True) + "\n" for line in lines))
+
+    def json_line(self, value: Any) -> None:
+        """An answer as JSON in one line, of which others follow."""
+        import json
+
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        sys.stdout.write(printable(text, True) + "\n")
 
     def note(self, text: str) -> None:
         """A remark that is not part of the answer, in one line whatever is in it."""
@@ -113,6 +121,38 @@ class Drawing:
         shown.append(printable(note), "dim" if not text else "")
         # A line too long for the window goes on in the next, as everything else in a terminal.
         self._rich.print(shown, soft_wrap=True)
+
+
+class Page:
+    """Lines on stdout that are drawn anew in their place; gone at the end of the block."""
+
+    @staticmethod
+    def can_be_drawn() -> bool:
+        """Whether a person is watching."""
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    def __enter__(self) -> Page:
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+
+        self._live = Live(console=RichConsole(highlight=False), auto_refresh=False, transient=True)
+        self._live.start()
+        return self
+
+    def draw(self, lines: Iterable[str]) -> None:
+        """Show these in place of those before; what is too long for the window is cut."""
+        from rich.text import Text
+
+        shown = Text("\n").join(Text(printable(line)) for line in lines)
+        shown.no_wrap, shown.overflow = True, "ellipsis"
+        self._live.update(shown, refresh=True)
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._live.stop()
+        except OSError:
+            # The terminal is gone, and with it only what was drawn.
+            return
 
 
 def _remark(text: str) -> None:

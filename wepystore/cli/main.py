@@ -40,6 +40,7 @@ COMMANDS = {
     "run": "Run cycles of a simulation and keep them in a job folder.",
     "report": "Write what runs have shown to one file for people to look at.",
     "resume": "Go on with a run that was interrupted, as if it had never been.",
+    "watch": "Show how a job stands, while it runs or after.",
     "verify": "Run a recorded run again and say whether it ends in the same bits.",
     "convert": "Make a native snapshot or configuration out of one of wepy 1.x.",
     "reconcile": "Bring what other stores have, and this one lacks, into this one.",

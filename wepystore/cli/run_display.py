@@ -19,6 +19,7 @@ from wepystore.orchestrator.run.watching import (
     Watcher,
     cycles_text,
 )
+from wepystore.reporters.told import rate_text, speed_text
 
 if TYPE_CHECKING:
     from wepystore.cli.console import Console
@@ -150,9 +151,10 @@ def describe(progress: Progress) -> str:
     if progress.n_warped:
         parts.append(f"{progress.n_warped} warps")
     parts.append(f"weights {progress.weight_min:.2g} to {progress.weight_max:.2g}")
+    if (rate := rate_text(progress.flux, progress.unit)) is not None:
+        parts.append(rate)
     if progress.ns_per_day is not None:
-        # A figure of one trajectory's speed is what it would be taken for.
-        parts.append(f"{progress.ns_per_day:,.3g} ns/day in all".replace("e+0", "e"))
+        parts.append(speed_text(progress.ns_per_day))
     return " · ".join(parts)
 
 

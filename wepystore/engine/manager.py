@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from wepystore.engine.ensemble import Ensemble, Floats, weights_of
 from wepystore.engine.errors import ComponentError, MeasureError, StepError, WeightError
 from wepystore.engine.fit import check_periodicity, weights_problem
 from wepystore.engine.monitor import Monitored, check_monitor
+from wepystore.engine.record_tables import weights_warped
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.errors import WepystoreError
 
@@ -39,6 +40,12 @@ class CycleResult:
     n_cloned, n_merged : int or None
         Clones made, and walkers merged away; None where the resampler's records do not tell.
     resampling_data : sequence of dict, the resampler's records
+    warped : tuple of float
+        The weights that were warped, as far as their records tell.
+    segment_times : {worker: s of each of its segments}
+        As far as the mapper tells.
+    runner_s : float
+        How long all segments took together.
     """
 
     walkers: Sequence[Any]
@@ -47,6 +54,9 @@ class CycleResult:
     n_cloned: int | None
     n_merged: int | None
     resampling_data: Sequence[Any]
+    warped: tuple[float, ...] = ()
+    segment_times: Mapping[Any, Sequence[float]] = field(default_factory=dict)
+    runner_s: float = 0.0
 
 
 @dataclass
@@ -178,6 +188,7 @@ class CycleManager:
         # Before anybody asks for records one by one: then they are no columns any more.
         counted = count_decisions(resampling_data, self._decisions)
         n_cloned, n_merged = counted or (None, None)
+        arrived = weights_warped(report["warp_data"])
         if self.record is not None:
             told = {"worker_segment_walkers": self._told_by_mapper("worker_segment_walkers")}
             self.record.add({**report, **told, "new_walkers": new_walkers})
@@ -201,6 +212,9 @@ class CycleManager:
             n_cloned=n_cloned,
             n_merged=n_merged,
             resampling_data=resampling_data,
+            warped=arrived,
+            segment_times=report["worker_segment_times"],
+            runner_s=report["cycle_runner_time"],
         )
 
     def _propagate(

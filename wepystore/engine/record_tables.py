@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,6 +172,24 @@ def parents(
                 slots[slot] = origin
         lineage = [slots.get(slot, -1) for slot in range(max(slots, default=-1) + 1)]
     return lineage
+
+
+def weights_warped(records: Any) -> tuple[float, ...]:
+    """The weights that were warped in one cycle, by its warping records, which may be anybody's;
+    without those that do not tell theirs."""
+    columns = (isinstance(records, RecordColumns) and records.columns) or {}
+    if isinstance(told := columns.get("weight"), np.ndarray):
+        weights = told.reshape(len(told), -1)[:, 0].tolist() if told.size else []
+    else:
+        weights = [_first(record) for record in records]
+    return tuple(weight for weight in weights if math.isfinite(weight))
+
+
+def _first(record: Any) -> float:
+    try:
+        return float(np.ravel(record["weight"])[0])
+    except (LookupError, TypeError, ValueError):
+        return math.nan
 
 
 def _one(value: Any) -> int:

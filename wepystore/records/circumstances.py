@@ -89,6 +89,15 @@ class Circumstances(NamedTuple):
             n_merged=_added(self.n_merged, n_merged),
         )
 
+    @property
+    def time_unit(self) -> str:
+        """In which its times are counted: "ps", or "steps" where the runner has no time step."""
+        return "ps" if self.step_size_ps else "steps"
+
+    def time_of(self, n_steps: int | None) -> float:
+        """The time of one walker in so many steps, in that unit."""
+        return (n_steps or 0) * (self.step_size_ps or 1.0)
+
     def cycle_s(self) -> dict[str, float]:
         """What the mean cycle spent on each of its parts, in s; empty where that is not told."""
         n_cycles, seconds = (self.times or {}).get("n_cycles"), (self.times or {}).get("seconds")

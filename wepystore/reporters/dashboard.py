@@ -18,11 +18,13 @@ import numpy as np
 
 from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.engine.protocols import SummaryCapabilities
+from wepystore.engine.record_tables import weights_warped
 from wepystore.engine.resamplers.decision import count_decisions, decision_numbers
 from wepystore.engine.walker import Walker
 from wepystore.reporters.base import Reporter, named_errors, replace_file
 from wepystore.reporters.dashboard_state import read_lines, state_path, write_lines
 from wepystore.reporters.flux import Flux, rate_lines
+from wepystore.reporters.told import Spread, ns_per_day, speed_text
 
 #: The least time between two rewrites of the file, in seconds.
 _EVERY_S = 1.0
@@ -89,7 +91,7 @@ class DashboardReporter(Reporter):
         """Begin counting, or go on from the counts of the file that is there."""
         self._parts = {name: parts.get(name) for name in _COMPONENTS}
         self._decisions = decision_numbers(self._parts["resampler"])
-        self._totals = _Totals()
+        self._totals = self._earlier = _Totals()
         self._warps: deque[tuple[int, int, int, float]] = deque(maxlen=_N_WARPS)
         # Of the last two flushes, and of the cycle before each.
         self._flushed: deque[str] = deque(maxlen=4)
@@ -104,6 +106,8 @@ class DashboardReporter(Reporter):
         self._state_path = state_path(self.path)
         if self._resume_at:
             self._recall(self._resume_at)
+            # The speed is that of this session, as the time left is.
+            self._earlier = self._totals
         else:
             with contextlib.suppress(FileNotFoundError), named_errors(self._state_path):
                 os.unlink(self._state_path)
@@ -131,12 +135,10 @@ class DashboardReporter(Reporter):
         self._add_times(now, report)
         if self._parts["resampler"] is not None:
             self._add_decisions(report.get("resampling_data") or ())
-        warped = [
-            self._add_warp(int(report["cycle_idx"]), warp) for warp in report.get("warp_data") or ()
-        ]
-        # One that does not tell its weight is no part of a rate.
-        known = [weight for weight in warped if math.isfinite(weight)]
-        self._flux = self._flux.after(n_steps * (step_size or 1.0), known)
+        warped = report.get("warp_data") or ()
+        self._flux = self._flux.after(n_steps * (step_size or 1.0), weights_warped(warped))
+        for warp in warped:
+            self._add_warp(int(report["cycle_idx"]), warp)
         progress = report.get("progress_data") or {}
         self._now = partial(_now, progress, weights_of(report["new_walkers"]))
         for name, values in progress.items():
@@ -172,6 +174,9 @@ class DashboardReporter(Reporter):
 
     def _add_times(self, now: float, report: Mapping[str, Any]) -> None:
         totals = self._totals
+        if totals.timed_cycles == self._earlier.timed_cycles:
+            # Of this session the first: it began after all files had been opened.
+            self._clock = now - sum(report.get(key) or 0.0 for key in _PARTS)
         self._last_parts = {"whole cycle": now - self._clock}
         totals.wall_s += now - self._clock
         totals.timed_cycles += 1
@@ -192,14 +197,13 @@ class DashboardReporter(Reporter):
             total = getattr(self._totals, name)
             setattr(self._totals, name, None if total is None or more is None else total + more)
 
-    def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> float:
+    def _add_warp(self, cycle: int, warp: Mapping[str, Any]) -> None:
         weight = float(np.ravel(warp.get("weight", math.nan))[0])
         walker = int(np.ravel(warp.get("walker_idx", -1))[0])
         target = int(np.ravel(warp.get("target_idx", -1))[0])
         self._totals.n_warps += 1
         self._totals.warped_weight += weight
         self._warps.append((cycle, walker, target, weight))
-        return weight
 
     def _add_extremes(self, name: str, values: Any) -> None:
         if len(values) == 0 or np.ndim(values[0]) != 0:
@@ -261,9 +265,10 @@ class DashboardReporter(Reporter):
         if totals.time_ps:
             yield f"- sampled time of each walker :: {_picoseconds(totals.time_ps)}"
             yield f"- sampled time of all walkers :: {_picoseconds(totals.aggregate_ps)}"
-            if totals.wall_s > 0:
-                rate = totals.aggregate_ps * 1e-3 / (totals.wall_s / 86400)
-                yield f"- speed :: {rate:.4g} ns/day over all walkers"
+            sampled = totals.aggregate_ps - self._earlier.aggregate_ps
+            speed = ns_per_day(sampled, totals.wall_s - self._earlier.wall_s)
+            if speed is not None:
+                yield f"- speed :: {speed_text(speed)}"
         yield f"- wall-clock time :: {_seconds(totals.wall_s)}"
         for name, part in self._parts.items():
             if part is not None:
@@ -273,15 +278,14 @@ class DashboardReporter(Reporter):
         weights = np.array(self._weights, dtype=np.float64)
         yield "\n* Weights"
         yield f"- walkers :: {len(weights)}"
-        if not len(weights):
+        if (spread := Spread.of(weights)) is None:
             return
-        total = weights.sum()
-        shares = weights[weights > 0] / total
-        entropy = float(-(shares * np.log(shares)).sum())
-        yield f"- total :: {total:.15g}"
-        yield f"- smallest :: {weights.min():.3g}"
-        yield f"- largest :: {weights.max():.3g}"
-        yield f"- entropy :: {entropy:.3g} (as much as {math.exp(entropy):.1f} equal walkers)"
+        yield f"- total :: {spread.total:.15g}"
+        yield f"- smallest :: {spread.smallest:.3g}"
+        yield f"- largest :: {spread.largest:.3g}"
+        yield (
+            f"- entropy :: {spread.entropy:.3g} (as much as {spread.effective:.1f} equal walkers)"
+        )
 
     def _progress_section(self) -> Iterable[str]:
         if not self._totals.extremes:

@@ -80,6 +80,13 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def process_start(pid: int) -> float:
+    """When a process began, in s since the system did. Raises OSError, ValueError, IndexError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def rename_to_new() -> Callable[[str, str], None] | None:
     """A function that renames a file unless the new name exists, as one atomic step; or None.
 

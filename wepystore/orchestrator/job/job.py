@@ -4,6 +4,7 @@
     JOB/checkpoint.orch  start, checkpoints and end
     JOB/job.json         what was asked for; there from just before the first cycle
     JOB/.checkpoints     what of checkpoint.orch the job may remove (ledger.py)
+    JOB/.progress        how far that process has come (progress_file.py)
     JOB/NAME.*           the reporters' files
 
 A folder with `job.json` can be resumed. One without it, but with a store that only
@@ -34,6 +35,7 @@ from wepystore.orchestrator.errors import (
 )
 from wepystore.orchestrator.job.ledger import LISTED, LISTED_DRAFT, Ledger
 from wepystore.orchestrator.job.lock import LOCK, JobLock, has_lock
+from wepystore.orchestrator.job.progress_file import PROGRESS, PROGRESS_DRAFT, remove_progress
 from wepystore.orchestrator.run.request import RunRequest, check_job_name
 from wepystore.records.trust import arguments
 from wepystore.reporters import files
@@ -51,7 +53,9 @@ _FORMAT = 2
 #: Bytes; a narration may be long.
 _LARGEST = 1 << 24
 #: The job's own files in its folder, whatever its name; no reporter's, no user's.
-RESERVED = frozenset((CHECKPOINT, SPEC, _DRAFT, LOCK, LISTED, LISTED_DRAFT))
+RESERVED = frozenset(
+    (CHECKPOINT, SPEC, _DRAFT, LOCK, LISTED, LISTED_DRAFT, PROGRESS, PROGRESS_DRAFT)
+)
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ class Job:
         NewerJobError, and as Store.open.
         """
         if not os.path.lexists(path / SPEC):
-            raise NoJobError(job_dir=path, problem=_why_no_job(path))
+            raise NoJobError(job_dir=path, problem=why_no_job(path))
         job = cls.__new__(cls)
         job.path = path
         job._made = []
@@ -226,6 +230,8 @@ class Job:
             _check_files(path, job.name)
             job.store = Store.open(path / CHECKPOINT)
             job.ledger = Ledger(path)
+            # Of a process that was killed: what was done since its last checkpoint is to be done.
+            remove_progress(path)
             job._lock.sign()
         except BaseException:
             job._lock.release()
@@ -240,6 +246,7 @@ class Job:
 
     def release(self) -> None:
         """Let others work here."""
+        remove_progress(self.path)
         self._lock.release()
 
     def _first_lock(self, path: Path) -> JobLock:
@@ -286,6 +293,7 @@ class Job:
                 (self.path / name).unlink(missing_ok=True)
         for name in (SPEC, _DRAFT):
             (self.path / name).unlink(missing_ok=True)
+        remove_progress(self.path)
         self.ledger.clear()
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         self._lock.release()
@@ -352,7 +360,7 @@ def _exists(path: Path, found: str) -> JobExistsError:
     return JobExistsError(job_dir=path, found=found, resume=resume)
 
 
-def _why_no_job(path: Path) -> str:
+def why_no_job(path: Path) -> str:
     if not os.path.isdir(path):
         return "it is no folder" if os.path.lexists(path) else "there is nothing of that name"
     if path.name == CHECKPOINT and os.path.lexists(path.parent / SPEC):

@@ -6,6 +6,7 @@ ends; what stands in the file only tells a person who holds it.
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import errno
 import fcntl
@@ -14,13 +15,18 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wepystore import durable
 from wepystore.orchestrator.errors import JobBusyError
-from wepystore.store.system import is_alive
+from wepystore.reporters import files
+from wepystore.store.system import is_alive, process_start
 
 LOCK = ".lock"
+#: Bytes of the file.
+_LARGEST = 4096
+#: A lock is signed after its process began; both moments are rounded.
+_ROUNDED_S = 2.0
 
 #: What opening a folder, a link or a pipe by that name comes to.
 _NOT_OURS = frozenset((errno.EISDIR, errno.ELOOP, errno.ENXIO))
@@ -100,6 +106,47 @@ class JobLock:
         self._descriptor = -1
 
 
+class Holder(NamedTuple):
+    """Who holds, or held, the lock of a job folder, as the file tells.
+
+    Attributes
+    ----------
+    since : str
+        UTC.
+    """
+
+    host: str
+    pid: int
+    since: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process is, or was, one of this host."""
+        return self.host == os.uname().nodename
+
+    def is_gone(self) -> bool:
+        """Whether it has certainly ended. One on another host cannot be asked after."""
+        return self.is_here and not (is_alive(self.pid) and self._has_begun())
+
+    def _has_begun(self) -> bool:
+        """Whether the process of that number is as old as the lock, and no later one."""
+        try:
+            locked = calendar.timegm(time.strptime(self.since, "%Y-%m-%d %H:%M:%S UTC"))
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - process_start(self.pid)
+        except (OSError, ValueError, IndexError, AttributeError):
+            return True
+        return time.time() - age < locked + _ROUNDED_S
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who works, or was killed, in a folder; None if nobody is told of. The lock is left alone."""
+    try:
+        told = _told_in(files.read_own(folder / LOCK, _LARGEST))
+    except OSError:
+        return None
+    return Holder(told["host"], told["pid"], told["since"]) if told else None
+
+
 def has_lock(folder: Path) -> bool:
     """Whether a lock's file is in the folder, held or not."""
     return os.path.isfile(folder / LOCK)
@@ -139,8 +186,12 @@ def _same(descriptor: int, file: Path) -> bool:
 
 def _holder(descriptor: int) -> dict[str, Any]:
     """What the file says; {} if it is not the lock of a job."""
+    return _told_in(os.pread(descriptor, _LARGEST, 0))
+
+
+def _told_in(data: bytes) -> dict[str, Any]:
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
+        holder = json.loads(data)
         if holder["lock"] == "wepystore job" and isinstance(holder["pid"], int):
             return {**holder, "host": str(holder["host"]), "since": str(holder["since"])}
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -39,6 +39,12 @@ class Account:
         `ended_by` and `complete` are None and False while it goes on.
     changes : tuple of str
         Fields of the environment that are not what they were in the session before.
+    flux : Flux
+        What was warped in all sessions, as far as it is recorded.
+    sampled_ps : float
+        Of all walkers together, in this session; 0 where the runner has no time step.
+    kept : (int, float) or None
+        Cycles in the last checkpoint of this session, and when it was durable, in s since 1970.
     """
 
     def __init__(
@@ -58,6 +64,9 @@ class Account:
         )
         found = differences(past.environment or {}, prepared.environment)
         self.changes = tuple(difference.field for difference in found)
+        self.flux = past.flux
+        self.sampled_ps = 0.0
+        self.kept: tuple[int, float] | None = None
 
     def note_resumption(self) -> None:
         """This session goes on from a checkpoint, if one was written and something is left."""
@@ -71,14 +80,21 @@ class Account:
         }
         self.how = self.how._replace(resumed_from=[*(self.how.resumed_from or ()), session])
 
-    def note_cycle(self, result: CycleResult) -> None:
-        """One more is whole."""
+    def note_cycle(self, result: CycleResult, n_walkers: int) -> None:
+        """One more is whole, of so many walkers."""
         self.n_done += 1
+        time = self.how.time_of(self._request.n_steps)
+        self.flux = self.flux.after(time, result.warped)
+        self.sampled_ps += time * n_walkers if self.how.step_size_ps else 0.0
         self.how = self.how.counting(result.n_warped, result.n_cloned, result.n_merged)
+
+    def wall_s(self, elapsed: float) -> float:
+        """Seconds of all sessions, after so many of this one."""
+        return self._past.wall_s + elapsed
 
     def note_checkpoint(self, elapsed: float) -> None:
         """One is about to be written, after so many seconds of this session."""
-        wall_s = round(self._past.wall_s + elapsed, 3)
+        wall_s = round(self.wall_s(elapsed), 3)
         listed = [each for each in self.how.checkpoints or () if each[0] != self.n_done]
         if len(listed) >= _MOST_CHECKPOINTS:
             listed = listed[::2]

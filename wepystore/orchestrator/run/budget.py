@@ -52,12 +52,21 @@ class Budget:
         self.until = until
         self.first = first
         self.begun = time.monotonic()
+        self._opened = 0.0
         self.slowest_cycle = 0.0
         self.slowest_checkpoint = 0.0
 
     def elapsed(self) -> float:
         """Seconds since construction."""
         return time.monotonic() - self.begun
+
+    def cycles_begin(self) -> None:
+        """Workers and files are open: what that took is no part of a cycle."""
+        self._opened = self.elapsed()
+
+    def cycling(self) -> float:
+        """Seconds since the first cycle of this session began."""
+        return self.elapsed() - self._opened
 
     def ends(self, n_done: int) -> str | None:
         """Why no cycle may begin after `n_done` of them: N_CYCLES, SECONDS, UNTIL, or None if
@@ -97,7 +106,7 @@ class Budget:
             left = min(left, self.until - time.time())
         now_done = n_done - self.first
         if self.n_cycles is not None and now_done:
-            left = min(left, (self.n_cycles - n_done) * self.elapsed() / now_done)
+            left = min(left, (self.n_cycles - n_done) * self.cycling() / now_done)
         return max(0.0, left)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from wepystore.orchestrator.run.account import Account
 from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.desk import Desk
+from wepystore.orchestrator.run.pulse import Pulse
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.run.watching import Progress, Watcher, cycles_text
@@ -99,6 +101,7 @@ class Saving:
                 job_dir=arguments(self.folder),
             ) from problem
         self._n_kept = n_done
+        self.account.kept = (n_done, time.time())
         now = self.budget.elapsed()
         seconds = now - begun
         self._due.written(now, seconds)
@@ -130,12 +133,14 @@ class Cycles:
     signals: StopSignals
     watcher: Watcher
     stillness: Stillness
+    pulse: Pulse
 
     def run(self) -> EntryRef | None:
         """The end, whose checkpoint is written; None if not one cycle is done."""
         # Those of the start are not to stay in memory for as long as a run takes.
         walkers, self.manager.init_walkers = self.manager.init_walkers, ()
         account, signals = self.account, self.signals
+        signals.budget.cycles_begin()
         while (why := signals.budget.ends(account.n_done)) is None and signals.received is None:
             undo = undoing(self.manager.boundary_conditions, self.manager.resampler)
             try:
@@ -155,10 +160,11 @@ class Cycles:
                     end=self.saving.write(walkers, last=True).md5,
                     job_dir=arguments(self.saving.folder),
                 ) from problem
-            walkers = result.walkers
-            self._tell(result)
+            n_walkers, walkers = len(walkers), result.walkers
+            self._tell(result, n_walkers)
             if self.saving.is_due():
                 self.saving.write(walkers)
+                self.pulse.write()
         ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
         has_all = why == N_CYCLES or (why == SECONDS and self.request.n_cycles is None)
         account.note_end(ended_by, has_all)
@@ -171,22 +177,24 @@ class Cycles:
         finally:
             self.signals.cycle_ends()
 
-    def _tell(self, result: CycleResult) -> None:
+    def _tell(self, result: CycleResult, n_walkers: int) -> None:
         account, budget = self.account, self.signals.budget
-        account.note_cycle(result)
+        account.note_cycle(result, n_walkers)
         budget.slowest_cycle = max(budget.slowest_cycle, result.seconds)
-        self.watcher.cycle_done(
-            Progress.after(
-                result,
-                account.how,
-                n_steps=(account.n_done - budget.first) * self.request.n_steps,
-                elapsed=budget.elapsed(),
-                n_cycles_done=account.n_done,
-                n_cycles=self.request.n_cycles,
-                remaining=budget.remaining(account.n_done),
-                seconds=budget.seconds,
-            )
+        progress = Progress.after(
+            result,
+            account.how,
+            sampled_ps=account.sampled_ps,
+            cycling=budget.cycling(),
+            elapsed=budget.elapsed(),
+            n_cycles_done=account.n_done,
+            n_cycles=self.request.n_cycles,
+            remaining=budget.remaining(account.n_done),
+            seconds=budget.seconds,
+            flux=account.flux,
         )
+        self.pulse.after(result, progress)
+        self.watcher.cycle_done(progress)
         if (still := self.stillness.after(result, account.n_done - 1)) is not None:
             self.watcher.remark(still)
 

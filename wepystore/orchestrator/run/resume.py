@@ -26,6 +26,8 @@ from wepystore.records.run_frames import FramesElsewhereError, read_frames, read
 from wepystore.records.tables import RunTables, read_recording
 from wepystore.records.times import read_stretches, times_of
 from wepystore.records.trust import Trust, arguments
+from wepystore.records.warped import flux_after
+from wepystore.reporters.flux import Flux
 from wepystore.store.places import CHECKPOINT
 from wepystore.store.store import Store
 
@@ -145,12 +147,12 @@ def _last(
                 remark(f"{passed}: {store.path} lacks {len(lacking)} of its parts")
                 continue
             start = start_from(store, record.end.md5, config, trust=trust)
-            recorded = _recorded(store, record)
+            past = _past(md5, record, _recorded(store, record), store)
         except DamagedError as problem:
             # Nothing is lost but time: from an earlier one the run comes by here again.
             remark(f"{passed}: {problem}")
             continue
-        return dataclasses.replace(start, snapshot_ref=spec.start), _past(md5, record, recorded)
+        return dataclasses.replace(start, snapshot_ref=spec.start), past
     return start_from(store, spec.start.md5, config, trust=trust), Past(
         resumed=True, how=NOTHING_YET._replace(begun=spec.begun)
     )
@@ -215,8 +217,11 @@ def _records(job: Job, spec: JobSpec, remark: Callable[[str], None]) -> list[tup
     return sorted(found, key=lambda each: (each[1].n_cycles, each[1].execution.complete is True))
 
 
-def _past(md5: str, record: RunRecord, recorded: SoFar | None) -> Past:
-    how = record.execution
+def _past(md5: str, record: RunRecord, recorded: SoFar | None, store: Store) -> Past:
+    how, flux = record.execution, Flux(first=record.n_cycles)
+    if recorded is not None:
+        time = how.time_of(record.n_steps)
+        flux = flux_after(Flux(), 0, recorded.recording, time, store)
     return Past(
         resumed=True,
         end=record.end.md5,
@@ -230,6 +235,7 @@ def _past(md5: str, record: RunRecord, recorded: SoFar | None) -> Past:
         environment=record.environment,
         reproducible=record.reproducible,
         recorded=recorded,
+        flux=flux,
     )
 
 

@@ -19,6 +19,7 @@ from wepystore.orchestrator.run.cycles import Cycles, Saving
 from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.mapping import WITHOUT_SCHEDULER, needs_scheduler
 from wepystore.orchestrator.run.preparation import prepare
+from wepystore.orchestrator.run.pulse import Pulse
 from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
@@ -197,4 +198,7 @@ class Session:
             checkpointer, self._desk, account, request, signals.budget, watcher, job.path
         )
         manager = self._prepared.manager
-        return Cycles(manager, request, account, saving, signals, watcher, self._stillness).run()
+        parts = {name: getattr(manager, name) for name in ("boundary_conditions", "resampler")}
+        pulse = Pulse(job.path, account, parts)
+        still = self._stillness
+        return Cycles(manager, request, account, saving, signals, watcher, still, pulse).run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wepystore.engine.fit import check_decoded, check_type
@@ -19,6 +19,7 @@ from wepystore.records.library import load_run
 from wepystore.records.run import place_in
 from wepystore.records.snapshot import Snapshot
 from wepystore.records.trust import Asked, Trust, arguments
+from wepystore.reporters.flux import Flux
 from wepystore.store import carriers, exports, formats
 from wepystore.store.manifests import Manifest
 from wepystore.store.names import ONE, EntryRef
@@ -75,6 +76,8 @@ class Past:
     reproducible : bool
     recorded : SoFar or None
         Up to that checkpoint; None for a run that was begun without a recording.
+    flux : Flux
+        What was warped in these cycles.
     """
 
     resumed: bool = False
@@ -85,6 +88,7 @@ class Past:
     environment: dict[str, Any] | None = None
     reproducible: bool = True
     recorded: SoFar | None = None
+    flux: Flux = field(default_factory=Flux)
 
     @property
     def wall_s(self) -> float:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wepystore.engine.ensemble import Floats, weights_of
 from wepystore.records.circumstances import Circumstances, stopper
+from wepystore.reporters.flux import Flux
+from wepystore.reporters.told import Spread, ns_per_day
 from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -71,9 +74,10 @@ class Progress:
     """How a run stands after a cycle.
 
     Times in s, `remaining` infinite where nothing is known to end it. ns_per_day is over all
-    walkers, None if unknown. n_cloned, n_merged and n_warped count from the start of the run:
-    clones made and walkers merged away are None where the resampler, or the record of an earlier
-    session, does not tell.
+    walkers since the first cycle of this session began, None if unknown. n_cloned, n_merged and
+    n_warped count from the start of the run: clones made and walkers merged away are None where
+    the resampler, or the record of an earlier session, does not tell. `flux` is what was warped
+    so far in each stretch of the run, in times of `unit`, "ps" or "steps".
     """
 
     n_cycles_done: int
@@ -87,26 +91,35 @@ class Progress:
     n_warped: int
     n_cloned: int | None = None
     n_merged: int | None = None
+    unit: str = "steps"
+    flux: Flux = field(default_factory=Flux, repr=False)
+    weights: Floats | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def spread(self) -> Spread | None:
+        """How the weights are spread."""
+        return None if self.weights is None else Spread.of(self.weights)
 
     @classmethod
     def after(
-        cls, result: CycleResult, how: Circumstances, n_steps: int, elapsed: float, **stands: Any
+        cls,
+        result: CycleResult,
+        how: Circumstances,
+        sampled_ps: float,
+        cycling: float,
+        **stands: Any,
     ) -> Progress:
-        """After a cycle; `n_steps` of each walker were done in `elapsed`."""
-        from wepystore.engine.ensemble import weights_of
-
+        """After a cycle; so much of all walkers was simulated in `cycling` s, in this session."""
         weights = weights_of(result.walkers)
-        ns_per_day = None
-        if how.step_size_ps is not None and elapsed > 0:
-            ns_per_day = len(weights) * n_steps * how.step_size_ps / 1000 / elapsed * 86400
         return cls(
-            elapsed=elapsed,
-            ns_per_day=ns_per_day,
+            ns_per_day=ns_per_day(sampled_ps, cycling),
             weight_min=float(weights.min()),
             weight_max=float(weights.max()),
             n_warped=how.n_warped or 0,
             n_cloned=how.n_cloned,
             n_merged=how.n_merged,
+            unit=how.time_unit,
+            weights=weights,
             **stands,
         )
 

@@ -38,6 +38,7 @@ from wepystore.records.sinks import Hashing, Remembering
 from wepystore.records.snapshot import Snapshot, encode_snapshot
 from wepystore.records.tables import read_recording
 from wepystore.records.trust import Trust, tell
+from wepystore.reporters.flux import Flux
 from wepystore.store.names import Ref
 from wepystore.store.runs import read_run
 from wepystore.store.store import Store
@@ -244,10 +245,13 @@ class _Repetition:
         manager, record = self._prepared.manager, self._record
         # Large systems' start walkers are not to stay in memory for as long as a run takes.
         walkers, manager.init_walkers = manager.init_walkers, ()
-        begun = time.monotonic()
+        begun, sampled_ps, flux = time.monotonic(), 0.0, Flux()
         how = NOTHING_YET._replace(step_size_ps=step_size_ps(self._prepared.runner))
         for n_done in range(1, record.n_cycles + 1):
             result = manager.run_cycle(walkers, self._n_steps, n_done - 1)
+            one = how.time_of(self._n_steps)
+            sampled_ps += one * len(walkers) if how.step_size_ps else 0.0
+            flux = flux.after(one, result.warped)
             walkers = result.walkers
             how = how.counting(result.n_warped, result.n_cloned, result.n_merged)
             elapsed = time.monotonic() - begun
@@ -256,12 +260,14 @@ class _Repetition:
                 Progress.after(
                     result,
                     how,
-                    n_steps=n_done * self._n_steps,
+                    sampled_ps=sampled_ps,
+                    cycling=elapsed,
                     elapsed=elapsed,
                     n_cycles_done=n_done,
                     n_cycles=record.n_cycles,
                     remaining=remaining,
                     seconds=elapsed + remaining,
+                    flux=flux,
                 )
             )
             if n_done in self._waypoints and self._other_after is None:
