@@ -69,15 +69,8 @@ def write_trajectories(
     replace : bool
         Whether files that are there are replaced.
 
-    Returns
-    -------
-    list of str
-        The files.
-
-    Raises
-    ------
-    WepystoreError : NotMolecularError, LibraryMissingError, DamagedError.
-    FileExistsError : one is there.
+    Returns the files. Raises NotMolecularError, LibraryMissingError, DamagedError,
+    FileExistsError.
     """
     file = os.fspath(file)
     suffix = check_ending(file)

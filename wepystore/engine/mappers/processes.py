@@ -196,20 +196,16 @@ class ProcessMapper(WorkMapper):
         self._changes.settle()
         self.worker_segment_times = {worker.number: [] for worker in self._workers}
         self.worker_segment_walkers = {worker.number: [] for worker in self._workers}
-        for worker in list(self._workers):
-            # Left over from a call that an exception ended; or dead since the last one.
-            if worker.running or (worker.ready and worker.child.ended()):
-                self._replace(worker)
+        self._renew()
         # Set until every answer is in: a mapper left in mid-way may not be asked to say goodbye.
         self._busy = True
         now = looked = self._clock.tick()
         tick = TICK_S if self.segment_timeout is None else min(TICK_S, self.segment_timeout / 4)
         while not ledger.finished:
             for worker in list(self._workers):
-                if worker.idle:
-                    batch = self._take(ledger, worker)
-                    if batch:
-                        worker.give(batch)
+                batch = self._take(ledger, worker) if worker.idle else []
+                if batch:
+                    worker.give(batch)
             for worker in self._active(tick):
                 self._hear(worker, ledger)
             now = self._clock.tick()
@@ -219,6 +215,13 @@ class ProcessMapper(WorkMapper):
                     self._look(worker, ledger, now)
         self._busy = False
         return ledger.results
+
+    def _renew(self) -> None:
+        """Replace workers left over from a call that an exception ended, or dead since the last
+        one."""
+        for worker in list(self._workers):
+            if worker.running or (worker.ready and worker.child.ended()):
+                self._replace(worker)
 
     def _take(self, ledger: Ledger, worker: _Worker) -> list[Task]:
         if len(self._workers) == 1 and ledger.waits_for_another(worker.child):

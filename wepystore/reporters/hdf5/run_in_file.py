@@ -221,13 +221,7 @@ class RunInFile:
             raise ValueError(f"{group.name} has a field of a name that is taken")
         n_rows = self.n_cycles
         if table != _CONTINUAL and held:
-            cycles = self._members.dataset(group, _CYCLES)
-            if cycles.ndim != 1 or cycles.dtype.kind not in "iu":
-                raise ValueError(f"{cycles.name} are no numbers of cycles")
-            numbers = cycles[:].astype(np.int64)
-            inside = (numbers >= 0) & (numbers < self.n_cycles)
-            if not inside.all() or (np.diff(numbers) < 0).any():
-                raise ValueError(f"{cycles.name} are not its cycles, one after the other")
+            numbers = self._cycles_of_records(group)
             n_rows = len(numbers)
             self._starts[table] = np.searchsorted(numbers, np.arange(self.n_cycles + 1))
         for each in held.values():
@@ -239,6 +233,17 @@ class RunInFile:
             self._seen.add(place)
         self._tables[table] = held
         return tuple(_field(name, each) for name, each in held.items())
+
+    def _cycles_of_records(self, group: Any) -> NDArray[np.int64]:
+        """The cycle of each record of a table."""
+        cycles = self._members.dataset(group, _CYCLES)
+        if cycles.ndim != 1 or cycles.dtype.kind not in "iu":
+            raise ValueError(f"{cycles.name} are no numbers of cycles")
+        numbers: NDArray[np.int64] = cycles[:].astype(np.int64)
+        inside = (numbers >= 0) & (numbers < self.n_cycles)
+        if not inside.all() or (np.diff(numbers) < 0).any():
+            raise ValueError(f"{cycles.name} are not its cycles, one after the other")
+        return numbers
 
     @cached_property
     def summaries(self) -> dict[str, list[str]]:
