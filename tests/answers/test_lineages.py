@@ -107,6 +107,7 @@ def test_arrivals_by_number_and_by_weight(lineages: Lineages, shown: Recording) 
     expected = sorted((warp["weight"].item() for _, warp in warps), reverse=True)[:3]
     assert [each.weight[-1] for each in heaviest] == expected
     assert len(lineages.heaviest_arrivals(10**6)) == len(warps)
+    assert lineages.heaviest_arrivals(0) == lineages.heaviest_arrivals(-1) == []
     assert lineages.heaviest_arrivals(2, target=7) == []
     cycle_weights = [walker.weight for walker in shown.reports[-1]["new_walkers"]]
     assert lineages.heaviest_walker() == int(np.argmax(cycle_weights))

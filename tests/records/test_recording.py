@@ -127,6 +127,19 @@ def test_what_is_read_is_what_was_recorded() -> None:
         tables.by_walker("warping/cycle_idx")
 
 
+def test_a_number_for_each_walker_is_one_in_each_cycle() -> None:
+    """A value more in one cycle and one less in the next are as many in all, and not those of the
+    walkers."""
+    part = columns(0, 4, progress={"distance": [1.0, 2.0]})
+    assert read(*saved(part))["progress/distance/lengths"].tolist() == [2, 4, 5, 3]
+    more = columns(1, 2, progress={"distance": [1.0] * 5})
+    part = joined([columns(0, 1, progress={"distance": [1.0, 2.0]}), more, columns(2, 4)])
+    tables = read(*saved(part))
+    assert tables["n_walkers"].sum() == len(tables["progress/distance"])
+    with pytest.raises(ValueError, match="progress/distance has not one number for each walker"):
+        tables.by_walker("progress/distance")
+
+
 def test_numpy_alone_reads_a_part() -> None:
     """An object is .npy files one after the other, in the order of the manifest's columns."""
     import io

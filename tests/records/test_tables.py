@@ -67,6 +67,19 @@ def test_each_column_alone_is_what_it_is_among_all(store: Store) -> None:
                 assert all(len(tables[name]) == 0 for name in NAMES)
 
 
+def test_records_in_no_order_cannot_be_cut(store: Store) -> None:
+    """Which of them are of which cycles nobody can tell; whole, they are shown as they are."""
+    part = dict(columns(0, 4))
+    part["resampling/cycle_idx"] = part["resampling/cycle_idx"][::-1].copy()
+    recording = recorded(store, part)
+    for source in (store, store.object):
+        assert len(RunTables([("it", recording, 4)], source)["resampling/decision_id"]) == 15
+        tables = RunTables([("it", recording, 3)], source)
+        with pytest.raises(DamagedError, match="records of resampling are not one cycle after"):
+            tables["resampling/decision_id"]
+        assert len(tables["warping/place"]) == 1 and len(tables["weights"]) == 12
+
+
 def test_several_columns_at_once(store: Store) -> None:
     """The same as one after the other, and none of a name that there is not."""
     tables = RunTables([("it", recorded(store, columns(0, 4), columns(4, 8)), 8)], store)

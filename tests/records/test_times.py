@@ -48,6 +48,8 @@ def told_by(store: Store, change: Callable[[dict[str, Any]], None]) -> str:
         ("parts", None),
         ("parts", [{"n_cycles": -1}]),
         ("parts", [1]),
+        ("n_cycles", 3),
+        ("n_cycles", "2"),
         ("more", 1),
     ],
 )

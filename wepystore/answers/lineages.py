@@ -232,7 +232,7 @@ class Lineages:
         Parameters
         ----------
         n : int
-            At most so many.
+            At most so many, from 0 on.
         target : int or None
             Only of warps with this `target_idx`.
 
@@ -244,7 +244,7 @@ class Lineages:
                 why = "its boundary conditions record no target_idx of a warp"
                 raise UntraceableError(run=self._run, why=why)
             places = places[self.warps.target == target]
-        heaviest = places[np.argsort(-self.warps.weight[places], kind="stable")[:n]]
+        heaviest = places[np.argsort(-self.warps.weight[places], kind="stable")[: max(n, 0)]]
         return [self.of_warp(warp, through_warps=through_warps) for warp in heaviest.tolist()]
 
     def heaviest_walker(self, cycle: int = -1) -> int:
@@ -303,15 +303,10 @@ def load_lineages(
 
     Parameters
     ----------
-    store : Store, str or path
-        The store, or a job folder that one is in.
-    name : str
-        Hash of the run's record, a prefix of it, or a tag.
+    store, name, verify : as of load_tables
     joined : bool
         Whether lineages go on in the runs that led to its start; cycles and warps are then counted
         through all of them.
-    verify : bool
-        As of load_tables.
 
     Raises
     ------

@@ -140,13 +140,15 @@ def _are_lengths(lengths: Column, total: int) -> bool:
 
 def cut(columns: Columns, first_cycle: int, start: int, stop: int) -> Columns:
     """The cycles from `start` to before `stop` of a stretch that begins with `first_cycle`: all
-    columns, or what needed_for gives."""
+    columns, or what needed_for gives. Raises ValueError for records that are in no order."""
     found: dict[str, NDArray[Any]] = {}
     rows = np.empty((len(columns), 2), np.int64)
     for place, (name, array) in enumerate(columns.items()):
         table = name.partition("/")[0]
         cycles = columns.get(f"{table}/{CYCLE_IDX}") if table != CONTINUAL else None
         edges = [start - first_cycle, stop - first_cycle]
+        if cycles is array and (np.diff(cycles) < 0).any():
+            raise ValueError(f"the records of {table} are not one cycle after the other")
         rows[place] = edges if cycles is None else np.searchsorted(cycles, [start, stop])
         lengths = columns[N_WALKERS] if name == WEIGHTS else columns.get(f"{name}/{LENGTHS}")
         begin, end = rows[place]

@@ -18,6 +18,7 @@ from wepystore.records.parts import cut, needed_for, read_columns, read_part
 from wepystore.records.recording import (
     CONTINUAL,
     CYCLE_IDX,
+    LENGTHS,
     MISSING,
     N_WALKERS,
     Column,
@@ -239,11 +240,17 @@ class RunTables(Mapping[str, NDArray[Any]]):
 
     def by_walker(self, name: str) -> NDArray[np.float64]:
         """A column that has one number for each walker of each cycle, such as "weights" or
-        "progress/distances"; shape (n_cycles, n_walkers), NaN where a walker was not there."""
-        found = self.read([N_WALKERS, name])
+        "progress/distances"; shape (n_cycles, n_walkers), NaN where a walker was not there.
+
+        Raises ValueError for a column that has not, and as read.
+        """
+        lengths = f"{name}/{LENGTHS}"
+        found = self.read([N_WALKERS, name, *[each for each in self if each == lengths]])
         counts, held = found[N_WALKERS], found[name]
         shape = (len(counts), int(counts.max(initial=0)))
-        if held.shape != (int(counts.sum()),):
+        fits = held.shape == (int(counts.sum()),)
+        # As many in all may be more of one cycle, and fewer of another.
+        if not fits or not np.array_equal(found.get(lengths, counts), counts):
             raise ValueError(f"{name} has not one number for each walker of each cycle")
         if shape[0] * shape[1] > max(_LITTLE, _MOST_EMPTY * (len(held) + len(counts))):
             raise ValueError(f"nearly all of an array of shape {shape} would be empty")

@@ -95,6 +95,8 @@ def times_of(record: RunRecord, where: str) -> Times | None:
         rest = [part.n_cycles for part in found.parts[found.n_full :]]
         if sum(rest) >= size or size in rest:
             raise ValueError("they are not full blocks, and what is left over")
+        if sum(part.n_cycles for part in found.parts) != told["n_cycles"]:
+            raise ValueError("their parts have not as many cycles as they say")
     return found
 
 

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from tests.orchestrator.run.test_checkpoint import assert_whole
-from tests.orchestrator.run.test_recorder import Wavering, job_store, record_of, recording_of
+from tests.orchestrator.run.test_recorder import (
+    Wavering,
+    job_store,
+    record_of,
+    recording_of,
+    small_blocks,
+)
 from tests.systems import (
     Recorder,
     pair_apparatus,
@@ -46,12 +52,7 @@ from wepystore.records.snapshot import Apparatus
 from wepystore.store.errors import DamagedEntryError
 from wepystore.store.names import Ref
 
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full blocks of four cycles; of two, of those of which frames are kept."""
-    monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: 4)
-    monkeypatch.setattr(frames, "block_cycles_for", lambda n_walkers, n_bytes, every: 2 * every)
+__all__ = ["small_blocks"]
 
 
 def frames_of(job: Path) -> RunFrames:
