@@ -22,6 +22,7 @@ from wepystore.api import (
     Configuration,
     OpenMMRunner,
     PairDistance,
+    Prepared,
     SerialMapper,
     Snapshot,
     Store,
@@ -30,6 +31,7 @@ from wepystore.api import (
     WalkerState,
     WExploreResampler,
     as_walker_state,
+    reconcile,
 )
 from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.run import run
@@ -193,6 +195,22 @@ def run_job(
     start = start_from(store, snapshot, configuration)
     given = {name: value for name, value in options.items() if value is not None}
     return run(start, RunRequest(job_dir=job_dir, **given), watcher or Recorder())
+
+
+def run_in_turn(
+    prepared: Prepared, folder: Path, lengths: Sequence[int], **options: Any
+) -> tuple[Store, list[str]]:
+    """Runs of so many cycles, each from where the one before ended: one store with all of them, and
+    their records. Their jobs are folder/job0 and so on."""
+    store, start, runs = prepared.store, prepared.snapshot_hash, []
+    for place, n_cycles in enumerate(lengths):
+        job = folder / f"job{place}"
+        done = run_job(store, start, job, n_cycles=n_cycles, **options)
+        reconcile(folder / "all.orch", job)
+        store, start = Store.open(folder / "all.orch"), done.end
+        assert done.record is not None
+        runs.append(done.record)
+    return store, runs
 
 
 def plain_configuration(mapper: Any = None, reporters: Sequence[Any] = ()) -> Configuration:

@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 
 from tests.reporters import recorded
-from tests.systems import plain_configuration, run_job
+from tests.systems import plain_configuration, run_in_turn
 from wepystore.api import (
     Apparatus,
     BinResampler,
     Configuration,
     PositionCoordinate,
     Snapshot,
-    Store,
     TargetBC,
     Walker,
     WalkerState,
     prepare_store,
-    reconcile,
 )
 from wepystore.api import (
     Recording as RecordingChoice,
@@ -107,10 +105,5 @@ def chain(folder: Path, every: int = 1) -> tuple[Path, list[str]]:
         usual.work_mapper, recording=RecordingChoice(["positions"], every=every)
     )
     made = prepare_store(folder / "start.orch", snapshot, configuration)
-    store, start, runs = made.store, made.snapshot_hash, []
-    for k, n_cycles in enumerate(LENGTHS):
-        done = run_job(store, start, folder / f"job{k}", n_cycles=n_cycles)
-        reconcile(folder / "all.orch", folder / f"job{k}")
-        store, start = Store.open(folder / "all.orch"), done.end
-        runs.append(done.record or "")
-    return folder / "all.orch", runs
+    store, runs = run_in_turn(made, folder, LENGTHS)
+    return store.path, runs

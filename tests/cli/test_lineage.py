@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Wepy
-from tests.systems import plain_configuration, run_job, save_run
+from tests.systems import plain_configuration, run_in_turn, save_run
 from wepystore.api import (
     Apparatus,
     BinResampler,
@@ -31,7 +31,6 @@ from wepystore.api import (
     load_lineages,
     load_run,
     prepare_store,
-    reconcile,
 )
 
 N_FIRST, N_LAST = 30, 5
@@ -56,16 +55,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     snapshot = Snapshot([Walker(left, 1 / 6) for _ in range(6)], apparatus)
     prepared = prepare_store(folder / "start.orch", snapshot, plain_configuration())
-    store, start, runs = prepared.store, prepared.snapshot_hash, []
-    for n_cycles in (N_FIRST, N_LAST):
-        job = folder / f"job{n_cycles}"
-        done = run_job(store, start, job, n_cycles=n_cycles, n_steps=40)
-        reconcile(folder / "a.orch", job)
-        store, start = Store.open(folder / "a.orch"), done.end
-        runs.append(done.record)
+    store, runs = run_in_turn(prepared, folder, (N_FIRST, N_LAST), n_steps=40)
     found = load_lineages(store, runs[1])
     assert len(found.warps) > 2 and (found.parents[6:] != np.tile(np.arange(6), 34)).any()
-    return Made(folder / "a.orch", runs, found)
+    return Made(store.path, runs, found)
 
 
 def lines_of(made: Made, walker: int, cycle: int = -1) -> list[str]:

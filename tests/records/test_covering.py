@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from tests.store.care.test_gc import at_event, in_child
 from tests.store.helpers import attach
-from tests.systems import run_job, save_run
+from tests.systems import run_in_turn, run_job, save_run
 from wepystore.api import (
     NotJoinableError,
     NotRecordedError,
@@ -254,23 +253,9 @@ def test_a_record_may_go_while_they_are_read(filled: Store, joined: bool) -> Non
 # ---- histories
 
 
-def chain(pair_store: Prepared, folder: Path, cycles: Sequence[int], **options: Any) -> list[str]:
-    """Runs of so many cycles, each from where the one before ended, in one store; their records."""
-    store, start, found = pair_store.store, pair_store.snapshot_hash, []
-    for place, n_cycles in enumerate(cycles):
-        job = folder / f"job{place}"
-        done = run_job(store, start, job, n_cycles=n_cycles, **options)
-        reconcile(folder / "all.orch", job)
-        store, start = Store.open(folder / "all.orch"), done.end
-        assert done.record is not None
-        found.append(done.record)
-    return found
-
-
 def test_continued_runs_are_joined(pair_store: Prepared, tmp_path: Path) -> None:
     """Every cycle of each once, in order, with cycles numbered through."""
-    runs = chain(pair_store, tmp_path, (5, 6, 3))
-    store = Store.open(tmp_path / "all.orch")
+    store, runs = run_in_turn(pair_store, tmp_path, (5, 6, 3))
     alone = [load_tables(store, md5) for md5 in runs]
     tables = load_tables(store, runs[-1], joined=True)
     assert [(span.run, span.first_cycle, span.n_cycles) for span in tables.runs] == [
@@ -357,10 +342,9 @@ def test_a_checkpoint_that_its_job_has_superseded(pair_store: Prepared, tmp_path
 def test_the_same_run_twice_is_no_other_history(pair_store: Prepared, tmp_path: Path) -> None:
     """A repetition that recorded the same stands for the first, and for one that recorded
     nothing."""
-    runs = chain(pair_store, tmp_path, (5, 2))
+    store, runs = run_in_turn(pair_store, tmp_path, (5, 2))
     run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "again", n_cycles=5)
-    reconcile(tmp_path / "all.orch", tmp_path / "again")
-    store = Store.open(tmp_path / "all.orch")
+    reconcile(store.path, tmp_path / "again")
     assert lengths(store) == [2, 5, 5]
     assert [span.n_cycles for span in load_tables(store, runs[1], joined=True).runs] == [5, 2]
     record = load_run(store, runs[0])
@@ -375,8 +359,7 @@ def test_the_same_run_twice_is_no_other_history(pair_store: Prepared, tmp_path: 
 def test_histories_that_differ_are_refused_by_name(pair_store: Prepared, tmp_path: Path) -> None:
     """Two runs into one start, a run that leads to its own start, one without a recording, and one
     that records other columns: an error in one line, which names them."""
-    runs = chain(pair_store, tmp_path, (5, 2))
-    store = Store.open(tmp_path / "all.orch")
+    store, runs = run_in_turn(pair_store, tmp_path, (5, 2))
     first, second = (load_run(store, md5) for md5 in runs)
     other = save_run(store, replace(first, seed=7, n_cycles=2, recording=second.recording))
     with pytest.raises(NotJoinableError, match=f"{min(runs[0], other)}, {max(runs[0], other)}"):
@@ -406,8 +389,8 @@ def test_histories_that_differ_are_refused_by_name(pair_store: Prepared, tmp_pat
 
 def test_objects_show_themselves_in_few_words(pair_store: Prepared, tmp_path: Path) -> None:
     """A line for each, and a small table in a notebook."""
-    runs = chain(pair_store, tmp_path, (3, 2))
-    tables = load_tables(tmp_path / "all.orch", runs[1], joined=True)
+    store, runs = run_in_turn(pair_store, tmp_path, (3, 2))
+    tables = load_tables(store, runs[1], joined=True)
     assert repr(tables).startswith("<RunTables: 5 cycles of 2 runs; ") and len(repr(tables)) < 160
     assert "5 cycles of 10 steps" in repr(tables.recording)
     assert "<th>warping</th>" in tables._repr_html_() and "<script" not in tables._repr_html_()

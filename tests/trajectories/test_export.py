@@ -20,6 +20,7 @@ from tests.systems import (
     pair_state,
     pair_topology,
     plain_configuration,
+    run_in_turn,
     run_job,
     salt_system,
 )
@@ -32,7 +33,6 @@ from wepystore.api import (
     Recording,
     SerialMapper,
     Snapshot,
-    Store,
     UnbindingBC,
     Walker,
     WExploreResampler,
@@ -40,7 +40,6 @@ from wepystore.api import (
     load_frames,
     load_tables,
     prepare_store,
-    reconcile,
 )
 from wepystore.engine.topology import topology_json
 from wepystore.errors import WepystoreError
@@ -70,16 +69,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     snapshot = pair_snapshot(N_WALKERS, pair_apparatus(boundary_conditions=boundary))
     prepared = prepare_store(folder / "a.orch", snapshot, configuration)
-    store, start, runs = prepared.store, prepared.snapshot_hash, []
-    for n_cycles in (N_FIRST, N_LAST):
-        job = folder / f"job{n_cycles}"
-        done = run_job(store, start, job, n_cycles=n_cycles, n_steps=60)
-        reconcile(folder / "a.orch", job)
-        store, start = Store.open(folder / "a.orch"), done.end
-        runs.append(done.record)
+    store, runs = run_in_turn(prepared, folder, (N_FIRST, N_LAST), n_steps=60)
     assert len(load_tables(store, runs[0])["warping/weight"])
-    (reported,) = folder.glob(f"job{N_FIRST}/*.h5")
-    return Made(folder / "a.orch", runs[0], runs[1], reported)
+    (reported,) = folder.glob("job0/*.h5")
+    return Made(store.path, runs[0], runs[1], reported)
 
 
 def tree(file: h5py.File) -> dict[str, Any]:
