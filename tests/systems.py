@@ -156,6 +156,7 @@ class Recorder(Watcher):
 
     events: list[tuple[Any, ...]] = field(default_factory=list)
     on_cycle: Any = None
+    on_checkpoint: Any = None
 
     def begun(self, what: Begun) -> None:
         self.events.append(("begun", what.seed, what.n_walkers))
@@ -167,6 +168,8 @@ class Recorder(Watcher):
 
     def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
         self.events.append(("checkpoint", end, n_cycles))
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(n_cycles)
 
     def stopping(self, signal_name: str) -> None:
         self.events.append(("stopping", signal_name))

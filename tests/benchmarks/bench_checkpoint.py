@@ -22,7 +22,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openmm
@@ -47,7 +49,8 @@ from wepystore.api import (
 from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import environment
 from wepystore.orchestrator.run.checkpoint import Checkpointer
-from wepystore.records.run import RunRecord
+from wepystore.orchestrator.run.writer import Writer
+from wepystore.records.run import RunRecord, Unfinished
 from wepystore.store.names import EntryRef, Ref
 
 N_PARTICLES, N_WALKERS, ROUNDS = 10_000, 48, 9
@@ -135,11 +138,14 @@ def measure(folder: Path, n_walkers: int = N_WALKERS, rounds: int = ROUNDS) -> F
     start_md5 = save_snapshot(store, Snapshot(ensemble, parts))
     start = EntryRef("snapshots", Ref(start_md5, "0" * 64, 1))
     config = EntryRef("configs", Ref(start_md5, "0" * 64, 1))
+
+    def record(n_cycles: int) -> Unfinished:
+        how: dict[str, Any] = {"n_steps": 10, "seed": 1, "reproducible": True}
+        return partial(RunRecord, start, config=config, n_cycles=n_cycles, **how)
+
     written = Ledger(folder)
     written.replace(())
-    checkpointer = Checkpointer(
-        store, parts, lambda end, n, _: RunRecord(start, end, config, n, 10, 1, True), written
-    )
+    checkpointer = Checkpointer(Writer(store, written), parts, record)
     saves, checkpoints = [], []
     new: list[int] = []
     apparatus_again = 0

@@ -10,7 +10,7 @@ alone: what else a checkpoint writes is measured in bench_checkpoint.
   cycle at once after the other. What is between np.save and this is MD5, which takes some 2 ns a
   byte, twice where a frame is written in a piece and in its block.
 - How long a cycle is held up, its checkpoint included, where the time of a segment is between two:
-  full blocks are written behind the run.
+  blocks and checkpoints are written behind the run.
 - Ten of the 10,000 atoms, of the time that all of them take.
 """
 
@@ -21,7 +21,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,9 +34,10 @@ from tests.benchmarks.table import Row
 from tests.systems import pair_apparatus
 from wepystore.api import NoResampler, Recording, Store, Walker, WalkerState
 from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.recorder import Recorder
+from wepystore.orchestrator.run.writer import Writer
 from wepystore.records.sinks import Remembering
+from wepystore.records.values import Sink
 
 #: Of np.save's time, with a checkpoint for each block or in each cycle.
 BLOCK_LIMIT, CYCLE_LIMIT = 1.3, 2.5
@@ -73,8 +75,9 @@ class Recorded:
         apparatus = pair_apparatus(boundary_conditions=None, resampler=NoResampler())
         manager = SimpleNamespace(**vars(apparatus), init_walkers=shown[0]["new_walkers"])
         self._recorder = Recorder.begun(manager, 100, choice)
-        record: Any = None
-        Checkpointer(self._store, apparatus, record, Ledger(folder), self._recorder)
+        self._writer = Writer(self._store, Ledger(folder))
+        self._recorder.put_with(self._writer)
+        self._going: Future[None] | None = None
         self._n_cycles = 0
 
     def cycle(self) -> float:
@@ -88,9 +91,18 @@ class Recorded:
         return time.perf_counter() - begun
 
     def checkpoint(self) -> None:
-        self._recorder.settle()
-        with self._store.batch() as batch:
-            self._recorder.write(Remembering(batch, {}))
+        """Hand one over; the one before is durable then."""
+        self.settle()
+        self._going = self._writer.submit(self._write, self._recorder.so_far())
+
+    def _write(self, put: Callable[[Sink], Any]) -> None:
+        with self._writer.batch() as batch:
+            put(Remembering(batch, {}))
+
+    def settle(self) -> None:
+        """Wait until it is durable."""
+        if self._going is not None:
+            self._going.result()
 
 
 def ours_s(folder: Path, shown: list[dict[str, Any]], every: int, choice: Recording) -> float:
@@ -101,6 +113,7 @@ def ours_s(folder: Path, shown: list[dict[str, Any]], every: int, choice: Record
         made.cycle()
         if number % every == 0:
             made.checkpoint()
+    made.settle()
     return time.perf_counter() - begun
 
 

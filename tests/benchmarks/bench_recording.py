@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,8 +55,9 @@ from wepystore.api import (
 from wepystore.engine.kept_frames import Recording as Choice
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.checkpoint import Checkpointer, Durable
 from wepystore.orchestrator.run.recorder import Recorder
+from wepystore.orchestrator.run.writer import Writer
 from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Remembering
 from wepystore.store.names import EntryRef, Ref
@@ -233,7 +235,7 @@ def pair_rows(folder: Path, n_cycles: int = 500) -> Iterator[Row]:
         recorder.add(report)
         recorder.keep()
     with store.batch() as batch:
-        recorder.write(Remembering(batch, {}), last=True)
+        recorder.so_far(last=True)(Remembering(batch, {}))
     alone = (time.perf_counter() - begun) / n_cycles * 1e3
     reporters = bench_reporters.all_reporters(shown, n_cycles)
     total = alone + sum(each["cycle"] for each in reporters.values())
@@ -248,7 +250,7 @@ def pair_rows(folder: Path, n_cycles: int = 500) -> Iterator[Row]:
 def recorder_of(shown: recorded.Recording, store: Store) -> Recorder:
     """The recorder of a run that begins; full blocks go into the store."""
     found = Recorder.begun(SimpleNamespace(**vars(shown)), n_steps=100, choice=Choice())
-    found.taker = Checkpointer(store, None, None, Ledger(store.path))  # type: ignore[arg-type]
+    found.put_with(Writer(store, Ledger(store.path)))
     return found
 
 
@@ -264,11 +266,12 @@ class Taken:
 def checkpoints(folder: Path, n_cycles: int) -> tuple[Taken, int]:
     """Of a run of 48 walkers, with the removal of what it supersedes; and the files in the end."""
     taken = Taken()
-    write = Checkpointer.write
+    begin = Checkpointer.begin
 
-    def timed(self: Checkpointer, walkers: Any, number: int, last: bool = False) -> EntryRef:
+    def timed(self: Checkpointer, walkers: Any, number: int, last: bool = False) -> Future[Durable]:
         clocks = time.process_time(), time.perf_counter()
-        end = write(self, walkers, number, last)
+        end = begin(self, walkers, number, last)
+        # Not behind the run: what is measured is all of it.
         self.finish_removing()
         processor, wall = time.process_time() - clocks[0], time.perf_counter() - clocks[1]
         if last:
@@ -278,11 +281,11 @@ def checkpoints(folder: Path, n_cycles: int) -> tuple[Taken, int]:
             taken.wall.append(wall)
         return end
 
-    Checkpointer.write = timed  # type: ignore[method-assign]
+    Checkpointer.begin = timed  # type: ignore[method-assign]
     try:
         job = run_walkers(folder, 48, n_cycles)
     finally:
-        Checkpointer.write = write  # type: ignore[method-assign]
+        Checkpointer.begin = begin  # type: ignore[method-assign]
     return taken, sum(path.is_file() for path in (job / "checkpoint.orch").rglob("*"))
 
 
@@ -324,7 +327,7 @@ def ten_runs(folder: Path, n_cycles: int = 10_000, n_runs: int = 10) -> Store:
             recorder.add(shown.reports[(cycle + seed) % len(shown.reports)])
             recorder.keep()
         with store.batch() as batch:
-            recording = recorder.write(Remembering(batch, {}), last=True)
+            recording = recorder.so_far(last=True)(Remembering(batch, {})).entry
         record = RunRecord(entry, entry, config, n_cycles, 100, seed, True, recording=recording)
         save_run(store, record)
     return store

@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run.checkpoint import Checkpointer
-from wepystore.records.run import RunRecord
+from wepystore.orchestrator.run.writer import Writer
+from wepystore.records.run import RunRecord, Unfinished
 from wepystore.store.names import EntryRef, Ref
 
 N_WALKERS, ROUNDS = 48, 60
@@ -125,11 +127,14 @@ def checkpointer(folder: Path, parts: Apparatus, walkers: list[Walker]) -> Check
     md5 = save_snapshot(store, Snapshot(walkers, parts))
     start = EntryRef("snapshots", Ref(md5, "0" * 64, 1))
     config = EntryRef("configs", Ref(md5, "0" * 64, 1))
+
+    def record(n_cycles: int) -> Unfinished:
+        how: dict[str, Any] = {"n_steps": 10, "seed": 1, "reproducible": True}
+        return partial(RunRecord, start, config=config, n_cycles=n_cycles, **how)
+
     written = Ledger(folder)
     written.replace(())
-    return Checkpointer(
-        store, parts, lambda end, n, _: RunRecord(start, end, config, n, 10, 1, True), written
-    )
+    return Checkpointer(Writer(store, written), parts, record)
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> dict[int, float]:

@@ -158,7 +158,7 @@ class Victim:
     def _await(self, process: subprocess.Popen[str], noted: Noted, phase: str) -> None:
         deadline = time.monotonic() + 120
         # Some of them come once in a session, others in each cycle.
-        often = phase in ("dynamics", "deciding", "reporting", "flushing", "checkpointing")
+        often = phase in ("dynamics", "deciding", "reporting", "flushing", "handing")
         times = self.random.choice((1, 1, 2, 3, 5, 8)) if often else 1
         looks = 0
         while time.monotonic() < deadline:

@@ -22,12 +22,12 @@ PHASES = (
     "deciding",
     "reporting",
     "flushing",
-    "checkpointing",
+    "handing",
     "cleaning",
     "between",
 )
 #: What the thread beside the run does; the place in this tuple is the second byte.
-BESIDE = ("nothing", "removing", "recording")
+BESIDE = ("nothing", "removing", "recording", "checkpointing")
 #: Cycles of a full block of the tables, and of the frames, so that there are many of them.
 BLOCK_CYCLES, FRAMES_CYCLES = 7, 4
 SIZE = 2 + 4 * len(PHASES)
@@ -101,6 +101,7 @@ def main() -> None:
     from wepystore.orchestrator.run import recorder
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.orchestrator.run.session import Session
+    from wepystore.orchestrator.run.writer import Writer
     from wepystore.records import frames
     from wepystore.reporters import dashboard, family_tree, hdf5, structures
 
@@ -110,12 +111,13 @@ def main() -> None:
     during(noted, "opening", CycleManager, "init")
     during(noted, "deciding", CycleManager, "run_cycle")
     during(noted, "dynamics", CycleManager, "_propagate")
-    during(noted, "checkpointing", Checkpointer, "write")
+    during(noted, "handing", Checkpointer, "begin")
+    beside(noted, "checkpointing", Checkpointer, "_write")
     recorder.block_cycles_for = lambda n_walkers: BLOCK_CYCLES
     frames.block_cycles_for = lambda n_walkers, frame_bytes, every: FRAMES_CYCLES
     during(noted, "cleaning", CycleManager, "cleanup")
     beside(noted, "removing", Checkpointer, "_remove")
-    beside(noted, "recording", Checkpointer, "_write_block")
+    beside(noted, "recording", Writer, "_write_block")
     for reporter in (
         hdf5.HDF5Reporter,
         dashboard.DashboardReporter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -171,8 +172,9 @@ def checkpoints(path: str) -> None:
     from wepystore.orchestrator.run import recorder as recorder_module
     from wepystore.orchestrator.run.checkpoint import Checkpointer
     from wepystore.orchestrator.run.recorder import Recorder
+    from wepystore.orchestrator.run.writer import Writer
     from wepystore.records import frames
-    from wepystore.records.run import RunRecord
+    from wepystore.records.run import RunRecord, Unfinished
     from wepystore.store.names import EntryRef, Ref
 
     store = Store.open(path)
@@ -185,8 +187,9 @@ def checkpoints(path: str) -> None:
 
     start, config = entry("tags/start", "snapshots"), entry("default-config", "configs")
 
-    def record(end: EntryRef, n_cycles: int, happened: EntryRef | None) -> RunRecord:
-        return RunRecord(start, end, config, n_cycles, 10, 1, True, recording=happened)
+    def record(n_cycles: int) -> Unfinished:
+        how = {"n_cycles": n_cycles, "n_steps": 10, "seed": 1, "reproducible": True}
+        return functools.partial(RunRecord, start, config=config, **how)
 
     snapshot = pair_snapshot(4)
     apparatus = snapshot.apparatus
@@ -194,7 +197,8 @@ def checkpoints(path: str) -> None:
     recorder_module.block_cycles_for = lambda n_walkers: 3
     frames.block_cycles_for = lambda n_walkers, frame_bytes, every: 2
     recorder = Recorder.begun(manager, 10, Recording())
-    checkpointer = Checkpointer(store, apparatus, record, Ledger(store.path.parent), recorder)
+    writer = Writer(store, Ledger(store.path.parent))
+    checkpointer = Checkpointer(writer, apparatus, record, recorder)
     for number in range(1, 5):
         walkers = [Walker(pair_state(0.3 + 0.01 * (number + i % 2)), 0.25) for i in range(4)]
         decided = {"decision_id": [1], "target_idxs": [0], "step_idx": [number], "walker_idx": [0]}

@@ -36,17 +36,17 @@ def job(*words: str) -> None:
     each is two objects that are hashed in threads."""
     from wepystore.cli.main import main
     from wepystore.orchestrator.run import recorder
-    from wepystore.orchestrator.run.checkpoint import Checkpointer
+    from wepystore.orchestrator.run.writer import Writer
     from wepystore.records import frames
     from wepystore.store import publish
 
     recorder.block_cycles_for = lambda n_walkers: 3  # type: ignore[assignment]
     frames.block_cycles_for = lambda n_walkers, n_bytes, every: 2
     frames.PART_BYTES, publish.LARGE = 200, 100
-    write: Callable[..., Any] = Checkpointer._write_block
+    write: Callable[..., Any] = Writer._write_block
 
     @functools.wraps(write)
-    def marked(self: Checkpointer, objects: Any) -> Any:
+    def marked(self: Writer, objects: Any) -> Any:
         for_here = self.store.path.parent
         with suppress(FileNotFoundError):
             os.rmdir(for_here / BEGIN)
@@ -56,7 +56,7 @@ def job(*words: str) -> None:
             with suppress(OSError):
                 os.rmdir(for_here / END)
 
-    Checkpointer._write_block = marked  # type: ignore[method-assign]
+    Writer._write_block = marked  # type: ignore[method-assign]
     raise SystemExit(main([*words]))
 
 

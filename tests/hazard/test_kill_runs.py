@@ -32,6 +32,7 @@ AIMS = (
     "reporting",
     "flushing",
     "checkpointing",
+    "handing",
     None,
     "deciding",
     "checkpointing",

@@ -115,7 +115,7 @@ def test_what_mappers_tell(store: Store, times: Any, walkers: Any, found: Any) -
     )
     timer.keep()
     with store.batch() as batch:
-        told = timer.write(Remembering(batch, {}), last=True).to_json()
+        told = timer.so_far(last=True)(Remembering(batch, {})).to_json()
     read = load_times(store, told_by(store, lambda old: old.update(told)))
     of_segments = tuple(read[name].tolist() for name in ("segment_s", "worker", "walker_idx"))
     assert of_segments == found

@@ -21,7 +21,8 @@ from wepystore.engine.record_tables import REPORT_KEYS
 from wepystore.engine.runners.openmm.xml import particle_masses
 from wepystore.engine.walker import UNITS
 from wepystore.errors import FailedError
-from wepystore.orchestrator.run.recorder import Recorder, Shots, SoFar
+from wepystore.orchestrator.run.film import Film, Shots
+from wepystore.orchestrator.run.recorder import Recorder, SoFar
 from wepystore.orchestrator.run.series import Object, Pending
 from wepystore.records import frames as frames_module
 from wepystore.records.attached import encode_attachment
@@ -277,13 +278,13 @@ def _record(
             n_atoms = topology.n_atoms(found.topology) if found.topology else 0
         is_all = found.atoms is None or np.array_equal(found.atoms, np.arange(n_atoms))
         frames = Frames(tuple(fields), 1, n_cycles, atoms=None if is_all else found.atoms)
-    recorder = Recorder(layout, SoFar(recording, frames=frames), has_all_atoms=False)
-    recorder.taker = _Into(batch)
+    recorder = Recorder(layout, SoFar(recording), Film.of(frames, has_all_atoms=False))
+    recorder.put_with(_Into(batch))
     for stretch in found.stretches([field.name for field in fields]):
         for report in _reports(stretch):
             recorder.add(report)
             recorder.keep()
-    return recorder.write(Remembering(batch, {}), last=True)
+    return recorder.so_far(last=True)(Remembering(batch, {})).entry
 
 
 def _reports(stretch: Stretch) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import reprlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,10 @@ class RunRecord:
     def __repr__(self) -> str:
         made = f"{self.n_cycles} cycles of {self.n_steps} steps, seed {self.seed}"
         return f"RunRecord({self.start.md5} -> {self.end.md5}: {made})"
+
+
+#: A record of which the end, the recording and more of the execution are to come.
+Unfinished = functools.partial[RunRecord]
 
 
 def place_in(record: RunRecord, n_cycles: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from wepystore.engine.component import Text
 from wepystore.records.trust import made_here
-from wepystore.records.values import Bytes
+from wepystore.records.values import Bytes, Sink
 from wepystore.store.errors import MD5CollisionError
 from wepystore.store.names import Name, Ref
 from wepystore.store.pickles.pickled import may_run_code
@@ -21,7 +21,7 @@ class Memory:
         self.entries: dict[tuple[str, str], bytes] = {}
 
     def put(self, kind: str, data: Any) -> Ref:
-        joined = bytes(data) if isinstance(data, (bytes, memoryview)) else b"".join(data)
+        joined = _whole(data)
         ref = Ref.of(joined)
         if self.entries.setdefault((kind, ref.md5), joined) != joined:
             raise MD5CollisionError(md5=ref.md5, kind=kind, path="memory")
@@ -65,10 +65,47 @@ class Remembering:
         ref = self._known.get(text)
         if ref is None:
             data = text.encode()
-            if may_run_code(data):
-                made_here(data)
+            _note_maker(data)
             ref = self._known[text] = self.put("objects", data)
         return ref
+
+
+class Held:
+    """A sink that keeps what it is given, until it is put into another one.
+
+    Parameters
+    ----------
+    refs : {Text: Ref}
+        Of long texts, which are hashed once; it outlives the sink.
+    """
+
+    def __init__(self, refs: dict[Text, Ref]) -> None:
+        self._refs = refs
+        self._held: list[tuple[str, bytes]] = []
+        self._texts: list[Text] = []
+
+    def put(self, kind: str, data: Any) -> Ref:
+        held = _whole(data)
+        self._held.append((kind, held))
+        return Ref.of(held)
+
+    def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
+        return [self.put(kind, data) for data in many]
+
+    def put_text(self, text: Text) -> Ref:
+        self._texts.append(text)
+        if text not in self._refs:
+            data = text.encode()
+            _note_maker(data)
+            self._refs[text] = Ref.of(data)
+        return self._refs[text]
+
+    def put_into(self, sink: Sink) -> None:
+        """Put all of it."""
+        for text in self._texts:
+            sink.put_text(text)
+        for kind, data in self._held:
+            sink.put(kind, data)
 
 
 class Hashing:
@@ -86,3 +123,13 @@ class Hashing:
 
     def put_many(self, kind: str, many: Sequence[Any]) -> list[Ref]:
         return [self.put(kind, data) for data in many]
+
+
+def _whole(data: Any) -> bytes:
+    return bytes(data) if isinstance(data, (bytes, memoryview)) else b"".join(data)
+
+
+def _note_maker(data: bytes) -> None:
+    """A text that may be a pickle is one that was made here."""
+    if may_run_code(data):
+        made_here(data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 from wepystore.engine import fit
@@ -30,6 +31,9 @@ from wepystore.store.names import ONE, Ref
 
 FORMAT = 1
 
+#: Walkers whose fields are arrays already, or the weight and the fields of each.
+Values = Ensemble | tuple[list[float], list[Mapping[str, Any]]]
+
 
 class AsFound:
     """Base of frozen dataclasses that check their parts when they are built."""
@@ -39,7 +43,7 @@ class AsFound:
         """One that is read from somewhere, or that a run has come to: not checked, for whatever it
         is, it must stay readable."""
         made = object.__new__(cls)
-        names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
+        names = [each.name for each in dataclasses.fields(cls)]  # type: ignore[arg-type]
         for name, value in (dict(zip(names, parts, strict=False)) | named).items():
             object.__setattr__(made, name, value)
         return made
@@ -101,18 +105,39 @@ class Snapshot(AsFound):
 
 def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:
     """Put a snapshot's objects and then its manifest into `sink`; the manifest's Ref."""
-    walkers = snapshot.walkers
+    walkers = as_values(snapshot.walkers)
+    return put_snapshot(walkers, encode_apparatus(snapshot.apparatus, sink), sink)
+
+
+def as_values(walkers: Sequence[Any]) -> Values:
+    """Walkers as what stays as it is, whatever becomes of the walkers of somebody's own."""
     if not len(walkers):
         raise CannotRecordError(where="walkers", problem="there are none")
     if isinstance(walkers, Ensemble) and walkers.fields:
+        return walkers
+    return (
+        [float(walker.weight) for walker in walkers],
+        [_fields(walker.state, k) for k, walker in enumerate(walkers)],
+    )
+
+
+def encode_apparatus(apparatus: Apparatus, sink: Sink) -> dict[str, Any]:
+    """Put an apparatus's objects into `sink`; what a snapshot's manifest says of it."""
+    return {
+        part: encode(getattr(apparatus, part), sink, part)
+        for part in ("runner", "boundary_conditions", "resampler")
+    }
+
+
+def put_snapshot(walkers: Values, apparatus: Mapping[str, Any], sink: Sink) -> Ref:
+    """Put the walkers, and the manifest of a snapshot of them and of an apparatus that is in
+    `sink`; the manifest's Ref."""
+    if isinstance(walkers, Ensemble):
         weights = walkers.weights.tolist()
         states = encode_rows(walkers.fields, sink, "walkers")
     else:
-        weights = [float(walker.weight) for walker in walkers]
-        states = encode_states(
-            [_fields(w.state, k) for k, w in enumerate(walkers)], sink, "walkers"
-        )
-    apparatus = snapshot.apparatus
+        weights, fields = walkers
+        states = encode_states(fields, sink, "walkers")
     manifest = {
         "type": "snapshot",
         "format": FORMAT,
@@ -121,10 +146,7 @@ def encode_snapshot(snapshot: Snapshot, sink: Sink) -> Ref:
             "states": states["index"],
             "groups": states["groups"],
         },
-        "apparatus": {
-            part: encode(getattr(apparatus, part), sink, part)
-            for part in ("runner", "boundary_conditions", "resampler")
-        },
+        "apparatus": apparatus,
     }
     return sink.put("snapshots", canonical.dumps(manifest))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -48,11 +48,13 @@ class Batch:
     """Use as `with store.batch() as batch`: what is put is hashed and written under tmp/ at once,
     and gets its name when the `with` ends. If it ends by an exception nothing gets a name."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, workers: Workers | None = None) -> None:
         self._root = root
         self._tmp = root / "tmp"
         self._quarantine = root / "quarantine"
         self._readers = bringing.Readers.of(root / MARK)
+        # Somebody's, who closes them, or of this batch alone.
+        self._lent = workers
         self._workers: Workers | None = None
         self._paths = durable.unfinished_paths(self._tmp)
         self._unfinished: dict[tuple[str, str], Unfinished] = {}
@@ -84,9 +86,10 @@ class Batch:
             durable.name(failure, self._root)
             raise
         finally:
-            if self._workers is not None:
+            # Each of them has a descriptor, and closes it.
+            wait(self._waiting)
+            if self._workers is not None and self._workers is not self._lent:
                 self._workers.close()
-                self._workers = None
             if self._whole is not None:
                 self._whole.close()
                 self._whole = None
@@ -232,7 +235,7 @@ class Batch:
         if self._workers is None:
             files.check_real(self._tmp, self._quarantine)
             durable.make_directory(self._tmp)
-            self._workers = Workers()
+            self._workers = self._lent or Workers()
         return self._workers
 
     def _wait_later(self, kind: str, path: str, ref: Ref, synced: Future[None] | None) -> None:

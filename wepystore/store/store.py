@@ -32,7 +32,7 @@ from wepystore.store.places import CHECKPOINT
 
 if TYPE_CHECKING:
     from wepystore.store.batch import Batch
-    from wepystore.store.publish import Data
+    from wepystore.store.publish import Data, Workers
 
 FORMAT = 1
 # Versions do not go so far: a larger number is damage.
@@ -264,11 +264,12 @@ class Store:
 
     # ---- adding and removing
 
-    def batch(self) -> Batch:
-        """`with store.batch() as batch`: several entries made durable together."""
+    def batch(self, workers: Workers | None = None) -> Batch:
+        """`with store.batch() as batch`: several entries made durable together. Who makes many
+        batches keeps the `workers` of all of them, and closes these."""
         from wepystore.store.batch import Batch
 
-        return Batch(self.path)
+        return Batch(self.path, workers)
 
     def put(self, kind: str, data: Data) -> Ref:
         """Add one entry: bytes-like, or a list of bytes-like buffers to be concatenated.

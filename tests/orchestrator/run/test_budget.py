@@ -72,6 +72,13 @@ def test_until_leaves_room_for_a_checkpoint() -> None:
     assert budget.ends(1) is None
     budget.slowest_cycle = 34.0
     assert budget.ends(1) == UNTIL
+    # The one that is being written comes first.
+    budget.slowest_cycle, budget.is_writing = 17.0, True
+    assert budget.ends(1) == UNTIL
+    budget.slowest_cycle = 16.0
+    assert budget.ends(1) is None
+    budget.checkpoint_written(1.0)
+    assert budget.room() == 20.0
     # What was asked for comes first.
     assert used(Budget(1.0, until=time.time()), 2.0).ends(1) == SECONDS
 

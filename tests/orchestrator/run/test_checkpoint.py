@@ -128,8 +128,12 @@ def test_a_checkpoint_is_a_handful_of_files(pair_store: Prepared, tmp_path: Path
         job = tmp_path / f"job{n_walkers}"
         seen: list[set[str]] = []
 
-        def look(progress: Any, job: Path = job, seen: list[set[str]] = seen) -> None:
-            assert_soon_whole(Store.open(job / "checkpoint.orch"))
+        def look(n_cycles: int, job: Path = job, seen: list[set[str]] = seen) -> None:
+            if n_cycles == 8:
+                return  # The end, which leaves nothing but itself.
+            store = Store.open(job / "checkpoint.orch")
+            until(lambda: len(store.hashes("runs")) <= 2)
+            assert_soon_whole(store)
             # os.walk, since a directory that has become empty may go while it is listed.
             files = {
                 os.path.relpath(os.path.join(folder, name), job / "checkpoint.orch")
@@ -138,14 +142,11 @@ def test_a_checkpoint_is_a_handful_of_files(pair_store: Prepared, tmp_path: Path
             }
             seen.append({n for n in files if not n.startswith(("refs/", "tmp/"))})
 
-        run_job(
-            made.store,
-            made.snapshot_hash,
-            job,
-            Recorder(on_cycle=look),
-            n_cycles=8,
-            checkpoint_freq=1,
-        )
+        # Before the first of them, and when each is there.
+        watcher = Recorder(on_checkpoint=look)
+        watcher.on_cycle = lambda progress, look=look, seen=seen: seen or look(0)
+        options = {"n_cycles": 8, "checkpoint_freq": 1}
+        run_job(made.store, made.snapshot_hash, job, watcher, **options)
         grown = [len(after - before) for before, after in itertools.pairwise(seen)]
         assert max(grown) <= 12
         # And the folder does not fill up: two checkpoints at most beside the start.
@@ -443,10 +444,13 @@ def test_what_is_removed_under_a_run_is_written_again(
 
 
 def removing(folder: Path, at: int) -> Recorder:
-    """A watcher that removes a folder after so many cycles."""
+    """A watcher that removes a folder before the checkpoint after so many cycles is begun: in the
+    first cycle, or when the one before is there."""
 
-    def remove(progress: Any) -> None:
-        if progress.n_cycles_done == at:
+    def remove(n_cycles: int, then: int) -> None:
+        if n_cycles == then:
             shutil.rmtree(folder)
 
-    return Recorder(on_cycle=remove)
+    if at == 1:
+        return Recorder(on_cycle=lambda progress: remove(progress.n_cycles_done, 1))
+    return Recorder(on_checkpoint=lambda n_cycles: remove(n_cycles, at - 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -69,16 +68,17 @@ def test_a_checkpoint_without_its_frames_is_not_said_to_be_kept(
     """Somebody removes them under the run, and then nothing can be written any more."""
     job = tmp_path / "job"
 
-    def harm(progress: Any) -> None:
-        if progress.n_cycles_done == 3:
+    def harm(n_cycles: int) -> None:
+        if n_cycles == 2:
             if removes:
                 put_away(job)
             shutil.rmtree(job / "checkpoint.orch" / "tmp")
             (job / "checkpoint.orch" / "tmp").write_text("")
 
     options = {"n_cycles": 5, "checkpoint_freq": 2}
+    watcher = Recorder(on_checkpoint=harm)
     with pytest.raises(CheckpointFailedError) as caught:
-        run_job(pair_store.store, pair_store.snapshot_hash, job, Recorder(on_cycle=harm), **options)
+        run_job(pair_store.store, pair_store.snapshot_hash, job, watcher, **options)
     assert ("2 cycles up to the last checkpoint: kept" in str(caught.value)) is not removes
 
 

@@ -17,7 +17,8 @@ from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import recorder as recorder_module
 from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.recorder import Recorder
-from wepystore.records.run import RunRecord
+from wepystore.orchestrator.run.writer import Writer
+from wepystore.records.run import RunRecord, Unfinished
 from wepystore.store.names import EntryRef, Name, Ref
 
 
@@ -30,15 +31,20 @@ def walkers(seed: int) -> list[Walker]:
     ]
 
 
+def record(n_cycles: int) -> Unfinished:
+    """Of a run from a snapshot that is not there."""
+    start = EntryRef("snapshots", Ref("0" * 32, "0" * 64, 0))
+    return partial(
+        RunRecord, start, config=start, n_cycles=n_cycles, n_steps=10, seed=1, reproducible=True
+    )
+
+
 def test_objects_that_checkpoints_share_go_with_the_last_that_needs_them(tmp_path: Path) -> None:
     """After the end, every object in the job's store is named by a manifest (0002)."""
     store = Store.create(tmp_path / "checkpoint.orch")
     apparatus = Apparatus.as_found(None, None, NoResampler())
 
-    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        return RunRecord(end, end, end, n_cycles, 10, 1, True)
-
-    checkpointer = Checkpointer(store, apparatus, record, Ledger(tmp_path))
+    checkpointer = Checkpointer(Writer(store, Ledger(tmp_path)), apparatus, record)
     # The third shares its positions with the first, the fourth shares nothing but velocities.
     for n, seed in enumerate((1, 2, 1, 3, 4), start=1):
         checkpointer.write(walkers(seed), n)
@@ -64,11 +70,8 @@ def test_a_text_that_went_with_its_checkpoint_is_put_again(tmp_path: Path) -> No
     # A built-in's state may hold texts; so far none of them has one that changes.
     resampler = NoResampler()
 
-    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        return RunRecord(end, end, end, n_cycles, 10, 1, True)
-
     apparatus = Apparatus.as_found(None, None, resampler)
-    checkpointer = Checkpointer(store, apparatus, record, Ledger(tmp_path))
+    checkpointer = Checkpointer(Writer(store, Ledger(tmp_path)), apparatus, record)
     for n, text in enumerate(("even", "odd", "none", "even", "odd"), start=1):
         vars(resampler)["state"] = partial(dict, text=Text(text * 1000))
         end = checkpointer.write(walkers(n), n)
@@ -89,18 +92,16 @@ def test_a_block_is_not_taken_away_while_it_is_put_again(
     snapshot = pair_snapshot(4)
     manager = SimpleNamespace(**vars(snapshot.apparatus), init_walkers=snapshot.walkers)
 
-    def record(end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        return RunRecord(end, end, end, n_cycles, 10, 1, True, recording=recording)
-
     def begin() -> tuple[Recorder, Checkpointer]:
         recorder = Recorder.begun(manager, 10)
-        return recorder, Checkpointer(store, snapshot.apparatus, record, ledger, recorder)
+        writer = Writer(store, ledger)
+        return recorder, Checkpointer(writer, snapshot.apparatus, record, recorder)
 
-    recorder, _ = begin()
+    recorder, first = begin()
     for _ in range(3):
         recorder.add({"new_walkers": snapshot.walkers})
         recorder.keep()
-    recorder.settle()
+    first.close()
     (block,) = store.hashes("objects")
     recorder, again = begin()
     again.adopt(EntryRef("snapshots", Ref("0" * 32, "0" * 64, 0)), None, None)

@@ -43,8 +43,8 @@ from wepystore.api import (
 from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.job.ledger import Ledger
 from wepystore.orchestrator.run import recorder
-from wepystore.orchestrator.run.checkpoint import Checkpointer
 from wepystore.orchestrator.run.resume import resume
+from wepystore.orchestrator.run.writer import Writer
 from wepystore.records import frames
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.recording import Recording
@@ -341,9 +341,9 @@ def test_a_block_that_cannot_be_written_ends_the_run_without_a_gap(
     """It is tried once more; then the cycle after it has not been (R2, D5)."""
     made = prepare_store(tmp_path / "a.orch", pair_snapshot(), plain_configuration())
     left, failed = [True] * n_failures, threading.Event()
-    real = Checkpointer._write_block
+    real = Writer._write_block
 
-    def write_block(self: Checkpointer, objects: Any) -> Any:
+    def write_block(self: Writer, objects: Any) -> Any:
         if left:
             left.pop()
             failed.set()
@@ -357,7 +357,7 @@ def test_a_block_that_cannot_be_written_ends_the_run_without_a_gap(
                 failed.wait()
                 time.sleep(0.1)
 
-    monkeypatch.setattr(Checkpointer, "_write_block", write_block)
+    monkeypatch.setattr(Writer, "_write_block", write_block)
     job = tmp_path / "job"
     if n_failures == 2:
         with pytest.raises(CycleFailedError, match="No space left"):

@@ -65,7 +65,7 @@ def dying(owner, name, nth):
             os._exit(9)
         return real(*args, **kwargs)
     setattr(owner, name, call)
-owners = {"remove": Opened, "set_ref": Opened, "write": Checkpointer, "add": Ledger,
+owners = {"remove": Opened, "set_ref": Opened, "_write": Checkpointer, "add": Ledger,
           "strike": Ledger, "replace": os, "clear": Ledger, "place": publish}
 dying(owners[sys.argv[4]], sys.argv[4], int(sys.argv[5]))
 run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, checkpoint_freq=1)
@@ -77,7 +77,7 @@ run_job(Store.open(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), n_cycles=7, che
     [
         *(("remove", nth) for nth in (1, 3, 20)),
         ("set_ref", 5),
-        ("write", 3),
+        ("_write", 3),
         ("add", 4),
         ("strike", 2),
         ("replace", 8),

@@ -43,7 +43,7 @@ from wepystore.api import (
     prepare_store,
     verify,
 )
-from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run import film, recorder
 from wepystore.orchestrator.run.resume import resume
 from wepystore.records import frames, npy, run_frames
 from wepystore.records.errors import CannotRecordError
@@ -269,7 +269,7 @@ def test_verify_compares_frames(tmp_path: Path, small_blocks: None) -> None:
     (md5,) = job_store(job).hashes("runs")
     assert verify(job, md5).is_same
     held = frames_of(job)
-    real = recorder.frames_of
+    real = film.frames_of
     for cycle_idx in (2, 6):
         wanted = held.of(np.array([cycle_idx]), np.array([1]))[0]
 
@@ -280,7 +280,7 @@ def test_verify_compares_frames(tmp_path: Path, small_blocks: None) -> None:
             return arrays, missing
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recorder, "frames_of", shaken)
+            patch.setattr(film, "frames_of", shaken)
             parting = verify(job, md5).parting
         assert parting is not None
         found = (parting.cycle_idx, parting.column, parting.walker_idx)

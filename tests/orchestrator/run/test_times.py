@@ -110,8 +110,8 @@ def test_a_job_that_was_killed(pair_store: Prepared, tmp_path: Path) -> None:
     job, copy = tmp_path / "job", tmp_path / "copy" / "job"
 
     class Copies(Watcher):
-        def cycle_done(self, progress: Any) -> None:
-            if progress.n_cycles_done == 4:
+        def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
+            if n_cycles == 3:
                 shutil.copytree(job, copy)
 
     run_job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 
 from wepystore.engine.manager import CycleResult
 from wepystore.orchestrator.run.environment import differences, step_size_ps
@@ -12,7 +13,7 @@ from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.watching import RunOutcome
 from wepystore.records.circumstances import N_CYCLES, SECONDS, stopper
-from wepystore.records.run import RunRecord
+from wepystore.records.run import RunRecord, Unfinished
 from wepystore.store.names import EntryRef
 
 #: A record lists so many checkpoints at most; beyond that, every second one is left out, but not
@@ -108,11 +109,12 @@ class Account:
             ended_by=ended_by, stopped_by=stopper(ended_by), complete=complete
         )
 
-    def record(self, end: EntryRef, n_cycles: int, recording: EntryRef | None) -> RunRecord:
-        """The record of the run up to `end`."""
-        return RunRecord(
+    def record(self, n_cycles: int) -> Unfinished:
+        """The record of the run so far, but for what it names: `(end=, execution=, recording=)`
+        gives it."""
+        return functools.partial(
+            RunRecord,
             start=self._start.snapshot_ref,
-            end=end,
             config=self._start.config_ref,
             n_cycles=n_cycles,
             n_steps=self._request.n_steps,
@@ -120,7 +122,6 @@ class Account:
             reproducible=self.reproducible(),
             environment=self._prepared.environment,
             execution=self.how,
-            recording=recording,
         )
 
     def outcome(self, end: EntryRef | None, record: str | None) -> RunOutcome:

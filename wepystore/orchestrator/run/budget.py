@@ -55,6 +55,13 @@ class Budget:
         self._opened = 0.0
         self.slowest_cycle = 0.0
         self.slowest_checkpoint = 0.0
+        #: Whether one is being written, for which the next one will wait.
+        self.is_writing = False
+
+    def checkpoint_written(self, seconds: float) -> None:
+        """One is durable, so long after it was begun."""
+        self.slowest_checkpoint = max(self.slowest_checkpoint, seconds)
+        self.is_writing = False
 
     def elapsed(self) -> float:
         """Seconds since construction."""
@@ -92,7 +99,8 @@ class Budget:
 
     def room(self, least: float = _ROOM_S) -> float:
         """Seconds to set aside for a checkpoint and the way out."""
-        return max(least, _CHECKPOINT_FACTOR * self.slowest_checkpoint)
+        n_checkpoints = 2 if self.is_writing else 1
+        return max(least, n_checkpoints * _CHECKPOINT_FACTOR * self.slowest_checkpoint)
 
     def drop_in(self) -> float | None:
         """Seconds until a cycle that is not done must be dropped, because of `until`."""

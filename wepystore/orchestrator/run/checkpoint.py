@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from wepystore.engine.component import Text
 from wepystore.errors import DamagedError
-from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run.recorder import Recorder, Shots
-from wepystore.orchestrator.run.series import Object, Pending
+from wepystore.orchestrator.run.recorder import Recorder, Written
+from wepystore.orchestrator.run.writer import Writer
 from wepystore.records.library import load_run
-from wepystore.records.recording import Columns
-from wepystore.records.run import RunRecord, encode_run
-from wepystore.records.sinks import Remembering
-from wepystore.records.snapshot import Apparatus, Snapshot, encode_snapshot
+from wepystore.records.run import RunRecord, Unfinished, encode_run
+from wepystore.records.sinks import Held, Remembering
+from wepystore.records.snapshot import (
+    Apparatus,
+    Values,
+    as_values,
+    encode_apparatus,
+    put_snapshot,
+)
+from wepystore.records.values import Sink
 from wepystore.store.graph import NAMING
 from wepystore.store.names import EntryRef, Name, Ref
-from wepystore.store.store import Store
 from wepystore.store.system import is_alive
 
 #: A checkpoint that the next one supersedes stays until the one after that, so that
@@ -37,6 +42,27 @@ _REMOVED = (
 )
 
 
+@dataclass(frozen=True)
+class _Checkpoint:
+    """All that is to be written of one, as it was when it was handed over."""
+
+    begun: float
+    n_cycles: int
+    walkers: Values
+    manifest: Mapping[str, Any]
+    apparatus: Held
+    recorded: Callable[[Sink], Written] | None
+    record: Unfinished
+    is_last: bool
+
+
+class Durable(NamedTuple):
+    """A checkpoint that is there for good: its snapshot, and how many seconds that took."""
+
+    end: EntryRef
+    seconds: float
+
+
 class Checkpointer:
     """Writes checkpoints of one run into the job's store and takes superseded ones away.
 
@@ -48,74 +74,90 @@ class Checkpointer:
 
     Parameters
     ----------
-    store : Store
+    writer : Writer
+        It does all of it, and writes full blocks in between.
     apparatus : Apparatus
         As it runs: its state is read at every checkpoint.
     record : callable
-        (end, n_cycles, recording) -> RunRecord
-    ledger : Ledger
-        Where it is noted what was written, for whoever goes on with the job if this
-        process is killed.
+        n_cycles -> the record of the run so far, but for what it names
     recorder : Recorder or None
         Of what happens in the run; None for one that was begun without.
 
     Attributes
     ----------
     run : str or None
-        The record of the last checkpoint.
+        The record of the last checkpoint that is durable.
     """
 
     def __init__(
         self,
-        store: Store,
+        writer: Writer,
         apparatus: Apparatus,
-        record: Callable[[EntryRef, int, EntryRef | None], RunRecord],
-        ledger: Ledger,
+        record: Callable[[int], Unfinished],
         recorder: Recorder | None = None,
     ) -> None:
-        self.store = store
+        self.store, self._writer, self._ledger = writer.store, writer, writer.ledger
         self._apparatus = apparatus
         self._record = record
         self._recorder = recorder
         if recorder is not None:
-            recorder.taker = self
+            recorder.put_with(writer)
         self.run: str | None = None
         # End, cycles and record that an earlier process has told of, and this one goes on from.
         self._from = ("", 0, "")
+        # Of long texts: what they are called, and which of them are in the store.
+        self._refs: dict[Text, Ref] = {}
         self._texts: dict[Text, Ref] = {}
-        self._ledger = ledger
         # By checkpoint: only what was not there before is ours to take away again.
         self._written: list[list[Name]] = []
-        # New since the last checkpoint.
-        self._blocks: list[Name] = []
         # What each manifest and record of the store names: they never change.
         self._names: dict[str, dict[str, frozenset[Name]]] = {k: {} for k in NAMING}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wepystore-store")
         self._going: set[Name] = set()
-        self._removing: Future[list[Name]] | None = None
+        self._removed: Future[None] | None = None
+
+    def begin(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> Future[Durable]:
+        """Hand over a checkpoint, as all is now; what it supersedes is taken away after it. To be
+        called again when that one is durable, so that no two are in memory."""
+        begun = time.perf_counter()
+        # What the run may change is read here, what is a value in the thread that writes.
+        apparatus = Held(self._refs)
+        manifest = encode_apparatus(self._apparatus, apparatus)
+        made = _Checkpoint(
+            begun=begun,
+            n_cycles=n_cycles,
+            walkers=as_values(walkers),
+            manifest=manifest,
+            apparatus=apparatus,
+            recorded=self._recorder.so_far(last) if self._recorder is not None else None,
+            record=self._record(n_cycles),
+            is_last=last,
+        )
+        written = self._writer.submit(self._write, made, self._removed)
+        self._removed = self._writer.submit(self._remove_superseded)
+        return written
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
-        """Make a checkpoint durable; then take away what it supersedes. The end's reference."""
-        # Before the batch: nothing else writes beside it, and it must not count on an object that
-        # is just going.
-        if self._recorder is not None:
-            self._recorder.settle()
-        self.finish_removing()
+        """Make a checkpoint durable; the end's reference."""
+        return self.begin(walkers, n_cycles, last).result().end
+
+    def _write(self, made: _Checkpoint, before: Future[None] | None) -> Durable:
+        if before is not None:
+            before.result()
         # What somebody has removed meanwhile is put again.
         self._texts = {
             t: ref for t, ref in self._texts.items() if self.store.has("objects", ref.md5)
         }
-        with self.store.batch() as batch:
+        with self._writer.batch() as batch:
             sink = Remembering(batch, self._texts)
-            snapshot = Snapshot.as_found(walkers, self._apparatus)
-            end = EntryRef("snapshots", encode_snapshot(snapshot, sink))
-            recording = self._recorder.write(sink, last) if self._recorder is not None else None
-            record = self._record(end, n_cycles, recording)
-            if self._recorder is not None:
-                how = record.execution._replace(recorded_bytes=self._recorder.n_bytes)
-                if self._recorder.times is not None:
-                    how = how._replace(times=self._recorder.times.to_json())
-                record = replace(record, execution=how)
+            made.apparatus.put_into(sink)
+            end = EntryRef("snapshots", put_snapshot(made.walkers, made.manifest, sink))
+            record = made.record(end=end)
+            if made.recorded is not None:
+                recorded = made.recorded(sink)
+                how = record.execution._replace(recorded_bytes=recorded.n_bytes)
+                if recorded.times is not None:
+                    how = how._replace(times=recorded.times.to_json())
+                record = replace(record, execution=how, recording=recorded.entry)
             run = encode_run(record, sink)
             self._ledger.add(each for each in sink.entries if not self.store.has(*each))
         self.run = run.md5
@@ -124,39 +166,21 @@ class Checkpointer:
         self.store.set_ref("default-snapshot", end.md5)
         self._written.append(batch.new)
         # Full blocks belong to no checkpoint: all that follow name them.
-        self._ledger.strike(self._blocks)
-        self._blocks = []
-        if self._from[:2] == (end.md5, n_cycles) and self._from[2] != run.md5:
+        self._ledger.strike(self._writer.blocks)
+        self._writer.blocks = []
+        if self._from[:2] == (end.md5, made.n_cycles) and self._from[2] != run.md5:
             # No cycle since: the new record says of the same end all that the old one did.
             self._written[0].append(("runs", self._from[2]))
-        if last:
-            self.finish(record.execution.complete is True)
+        if made.is_last:
+            self._finish(record.execution.complete is True)
         else:
             self._supersede(_KEPT)
-        return end
+        return Durable(end, time.perf_counter() - made.begun)
 
     def note_time(self, seconds: float) -> None:
-        """The last checkpoint took so long."""
+        """The run has waited so long for a checkpoint."""
         if self._recorder is not None and self._recorder.timer is not None:
             self._recorder.timer.note_checkpoint(seconds)
-
-    def take_tables(self, objects: Callable[[], list[Object]], columns: Columns) -> Pending:
-        """Have a full block of the recording written while the run goes on; the next checkpoint
-        will name it."""
-        return self._thread.submit(self._write_block, objects)
-
-    def take_frames(self, objects: Callable[[], list[Object]], shots: Shots) -> Pending:
-        """As take_tables."""
-        return self._thread.submit(self._write_block, objects)
-
-    def _write_block(self, objects: Callable[[], list[Object]]) -> list[Ref]:
-        # In the thread that removes: what a killed process had put of it has gone before.
-        with self.store.batch() as batch:
-            refs = batch.put_many("objects", objects())
-            new = [("objects", ref.md5) for ref in refs]
-            self._ledger.add(each for each in new if not self.store.has(*each))
-        self._blocks += batch.new
-        return refs
 
     def is_there(self) -> bool:
         """Whether the last checkpoint is in the store as it was written, by its files, frames
@@ -171,10 +195,19 @@ class Checkpointer:
         """Take away all but the last `kept` checkpoints."""
         self._going = {entry for entries in self._written[:-kept] for entry in entries}
         self._written = self._written[-kept:]
-        if self._going:
-            # Freeing the pages of large files takes as long as a tenth of the checkpoint;
-            # the next cycle need not wait for it, the end of the run does.
-            self._removing = self._thread.submit(self._remove, self._going)
+
+    def _remove_superseded(self) -> None:
+        """Of what the last checkpoint superseded take away what no other one needs."""
+        if not self._going:
+            return
+        shared = self._remove(self._going)
+        # What a kept checkpoint has in common with a superseded one goes with it later.
+        self._written[0] += shared
+        gone = self._going.difference(shared)
+        self._going = set()
+        # A text that comes again is to be put again.
+        for text in [t for t, ref in self._texts.items() if ("objects", ref.md5) in gone]:
+            del self._texts[text]
 
     def adopt(self, start: EntryRef, end: str | None, run: str | None) -> None:
         """Take over what an earlier process of this job has left, killed at any instant.
@@ -231,11 +264,15 @@ class Checkpointer:
             return []
         return [("runs", run), *_held(record)] if record.execution.was_told else []
 
-    def finish(self, complete: bool = True) -> None:
+    def finish(self) -> None:
+        """Take away everything that the last checkpoint of a run that is complete supersedes."""
+        self._writer.submit(self._finish, True).result()
+
+    def _finish(self, complete: bool) -> None:
         """Take away everything that the last checkpoint supersedes, and bring what is listed as
         written up to date: nothing is left to be removed of a run that is complete."""
         self._supersede(1)
-        self.finish_removing()
+        self._remove_superseded()
         if complete:
             self._ledger.clear()
         else:
@@ -243,15 +280,14 @@ class Checkpointer:
 
     def finish_removing(self) -> None:
         """Wait until what the last checkpoint superseded is gone."""
-        if self._removing is not None:
-            shared = self._removing.result()
-            self._removing = None
-            # What a kept checkpoint has in common with a superseded one goes with it later.
-            self._written[0] += shared
-            gone = self._going.difference(shared)
-            # A text that comes again is to be put again.
-            for text in [t for t, ref in self._texts.items() if ("objects", ref.md5) in gone]:
-                del self._texts[text]
+        if self._removed is not None:
+            self._removed.result()
+
+    def close(self) -> None:
+        """Wait for all that is under way: nothing is at work in the store any more. Raises as
+        finish_removing."""
+        self._writer.close()
+        self.finish_removing()
 
     def _remove(self, entries: set[Name]) -> list[Name]:
         """Take entries away, but for those still needed, which are given back."""

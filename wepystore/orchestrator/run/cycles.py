@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedError
 from wepystore.orchestrator.run.account import Account
 from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.run.checkpoint import Checkpointer
+from wepystore.orchestrator.run.checkpoint import Checkpointer, Durable
 from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.pulse import Pulse
 from wepystore.orchestrator.run.request import RunRequest
@@ -33,7 +35,8 @@ _LATEST_S = 3600.0
 
 
 class Due:
-    """Says when the next checkpoint is due by time: less often where one is dear.
+    """Says when the next checkpoint is due by time: less often where one is dear, which is
+    written behind the run, but takes its processors and its disk.
 
     Parameters
     ----------
@@ -54,16 +57,30 @@ class Due:
         """Whether it is time for one."""
         return self._every != 0 and now - self._last >= self._interval
 
+    def begun(self, now: float) -> None:
+        """One is being written, for whatever reason."""
+        self._last = now
+
     def written(self, now: float, took: float) -> None:
-        """One has been written, for whatever reason, and took so many seconds."""
+        """It is, and took so many seconds."""
         self._last = now
         if self._every is None:
             self._interval = min(max(EVERY_S, took / _SHARE - took), _LATEST_S)
 
 
+@dataclass(frozen=True)
+class _Handed:
+    """A checkpoint that was handed over, after so many cycles and seconds."""
+
+    n_cycles: int
+    at: float
+    writing: Future[Durable]
+
+
 @dataclass
 class Saving:
-    """Writes a checkpoint when one is due, after the reporters' files; `folder` is the job's."""
+    """Has a checkpoint written when one is due, after the reporters' files, while the run goes on;
+    `folder` is the job's."""
 
     checkpointer: Checkpointer
     desk: Desk
@@ -76,6 +93,7 @@ class Saving:
     def __post_init__(self) -> None:
         self._due = Due(self.request.checkpoint_every, self.budget.elapsed())
         self._n_kept = self.account.n_done
+        self._handed: _Handed | None = None
 
     def is_due(self) -> bool:
         """Whether it is time for one, and another cycle follows."""
@@ -84,15 +102,55 @@ class Saving:
         due = bool(every and n_done % every == 0)
         return (due or self._due.is_due(self.budget.elapsed())) and self.budget.allows(n_done)
 
-    def write(self, walkers: Sequence[Any], last: bool = False) -> EntryRef:
-        """Make one durable; the end so far."""
-        n_done = self.account.n_done
+    def begin(self, walkers: Sequence[Any]) -> None:
+        """Have one written while the run goes on, once the one before is durable."""
         begun = self.budget.elapsed()
-        try:
+        self.settle()
+        self._hand_over(walkers)
+        self.checkpointer.note_time(self.budget.elapsed() - begun)
+
+    def write(self, walkers: Sequence[Any]) -> EntryRef:
+        """The last one; the end, when that is durable."""
+        self.settle()
+        self._hand_over(walkers, last=True)
+        end = self.settle()
+        assert end is not None
+        return end
+
+    def settle(self, wait: bool = True) -> EntryRef | None:
+        """Tell of the one that was handed over, if it is durable by now, or when it is; its end.
+
+        Raises CheckpointFailedError, if it could not be written.
+        """
+        handed = self._handed
+        if handed is None or not (wait or handed.writing.done()):
+            return None
+        with self._failing():
+            end, seconds = handed.writing.result()
+        self._handed = None
+        self._n_kept = handed.n_cycles
+        ago = self.budget.elapsed() - handed.at - seconds
+        self.account.kept = (handed.n_cycles, time.time() - ago)
+        self._due.written(handed.at + seconds, seconds)
+        self.budget.checkpoint_written(seconds)
+        self.watcher.checkpoint_written(end.md5, handed.n_cycles, seconds)
+        return end
+
+    def _hand_over(self, walkers: Sequence[Any], last: bool = False) -> None:
+        n_done, now = self.account.n_done, self.budget.elapsed()
+        with self._failing():
             # Files first: a checkpoint vouches for all that the reporters were told before it.
             self.desk.tell("flush", n_done)
             self.account.note_checkpoint(self.budget.elapsed())
-            end = self.checkpointer.write(walkers, n_done, last=last)
+            writing = self.checkpointer.begin(walkers, n_done, last)
+        self._handed = _Handed(n_done, now, writing)
+        self._due.begun(now)
+        self.budget.is_writing = True
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as problem:
             # A full disk, most often.
             raise CheckpointFailedError(
@@ -100,15 +158,6 @@ class Saving:
                 kept=self._kept_text(),
                 job_dir=arguments(self.folder),
             ) from problem
-        self._n_kept = n_done
-        self.account.kept = (n_done, time.time())
-        now = self.budget.elapsed()
-        seconds = now - begun
-        self._due.written(now, seconds)
-        self.checkpointer.note_time(seconds)
-        self.budget.slowest_checkpoint = max(self.budget.slowest_checkpoint, seconds)
-        self.watcher.checkpoint_written(end.md5, n_done, seconds)
-        return end
 
     def _kept_text(self) -> str:
         """What there is to go on from where a checkpoint could not be written."""
@@ -142,6 +191,8 @@ class Cycles:
         account, signals = self.account, self.signals
         signals.budget.cycles_begin()
         while (why := signals.budget.ends(account.n_done)) is None and signals.received is None:
+            kept = account.kept
+            self.saving.settle(wait=False)
             undo = undoing(self.manager.boundary_conditions, self.manager.resampler)
             try:
                 result = self._cycle(walkers)
@@ -157,18 +208,19 @@ class Cycles:
                     problem=_in_words(problem),
                     n_cycles=account.n_done,
                     cycles=cycles_text(account.n_done),
-                    end=self.saving.write(walkers, last=True).md5,
+                    end=self.saving.write(walkers).md5,
                     job_dir=arguments(self.saving.folder),
                 ) from problem
             n_walkers, walkers = len(walkers), result.walkers
             self._tell(result, n_walkers)
             if self.saving.is_due():
-                self.saving.write(walkers)
+                self.saving.begin(walkers)
+            if account.kept is not kept:
                 self.pulse.write()
         ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
         has_all = why == N_CYCLES or (why == SECONDS and self.request.n_cycles is None)
         account.note_end(ended_by, has_all)
-        return self.saving.write(walkers, last=True) if account.n_done else None
+        return self.saving.write(walkers) if account.n_done else None
 
     def _cycle(self, walkers: Sequence[Any]) -> CycleResult:
         self.signals.cycle_begins(self.manager)

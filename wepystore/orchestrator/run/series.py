@@ -14,10 +14,13 @@ _PIECES = 16
 #: And so many at most: to join thousands takes longer than a checkpoint.
 _PIECE_CYCLES = 256
 
+#: What there is of one cycle.
+R = TypeVar("R")
 #: What is recorded of a stretch of cycles, in memory.
 S = TypeVar("S")
 #: What a manifest says of the objects that it is in.
 P = TypeVar("P")
+_Cycle = TypeVar("_Cycle", contravariant=True)
 _Part = TypeVar("_Part", covariant=True)
 
 #: An object, as buffers that are written one after the other.
@@ -32,8 +35,11 @@ class Pending(Protocol):
     def result(self) -> list[Ref]: ...
 
 
-class Form(Protocol[S, _Part]):
-    """How stretches of cycles become objects."""
+class Form(Protocol[_Cycle, S, _Part]):
+    """How cycles become a stretch of them, and stretches objects."""
+
+    def gathered(self, first_cycle: int, cycles: Sequence[_Cycle]) -> S:
+        """The stretch of these cycles, of which the first has this number."""
 
     def joined(self, stretches: Sequence[S]) -> S:
         """One stretch of several that follow each other."""
@@ -45,8 +51,9 @@ class Form(Protocol[S, _Part]):
         """What the manifest says of one whose objects these are."""
 
 
-#: Takes a full block between checkpoints; it may have it written while the run goes on.
-Put = Callable[[S], Pending]
+#: Takes the objects of a full block, and what they are made of, between checkpoints; it may have
+#: them made and written while the run goes on.
+Put = Callable[[Callable[[], list[Object]], S], Pending]
 
 
 @dataclass
@@ -58,8 +65,8 @@ class _Piece(Generic[S, P]):
     part: P | None = None
 
 
-class Series(Generic[S, P]):
-    """The tables, or the frames, of one run while it goes on.
+class Series(Generic[R, S, P]):
+    """The tables, the frames or the times of one run while it goes on.
 
     Parameters
     ----------
@@ -78,7 +85,7 @@ class Series(Generic[S, P]):
 
     def __init__(
         self,
-        form: Form[S, P],
+        form: Form[R, S, P],
         block_cycles: int,
         blocks: Sequence[P] = (),
         pieces: Sequence[tuple[int, S, P]] = (),
@@ -86,37 +93,48 @@ class Series(Generic[S, P]):
         self._form, self.block_cycles = form, block_cycles
         self._blocks = list(blocks)
         self._pieces = [_Piece(*each) for each in pieces]
+        # Of the block that is not full yet, those that are in no piece.
+        self._cycles: list[R] = []
+        self._first = len(blocks) * block_cycles + sum(piece.n_cycles for piece in self._pieces)
         self._going: tuple[S, Pending] | None = None
         self.put: Put[S] | None = None
 
-    def is_full_with(self, n_cycles: int) -> bool:
-        """Whether the block is, with so many cycles that are to be added."""
-        return sum(piece.n_cycles for piece in self._pieces) + n_cycles == self.block_cycles
+    def make_room(self) -> None:
+        """Before a cycle is added: one block at a time is on its way. Raises as settle; then the
+        cycle has not been."""
+        self.settle(wait=self._is_full_with_one_more())
 
-    def add(self, n_cycles: int, stretch: S) -> None:
-        """Take in the cycles that follow, of the block that is not full yet."""
-        self._pieces.append(_Piece(n_cycles, stretch))
+    def add(self, cycle: R, at_once: bool = False) -> None:
+        """Take in the next cycle, for which there is room; `at_once` to see what is wrong with it.
+        What the form raises is raised before anything has changed."""
+        is_full = self._is_full_with_one_more()
+        if not is_full and not at_once:
+            self._cycles.append(cycle)
+            return
+        self._gather([*self._cycles, cycle])
+        if is_full:
+            self._close()
+
+    def _is_full_with_one_more(self) -> bool:
+        return (self._first + len(self._cycles) + 1) % self.block_cycles == 0
 
     def rest(self) -> S | None:
         """The cycles since the last full block; None if there are none."""
+        self._gather(self._cycles)
         return self._form.joined([p.stretch for p in self._pieces]) if self._pieces else None
 
-    def state(self) -> tuple[Any, ...]:
-        """What `restore` takes back."""
-        return self._blocks[:], self._pieces[:], self._going
+    def _gather(self, cycles: list[R]) -> None:
+        """Make a piece of the cycles that follow the last one."""
+        if cycles:
+            self._pieces.append(_Piece(len(cycles), self._form.gathered(self._first, cycles)))
+            self._first += len(cycles)
+            self._cycles = []
 
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """As it was when this was its state."""
-        blocks, pieces, self._going = state
-        self._blocks, self._pieces = blocks[:], pieces[:]
-
-    def close(self) -> None:
-        """The block is full: have it written. One at a time is on its way."""
-        self.settle()
-        stretch = self.rest()
-        assert stretch is not None
-        assert self.put is not None
-        self._going = stretch, self.put(stretch)
+    def _close(self) -> None:
+        """The block is full: have it written."""
+        stretch = self._form.joined([piece.stretch for piece in self._pieces])
+        assert self.put is not None and self._going is None
+        self._going = stretch, self.put(lambda: self._form.objects(stretch), stretch)
         self._pieces = []
 
     def settle(self, wait: bool = True) -> None:
@@ -129,13 +147,15 @@ class Series(Generic[S, P]):
         try:
             refs = pending.result()
         except OSError:
-            refs = self.put(stretch).result()
+            refs = self.put(lambda: self._form.objects(stretch), stretch).result()
         self._blocks.append(self._form.part(self.block_cycles, stretch, refs))
         self._going = None
 
-    def write(self, sink: Sink, last: bool) -> list[P]:
-        """Put what is new; all that there is then. `last`: what is left over becomes one piece."""
-        self.settle()
+    def so_far(self, last: bool) -> Callable[[Sink], list[P]]:
+        """What puts all that is new by now, and gives all that there is; it may do so while more
+        cycles are added, but not while another one of these does. `last`: what is left over becomes
+        one piece."""
+        self._gather(self._cycles)
         # Pieces that follow each other become one when the later one has as many cycles, so there
         # are few of them, and no cycle is written often; but no checkpoint writes half a block.
         most = min(self.block_cycles // _PIECES, _PIECE_CYCLES)
@@ -145,8 +165,20 @@ class Series(Generic[S, P]):
             *self._pieces, one, other = self._pieces
             joined = self._form.joined([one.stretch, other.stretch])
             self._pieces.append(_Piece(one.n_cycles + other.n_cycles, joined))
-        for piece in self._pieces:
-            if piece.part is None:
-                refs = sink.put_many("objects", self._form.objects(piece.stretch))
-                piece.part = self._form.part(piece.n_cycles, piece.stretch, refs)
-        return [*self._blocks, *(p.part for p in self._pieces if p.part is not None)]
+        blocks, going, pieces = self._blocks[:], self._going, self._pieces[:]
+
+        def put(sink: Sink) -> list[P]:
+            if going is not None:
+                stretch, pending = going
+                try:
+                    refs = pending.result()
+                except OSError:
+                    refs = sink.put_many("objects", self._form.objects(stretch))
+                blocks.append(self._form.part(self.block_cycles, stretch, refs))
+            for piece in pieces:
+                if piece.part is None:
+                    refs = sink.put_many("objects", self._form.objects(piece.stretch))
+                    piece.part = self._form.part(piece.n_cycles, piece.stretch, refs)
+            return [*blocks, *(piece.part for piece in pieces if piece.part is not None)]
+
+        return put

@@ -25,6 +25,7 @@ from wepystore.orchestrator.run.request import RunRequest
 from wepystore.orchestrator.run.start import Past, Start
 from wepystore.orchestrator.run.stillness import Stillness
 from wepystore.orchestrator.run.watching import Begun, FramesToCome, RunOutcome, Watcher
+from wepystore.orchestrator.run.writer import Writer
 from wepystore.records.library import load_run
 from wepystore.records.reporter_state import TrustedKeeper
 from wepystore.records.trust import arguments
@@ -98,9 +99,8 @@ class Session:
             narration=self._request.narration,
         )
         apparatus = self._start.snapshot.apparatus
-        checkpointer = Checkpointer(
-            job.store, apparatus, account.record, job.ledger, self._recorder
-        )
+        writer = Writer(job.store, job.ledger)
+        checkpointer = Checkpointer(writer, apparatus, account.record, self._recorder)
         if self._past.resumed:
             account.note_resumption()
             checkpointer.adopt(self._start.snapshot_ref, self._past.end, self._past.record)
@@ -118,7 +118,7 @@ class Session:
                 # Also of a run that failed nothing is at work in the store any more. What ended it
                 # is told, not what could not be removed.
                 with contextlib.suppress(OSError, WepystoreError):
-                    checkpointer.finish_removing()
+                    checkpointer.close()
         if account.how.complete:
             assert job.spec is not None
             job.publish(dataclasses.replace(job.spec, ended=checkpointer.run))
@@ -151,7 +151,7 @@ class Session:
         if self._recorder is None:
             return None
         walkers, n_cycles = self._prepared.manager.init_walkers, self._request.n_cycles
-        fields, every = self._recorder.kept(walkers)
+        fields, every = self._recorder.film.kept(walkers)
         if not fields:
             return None
         cycle_bytes = len(walkers) * sum(field.n_bytes for field in fields) / every

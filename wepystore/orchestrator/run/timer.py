@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wepystore.orchestrator.run.series import Object, Put, Series
+from wepystore.orchestrator.run.series import Object, Series
 from wepystore.records.recording import Columns, Part, buffers_of
 from wepystore.records.times import COLUMNS, SPENT, Times, joined
 from wepystore.records.values import Sink
@@ -27,6 +26,12 @@ class _Form:
     """How times become objects (series.Form)."""
 
     joined = staticmethod(joined)
+
+    def gathered(self, first_cycle: int, cycles: Sequence[Mapping[str, Any]]) -> Columns:
+        return {
+            name: np.concatenate([np.asarray(each[name], dtype) for each in cycles])
+            for name, dtype in COLUMNS.items()
+        }
 
     def objects(self, stretch: Columns) -> list[Object]:
         return [buffers_of(stretch)]
@@ -49,7 +54,7 @@ class Timer:
     def __init__(self, times: Times, pieces: Sequence[Columns] = ()) -> None:
         rest = times.parts[times.n_full :]
         counts = [part.n_cycles for part in rest]
-        self._series: Series[Columns, Part] = Series(
+        self.series: Series[Mapping[str, Any], Columns, Part] = Series(
             _Form(),
             times.block_cycles,
             times.parts[: times.n_full],
@@ -57,17 +62,6 @@ class Timer:
         )
         self._seconds = dict(times.seconds)
         self._checkpoint_s = 0.0
-        # One dict a cycle, of the columns as lists.
-        self._new: list[dict[str, Any]] = []
-
-    def put_with(self, put: Put[Columns]) -> None:
-        """Where full blocks go."""
-        self._series.put = put
-
-    @staticmethod
-    def objects(stretch: Columns) -> list[Object]:
-        """What is to be written of a block."""
-        return _Form().objects(stretch)
 
     def add(self, report: Mapping[str, Any]) -> None:
         """A cycle is about to be reported."""
@@ -76,55 +70,26 @@ class Timer:
         self._begun = time.perf_counter()
 
     def keep(self) -> None:
-        """It is whole, and all have been told of it."""
-        self._new.append(
-            {
-                **self._added,
-                "reporting_s": [time.perf_counter() - self._begun],
-                "checkpoint_s": [self._checkpoint_s],
-                "ended": [time.time()],
-            }
-        )
+        """It is whole, and all have been told of it; there is room for it."""
+        cycle = {
+            **self._added,
+            "reporting_s": [time.perf_counter() - self._begun],
+            "checkpoint_s": [self._checkpoint_s],
+            "ended": [time.time()],
+        }
         self._checkpoint_s = 0.0
-        self._series.settle(wait=False)
-        if self._series.is_full_with(len(self._new)):
-            self._gather()
-            self._series.close()
+        for name in SPENT:
+            self._seconds[name] += cycle[name][0]
+        self.series.add(cycle)
 
     def note_checkpoint(self, seconds: float) -> None:
-        """One has been written since the last cycle."""
+        """For one the run has waited so long since the last cycle."""
         self._checkpoint_s += seconds
 
-    def state(self) -> tuple[Any, ...]:
-        """What `restore` takes back."""
-        return self._series.state(), dict(self._seconds), self._checkpoint_s, self._new[:]
-
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """As it was when this was its state."""
-        series, self._seconds, self._checkpoint_s, self._new = state
-        self._series.restore(series)
-
-    def settle(self) -> None:
-        """Wait for what is on its way."""
-        self._series.settle()
-
-    def write(self, sink: Sink, last: bool) -> Times:
-        """Put what is new; all that there is then."""
-        self._gather()
-        parts = tuple(self._series.write(sink, last))
-        return Times(self._series.block_cycles, parts, dict(self._seconds))
-
-    def _gather(self) -> None:
-        if not self._new:
-            return
-        columns: dict[str, NDArray[Any]] = {
-            name: np.concatenate([np.asarray(each[name], dtype) for each in self._new])
-            for name, dtype in COLUMNS.items()
-        }
-        self._series.add(len(self._new), columns)
-        for name in SPENT:
-            self._seconds[name] += float(columns[name].sum())
-        self._new = []
+    def so_far(self, last: bool) -> Callable[[Sink], Times]:
+        """What puts all that is new, and gives all that there is (see Series.so_far)."""
+        parts, seconds = self.series.so_far(last), dict(self._seconds)
+        return lambda sink: Times(self.series.block_cycles, tuple(parts(sink)), seconds)
 
 
 def _segments(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wepystore.orchestrator.run.recorder import Recorder, Shots
+from wepystore.orchestrator.run.film import Shots
+from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.series import Object, Pending
 from wepystore.records.frame_rows import CycleFrames
 from wepystore.records.frames import Block, Frames, kept_cycles
@@ -127,7 +128,7 @@ class Recorded:
         otherwise: keys of its manifest, and of that of its frames. What it does not tell, as one of
         an older version, is not compared, nor are frames that are elsewhere."""
         sink = Hashing()
-        recorder.write(Remembering(sink, {}), last=True)
+        recorder.so_far(last=True)(Remembering(sink, {}))
         now = {kind: json.loads(manifest) for kind, manifest in sink.manifests.items()}
         then = self._store.manifest(entry.kind, entry.md5, entry.ref)
         found = _other_values(then, now[entry.kind], _FACTS[entry.kind])

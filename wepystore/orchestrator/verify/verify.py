@@ -199,7 +199,7 @@ class _Repetition:
                 configuration.recording or Recording(),
                 SoFar(recording, frames=frames),
             )
-            self._recorder.taker = self._recorded
+            self._recorder.put_with(self._recorded)
             self._prepared.manager.record = self._recorder
 
     def verdict(self, watcher: Watcher) -> Verdict:
