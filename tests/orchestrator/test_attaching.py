@@ -51,7 +51,9 @@ from wepystore.api import (
 from wepystore.orchestrator import attaching
 from wepystore.orchestrator.run import recorder
 from wepystore.records import frames
+from wepystore.records.library import find_frames
 from wepystore.records.run import encode_run
+from wepystore.records.run_frames import read_cycles
 from wepystore.records.sinks import Remembering
 from wepystore.records.trust import users_own
 from wepystore.reporters.hdf5 import run_in_file
@@ -277,6 +279,34 @@ def test_states_as_asked(job: Path, tmp_path: Path) -> None:
     assert load_tables(bare_store, same).by_walker("weights").shape == (11, 6)
     with pytest.raises(NoSuchFieldError, match=r"no 'forces'; they have positions, velocities"):
         add_trajectories(bare_store, same, file, fields=["forces"])
+
+
+def test_sparse_fields_are_taken_in_where_they_are_asked_for(
+    of_wepy: tuple[Store, str, Path],
+) -> None:
+    """As wepy keeps those of some cycles: in the others they are NaN, and known to be missing."""
+    store, run, file = of_wepy
+    with h5py.File(file, "r+") as held:
+        true = held["runs/0/trajectories/7/velocities"][::5]
+        for group in held["runs/0/trajectories"].values():
+            for name in ("velocities", "box_vectors"):
+                kept = group[name][::5]
+                del group[name]
+                group[f"{name}/data"] = kept
+                group[f"{name}/_sparse_idxs"] = np.arange(0, 53, 5)
+    add_trajectories(store, run, file)
+    # Nobody has asked for them.
+    assert [field.name for field in load_frames(store, run).fields] == ["positions"]
+    for path in store.path.glob("attachments/*/*"):
+        path.unlink()
+    add_trajectories(store, run, file, fields=["positions", "velocities"])
+    found = load_frames(store, run, verify=True).walker(7, "velocities")
+    assert np.array_equal(found[::5], np.float32(true))
+    assert np.isnan(np.delete(found, np.s_[::5], axis=0)).all()
+    (kept,) = find_frames(store, run)
+    cycles = read_cycles(store, kept.frames, kept.counts, 0, 53, "")
+    missing = [{field for field, _ in lacking} for _, lacking in cycles]
+    assert missing == [set() if k % 5 == 0 else {1} for k in range(53)]
 
 
 def test_some_atoms(tmp_path: Path) -> None:

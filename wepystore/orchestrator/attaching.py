@@ -83,7 +83,8 @@ def add_trajectories(
     run_idx : int or None
         Which of the runs in the file; None for its only one.
     fields : sequence of str or None
-        Of which of the states' fields frames are kept; () for none, None for positions and box.
+        Of which of the states' fields frames are kept, NaN where they are not in each cycle; ()
+        for none, None for positions and box.
     precision : str
         "float32" or "float64".
 
@@ -189,7 +190,8 @@ class _Fit:
         them; unless some were warped in it."""
         last = self._found.n_cycles - 1
         told = [each for each in states if each is not None]
-        if last < 0 or "positions" not in self._found.shapes or not told:
+        has_positions = "positions" in self._found.shapes.keys() - self._found.sparse.keys()
+        if last < 0 or not has_positions or not told:
             return
         cycle = self._found.stretch(last, last + 1, ["positions"])
         if len(cycle.records[0].get("warping", ())):
@@ -237,7 +239,8 @@ def _chosen(
 ) -> tuple[FrameField, ...]:
     """The fields of which frames are kept, sorted."""
     choice = Choice(USUAL if fields is None else fields, precision=precision)
-    names = [name for name in choice.fields if fields is not None or name in found.shapes]
+    throughout = found.shapes.keys() - found.sparse.keys()
+    names = [name for name in choice.fields if fields is not None or name in throughout]
     for name in names:
         if name not in found.shapes:
             there = ", ".join(sorted(found.shapes)) or "none"

@@ -162,9 +162,29 @@ def one_longest_row(held: h5py.File) -> None:
         raw.write(row * 3000)
 
 
+def sparse(data: Any, cycles: Any, walker: int = 3) -> Change:
+    """Velocities of some cycles alone, which of one walker are these."""
+
+    def apply(held: h5py.File) -> None:
+        for number, group in held["runs/0/trajectories"].items():
+            kept = group["velocities"][::5]
+            del group["velocities"]
+            mine = int(number) == walker
+            group["velocities/data"] = data if mine else kept
+            group["velocities/_sparse_idxs"] = cycles if mine else np.arange(0, 53, 5)
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
+        (sparse(np.zeros((2, 2, 3)), [0, 5]), "not those of its cycles that walker 0 has"),
+        (sparse(np.zeros((11, 2, 3)), np.arange(11)[::-1], 0), "not those of its cycles"),
+        (sparse(np.zeros((3, 2, 3)), [0, 1]), "no numbers of frames"),
+        (sparse(np.zeros((11, 5, 3)), np.arange(0, 53, 5)), "another shape"),
+        (sparse(np.zeros((2, 2, 3)), [0, 1 << 40], 0), "not those of its cycles"),
+        (sparse(np.array(["a"] * 11, "S1"), np.arange(0, 53, 5)), "no number for each"),
         (away("runs/0/trajectories"), "there is no /runs/0/trajectories"),
         (away(WEIGHTS), "there is no"),
         (instead(POSITIONS, h5py.ExternalLink("/etc/passwd", "it")), "a link to another place"),

@@ -32,6 +32,8 @@ _BLOCK_BYTES = 1 << 24
 _CONTINUAL = "progress"
 _CYCLES = "_cycle_idxs"
 _WEIGHTS = "weights"
+#: What is in the group of a field that is there in some cycles.
+_SPARSE_DATA, _SPARSE_CYCLES = "data", "_sparse_idxs"
 
 #: Attributes of a run in the file.
 _FACTS = ("start_snapshot_hash", "end_snapshot_hash", "config_hash", "seed", "n_segment_steps")
@@ -99,7 +101,7 @@ class Stretch:
     weights : list of array, shape (n_walkers,)
         Of each cycle.
     states : list of {field: array, shape (n_walkers, …)}
-        Of each cycle.
+        Of each cycle, those that are there in it.
     records : list of {table: records}
         Of each cycle; of progress {field: values}.
     """
@@ -120,7 +122,9 @@ class RunInFile:
         n_segment_steps, as far as it does.
     n_walkers : array of int, shape (n_cycles,)
     shapes : {field: shape in one frame}
-        Of the fields that all walkers have in all cycles.
+        Of the fields that all walkers have, in all cycles or in some.
+    sparse : {field: array of int}
+        The cycles that those fields are there in that are not there in all.
     atoms : array of int, shape (n,), or None
         Which atoms positions, velocities and forces are of, perhaps all; None for all.
     fields : {table: tuple of RecordField}
@@ -130,6 +134,9 @@ class RunInFile:
         self._path, self._members, self._file, self._run = path, members, file, run
         self.facts = _facts(run)
         self._walkers = self._trajectories()
+        self._columns: dict[str, list[Any]] = {}
+        self.sparse: dict[str, NDArray[np.int64]] = {}
+        self._sparse_cycles: dict[str, list[NDArray[np.int64]]] = {}
         self.shapes = self._shapes()
         self.atoms = self._chosen_atoms()
         self._tables: dict[str, dict[str, Any]] = {}
@@ -167,32 +174,56 @@ class RunInFile:
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         if not self._walkers:
             return {}
-        names = [
-            name
-            for name in self._walkers[0]
-            # Of a field that is there in some cycles only the file has a group.
-            if name != _WEIGHTS
-            and not isinstance(self._members.member(self._walkers[0], name), h5py.Group)
-        ]
+        first = self._walkers[0]
+        groups = [n for n in first if isinstance(self._members.member(first, n), h5py.Group)]
         shapes: dict[str, tuple[int, ...]] = {}
-        self._columns: dict[str, list[Any]] = {}
-        total = 0
-        for name in (*names, _WEIGHTS):
+        for name in (*(name for name in first if name not in (_WEIGHTS, *groups)), _WEIGHTS):
             held = [self._members.dataset(each, name) for each in self._walkers]
             for (start, stop), each in zip(self._spans, held, strict=True):
-                if each.dtype.kind not in "fiu" or len(each) != stop - start:
+                if len(each) != stop - start:
                     raise ValueError(f"{each.name} is no number for each cycle")
-                if each.shape[1:] != held[0].shape[1:]:
-                    raise ValueError(f"{each.name} has another shape than that of walker 0")
-                total += each.nbytes
-            self._columns[name] = held
-            if name != _WEIGHTS:
-                shapes[plain_name(name)] = held[0].shape[1:]
-        packed = any(is_packed(each) for held in self._columns.values() for each in held)
+            shapes[plain_name(name)] = self._column(name, held)
+        for name in groups:
+            # wepy's other representations of atoms are groups of groups.
+            if first[name].keys() == {_SPARSE_DATA, _SPARSE_CYCLES}:
+                shapes[plain_name(name)] = self._sparse_column(name)
+        held = [each for column in self._columns.values() for each in column]
+        total = sum(each.nbytes for each in held)
         # Several names may stand for one dataset.
-        if total > self._members.most(packed):
+        if total > self._members.most(any(map(is_packed, held))):
             raise ValueError(f"its walkers would have {total} bytes, more than the file can hold")
+        del shapes[_WEIGHTS]
         return shapes
+
+    def _column(self, name: str, held: list[Any]) -> tuple[int, ...]:
+        """Take in a field of all walkers; its shape."""
+        for each in held:
+            if each.dtype.kind not in "fiu" or each.ndim < 1:
+                raise ValueError(f"{each.name} is no number for each cycle")
+            if each.shape[1:] != held[0].shape[1:]:
+                raise ValueError(f"{each.name} has another shape than that of walker 0")
+        self._columns[name] = held
+        shape: tuple[int, ...] = held[0].shape[1:]
+        return shape
+
+    def _sparse_column(self, name: str) -> tuple[int, ...]:
+        """Take in a field that walkers have in some cycles; its shape."""
+        groups = [self._members.group(each, name) for each in self._walkers]
+        shape = self._column(name, [self._members.dataset(e, _SPARSE_DATA) for e in groups])
+        found = self._sparse_cycles[name] = []
+        for (start, stop), group, data in zip(
+            self._spans, groups, self._columns[name], strict=True
+        ):
+            listed = self._members.dataset(group, _SPARSE_CYCLES)
+            if listed.ndim != 1 or listed.dtype.kind not in "iu" or len(listed) != len(data):
+                raise ValueError(f"{listed.name} are no numbers of frames")
+            cycles = listed[:].astype(np.int64) + start
+            found.append(cycles)
+            theirs = found[0][(found[0] >= start) & (found[0] < stop)]
+            if (np.diff(cycles) <= 0).any() or not np.array_equal(cycles, theirs):
+                raise ValueError(f"{listed.name} are not those of its cycles that walker 0 has")
+        self.sparse[name] = found[0]
+        return shape
 
     def _chosen_atoms(self) -> NDArray[np.int64] | None:
         settings = self._members.group(self._file, "_settings")
@@ -321,12 +352,13 @@ class RunInFile:
         with understood(self._path):
             counts = self.n_walkers[start:stop].tolist()
             arrays = {name: self._states(name, start, stop, max(counts)) for name in names}
+            there = {n: np.isin(np.arange(start, stop), self.sparse[n]) for n in self.sparse}
             weights = self._states(_WEIGHTS, start, stop, max(counts)).reshape(len(counts), -1)
             return Stretch(
                 start,
                 [weights[k, :n].copy() for k, n in enumerate(counts)],
                 [
-                    {name: each[k, :n] for name, each in arrays.items()}
+                    {f: e[k, :n] for f, e in arrays.items() if f not in there or there[f][k]}
                     for k, n in enumerate(counts)
                 ],
                 self._records(start, stop),
@@ -339,7 +371,11 @@ class RunInFile:
         for walker, column in enumerate(columns):
             first, last = self._spans[walker]
             begin, end = max(start, first), min(stop, last)
-            if begin < end:
+            if name in self.sparse:
+                cycles = self._sparse_cycles[name][walker]
+                rows = slice(*np.searchsorted(cycles, [begin, end]))
+                found[cycles[rows] - start, walker] = column[rows]
+            elif begin < end:
                 found[begin - start : end - start, walker] = column[begin - first : end - first]
         return found
 
