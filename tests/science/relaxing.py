@@ -69,3 +69,27 @@ def snapshot(**options: Any) -> Snapshot:
         BinResampler(coordinate, np.arange(0.5, TARGET), 3, **options),
     )
     return Snapshot([Walker(start, 1 / N_WALKERS) for _ in range(N_WALKERS)], apparatus)
+
+
+#: Places of `fine`, and in each bin of a resampler that has as many as the lattice; its target,
+#: and its times in cycles.
+N_FINE, FINE_WIDTH, FINE_TARGET = 400, 20, 1.0
+FINE_RELAXATION, FINE_MFPT = 1415.965, 42429.43
+
+
+def fine() -> Chain:
+    """The like of it among 400 places, some of which a step passes over: no bin is one place.
+
+    x in [0, 1], reflecting at 0, in cubic slopes between the energies; normal steps that are as
+    wide as the lattice's.
+    """
+    places = (np.arange(N_FINE) + 0.5) / (N_FINE - 1)
+    knots, heights = np.linspace(0, 1, 5), np.array([0, 8, 2.95, 8, 0])
+    slope = np.minimum(np.searchsorted(knots, places, "right") - 1, 3)
+    along = (places - knots[slope]) / 0.25
+    force = -np.diff(heights)[slope] * 24 * along * (1 - along)
+    variance = 2 * _TRIED / (N_SITES - 1) ** 2
+    mean = (places + variance / 2 * force)[:, np.newaxis]
+    kernel = sum(np.exp(-((sign * places - mean) ** 2) / (2 * variance)) for sign in (1, -1))
+    matrix = kernel / kernel.sum(axis=1, keepdims=True)
+    return Chain(places, matrix, (np.arange(N_FINE) == 0).astype(np.float64))

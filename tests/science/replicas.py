@@ -42,9 +42,14 @@ def simulate(
     n_replicas: int,
     n_walkers: int,
     rng: np.random.Generator,
+    width: int = 1,
 ) -> Replicas:
-    """Run from the start of the chain; each of its points is a bin of the resampler."""
-    below = np.cumsum(chain.matrix, axis=1)[:, :-1]
+    """Run from the start of the chain; so many of its points are a bin of the resampler."""
+    n_points = len(chain.points)
+    below = np.cumsum(chain.matrix, axis=1)
+    below[:, -1] = 1.0
+    # One row after the other, so that one search finds where all of them step.
+    steps = (below + np.arange(n_points)[:, np.newaxis]).ravel()
     start = int(chain.start.argmax())
     shape = (n_replicas, n_walkers)
     points = np.full(shape, start)
@@ -52,11 +57,12 @@ def simulate(
     parents = np.tile(np.arange(n_walkers), (n_replicas, 1))
     found: list[tuple[Ints, Floats, Ints, NDArray[np.bool_]]] = []
     for _ in range(n_cycles):
-        points = (below[points] <= rng.random(shape)[..., np.newaxis]).sum(axis=-1)
+        drawn = np.searchsorted(steps, (points + rng.random(shape)).ravel(), "right")
+        points = np.minimum(drawn.reshape(shape) - points * n_points, n_points - 1)
         arrived = chain.points[points] >= target
         found.append((points, weights, parents, arrived))
         points = np.where(arrived, start, points)
-        parents, weights = resampled(points, weights, rng)
+        parents, weights = resampled(points // width, weights, rng)
         points = np.take_along_axis(points, parents, 1)
     return Replicas(*(np.array(each) for each in zip(*found, strict=True)))
 

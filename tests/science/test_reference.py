@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.science import relaxing
 from tests.science.reference import Pair, double_well, random_walk
 
 #: k -> mean number of looks until a walk looked at every 10 steps is first seen at k or beyond.
@@ -94,3 +95,28 @@ def test_probability_is_conserved(chain):
     """Rows of a transition matrix sum to 1, the flux law as well."""
     assert chain.matrix.sum(axis=1) == pytest.approx(np.ones(len(chain.points)))
     assert chain.law(20).sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("chain", "target", "mfpt", "time", "early"),
+    [
+        (relaxing.chain(), relaxing.TARGET, relaxing.MFPT, relaxing.RELAXATION, 0.118),
+        (
+            relaxing.fine(),
+            relaxing.FINE_TARGET,
+            relaxing.FINE_MFPT,
+            relaxing.FINE_RELAXATION,
+            0.122,
+        ),
+    ],
+    ids=["lattice", "fine"],
+)
+def test_what_relaxes_slowly(chain, target, mfpt, time, early):
+    """Mean first passage time and relaxation time of the chains with an intermediate, and how much
+    of the flux has come in 500 looks."""
+    assert chain.mfpt(target) == pytest.approx(mfpt, rel=1e-6)
+    assert chain.fluxes(target, 500).mean() * mfpt == pytest.approx(early, abs=1e-3)
+    recycling = chain.matrix.copy()
+    recycling[chain.points >= target] = chain.start @ chain.matrix
+    second = np.sort(np.linalg.eigvals(recycling).real)[-2]
+    assert -1 / np.log(second) == pytest.approx(time, rel=1e-5)
