@@ -277,6 +277,24 @@ def test_warps_without_a_target() -> None:
         found.heaviest_arrivals(1, target=0)
 
 
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_through_a_warp_that_is_no_jump_a_lineage_goes_on(dtype: type) -> None:
+    """Where its record says that it is continuous; where it does not say, it is none."""
+    fields = (*WARPING, RecordField("continuous", (1,), np.dtype(dtype)))
+    layout = Layout({"resampling": RESAMPLING, "warping": fields})
+    warps = [
+        {"walker_idx": [0], "target_idx": [0], "continuous": [True]},
+        {"walker_idx": [1], "target_idx": [0], "continuous": [False]},
+        {"walker_idx": [2], "target_idx": [0]},
+    ]
+    warped = {**EMPTY, "warping": warps}
+    found = Lineages(tables_of([np.full(4, 0.25)] * 2, [warped, EMPTY], layout=layout))
+    assert found.warped.tolist() == [False, True, True, False, *[False] * 4]
+    assert [len(found.of(walker)) for walker in (0, 1, 3)] == [2, 1, 2]
+    assert len(found.warps) == 3 and not found.of(0).begins_anew
+    assert len(found.of(1, through_warps=True)) == 2
+
+
 @pytest.mark.parametrize("cycle", [-1, 1 << 40])
 def test_records_of_no_cycle_are_damage(cycle: int) -> None:
     """Numbers of cycles that a stranger has made up, or that are in no order."""

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 _TARGETS = "target_idxs"
 _FIELDS = {
     "resampling": ("decision_id", _TARGETS, f"{_TARGETS}/{LENGTHS}", "step_idx"),
-    "warping": ("target_idx",),
+    "warping": ("target_idx", "continuous"),
 }
 #: No number of a walker, a step or a slot is larger.
 _MOST = 1 << 52

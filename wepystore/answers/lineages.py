@@ -3,7 +3,8 @@
 A walker is taken as it is after the segments of a cycle, before warps and resampling. Its parent is
 the walker of the cycle before whose state the resampler put in its place. A warped walker's state
 ended at the target, and who goes on from its place begins anew, so that a lineage is one continuous
-trajectory; on request it goes on through warps.
+trajectory; on request it goes on through warps. Boundary conditions that warp without a jump say so
+in their records, under `continuous`.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ class Lineages:
         In that order its parent, a walker of the cycle before; -1 in the first cycle, and where no
         record says.
     warped : ndarray of bool, shape (n,)
-        Whether it was warped at the end of its cycle: its children then begin anew.
+        Whether its trajectory ended in a warp at the end of its cycle: its children begin anew.
     warps : Warps
 
     Raises
@@ -193,8 +194,11 @@ class Lineages:
         weight = self.weights[self._first[cycle] + walker]
         target = warping.numbers("target_idx") if warping.has("target_idx") else None
         self.warps = Warps(cycle, walker, weight, target)
+        has_ended = np.ones(len(warping), bool)
+        if warping.has("continuous"):
+            has_ended = warping.numbers("continuous") == 0
         self.warped = np.zeros(len(self.weights), bool)
-        self.warped[self._first[self.warps.cycle] + self.warps.walker] = True
+        self.warped[(self._first[cycle] + walker)[has_ended]] = True
 
     def of(self, walker: int, cycle: int = -1, *, through_warps: bool = False) -> Lineage:
         """The lineage of a walker.
