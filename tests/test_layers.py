@@ -75,7 +75,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "cli": (
         {
             *("compat", "orchestrator", "answers", "trajectories", "remotes", "store", "records"),
-            "report",
+            *("coordinates", "report"),
             *("reporters", "durable", "errors", "_version", "__init__"),
         },
         {"docopt", "rich"},
@@ -84,7 +84,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "api": (
         {
             *("compat", "store", "engine", "reporters", "records", "remotes", "orchestrator"),
-            *("answers", "trajectories", "report", "errors", "_version"),
+            *("answers", "coordinates", "trajectories", "report", "errors", "_version"),
         },
         set(),
     ),

@@ -6,7 +6,7 @@ Describe: Snapshot of Walkers and an Apparatus (Runner, BoundaryConditions, Resa
 Distance), Configuration (mapper, Reporters); prepare_store, save_snapshot, save_configuration.
 Run: run, resume, verify, plan_reconcile, reconcile, with a Watcher; Manager for scripts of wepy's.
 Read: Store, resolve, load_snapshot, load_configuration, load_run, load_runs, load_tables,
-load_lineages, history; read_job. Answer: load_study, load_rates, load_reweighting.
+load_lineages, history; read_job. Answer: load_study, load_rates, load_profile, load_reweighting.
 Catch: WepystoreError, and below it FailedError, UsageError, DamagedError, UntrustedError and
 StoppedError, one for each exit status of the command line, of which all others are.
 
@@ -24,10 +24,14 @@ from typing import Any, Unpack
 
 from wepystore import remotes
 from wepystore.answers.errors import (
+    AtomsNotKeptError,
+    NoProfileError,
     NoRateError,
+    NoSuchProgressError,
     NoSuchWalkerError,
     NoSuchWarpError,
     NotAlikeError,
+    NotANumberError,
     NothingToCountError,
     NotReweightedError,
     UnfitBinsError,
@@ -37,10 +41,21 @@ from wepystore.answers.errors import (
     WindowError,
 )
 from wepystore.answers.lineages import Lineage, Lineages, load_lineages
+from wepystore.answers.profiles import Profile, load_profile
 from wepystore.answers.rates import Rate, Rates, load_rates
 from wepystore.answers.reweighting import Reweighting, load_reweighting
 from wepystore.answers.study import Study, load_study
 from wepystore.compat.wepy.repairs import WepyMissingError, prepare_wepy
+from wepystore.coordinates.base import Coordinate
+from wepystore.coordinates.composed import Combination, OwnCoordinate
+from wepystore.coordinates.errors import (
+    CoordinateTextError,
+    SelectionTextError,
+    UnfitCoordinateError,
+    UnknownSystemError,
+)
+from wepystore.coordinates.geometry import Angle, AtomDistance, Position, Torsion
+from wepystore.coordinates.shapes import RMSD, Contacts, RadiusOfGyration
 from wepystore.engine.boundary_conditions.base import BoundaryConditions, NoBC, WarpBC
 from wepystore.engine.boundary_conditions.rebinding import RebindingBC
 from wepystore.engine.boundary_conditions.target import RandomWalkTargetBC, TargetBC
@@ -205,37 +220,41 @@ from wepystore.trajectories.together import export_runs
 
 # fmt: off
 __all__ = [
-    "AmbiguousHashError", "Apparatus", "AttachedAlreadyError", "AttachmentsDifferError", "Begun",
-    "BinResampler", "BoundaryConditions", "BrokenOffError", "BuildWarning", "CheckpointFailedError",
-    "CloneMergeResampler", "Component", "ComponentError", "Configuration", "CoordinateDistance",
-    "CycleFailedError", "DamagedEntryError", "DamagedError", "DashboardReporter", "DaskMapper",
-    "DefaultStaysWarning", "Distance", "DoubleWell", "Ensemble", "EnsembleRunner", "FailedError",
-    "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate", "Figure", "FramesElsewhereError",
-    "FunctionPotential", "HDF5Reporter", "Harmonic", "ImageCoordinate", "IncompleteError",
-    "InitTopologyReporter", "JobBusyError", "JobExistsError", "JobStatus", "Lineage", "Lineages",
-    "MalformedAddressError", "MalformedJobError", "Manager", "MeasureError", "MissingError",
-    "NeverResamplesError", "NewerFormatError", "NoBC", "NoConfigurationError", "NoFramesError",
-    "NoJobError", "NoRateError", "NoResampler", "NoRoomError", "NoSuchFieldError",
-    "NoSuchRunInFileError", "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError",
-    "NoTimesError", "NotAStoreError", "NotAStoreThereError", "NotAlikeError", "NotEmptyError",
-    "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError",
-    "NotReweightedError", "NotTogetherError", "NothingToCountError", "NothingToWriteError",
-    "OfAnotherRunError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "PairDistance",
-    "PickleLoadError", "Plan", "PlatformError", "PositionCoordinate", "Potential", "Prepared",
-    "ProcessMapper", "Progress", "ProgressCoordinate", "REVOResampler", "RMSDDistance",
-    "RandomWalkDistance", "RandomWalkRunner", "RandomWalkTargetBC", "Rate", "Rates", "RebindingBC",
-    "RebindingDistance", "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError",
-    "Recording", "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler",
-    "Reweighting", "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
-    "SerialMapper", "SeveralRunsInFileError", "Snapshot", "StepError", "StoppedError", "Store",
-    "StoreExistsError", "Study", "TargetBC", "UnbindingBC", "UnbindingDistance", "UnfitBinsError",
-    "UnfitError", "UnknownHashError", "UnknownTimeError", "UnreachableError", "UnreadableHDF5Error",
+    "RMSD", "AmbiguousHashError", "Angle", "Apparatus", "AtomDistance", "AtomsNotKeptError",
+    "AttachedAlreadyError", "AttachmentsDifferError", "Begun", "BinResampler", "BoundaryConditions",
+    "BrokenOffError", "BuildWarning", "CheckpointFailedError", "CloneMergeResampler", "Combination",
+    "Component", "ComponentError", "Configuration", "Contacts", "Coordinate", "CoordinateDistance",
+    "CoordinateTextError", "CycleFailedError", "DamagedEntryError", "DamagedError",
+    "DashboardReporter", "DaskMapper", "DefaultStaysWarning", "Distance", "DoubleWell", "Ensemble",
+    "EnsembleRunner", "FailedError", "FamilyTreeReporter", "FewerCyclesError", "FieldCoordinate",
+    "Figure", "FramesElsewhereError", "FunctionPotential", "HDF5Reporter", "Harmonic",
+    "ImageCoordinate", "IncompleteError", "InitTopologyReporter", "JobBusyError", "JobExistsError",
+    "JobStatus", "Lineage", "Lineages", "MalformedAddressError", "MalformedJobError", "Manager",
+    "MeasureError", "MissingError", "NeverResamplesError", "NewerFormatError", "NoBC",
+    "NoConfigurationError", "NoFramesError", "NoJobError", "NoProfileError", "NoRateError",
+    "NoResampler", "NoRoomError", "NoSuchFieldError", "NoSuchProgressError", "NoSuchRunInFileError",
+    "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError", "NoTimesError", "NotANumberError",
+    "NotAStoreError", "NotAStoreThereError", "NotAlikeError", "NotEmptyError", "NotInstalledError",
+    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "NotReweightedError",
+    "NotTogetherError", "NothingToCountError", "NothingToWriteError", "OfAnotherRunError",
+    "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "OwnCoordinate", "PairDistance",
+    "PickleLoadError", "Plan", "PlatformError", "Position", "PositionCoordinate", "Potential",
+    "Prepared", "ProcessMapper", "Profile", "Progress", "ProgressCoordinate", "REVOResampler",
+    "RMSDDistance", "RadiusOfGyration", "RandomWalkDistance", "RandomWalkRunner",
+    "RandomWalkTargetBC", "Rate", "Rates", "RebindingBC", "RebindingDistance",
+    "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError", "Recording",
+    "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler", "Reweighting",
+    "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
+    "SelectionTextError", "SerialMapper", "SeveralRunsInFileError", "Snapshot", "StepError",
+    "StoppedError", "Store", "StoreExistsError", "Study", "TargetBC", "Torsion", "UnbindingBC",
+    "UnbindingDistance", "UnfitBinsError", "UnfitCoordinateError", "UnfitError", "UnknownHashError",
+    "UnknownSystemError", "UnknownTimeError", "UnreachableError", "UnreadableHDF5Error",
     "UntraceableError", "UntrustedError", "UntrustedPickleError", "UnusableWeightsError",
     "UsageError", "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState",
     "WarpBC", "Watcher", "WeightError", "WepyMissingError", "WepystoreError", "WindowError",
     "WorkerDiedError", "WrongKindError", "WrongPartError", "XYDistance", "add_trajectories",
     "apply_decisions", "as_walker_state", "export_lineages", "export_run", "export_runs", "hash_of",
-    "history", "load_configuration", "load_frames", "load_lineages", "load_rates",
+    "history", "load_configuration", "load_frames", "load_lineages", "load_profile", "load_rates",
     "load_reweighting", "load_run", "load_runs", "load_snapshot", "load_study", "load_tables",
     "load_times", "make_report", "plan_reconcile", "prepare_store", "prepare_wepy", "read_job",
     "reconcile", "report_html", "resolve", "resume", "run", "save_configuration", "save_snapshot",

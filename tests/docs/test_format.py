@@ -1,4 +1,4 @@
-"""docs/format.md and docs/recording.md show commands that work, and what they really print."""
+"""docs/format.md, recording.md and coordinates.md show commands that work, and what they print."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ def run_page(page: Path, shell: Shell, lacking: Iterable[str] = ()) -> dict[int,
     return skipped
 
 
-@pytest.mark.parametrize("page", [PAGE, DOCS / "recording.md"], ids=lambda page: page.stem)
+PAGES = [PAGE, DOCS / "recording.md", DOCS / "coordinates.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_the_page_works(tmp_path: Path, page: Path) -> None:
     """Each block, run in order, ends with status 0 and prints what the page shows."""
     skipped = run_page(page, Shell(tmp_path), installed.lacking(*TOOLS))

@@ -45,7 +45,7 @@ class Arrivals:
         warping = Records(columns, "warping", chain.run)
         self.first: Ints = np.concatenate([[0], np.cumsum(warping.n_walkers)])
         weights: Floats = columns[WEIGHTS].astype(np.float64, copy=False)
-        self._check(weights)
+        check_weights(chain, weights, self.first)
         self.cycle, self.walker = warping.cycle, warping.walkers_that_are_there()
         self.weight = weights[self.rows]
         self.target = warping.numbers("target_idx") if warping.has("target_idx") else None
@@ -62,17 +62,26 @@ class Arrivals:
         n_cycles = self.chain.n_cycles
         return np.bincount(self.cycle[inside], self.weight[inside], n_cycles).astype(np.float64)
 
-    def _check(self, weights: Floats) -> None:
-        """Raise UnusableWeightsError."""
-        sums = np.add.reduceat(np.append(weights, 0.0), self.first[:-1])
-        sums[np.diff(self.first) == 0] = 0.0
-        wrong = ~(np.abs(sums - 1) <= _TOLERANCE)
-        below = ~(weights >= 0)
-        if below.any():
-            cycles = np.searchsorted(self.first, np.flatnonzero(below), "right") - 1
-            wrong[cycles] = True
-        for cycle in np.flatnonzero(wrong).tolist():
-            span = next(s for s in reversed(self.chain.runs) if s.first_cycle <= cycle)
-            raise UnusableWeightsError(
-                run=span.run, cycle=cycle - span.first_cycle, total=f"{sums[cycle]:.6g}"
-            )
+
+def check_weights(chain: Chain, weights: Floats, first: Ints) -> None:
+    """Raise UnusableWeightsError unless those of each cycle are probabilities.
+
+    Parameters
+    ----------
+    chain : Chain
+    weights : ndarray, shape (n,)
+        Of all of its walkers, one cycle after the other.
+    first : ndarray of int, shape (n_cycles + 1,)
+        Where in these each cycle begins.
+    """
+    sums = np.add.reduceat(np.append(weights, 0.0), first[:-1])
+    sums[np.diff(first) == 0] = 0.0
+    wrong = ~(np.abs(sums - 1) <= _TOLERANCE)
+    below = ~(weights >= 0)
+    if below.any():
+        wrong[np.searchsorted(first, np.flatnonzero(below), "right") - 1] = True
+    for cycle in np.flatnonzero(wrong).tolist():
+        span = next(s for s in reversed(chain.runs) if s.first_cycle <= cycle)
+        raise UnusableWeightsError(
+            run=span.run, cycle=cycle - span.first_cycle, total=f"{sums[cycle]:.6g}"
+        )

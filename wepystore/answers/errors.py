@@ -42,8 +42,8 @@ class NotFromFileError(FailedError):
 
 
 class UnusableWeightsError(FailedError):
-    """the weights of cycle {cycle} of run {run} are no probabilities: their sum is {total}; no rate
-    can be had of it"""
+    """the weights of cycle {cycle} of run {run} are no probabilities: their sum is {total}; neither
+    a rate nor a profile can be had of it"""
 
 
 class NoRateError(FailedError):
@@ -64,3 +64,7 @@ class NotReweightedError(FailedError):
 
 class UnfitBinsError(UsageError):
     """these are no bins: {why}"""
+
+
+class NoProfileError(FailedError):
+    """there is no profile along {along}: {why}"""

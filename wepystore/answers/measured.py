@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wepystore.answers.arrivals import check_weights
 from wepystore.answers.errors import (
     AtomsNotKeptError,
     NoSuchProgressError,
@@ -114,7 +115,7 @@ def measure_of(study: Study, along: Along) -> Measure:
     if isinstance(asked, Coordinate):
         found = asked
     elif callable(asked):
-        found = OwnCoordinate(asked, getattr(asked, "__name__", "own"))
+        found = OwnCoordinate.of(asked)
     else:
         found = asked.of(system_of(study))
     label = along.strip() if isinstance(along, str) else found.name
@@ -214,8 +215,9 @@ def measured(chain: Chain, measure: Measure, wanted: NDArray[np.bool_] | None = 
 
     Raises
     ------
-    WepystoreError : NotANumberError for a walker of which it is none; of what is not recorded
-        NoFramesError, FramesElsewhereError, AtomsNotKeptError, UnfitCoordinateError; DamagedError.
+    WepystoreError : NotANumberError for a walker of which it is none; UnusableWeightsError;
+        UnfitCoordinateError; of what is not recorded NoFramesError, FramesElsewhereError,
+        AtomsNotKeptError; DamagedError.
     """
     wanted = chain.counted if wanted is None else wanted
     found = chain.tables.read([N_WALKERS, WEIGHTS])
@@ -224,7 +226,10 @@ def measured(chain: Chain, measure: Measure, wanted: NDArray[np.bool_] | None = 
         known, values = _from_tables(chain, measure.of, counts, wanted)
     else:
         known, values = _from_frames(chain.frames(), chain.run, measure.of, wanted)
-    weights = found[WEIGHTS][np.repeat(known, counts)]
+    weights = found[WEIGHTS].astype(np.float64, copy=False)
+    check_weights(chain, weights, np.concatenate([[0], np.cumsum(counts)]))
+    if not known.all():
+        weights = weights[np.repeat(known, counts)]
     n_left_out = int(wanted.sum() - known.sum())
     result = Measured(np.flatnonzero(known), counts[known], values, weights, n_left_out)
     _check(result, chain, measure.label)
@@ -344,8 +349,8 @@ class _Taking:
 
 def _check(found: Measured, chain: Chain, label: str) -> None:
     """Raise NotANumberError."""
-    rows = found.values.reshape(len(found.values), -1)
-    wrong = ~np.all(np.isfinite(rows), axis=1)
+    known = np.isfinite(found.values)
+    wrong = ~(known if known.ndim == 1 else known.all(axis=1))
     if not wrong.any():
         return
     place = int(np.flatnonzero(wrong)[0])

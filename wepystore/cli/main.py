@@ -34,6 +34,7 @@ COMMANDS = {
     "default": "Show or set what the word 'default' stands for.",
     "get": "Write a snapshot, a configuration, a run or its trajectories to a file of their own.",
     "rates": "Tell the rate into a target, with an interval, from runs of a store.",
+    "profile": "Show how much weight there is along a coordinate, as a free energy with intervals.",
     "reweight": "Tell the rate that runs lead to, before the flux into the target is steady.",
     "add": "Put a file into a store: one of 'wepy get', or the trajectories of a run.",
     "trust": "Say that the pickled parts of a snapshot, a configuration or a store may be run.",

@@ -99,6 +99,17 @@ class OwnCoordinate(Coordinate):
     unit: str = ""
     period: float | None = None
 
+    @classmethod
+    def of(cls, function: Callable[..., Any], label: str | None = None) -> OwnCoordinate:
+        """Of a function that may say `unit` and `period` as attributes. Raises ValueError."""
+        unit, period = getattr(function, "unit", ""), getattr(function, "period", None)
+        if not isinstance(unit, str):
+            raise ValueError(f"the unit of a coordinate is a text, got {unit!r:.60}")
+        if period is not None and not (isinstance(period, int | float) and 0 < period < np.inf):
+            raise ValueError(f"the period of a coordinate is a number above 0, got {period!r:.60}")
+        label = label or str(getattr(function, "__name__", "own"))
+        return cls(function, label, unit, None if period is None else float(period))
+
     @property
     def name(self) -> str:
         """Its label."""
@@ -117,8 +128,12 @@ class OwnCoordinate(Coordinate):
         return (1, 2, 3)
 
     def _values(self, positions: NDArray[Any], boxes: Floats | None) -> Floats:
-        # Ours are views of files: a function that changes what it is given is to say so.
-        given = self.function(positions, boxes)
+        try:
+            # Ours may be views of files, which nobody may write to.
+            given = self.function(positions.astype(np.float64), boxes)
+        except Exception as problem:
+            why = f"it raised {type(problem).__name__}: {problem}"
+            raise self._unfit(why) from problem
         try:
             found = np.asarray(given, np.float64)
         except (TypeError, ValueError):
