@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from wepystore import remotes
+from wepystore.answers.between_states import State
 from wepystore.answers.errors import (
     AtomsNotKeptError,
     NoProfileError,
@@ -34,6 +35,8 @@ from wepystore.answers.errors import (
     NotANumberError,
     NothingToCountError,
     NotReweightedError,
+    StatesOverlapError,
+    StateTextError,
     UnfitBinsError,
     UnknownTimeError,
     UntraceableError,
@@ -245,9 +248,10 @@ __all__ = [
     "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError", "Recording",
     "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler", "Reweighting",
     "RunFrames", "RunOutcome", "RunRecord", "RunTables", "Runner", "SegmentError",
-    "SelectionTextError", "SerialMapper", "SeveralRunsInFileError", "Snapshot", "StepError",
-    "StoppedError", "Store", "StoreExistsError", "Study", "TargetBC", "Torsion", "UnbindingBC",
-    "UnbindingDistance", "UnfitBinsError", "UnfitCoordinateError", "UnfitError", "UnknownHashError",
+    "SelectionTextError", "SerialMapper", "SeveralRunsInFileError", "Snapshot", "State",
+    "StateTextError", "StatesOverlapError", "StepError", "StoppedError", "Store",
+    "StoreExistsError", "Study", "TargetBC", "Torsion", "UnbindingBC", "UnbindingDistance",
+    "UnfitBinsError", "UnfitCoordinateError", "UnfitError", "UnknownHashError",
     "UnknownSystemError", "UnknownTimeError", "UnreachableError", "UnreadableHDF5Error",
     "UntraceableError", "UntrustedError", "UntrustedPickleError", "UnusableWeightsError",
     "UsageError", "Verdict", "WExploreResampler", "Walker", "WalkerReporter", "WalkerState",

@@ -13,7 +13,7 @@ import pytest
 from tests.answers.studies import Place, walk_snapshot
 from tests.science.reference import random_walk
 from tests.systems import pair_apparatus, pair_snapshot, pair_state, save_run
-from wepystore.answers.arrivals import Arrivals
+from wepystore.answers.arrivals import warps_of
 from wepystore.answers.errors import (
     NoRateError,
     UnknownTimeError,
@@ -271,4 +271,4 @@ def test_they_show_themselves(rates: Rates) -> None:
     assert repr(rates).startswith("<Rates: 0.") and "4 units" in repr(rates)
     html = rates._repr_html_()
     assert html.count("<tr>") == 6 and rates.pool.runs[0][:8] in html
-    assert len(Arrivals(next(rates.study.chains)).per_cycle()) == N_CYCLES
+    assert len(warps_of(next(rates.study.chains)).per_cycle()) == N_CYCLES

@@ -113,8 +113,26 @@ def test_csv(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert low < flux < high and len(rows[0]["runs"].split()) == 3
     assert rows[0]["target"] == "" and rows[0]["first_cycle"] == "20"
     events = said(capsys, place.store.path, "--csv", "--events")[1].splitlines()
-    assert events[0] == "lineage_of,warp,run,cycle,walker,weight,target"
+    assert events[0] == ("lineage_of,warp,run,cycle,joined_cycle,walker,weight,target,destination")
     assert len(events) == int(rows[0]["events"]) + 1
+
+
+def test_between_states(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both directions, and how much of the weight came from where; into the target of the warps it
+    is what it is without states."""
+    words = ["--from", "progress < 1", "--to", "progress >= 2"]
+    status, out, _ = said(capsys, place.store.path, *words)
+    there, back, table = out.split("\n\n")
+    assert status == 0 and there.startswith("from       progress < 1, to progress >= 2\n")
+    assert "100 % was last in progress < 1" in there
+    assert back.splitlines()[1] == "rate       none: no event"
+    assert table.splitlines()[0].split()[:2] == ["of", "into"]
+    plain = said(capsys, place.store.path)[1]
+    assert there.splitlines()[1:3] == plain.splitlines()[:2]
+    found = json.loads(said(capsys, place.store.path, "--json", *words)[1])["rates"]
+    assert [row["destination"] for row in found[:2]] == ["progress >= 2", "progress < 1"]
+    rows = said(capsys, place.store.path, "--events", *words)[1].splitlines()
+    assert len(rows) == 1 + found[0]["events"] and rows[1].endswith("progress >= 2")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +148,11 @@ def test_csv(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
         (["--unit", "ns"], 2, "how long a step is is not known of all runs"),
         (["--unit", "hours"], 2, "the units are ps, ns"),
         (["ffff"], 1, "no run"),
+        (["--from", "progress<1"], 2, "--from and --to go together"),
+        (["--from", "progress", "--to", "progress>1"], 2, "'progress' is no state"),
+        (["--from", "progress<2", "--to", "progress>=1"], 2, "are not apart"),
+        (["--from", "progress<1", "--to", "progress>9"], 1, "no walker went from one"),
+        (["--from", "progres<1", "--to", "progress>1"], 2, "progres"),
     ],
 )
 def test_what_cannot_be_asked(

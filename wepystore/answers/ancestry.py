@@ -120,12 +120,12 @@ def trace(arrivals: Arrivals, counts: NDArray[np.bool_], state: InitialState | N
     arrivals, counts : those of a chain, and which of its cycles count
     state : the initial state, if that is known
     """
-    parents = _parent_rows(arrivals.chain, arrivals.first)
+    parents = parent_rows(arrivals.chain, arrivals.first)
     durations = None if state is None else _durations(arrivals, parents, state)
     start = int(counts.argmax())
     first, last = arrivals.first[start : start + 2].tolist()
     parents[:last] = -1
-    origins = _earliest(parents, first)[arrivals.rows]
+    origins = earliest(parents, first)[arrivals.rows]
     return Traced(np.where((origins >= first) & (origins < last), origins - first, -1), durations)
 
 
@@ -137,13 +137,13 @@ def _durations(arrivals: Arrivals, parents: Ints, state: InitialState) -> Ints:
     warped[arrivals.rows] = True
     # The last row is of nobody.
     stops = inside | (parents < 0) | warped[parents]
-    found = _earliest(np.where(stops, -1, parents))[arrivals.rows]
+    found = earliest(np.where(stops, -1, parents))[arrivals.rows]
     cycle = np.searchsorted(arrivals.first, found, "right") - 1
     taken: Ints = np.maximum(1, arrivals.cycle - cycle + ~inside[found])
     return taken
 
 
-def _parent_rows(chain: Chain, first: Ints) -> Ints:
+def parent_rows(chain: Chain, first: Ints) -> Ints:
     """Of each walker of each cycle the row of its parent, -1 where there is none; rows begin with
     `first` in each cycle."""
     records = Records(read_columns(chain.tables, ["resampling"]), "resampling", chain.run)
@@ -152,7 +152,7 @@ def _parent_rows(chain: Chain, first: Ints) -> Ints:
     return np.where(parents < 0, -1, before + parents)
 
 
-def _earliest(parents: Ints, first: int = 0) -> Ints:
+def earliest(parents: Ints, first: int = 0) -> Ints:
     """For each row the earliest one that it descends from, perhaps itself.
 
     Parameters

@@ -1,6 +1,8 @@
-"""Who arrived at a target in a chain of runs: the warps, with their weights."""
+"""Who arrived in a chain of runs, with which weight: at a target, from where they were warped."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,9 @@ Floats = NDArray[np.float64]
 _TOLERANCE = 1e-6
 
 
+@dataclass(frozen=True, eq=False)
 class Arrivals:
-    """The warps of a chain, in their order.
-
-    Parameters
-    ----------
-    chain : Chain
+    """Who arrived in a chain, in the order of the cycles.
 
     Attributes
     ----------
@@ -29,26 +28,23 @@ class Arrivals:
     cycle, walker : ndarray of int, shape (n,)
         Who arrived, and when, as the chain counts.
     weight : ndarray of float, shape (n,)
-    target : ndarray of int, shape (n,), or None
-        `target_idx`; None where the boundary conditions do not record it.
     first : ndarray of int, shape (n_cycles + 1,)
         Where the walkers of each cycle begin in columns that have one row for each.
-
-    Raises
-    ------
-    WepystoreError : UnusableWeightsError where weights are no probabilities; DamagedError.
+    target : ndarray of int, shape (n,), or None
+        `target_idx` of warps; None where the boundary conditions do not record it.
+    exposure : ndarray of float, shape (n_cycles,), or 1
+        The weight that could arrive in each cycle.
+    are_warps : bool
     """
 
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
-        columns = read_columns(chain.tables, ["warping"])
-        warping = Records(columns, "warping", chain.run)
-        self.first: Ints = np.concatenate([[0], np.cumsum(warping.n_walkers)])
-        weights: Floats = columns[WEIGHTS].astype(np.float64, copy=False)
-        check_weights(chain, weights, self.first)
-        self.cycle, self.walker = warping.cycle, warping.walkers_that_are_there()
-        self.weight = weights[self.rows]
-        self.target = warping.numbers("target_idx") if warping.has("target_idx") else None
+    chain: Chain
+    cycle: Ints
+    walker: Ints
+    weight: Floats
+    first: Ints
+    target: Ints | None = None
+    exposure: Floats | float = 1.0
+    are_warps: bool = True
 
     @property
     def rows(self) -> Ints:
@@ -63,23 +59,26 @@ class Arrivals:
         return np.bincount(self.cycle[inside], self.weight[inside], n_cycles).astype(np.float64)
 
 
-def check_weights(chain: Chain, weights: Floats, first: Ints) -> None:
-    """Raise UnusableWeightsError unless those of each cycle are probabilities.
+def warps_of(chain: Chain) -> Arrivals:
+    """The warps of a chain. Raises UnusableWeightsError where weights are no probabilities;
+    DamagedError."""
+    columns = read_columns(chain.tables, ["warping"])
+    warping = Records(columns, "warping", chain.run)
+    first: Ints = np.concatenate([[0], np.cumsum(warping.n_walkers)])
+    weights: Floats = columns[WEIGHTS].astype(np.float64, copy=False)
+    check_weights(chain, weights, first)
+    cycle, walker = warping.cycle, warping.walkers_that_are_there()
+    target = warping.numbers("target_idx") if warping.has("target_idx") else None
+    return Arrivals(chain, cycle, walker, weights[first[cycle] + walker], first, target)
 
-    Parameters
-    ----------
-    chain : Chain
-    weights : ndarray, shape (n,)
-        Of all of its walkers, one cycle after the other.
-    first : ndarray of int, shape (n_cycles + 1,)
-        Where in these each cycle begins.
-    """
+
+def check_weights(chain: Chain, weights: Floats, first: Ints) -> None:
+    """Raise UnusableWeightsError unless the weights of each cycle are probabilities."""
     sums = np.add.reduceat(np.append(weights, 0.0), first[:-1])
     sums[np.diff(first) == 0] = 0.0
     wrong = ~(np.abs(sums - 1) <= _TOLERANCE)
-    below = ~(weights >= 0)
-    if below.any():
-        wrong[np.searchsorted(first, np.flatnonzero(below), "right") - 1] = True
+    below = np.flatnonzero(~(weights >= 0))
+    wrong[np.searchsorted(first, below, "right") - 1] = True
     for cycle in np.flatnonzero(wrong).tolist():
         span = next(s for s in reversed(chain.runs) if s.first_cycle <= cycle)
         raise UnusableWeightsError(

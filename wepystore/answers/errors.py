@@ -68,3 +68,12 @@ class UnfitBinsError(UsageError):
 
 class NoProfileError(FailedError):
     """there is no profile along {along}: {why}"""
+
+
+class StateTextError(UsageError):
+    """{text!r} is no state: {part!r} is not as 'progress < 0.4', '0.2 <= progress < 0.4', or such
+    with 'and' between them"""
+
+
+class StatesOverlapError(UsageError):
+    """{a} and {b} are not apart: walker {walker} in cycle {cycle} of run {run} is in both"""

@@ -1,127 +1,42 @@
-"""Rates: the weight that arrives at a target in a time (A1), with intervals (A2) and what is to be
-thought of them (A3)."""
+"""Rates: the weight that arrives in a time, at a target (A1) or in a state by a coordinate."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wepystore.answers.ancestry import Traced, initial_state, trace
-from wepystore.answers.arrivals import Arrivals
-from wepystore.answers.errors import NoRateError, UnknownTimeError, UntraceableError
-from wepystore.answers.study import Chain, Study, load_study
+from wepystore.answers.arrivals import Arrivals, warps_of
+from wepystore.answers.between_states import AState, transitions_of
+from wepystore.answers.errors import NoRateError
+from wepystore.answers.rating import (
+    UNITS,
+    Part,
+    Rate,
+    groups_of,
+    rate_of,
+    scale_of,
+    targets_of,
+    traced,
+)
+from wepystore.answers.study import Study, load_study
 from wepystore.answers.windows import Window
-from wepystore.estimates.durations import red_flux
-from wepystore.estimates.ratios import effective_number, over_units
-from wepystore.estimates.stationarity import Stationarity, stationarity
 from wepystore.records.library import AnyStore
 
-Floats = NDArray[np.float64]
-Interval = tuple[float, float]
-
-#: Units of time, and how many of each a ps has.
-UNITS: dict[str, float | None] = {
-    "ps": 1.0,
-    "ns": 1e-3,
-    "us": 1e-6,
-    "ms": 1e-9,
-    "s": 1e-12,
-    "cycles": None,
-    "steps": None,
-}
-
-
-#: What RED foretells is no contradiction if it is not more by this factor.
-_BEYOND = 1.1
-
-
-class Part(NamedTuple):
-    """Some cycles of a chain, and where its arrivals came from, if that is known."""
-
-    arrivals: Arrivals
-    counts: NDArray[np.bool_]
-    traced: Traced | None = None
-
-
-@dataclass(frozen=True)
-class Rate:
-    """The rate into a target, of one run, chain or unit, or of all together.
-
-    Attributes
-    ----------
-    of : str
-        "pool", "unit", "chain" or "run".
-    runs : tuple of str
-        Hashes of records: of a run itself, of others the last run of each chain.
-    target : int or None
-        `target_idx` of the arrivals; None for all of them.
-    n_units : int
-        Of how many independent units it is.
-    n_cycles : int
-        Cycles that count.
-    time : float
-        Of one walker in these cycles, in `unit`.
-    unit : str
-        "ps", …, "steps" or "cycles": rates are in 1/unit.
-    window : (first, last) or None
-        The first and the last cycle that counts, from 0 in the first run of a chain; None where it
-        is not the same in all chains.
-    events : int
-        Arrivals.
-    effective_events : float
-        So many of equal weight tell as much.
-    heaviest : float or None
-        What part of the flux the heaviest arrival is.
-    ancestors : int or None
-        From how many walkers of the first cycle that counts those who arrived got their weight,
-        back through warps; None where that is not recorded, or was not asked for.
-    flux : float or None
-        None without an event.
-    interval : (low, high) or None
-        For 95 %; None where there are no parts to compare.
-    mfpt, mfpt_interval : as flux and interval
-        Mean first passage time, 1 / flux (Hill), in `unit`; None for one of several targets.
-    within : bool
-        Whether the interval is from batches of one or two units, and so optimistic.
-    stationary : bool or None
-        None where it cannot be said.
-    lower_bound : bool
-        Whether the flux is known to rise still.
-    reason : str
-        Why, in words.
-    red : float or None
-        The flux that the durations of the events foretell for the steady state (RED), from the
-        first cycle on, those that do not count too; None where they are not known.
-    """
-
-    of: str
-    runs: tuple[str, ...]
-    target: int | None
-    n_units: int
-    n_cycles: int
-    time: float
-    unit: str
-    window: tuple[int, int] | None
-    events: int
-    effective_events: float
-    heaviest: float | None
-    ancestors: int | None
-    flux: float | None
-    interval: Interval | None
-    mfpt: float | None
-    mfpt_interval: Interval | None
-    within: bool
-    stationary: bool | None
-    lower_bound: bool
-    reason: str
-    red: float | None = None
+__all__ = [
+    "UNITS",
+    "Event",
+    "Flow",
+    "Part",
+    "Rate",
+    "Rates",
+    "load_rates",
+    "rates_of",
+    "scale_of",
+]
 
 
 class Event(NamedTuple):
@@ -130,25 +45,39 @@ class Event(NamedTuple):
     Attributes
     ----------
     lineage_of : str
-        Hash of the record of the last run of its chain, in whose history `warp` is counted.
-    warp : int
-        Its number, from 0 in the first of the runs.
+        Hash of the record of the last run of its chain, in whose history `warp` and `joined_cycle`
+        are counted.
+    warp : int or None
+        Its number, from 0 in the first of the runs; None of one that was not warped.
     run : str
         In which it happened.
     cycle : int
         Of that run.
+    joined_cycle : int
     walker : int
     weight : float
     target : int or None
+        `target_idx` of a warp.
+    destination : str or None
+        The state that it came to, if that is no target.
     """
 
     lineage_of: str
-    warp: int
+    warp: int | None
     run: str
     cycle: int
+    joined_cycle: int
     walker: int
     weight: float
     target: int | None
+    destination: str | None
+
+
+class Flow(NamedTuple):
+    """Arrivals of one kind, by units; between which states, if they are no warps."""
+
+    states: tuple[str, str] | None
+    units: tuple[tuple[Part, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,38 +91,32 @@ class Rates:
     unit : str
     rows : tuple of Rate
         Together first, then units, chains and runs, as far as there are several; of each all
-        targets first.
+        targets first. Of states the one direction, then the other.
+    flows : tuple of Flow
     """
 
     study: Study
     window: Window
     unit: str
     rows: tuple[Rate, ...]
-    parts: tuple[tuple[Part, ...], ...]
+    flows: tuple[Flow, ...]
 
     @property
     def pool(self) -> Rate:
-        """All units together, into all targets."""
+        """All units together: into all targets, or in the direction that was asked for."""
         return self.rows[0]
+
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], ...]:
+        """Of each unit the cycles that count of each chain, of the arrivals that `pool` is of."""
+        return self.flows[0].units
 
     @property
     def events(self) -> Iterator[Event]:
         """Each arrival that counts, chain after chain."""
-        for arrivals, counts, *_ in (part for unit in self.parts for part in unit):
-            chain, targets = arrivals.chain, arrivals.target
-            firsts = np.array([span.first_cycle for span in chain.runs])
-            for warp in np.flatnonzero(counts[arrivals.cycle]).tolist():
-                cycle = int(arrivals.cycle[warp])
-                span = chain.runs[int(np.searchsorted(firsts, cycle, "right")) - 1]
-                yield Event(
-                    chain.run,
-                    warp,
-                    span.run,
-                    cycle - span.first_cycle,
-                    int(arrivals.walker[warp]),
-                    float(arrivals.weight[warp]),
-                    None if targets is None else int(targets[warp]),
-                )
+        for states, units in self.flows:
+            for part in (part for unit in units for part in unit):
+                yield from _events(part.arrivals, part.counts[part.arrivals.cycle], states)
 
     def __repr__(self) -> str:
         pool = self.pool
@@ -219,9 +142,10 @@ def load_rates(
     window: tuple[int | None, int | None] | None = None,
     burn_in: int | None = None,
     unit: str | None = None,
+    states: tuple[AState, AState] | None = None,
     traced: bool = True,
 ) -> Rates:
-    """The rates into the targets of runs.
+    """The rates into the targets of runs, or between two states.
 
     Parameters
     ----------
@@ -232,6 +156,10 @@ def load_rates(
         So many cycles of each chain do not count. Without either the first half does not.
     unit : str or None
         One of UNITS; None for ps, or else what is known of all runs.
+    states : two of str or State, or None
+        From the first into the second, and back: the weight that arrives in a state from those who
+        were last in the other, over the weight of these. A text is as of State.read. None for
+        warps.
     traced : bool
         Whether it is looked up where those who arrived come from, which takes most of the time:
         for `ancestors` and `red`.
@@ -239,57 +167,82 @@ def load_rates(
     Raises
     ------
     WepystoreError : as load_study; WindowError, UnknownTimeError; UnusableWeightsError; NoRateError
-        where nothing arrives, or nothing can.
+        where nothing arrives, or nothing can; of states StateTextError, and as measure_of and
+        measured.
     """
     if window is not None and burn_in is not None:
         raise ValueError("a window and a burn-in do not go together")
     chosen = Window(*window) if window is not None else Window(burn_in)
-    return rates_of(load_study(store, runs), chosen, unit, traced)
+    return rates_of(load_study(store, runs), chosen, unit, states, with_ancestors=traced)
 
 
 def rates_of(
-    study: Study, window: Window | None = None, unit: str | None = None, traced: bool = True
+    study: Study,
+    window: Window | None = None,
+    unit: str | None = None,
+    states: tuple[AState, AState] | None = None,
+    with_ancestors: bool = True,
 ) -> Rates:
     """As load_rates, of a study."""
     window = window or Window()
     scale = scale_of(study, unit)
-    _check_targets(study)
-    parts = [[_part(chain, window) for chain in unit.chains] for unit in study.units]
-    every = [part for unit in parts for part in unit]
-    if not any(part.counts[part.arrivals.cycle].any() for part in every):
-        n_cycles = sum(int(part.counts.sum()) for part in every)
-        runs = f"{len(parts)} independent runs" if len(parts) > 1 else "one run"
-        why = f"no walker was warped in the {n_cycles} cycles of {runs} that count ({window})"
-        raise NoRateError(why=why)
-    if traced:
-        parts = _traced(parts)
-    targets = np.unique(np.concatenate([_targets(part) for part in every])).tolist()
-    asked = [None, *targets] if len(targets) > 1 else [None]
-    rows = [_rate(group, target, scale) for group in _groups(parts) for target in asked]
-    return Rates(study, window, scale.unit, tuple(rows), tuple(map(tuple, parts)))
+    counts = {
+        id(chain): _counts(chain.n_cycles, window.of(chain)) & chain.counted
+        for chain in study.chains
+    }
+    flows = []
+    for names, arrivals in _flows(study, states):
+        units = [
+            [Part(arrivals[id(chain)], counts[id(chain)]) for chain in unit.chains]
+            for unit in study.units
+        ]
+        has_events = any(part.counts[part.arrivals.cycle].any() for u in units for part in u)
+        if with_ancestors and has_events:
+            units = traced(units, durations=names is None)
+        flows.append((Flow(names, tuple(map(tuple, units))), has_events))
+    if not any(has_events for _, has_events in flows):
+        raise NoRateError(
+            why=_why_none(study, window, sum(int(c.sum()) for c in counts.values()), states)
+        )
+    rows = [
+        rate_of(group._replace(states=flow.states), target, scale)
+        for together in zip(*(groups_of(flow.units) for flow, _ in flows), strict=True)
+        for group, (flow, _) in zip(together, flows, strict=True)
+        for target in _asked(flow)
+    ]
+    return Rates(study, window, scale.unit, tuple(rows), tuple(flow for flow, _ in flows))
 
 
-class _Scale(NamedTuple):
-    """How cycles become times: durations in `base`, times `factor`, are in `unit`."""
+def _flows(
+    study: Study, states: tuple[AState, AState] | None
+) -> Iterator[tuple[tuple[str, str] | None, dict[int, Arrivals]]]:
+    """Each kind of arrivals, of each chain."""
+    if states is None:
+        _check_targets(study)
+        yield None, {id(chain): warps_of(chain) for chain in study.chains}
+        return
+    names, found = transitions_of(study, states)
+    for direction in (0, 1):
+        there = names if not direction else names[::-1]
+        yield there, {key: both[direction] for key, both in found.items()}
 
-    base: str
-    factor: float
-    unit: str
+
+def _asked(flow: Flow) -> list[int | None]:
+    targets = targets_of([part for unit in flow.units for part in unit])
+    return [None, *targets] if len(targets) > 1 else [None]
 
 
-def scale_of(study: Study, unit: str | None) -> _Scale:
-    """Raises UnknownTimeError."""
-    if unit is None:
-        return _Scale(study.unit, 1.0, study.unit)
-    if unit not in UNITS:
-        raise UnknownTimeError(unit=repr(unit), why=f"the units are {', '.join(UNITS)}")
-    base = unit if UNITS[unit] is None else "ps"
-    order = ("cycles", "steps", "ps")
-    if order.index(base) > order.index(study.unit):
-        lacking = "how long a step is" if study.unit == "steps" else "of how many steps a cycle is"
-        why = f"{lacking} is not known of all runs, but {study.unit} are"
-        raise UnknownTimeError(unit=unit, why=why)
-    return _Scale(base, UNITS[unit] or 1.0, unit)
+def _counts(n_cycles: int, window: slice) -> np.ndarray:
+    inside = np.zeros(n_cycles, bool)
+    inside[window] = True
+    return inside
+
+
+def _why_none(study: Study, window: Window, n_cycles: int, states: object) -> str:
+    n_units = len(study.units)
+    runs = f"{n_units} independent runs" if n_units > 1 else "one run"
+    what = "was warped" if states is None else "went from one of the states to the other"
+    return f"no walker {what} in the {n_cycles} cycles of {runs} that count ({window})"
 
 
 def _check_targets(study: Study) -> None:
@@ -300,190 +253,33 @@ def _check_targets(study: Study) -> None:
             raise NoRateError(why=why)
 
 
-def _part(chain: Chain, window: Window) -> Part:
-    """The cycles of a chain that count."""
-    inside = np.zeros(chain.n_cycles, bool)
-    inside[window.of(chain)] = True
-    return Part(Arrivals(chain), inside & chain.counted)
-
-
-def _traced(units: Sequence[Sequence[Part]]) -> list[list[Part]]:
-    """With where those who arrived come from, as far as that is recorded."""
-    state = initial_state([(p.arrivals, p.counts) for unit in units for p in unit])
-    found = []
-    for unit in units:
-        traced = []
-        for part in unit:
-            with suppress(UntraceableError):
-                part = part._replace(traced=trace(part.arrivals, part.counts, state))
-            traced.append(part)
-        found.append(traced)
-    return found
-
-
-def _targets(part: Part) -> Any:
-    found = part.arrivals.target
-    return np.empty(0, np.int64) if found is None else found
-
-
-class _Group(NamedTuple):
-    """What a rate is told of."""
-
-    of: str
-    runs: tuple[str, ...]
-    units: Sequence[Sequence[Part]]
-
-    @property
-    def parts(self) -> list[Part]:
-        """Of all units."""
-        return [part for unit in self.units for part in unit]
-
-
-def _groups(units: Sequence[Sequence[Part]]) -> Iterator[_Group]:
-    """All together; and each unit, chain and run of which there are several."""
-    yield _Group("pool", _lasts([part for unit in units for part in unit]), units)
-    for unit in units if len(units) > 1 else ():
-        yield _Group("unit", _lasts(unit), [unit])
-    for unit in units:
-        for part in unit if len(unit) > 1 else ():
-            yield _Group("chain", _lasts([part]), [[part]])
-    for part in (part for unit in units for part in unit):
-        spans = part.arrivals.chain.runs
-        for span in spans if len(spans) > 1 else ():
-            counts = np.zeros_like(part.counts)
-            cycles = slice(span.first_cycle, span.first_cycle + span.n_cycles)
-            counts[cycles] = part.counts[cycles]
-            if counts.any():
-                # Where somebody came from is told of chains.
-                yield _Group("run", (span.run,), [[part._replace(counts=counts, traced=None)]])
-
-
-def _lasts(parts: Sequence[Part]) -> tuple[str, ...]:
-    return tuple(part.arrivals.chain.run for part in parts)
-
-
-def _rate(group: _Group, target: int | None, scale: _Scale) -> Rate:
-    series = [_series(unit, target, scale) for unit in group.units]
-    weights = np.concatenate([_weights(part, target) for part in group.parts])
-    effective = effective_number(weights)
-    windows = {_extent(part) for part in group.parts}
-    known: dict[str, Any] = {
-        "of": group.of,
-        "runs": group.runs,
-        "target": target,
-        "n_units": len(series),
-        "n_cycles": sum(len(lengths) for _, lengths in series),
-        "time": sum(float(lengths.sum()) for _, lengths in series),
-        "unit": scale.unit,
-        "window": windows.pop() if len(windows) == 1 else None,
-        "events": len(weights),
-        "effective_events": effective,
-        "heaviest": float(weights.max() / weights.sum()) if len(weights) else None,
-        "ancestors": _ancestors(group.parts, target),
-    }
-    if not len(weights):
-        return Rate(**known, **_NOTHING, reason="no event")
-    found = over_units(series, effective)
-    verdict = stationarity(series, effective)
-    flux, red = found.value, _red(group.parts, target, scale)
-    interval = (found.low, found.high) if math.isfinite(found.low) else None
-    if (
-        interval
-        and red
-        and red > max(interval[1], _BEYOND * flux)
-        and verdict.stationary is not False
-    ):
-        why = f"how long events take foretells {red:.2g} 1/{scale.unit} (RED), above the interval"
-        verdict = Stationarity(False, True, f"{why}; {verdict.reason}")
-    is_passage = target is None
-    return Rate(
-        **known,
-        flux=flux,
-        interval=interval,
-        mfpt=1 / flux if is_passage else None,
-        mfpt_interval=(1 / interval[1], 1 / interval[0]) if interval and is_passage else None,
-        within=not found.between,
-        stationary=verdict.stationary,
-        lower_bound=verdict.rises,
-        reason=verdict.reason,
-        red=red,
-    )
-
-
-def _ancestors(parts: Sequence[Part], target: int | None) -> int | None:
-    found: set[tuple[str, int, int]] = set()
-    for part in parts:
-        if part.traced is None:
-            return None
-        cycle = _extent(part)[0]
-        # Chains of a unit may begin alike.
-        span = next(s for s in reversed(part.arrivals.chain.runs) if s.first_cycle <= cycle)
-        place = (span.run, cycle - span.first_cycle)
-        origins = part.traced.origins[_chosen(part, target)]
-        found.update((*place, walker) for walker in np.unique(origins).tolist() if walker >= 0)
-    return len(found)
-
-
-def _red(parts: Sequence[Part], target: int | None, scale: _Scale) -> float | None:
-    """RED's flux of chains, each from its first cycle to the last one that counts."""
-    found = total = 0.0
-    for arrivals, counts, traced in parts:
-        if not counts.any():
-            continue
-        if traced is None or traced.durations is None:
-            return None
-        lengths = arrivals.chain.durations(scale.base) * scale.factor
-        stop = int(np.flatnonzero(counts)[-1]) + 1
-        chosen = arrivals.cycle < stop
-        if target is not None:
-            chosen &= _targets(Part(arrivals, counts)) == target
-        flux = red_flux(arrivals.weight[chosen], traced.durations[chosen], stop)
-        time = float(lengths[counts].sum())
-        found, total = found + flux / float(lengths[:stop].mean()) * time, total + time
-    return found / total
-
-
-_NOTHING: dict[str, Any] = {
-    "flux": None,
-    "interval": None,
-    "mfpt": None,
-    "mfpt_interval": None,
-    "within": False,
-    "stationary": None,
-    "lower_bound": False,
-}
-
-
-def _series(unit: Sequence[Part], target: int | None, scale: _Scale) -> tuple[Floats, Floats]:
-    """Of the cycles of a unit that count what arrived, and how long they are."""
-    values = [part.arrivals.per_cycle(target)[part.counts] for part in unit]
-    lengths = [part.arrivals.chain.durations(scale.base)[part.counts] for part in unit]
-    return np.concatenate(values), np.concatenate(lengths) * scale.factor
-
-
-def _chosen(part: Part, target: int | None) -> NDArray[np.bool_]:
-    """Which arrivals count."""
-    inside = part.counts[part.arrivals.cycle]
-    if target is not None:
-        inside &= _targets(part) == target
-    return inside
-
-
-def _weights(part: Part, target: int | None) -> Floats:
-    found: Floats = part.arrivals.weight[_chosen(part, target)]
-    return found
-
-
-def _extent(part: Part) -> tuple[int, int]:
-    """The first and the last cycle that counts."""
-    cycles = np.flatnonzero(part.counts)
-    return (int(cycles[0]), int(cycles[-1])) if len(cycles) else (0, -1)
+def _events(
+    arrivals: Arrivals, counts: np.ndarray, states: tuple[str, str] | None
+) -> Iterator[Event]:
+    chain, targets = arrivals.chain, arrivals.target
+    firsts = np.array([span.first_cycle for span in chain.runs])
+    for number in np.flatnonzero(counts).tolist():
+        cycle = int(arrivals.cycle[number])
+        span = chain.runs[int(np.searchsorted(firsts, cycle, "right")) - 1]
+        yield Event(
+            lineage_of=chain.run,
+            warp=number if arrivals.are_warps else None,
+            run=span.run,
+            cycle=cycle - span.first_cycle,
+            joined_cycle=cycle,
+            walker=int(arrivals.walker[number]),
+            weight=float(arrivals.weight[number]),
+            target=None if targets is None else int(targets[number]),
+            destination=states[1] if states else None,
+        )
 
 
 def _cell(row: Rate, name: str) -> str:
     value = getattr(row, name)
     if name == "runs":
         return ", ".join(run[:8] for run in value)
+    if name == "target" and row.destination:
+        return f"{row.source} to {row.destination}"
     if isinstance(value, tuple):
         return f"{value[0]:.3g} to {value[1]:.3g}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

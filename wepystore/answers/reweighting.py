@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wepystore.answers.arrivals import Arrivals
+from wepystore.answers.arrivals import warps_of
 from wepystore.answers.columns import Ints
 from wepystore.answers.edges import Edges, edges_of
 from wepystore.answers.errors import NotReweightedError, UnfitBinsError
@@ -182,7 +182,7 @@ def load_reweighting(
     ------
     WepystoreError : NotReweightedError where no walker was warped, or too little is known of where
         walkers went on from; UnfitBinsError for bins that cannot be; UnknownTimeError; as
-        load_study, Arrivals, Lineages and measured.
+        load_study, warps_of, Lineages and measured.
     """
     return reweighting_of(load_study(store, runs), along, bins=bins, unit=unit)
 
@@ -228,7 +228,7 @@ def _segments(chain: Chain, measure: Measure) -> _Segments:
     if values.ndim > 1:
         raise UnfitBinsError(why=f"{measure.label} is {values.shape[1]} numbers, and one is needed")
     # Weights that are none would make no error here, but a number.
-    Arrivals(chain)
+    warps_of(chain)
     from_initial = starts_in_initial_state(chain.store, chain.recorded[0].record.start.md5)
     transitions = transitions_of(Lineages(chain.tables), from_initial, chain.counted)
     return _Segments(values, transitions, chain.counted)

@@ -14,7 +14,16 @@ the spread between them; of one or two it is from four parts of each, and optimi
 these have not met is not in it. Whether the flux was steady is told from the two halves of what
 counts, and from RED, which foretells the flux from how long events take, from the first cycle on.
 
+With --from and --to it is the rate from one state into another, and back, also of runs in which
+nothing is warped: the weight that arrives in a state, of walkers that were last in the other one,
+over the weight of these. A state is a coordinate and its bounds, 'progress < 0.4', '-80 <
+torsion(@phi-2) <= -40', or several of these with 'and' between them. Coordinates are 'progress',
+'progress/FIELD' and those of 'wepy profile', of the walkers after their segments. Who begins anew
+after a warp was last in the --from state.
+
 Options:
+  --from STATE  From this state, and with --to back into it.
+  --to STATE    Into this state, which no walker is in that is in the other.
   --window A:B  Count the cycles from A to before B of each chain, from 0, or with -1 from the end.
   --burn-in N   Leave out the first N cycles of each chain, and count all others.
   --unit UNIT   Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
@@ -47,6 +56,11 @@ def main(args: dict[str, Any], console: Console) -> int:
     if args["--json"] and args["--csv"]:
         raise UsageError("--json and --csv do not go together")
     chosen = _window(args)
+    states = args["--from"], args["--to"]
+    if (states[0] is None) != (states[1] is None):
+        raise UsageError("--from and --to go together: the two states")
+    if states[0] is not None:
+        chosen["states"] = states
     store, runs = runs_of(args)
 
     from wepystore.answers.rates import load_rates
@@ -87,17 +101,24 @@ def _window(args: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(rates: Rates) -> Iterator[str]:
     """For people."""
-    yield from _of_all(rates)
-    others = rates.rows[1:]
+    shown = rates.rows[: len(rates.flows)]
+    for number, pool in enumerate(shown):
+        if number:
+            yield ""
+        yield from _of_all(pool, rates)
+    others = rates.rows[len(shown) :]
     if others:
         yield ""
         yield from _table(others)
 
 
-def _of_all(rates: Rates) -> Iterator[str]:
-    pool = rates.pool
-    assert pool.flux is not None and pool.mfpt is not None
+def _of_all(pool: Rate, rates: Rates) -> Iterator[str]:
     label = "{:10} {}".format
+    if pool.source is not None:
+        yield label("from", f"{pool.source}, to {pool.destination}")
+    if pool.flux is None or pool.mfpt is None:
+        yield label("rate", f"none: {pool.reason}")
+        return
     yield label("rate", f"{with_interval(pool.flux, pool.interval)} 1/{pool.unit}")
     yield label("MFPT", f"{with_interval(pool.mfpt, pool.mfpt_interval)} {pool.unit}")
     yield label("interval", _of_interval(pool))
@@ -109,6 +130,8 @@ def _of_all(rates: Rates) -> Iterator[str]:
     cycles = f"{count(pool.n_cycles, 'cycle')} of {count(pool.n_units, 'independent run')}"
     time = "" if pool.unit == "cycles" else f", {pool.time:.4g} {pool.unit}"
     yield label("counted", f"{cycles}{time}: {rates.window}")
+    if pool.source is not None:
+        yield label("weight", f"{100 * pool.occupied:.3g} % was last in {pool.source}")
     told = f"they tell as much as {pool.effective_events:.2g} of equal weight"
     heaviest = f"the heaviest is {100 * (pool.heaviest or 0):.2g} % of the flux"
     yield label("events", f"{pool.events}; {told}, {heaviest}")
@@ -144,10 +167,10 @@ _SHORT = {True: "yes", False: "no", None: "?"}
 
 def _table(rows: Sequence[Rate]) -> list[str]:
     unit = rows[0].unit
-    has_targets = any(row.target is not None for row in rows)
+    has_targets = any(row.target is not None or row.destination for row in rows)
     heading = [
         "of",
-        "target",
+        "into",
         "cycles",
         "events",
         "effective",
@@ -159,7 +182,7 @@ def _table(rows: Sequence[Rate]) -> list[str]:
         of = {"pool": "all", "unit": _unit_name(row)}.get(row.of, f"{row.of} {row.runs[0][:8]}")
         rate = "no event" if row.flux is None else with_interval(row.flux, row.interval)
         mfpt = "" if row.mfpt is None else with_interval(row.mfpt, row.mfpt_interval)
-        target = "all" if row.target is None else str(row.target)
+        target = row.destination or ("all" if row.target is None else f"target {row.target}")
         numbers = (str(row.n_cycles), str(row.events), f"{row.effective_events:.2g}")
         lines.append((of, target, *numbers, rate, mfpt, _SHORT[row.stationary]))
     if not has_targets:
@@ -184,11 +207,12 @@ def with_interval(value: float, interval: tuple[float, float] | None) -> str:
 
 
 def _event_lines(events: Sequence[Event]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("K", "of", "run", "cycle", "walker", "weight", "target")]
+    rows: list[tuple[str, ...]] = [("K", "of", "run", "cycle", "walker", "weight", "into")]
     for event in events:
         numbers = (str(event.cycle), str(event.walker), f"{event.weight:.6g}")
-        target = "" if event.target is None else str(event.target)
-        rows.append((str(event.warp), event.lineage_of[:8], event.run[:8], *numbers, target))
+        target = event.destination or ("" if event.target is None else str(event.target))
+        warp = "-" if event.warp is None else str(event.warp)
+        rows.append((warp, event.lineage_of[:8], event.run[:8], *numbers, target))
     return table(rows)
 
 

@@ -103,8 +103,12 @@ def batches(values: ArrayLike, lengths: ArrayLike, n: int = N_BATCHES) -> tuple[
 def effective_number(weights: ArrayLike) -> float:
     """So many equal weights tell as much: (sum w)^2 / sum w^2 (Kish); 0 of none."""
     weights = np.asarray(weights, np.float64)
-    squares = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / squares if squares else 0.0
+    return effective_of(float(weights.sum()), float((weights**2).sum()))
+
+
+def effective_of(total: float, squares: float) -> float:
+    """As effective_number, of the sum of weights and that of their squares."""
+    return total**2 / squares if squares else 0.0
 
 
 def over_units(

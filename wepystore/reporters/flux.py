@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from wepystore.estimates.ratios import N_BATCHES, effective_of, of_parts
+
 #: Blocks are joined in pairs when there are so many.
 _MOST_BLOCKS = 64
 #: The window is a half of the run, in so many parts.
-_N_PARTS = 4
-#: Student's t for 95 % and _N_PARTS - 1 degrees of freedom.
-_T = 3.182446
+_N_PARTS = N_BATCHES
 #: Fewer warps of equal weight make no figure.
 _FEWEST = 4.0
 
@@ -154,18 +154,16 @@ class Flux:
         whole = _sum(parts)
         if not whole.weight > 0 or not whole.time > 0:
             return None
-        rate = whole.rate
-        spread = math.sqrt(sum((part.rate - rate) ** 2 for part in parts) / (_N_PARTS - 1))
-        effective = whole.weight**2 / whole.squares
-        error = max(spread / math.sqrt(_N_PARTS), rate / math.sqrt(effective))
-        factor = math.exp(min(_T * error / rate, 700.0))
+        effective = effective_of(whole.weight, whole.squares)
+        weights, times = [part.weight for part in parts], [part.time for part in parts]
+        found = of_parts(weights, times, between=False, effective=effective)
         before = _sum([block for _, _, block in windows[:-_N_PARTS]])
         return Estimate(
             first=windows[-_N_PARTS][0],
             last=windows[-1][1],
-            rate=rate,
-            low=rate / factor,
-            high=rate * factor,
+            rate=found.value,
+            low=found.low,
+            high=found.high,
             n_warps=whole.n_warps,
             effective=effective,
             before=before.rate,
