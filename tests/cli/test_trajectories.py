@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,3 +87,43 @@ def test_options_of_trajectories_are_theirs_alone(wepy: Wepy, made: Made) -> Non
     result = wepy("get lineage --walkers 1", made.path, made.run)
     assert (result.status, result.out) == (2, "")
     assert "--walkers is for 'wepy get trajectories'" in result.err
+
+
+@pytest.fixture
+def ended_midway() -> Iterator[None]:
+    """A SIGTERM as soon as somebody has it end the program as an exception does."""
+
+    def look(*_: object) -> None:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.setitimer(signal.ITIMER_REAL, 1e-4)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1e-4)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "get trajectories -O a.pdb {path} {run}",
+        "get lineage --walker 1 -O a.pdb {path} {run}",
+        "reconcile hdf5 {path} a.h5",
+        "hdf5 copy {path}.h5 a.h5",
+    ],
+)
+def test_a_signal_leaves_nothing(
+    wepy: Wepy, made: Made, tmp_path: Path, request: pytest.FixtureRequest, words: str
+) -> None:
+    """Of a scheduler whose time is over, midway: neither a file nor a part of one."""
+    if words.startswith("hdf5"):
+        assert wepy(f"get trajectories -f -O {made.path}.h5", made.path, made.run).status == 0
+    request.getfixturevalue("ended_midway")
+    with pytest.raises(SystemExit) as ended:
+        wepy(words.format(path=made.path, run=made.run))
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, cleaned_up
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -26,7 +26,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     source, target = args["SOURCE"], args["TARGET"]
     check_directory(target)
     try:
-        copy_hdf5(source, target, not args["--no-expand-external"], args["--force"])
+        with cleaned_up():
+            copy_hdf5(source, target, not args["--no-expand-external"], args["--force"])
     except FileExistsError:
         raise FileExistsAlreadyError(file=target) from None
     console.out(target)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import MOST, count, find_run, positive_int, store_of
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, write_text
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, cleaned_up, write_text
 from wepystore.errors import FailedError, UsageError
 from wepystore.store import Store
 
@@ -107,19 +107,20 @@ def _write_states(
     from wepystore.trajectories.exporting import export_lineages
 
     try:
-        return export_lineages(
-            store,
-            run,
-            lineages,
-            file,
-            joined=not args["--alone"],
-            atoms=args["--atoms"],
-            every=int(args["--every"] or 1),
-            align=args["--align"],
-            whole=args["--whole"],
-            verify=args["--verify"],
-            replace=args["--force"],
-        )
+        with cleaned_up():
+            return export_lineages(
+                store,
+                run,
+                lineages,
+                file,
+                joined=not args["--alone"],
+                atoms=args["--atoms"],
+                every=int(args["--every"] or 1),
+                align=args["--align"],
+                whole=args["--whole"],
+                verify=args["--verify"],
+                replace=args["--force"],
+            )
     except FileExistsError as error:
         raise FileExistsAlreadyError(file=error.filename or file) from None
 

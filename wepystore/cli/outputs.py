@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from wepystore import durable
 from wepystore.errors import FailedError
@@ -37,3 +42,25 @@ def write_text(file: str, text: str, replace: bool) -> None:
             raise FileExistsAlreadyError(file=file) from None
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def cleaned_up() -> Iterator[None]:
+    """Within the block a signal of a scheduler, or the end of the terminal, ends the program as an
+    exception does: whoever has begun large files removes them. The exit status is a shell's."""
+
+    def end(number: int, _: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    taken = []
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # What `nohup` has it ignore stays so. Only the main thread can take signals.
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and signal.getsignal(number) is signal.SIG_DFL:
+                taken.append(number)
+                signal.signal(number, end)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

@@ -41,7 +41,7 @@ from typing import Any
 
 from wepystore.cli.common import INCOMPLETE, find_run, open_store
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, cleaned_up
 from wepystore.errors import UsageError
 from wepystore.store import Store
 
@@ -114,14 +114,15 @@ def _write(
     from wepystore.trajectories.together import export_runs
 
     try:
-        made = export_runs(
-            store,
-            file,
-            runs,
-            link=args["--link"],
-            verify=args["--verify"],
-            replace=args["--force"],
-        )
+        with cleaned_up():
+            made = export_runs(
+                store,
+                file,
+                runs,
+                link=args["--link"],
+                verify=args["--verify"],
+                replace=args["--force"],
+            )
     except FileExistsError:
         raise FileExistsAlreadyError(file=file) from None
     if args["--link"] and os.geteuid() == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 from wepystore.cli.common import MOST, find_run, positive_int, store_of
 from wepystore.cli.console import Console
-from wepystore.cli.outputs import FileExistsAlreadyError, check_directory
+from wepystore.cli.outputs import FileExistsAlreadyError, check_directory, cleaned_up
 from wepystore.errors import UsageError
 
 _NUMBERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
@@ -39,21 +39,22 @@ def get(args: dict[str, Any], console: Console) -> list[str]:
     from wepystore.trajectories.exporting import export_run
 
     try:
-        made = export_run(
-            store,
-            run,
-            file,
-            joined=args["--joined"],
-            walkers=walkers,
-            cycles=cycles,
-            atoms=args["--atoms"],
-            every=every,
-            align=args["--align"],
-            whole=args["--whole"],
-            link=args["--link"],
-            verify=args["--verify"],
-            replace=args["--force"],
-        )
+        with cleaned_up():
+            made = export_run(
+                store,
+                run,
+                file,
+                joined=args["--joined"],
+                walkers=walkers,
+                cycles=cycles,
+                atoms=args["--atoms"],
+                every=every,
+                align=args["--align"],
+                whole=args["--whole"],
+                link=args["--link"],
+                verify=args["--verify"],
+                replace=args["--force"],
+            )
     except FileExistsError as error:
         raise FileExistsAlreadyError(file=error.filename or file) from None
     if args["--link"] and os.geteuid() == 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, repeat
 from typing import Any
 
@@ -69,11 +70,6 @@ class Structures:
     moves : Moves or None
         What is done to them before; None for frames as they are.
 
-    Attributes
-    ----------
-    topology : str
-        JSON, of the atoms that are written.
-
     Raises NotMolecularError.
     """
 
@@ -94,9 +90,13 @@ class Structures:
         self.has_box = BOX in fields and fields[BOX].shape == (3, 3)
         # The order of their numbers is that of every other file.
         self._places = np.argsort(atoms.numbers) if places is None else places
-        numbers = atoms.numbers[self._places].tolist()
-        self.topology = part_json(atoms.full_topology, numbers)
+        self._atoms = atoms
         self._n_bytes = fields["positions"].n_bytes
+
+    @cached_property
+    def topology(self) -> str:
+        """JSON, of the atoms that are written."""
+        return part_json(self._atoms.full_topology, self._atoms.numbers[self._places].tolist())
 
     def frames(self) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
         """Positions and box of each frame."""
