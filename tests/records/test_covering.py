@@ -15,11 +15,13 @@ from tests.store.care.test_gc import at_event, in_child
 from tests.store.helpers import attach
 from tests.systems import run_in_turn, run_job, save_run
 from wepystore.api import (
+    MissingError,
     NotJoinableError,
     NotRecordedError,
     Prepared,
     Store,
     Watcher,
+    load_frames,
     load_run,
     load_runs,
     load_tables,
@@ -248,6 +250,26 @@ def test_a_record_may_go_while_they_are_read(filled: Store, joined: bool) -> Non
         return len(load_runs(filled)) == 10
 
     assert in_child(work) == 0 and not filled.has("runs", gone)
+
+
+def test_frames_that_go_with_their_run_are_not_elsewhere(filled: Store) -> None:
+    """A job at work supersedes it while its frames are looked for: nobody has left them out."""
+    run = of_length(filled, 5)
+    entry = load_run(filled, run).recording
+    assert entry is not None
+    (frames,) = (r.md5 for k, r in filled.references("recordings", entry.md5) if k == "frames")
+
+    def go() -> None:
+        filled.remove("runs", run)
+        filled.remove("frames", frames)
+
+    def work() -> bool:
+        at_event(1, go, ["open"], filled.file("recordings", entry.md5))
+        with pytest.raises(MissingError, match=f"{run}.json is not there"):
+            load_frames(filled, run)
+        return True
+
+    assert in_child(work) == 0
 
 
 # ---- histories

@@ -173,15 +173,14 @@ class _Fit:
         return [walker.weight for walker in walkers], states
 
     def _beginning(self, weights: Sequence[float] | None, states: Sequence[Any]) -> None:
-        began = list(self._found.beginning())
+        began, every = list(self._found.beginning()), _Positions(states)
         if weights is not None and began and len(began) != len(weights):
             raise self._unlike("walkers at the start", len(began), len(weights))
         for walker, (weight, positions) in enumerate(began):
             if weights is not None and not np.isclose(weight, weights[walker], rtol=1e-9, atol=0.0):
                 raise self._unlike(f"weight of walker {walker}", weight, weights[walker])
-            ours = states if weights is None else states[walker : walker + 1]
-            told = [each for each in ours if each is not None]
-            if positions is not None and told and not _is_one_of(positions, told):
+            ours = every if weights is None else _Positions(states[walker : walker + 1])
+            if positions is not None and ours and positions not in ours:
                 why = f"walker {walker} did not begin at positions of the run's start"
                 raise self._not_ours(why)
 
@@ -196,9 +195,8 @@ class _Fit:
         cycle = self._found.stretch(last, last + 1, ["positions"])
         if len(cycle.records[0].get("warping", ())):
             return
-        frames = cycle.states[0]["positions"]
-        there = {np.float32(each).tobytes() for each in frames}
-        fits = (np.float32(each).tobytes() in there or _is_one_of(each, frames) for each in told)
+        there = _Positions(cycle.states[0]["positions"])
+        fits = (each in there for each in told)
         # Of one of wepy's it is enough that some are: nobody knows which are walkers'.
         if not (all(fits) if weights is not None else any(fits)):
             raise self._not_ours("the run does not end where the walkers of its last cycle are")
@@ -223,12 +221,25 @@ class _Fit:
         return OfAnotherRunError(file=self._file, run=self._md5, why=why)
 
 
-def _is_one_of(positions: NDArray[Any], frames: Iterable[NDArray[Any]]) -> bool:
-    """Whether these are among the positions of some frames, to single precision."""
-    return any(
-        each.shape == positions.shape and np.allclose(each, positions, rtol=_PART, atol=_NM)
-        for each in frames
-    )
+class _Positions:
+    """The positions of some states, as far as they are told, to single precision."""
+
+    def __init__(self, states: Iterable[NDArray[Any] | None]) -> None:
+        self._held = [each for each in states if each is not None]
+        # Most are the same to the bit: to compare each with each takes minutes of thousands.
+        self._known = {(each.shape, np.float32(each).tobytes()) for each in self._held}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(self._held)
+
+    def __contains__(self, positions: NDArray[Any]) -> bool:
+        return (positions.shape, np.float32(positions).tobytes()) in self._known or any(
+            each.shape == positions.shape and np.allclose(each, positions, rtol=_PART, atol=_NM)
+            for each in self._held
+        )
 
 
 # ---- as if it happened now

@@ -214,6 +214,8 @@ def frames_of_run(
     if recording.frames is None:
         raise NoFramesError(run=run)
     if not store.is_there("frames", recording.frames.entry.md5):
+        # They are gone with their run where a job that goes on has superseded it just now.
+        read_record(store, run)
         raise FramesElsewhereError.of(store, run, recording)
     frames = read_frames(store, recording, f"the frames of {run}")
     source = store.object if verify else store
