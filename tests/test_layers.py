@@ -49,8 +49,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "answers": ({"store", "records", "coordinates", "estimates", "errors"}, {"numpy"}),
     # What recordings tell, as figures in one page.
     "report": (
-        {"answers", "estimates", "store", "records", "errors", "_version", "__init__"},
-        {"numpy"},
+        {
+            *("answers", "coordinates", "estimates", "store", "records"),
+            *("errors", "_version", "__init__"),
+        },
+        {"numpy", "vl_convert"},
     ),
     # What is recorded, as files that other programs read.
     "trajectories": (
@@ -101,6 +104,7 @@ ONLY = {
     "openmm": {"engine", "compat"},
     "wepy": {"compat"},
     "mdtraj": {"trajectories"},
+    "vl_convert": {"report"},
     "docopt": {"cli"},
     "rich": {"cli"},
 }

@@ -31,11 +31,16 @@ def check_directory(file: str) -> None:
 
 def write_text(file: str, text: str, replace: bool) -> None:
     """A file with a text, whole or not at all. Raises FileExistsAlreadyError."""
+    write_bytes(file, text.encode(), replace)
+
+
+def write_bytes(file: str, data: bytes, replace: bool) -> None:
+    """A file, whole or not at all. Raises FileExistsAlreadyError."""
     check_directory(file)
     folder, name = os.path.split(file)
     part = Path(folder, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     with durable.naming(file):
-        durable.write_small(str(part), [memoryview(text.encode())])
+        durable.write_small(str(part), [memoryview(data)])
         try:
             durable.move(part, Path(file), replace)
         except FileExistsError:

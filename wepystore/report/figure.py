@@ -24,6 +24,9 @@ INK = "currentColor"
 
 WIDTH = 880
 
+#: The parameter of layers that show where the pointer is.
+POINTED = "pointed"
+
 #: What all figures have in common.
 CONFIG: Spec = {
     "background": None,
@@ -166,3 +169,21 @@ def zoom(axes: Sequence[str] = ("x",)) -> Spec:
     wheel = "wheel![event.ctrlKey || event.metaKey]"
     select = {"type": "interval", "encodings": list(axes), "zoom": wheel}
     return {"name": "enlarged", "select": select, "bind": "scales"}
+
+
+def pointer(data: str, x: Spec, y: Spec, tooltip: list[Spec]) -> Spec:
+    """A layer with a point on a line where the pointer is, and what is told there."""
+    select = {
+        "type": "point",
+        "on": "pointerover",
+        "nearest": True,
+        "encodings": ["x"],
+        "clear": "pointerout",
+    }
+    seen = {"condition": {"param": POINTED, "empty": False, "value": 1}, "value": 0}
+    return layer(
+        data,
+        {"type": "point", "filled": True, "size": 55, "color": INK},
+        {"x": x, "y": y, "opacity": seen, "tooltip": tooltip},
+        params=[{"name": POINTED, "select": select}],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from wepystore.answers.rates import Rate, Rates
@@ -40,18 +41,56 @@ def _rate(rates: Rates) -> list[Headline]:
     note = interval_text(pool, inverse)
     if pool.lower_bound:
         note += "; a lower bound: the flux still rose"
-    several = "" if pool.mfpt is not None else " into all targets"
+    several = " into all targets" if any(r.target is not None for r in rates.rows) else ""
     found = [Headline(f"Rate{several}", f"{number_text(pool.flux)} {inverse}", note)]
     if pool.mfpt is not None:
         ends = pool.mfpt_interval
         told = f"{time_text(ends[0], pool.unit)} to {time_text(ends[1], pool.unit)}" if ends else ""
-        found.append(Headline("Mean first passage time", time_text(pool.mfpt, pool.unit), told))
+        found.append(
+            Headline(f"Mean first passage time{several}", time_text(pool.mfpt, pool.unit), told)
+        )
     steady = {True: "yes, as far as this tells", False: "no", None: "cannot be said"}
     found.append(Headline("In a steady state", steady[pool.stationary], pool.reason))
     heaviest = f"; the heaviest is {100 * pool.heaviest:.2g} % of the flux" if pool.heaviest else ""
     told = f"worth {number_text(pool.effective_events, 2)} of equal weight{heaviest}"
     found.append(Headline("Arrivals that count", f"{pool.events:,}", told))
     return found
+
+
+def table_of(rates: Rates, labels: Mapping[str, str]) -> list[list[tuple[str, str]]]:
+    """A row of names and values for each rate: of all together, of units, chains and runs, and of
+    each target where there are several.
+
+    Parameters
+    ----------
+    labels : {run: what it is called}
+    """
+    several = any(row.target is not None for row in rates.rows)
+    return [
+        [
+            ("of", _whose(row, labels)),
+            *([("target", "all" if row.target is None else str(row.target))] if several else []),
+            ("cycles", f"{row.n_cycles:,}"),
+            ("arrivals", f"{row.events:,}"),
+            ("worth", number_text(row.effective_events, 2) if row.events else ""),
+            (f"rate (1/{row.unit})", "" if row.flux is None else number_text(row.flux)),
+            ("95 %", _ends(row.interval)),
+            ("RED", "" if row.red is None else number_text(row.red)),
+            ("steady", {True: "yes", False: "no", None: "?"}[row.stationary]),
+        ]
+        for row in rates.rows
+    ]
+
+
+def _whose(row: Rate, labels: Mapping[str, str]) -> str:
+    if row.of == "pool":
+        return "all together"
+    first, *more = (labels.get(run, run[:8]) for run in row.runs)
+    return f"{row.of} {first}" + (f" and {len(more)} more" if more else "")
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else " to ".join(number_text(end, 2) for end in interval)
 
 
 def interval_text(rate: Rate, unit: str) -> str:

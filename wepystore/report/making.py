@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wepystore.answers.errors import NoRateError
+from wepystore.answers.errors import NoRateError, UnusableWeightsError
+from wepystore.answers.measured import Along
+from wepystore.answers.profiles import profile_of
 from wepystore.answers.rates import Rates, rates_of
 from wepystore.answers.study import Chain, Study, load_study
 from wepystore.answers.windows import Window
+from wepystore.coordinates.language import Progress
+from wepystore.errors import FailedError
 from wepystore.records.library import AnyStore
 from wepystore.report.errors import NothingToShowError
 from wepystore.report.figure import Datasets, Figure, colours_of
-from wepystore.report.figures import convergence, forest
-from wepystore.report.headline import Headline, headlines_of
-from wepystore.report.provenance import Facts, apparatus_of, facts_of
+from wepystore.report.figures import convergence, energy, forest
+from wepystore.report.headline import Headline, headlines_of, table_of
+from wepystore.report.provenance import Facts, apparatus_of, hashes_of, numbers_of
 from wepystore.report.shown import Shown, plain
-from wepystore.report.wanted import FigureOfRun, figures_of_runs
+from wepystore.report.wanted import MOST_COORDINATES, FigureOfRun, coordinates_of, figures_of_runs
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class ReportedRun:
     label : str
         The first digits of its hash.
     colour : str
-    facts, apparatus : list of (name, value)
+    numbers, hashes : list of (name, value)
+    apparatus : list of (name, value)
     """
 
     label: str
     colour: str
-    facts: Facts
+    numbers: Facts
+    hashes: Facts
     apparatus: Facts
 
 
@@ -49,6 +55,9 @@ class Report:
         What a reader has to know before believing any of it.
     runs : tuple of ReportedRun
     figures : tuple of Figure
+    rates : list of list of (name, value)
+        A row for each rate.
+    study : Study
     """
 
     title: str
@@ -56,6 +65,8 @@ class Report:
     remarks: tuple[str, ...]
     runs: tuple[ReportedRun, ...]
     figures: tuple[Figure, ...]
+    rates: list[Facts]
+    study: Study
 
 
 def make_report(
@@ -65,6 +76,7 @@ def make_report(
     title: str = "",
     window: Window | None = None,
     unit: str | None = None,
+    along: Sequence[Along] = (),
 ) -> Report:
     """What there is to report of runs.
 
@@ -76,10 +88,12 @@ def make_report(
         Cycles that count for rates and profiles; None for the last half of each chain.
     unit : str or None
         Of times, as of load_rates.
+    along : sequence of str, Coordinate or callable
+        Along which there are profiles, besides what is recorded as progress.
 
     Raises
     ------
-    WepystoreError : as load_study; WindowError, UnknownTimeError.
+    WepystoreError : as load_study, and for `along` as load_profile; WindowError, UnknownTimeError.
     """
     study = load_study(store, runs)
     chains = list(study.chains)
@@ -88,6 +102,7 @@ def make_report(
     colours = dict(zip(hashes, colours_of(len(chains)), strict=True))
     rates = _rates(study, window or Window(), unit)
     figures = _of_rates(rates, labels, {labels[run]: colours[run] for run in hashes})
+    figures += _profiles(study, window or Window(), along)
     figures += _of_runs(study, labels)
     return Report(
         title=plain(title, 120) or "Weighted ensemble report",
@@ -97,12 +112,15 @@ def make_report(
             ReportedRun(
                 labels[chain.run],
                 colours[chain.run],
-                facts_of(chain),
+                numbers_of(chain),
+                hashes_of(chain),
                 apparatus_of(study.store, chain),
             )
             for chain in chains
         ),
         figures=tuple(figures),
+        rates=[] if isinstance(rates, str) else table_of(rates, labels),
+        study=study,
     )
 
 
@@ -110,7 +128,7 @@ def _rates(study: Study, window: Window, unit: str | None) -> Rates | str:
     """The rates, or why there are none."""
     try:
         return rates_of(study, window, unit)
-    except NoRateError as none:
+    except (NoRateError, UnusableWeightsError) as none:
         return str(none)
 
 
@@ -146,6 +164,37 @@ def _of_rates(
             "Rate",
         ),
     ]
+
+
+def _profiles(study: Study, window: Window, along: Sequence[Along]) -> list[Figure]:
+    """Profiles along what was asked for, and along what is recorded."""
+    recorded = coordinates_of(study)[:MOST_COORDINATES]
+    asked: list[Along] = [*along, *map(Progress, recorded)]
+    if not asked:
+        why = "no progress is recorded of these runs, and no coordinate was asked for"
+        return [Figure("profile-1", "Free energy", "", {}, {"": why}, "Profile")]
+    found = []
+    for place, each in enumerate(asked):
+        name = f"profile-{place + 1}"
+        try:
+            profile = profile_of(study, each, window=window, n_windows=energy.N_WINDOWS)
+        except FailedError as error:
+            if place < len(along):
+                raise
+            title = f"Free energy: {plain(recorded[place - len(along)])}"
+            found.append(Figure(name, title, "", {}, {"": str(error)}, "Profile"))
+            continue
+        found.append(
+            Figure(
+                name,
+                f"Free energy: {plain(profile.axes[0].label)}",
+                energy.caption(profile),
+                energy.energy_spec(profile),
+                {"": energy.energy_of(profile)},
+                "Profile",
+            )
+        )
+    return found
 
 
 def _of_runs(study: Study, labels: Mapping[str, str]) -> list[Figure]:

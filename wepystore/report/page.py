@@ -18,9 +18,10 @@ from typing import Any
 from wepystore import __version__
 from wepystore.report.figure import Figure
 from wepystore.report.making import Report, ReportedRun
+from wepystore.report.provenance import Facts
 
 _MOST_NAMED = 12
-_SECTIONS = ("Rate", "Paths", "Weights and resampling", "Time")
+_SECTIONS = ("Rate", "Profile", "Paths", "Weights and resampling", "Time")
 
 
 def report_html(report: Report, commands: Sequence[str] = ()) -> str:
@@ -99,6 +100,8 @@ def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
             yield f"<h2>{escape(section)}</h2>"
         for each in figures:
             yield from _figure(each)
+        if section == "Rate":
+            yield from _rates(report.rates)
     yield from _what_was_run(report, commands)
     yield "</main>"
     yield from _footer()
@@ -131,16 +134,45 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 def _what_was_run(report: Report, commands: Sequence[str]) -> Iterator[str]:
     yield "<h2>What was run</h2>"
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in report.runs:
-        yield f'<h3><i class="dot" style="background:{run.colour}"></i>Run {escape(run.label)}</h3>'
+        alike.setdefault(tuple(run.apparatus), []).append(run.label)
+    for facts, labels in alike.items():
+        if len(alike) > 1:
+            yield f"<h3>{escape(', '.join(labels))}</h3>"
         yield "<table><tbody>"
-        for name, value in (*run.apparatus, *run.facts):
+        for name, value in facts:
             yield f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
         yield "</tbody></table>"
+    yield from _table([(run, run.numbers) for run in report.runs])
+    yield from _table([(run, run.hashes) for run in report.runs], mono=True)
     if commands:
         yield "<h3>To do it again</h3><pre>"
         yield escape("\n".join(commands))
         yield "</pre>"
+
+
+def _rates(rows: Sequence[Facts]) -> Iterator[str]:
+    if rows:
+        names = "".join(f"<th>{escape(name)}</th>" for name, _ in rows[0])
+        yield f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>'
+        for facts in rows:
+            yield "<tr>" + "".join(f"<td>{escape(value)}</td>" for _, value in facts) + "</tr>"
+        yield "</tbody></table></div>"
+
+
+def _table(rows: Sequence[tuple[ReportedRun, Facts]], mono: bool = False) -> Iterator[str]:
+    """A row for each run, under the names of the first."""
+    if not rows:
+        return
+    names = "".join(f"<th>{escape(name)}</th>" for name, _ in rows[0][1])
+    kind = ' class="mono"' if mono else ""
+    yield f'<div class="scroll"><table{kind}><thead><tr><th>run</th>{names}</tr></thead><tbody>'
+    for run, facts in rows:
+        cells = "".join(f"<td>{escape(value)}</td>" for _, value in facts)
+        dot = f'<i style="background:{run.colour}"></i>'
+        yield f"<tr><td>{dot}{escape(run.label)}</td>{cells}</tr>"
+    yield "</tbody></table></div>"
 
 
 _HOW = """Long series are thinned: a figure has at most some hundred stretches of cycles side

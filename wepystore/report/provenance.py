@@ -18,26 +18,37 @@ _PARTS = ("runner", "boundary_conditions", "resampler")
 _MOST, _LONGEST = 8, 40
 
 
-def facts_of(chain: Chain) -> Facts:
-    """What a chain of runs was, in the order in which a reader asks."""
-    last = chain.recorded[-1]
-    record, how = last.record, last.record.execution
+def numbers_of(chain: Chain) -> Facts:
+    """What a chain of runs was in numbers; the same names, in one order, for every chain."""
+    records = [each.record for each in chain.recorded]
+    hows = [record.execution for record in records]
+    walls = [how.wall_s for how in hows if how.wall_s is not None]
     found = [
-        ("run", " → ".join(each.run for each in chain.recorded)),
-        ("start", chain.recorded[0].record.start.md5),
-        ("end", record.end.md5),
-        ("configuration", record.config.md5),
-        ("seed", ", ".join(_told(each.record.seed) for each in chain.recorded)),
+        ("seed", ", ".join(_told(record.seed) for record in records)),
         ("cycles", ", ".join(_cycles(each) for each in chain.recorded)),
-        ("walkers", _told(how.n_walkers)),
-        ("begun", _told(how.begun)),
-        ("job", _told(how.job_name)),
-        ("what was said of it", how.narration or ""),
-        ("same bits when repeated", "yes" if record.reproducible else "no"),
-        ("platform", _told(record.environment.get("platform"))),
-        ("versions", _versions(record.environment)),
+        ("walkers", ", ".join(dict.fromkeys(_told(how.n_walkers) for how in hows))),
+        ("arrivals", ", ".join(_told(how.n_warped) for how in hows)),
+        ("begun", _told(hows[0].begun)[:16].replace("T", " ")),
+        ("on the clock", _clock(sum(walls)) if len(walls) == len(hows) else ""),
+        ("same bits again", "yes" if all(record.reproducible for record in records) else "no"),
     ]
-    return [(name, plain(value, 400)) for name, value in found if value not in ("", "None")]
+    return [(name, plain(value, 120)) for name, value in found]
+
+
+def hashes_of(chain: Chain) -> Facts:
+    """Of a chain of runs: records, where it began and ended, and under which configuration."""
+    records = [each.record for each in chain.recorded]
+    return [
+        ("record", ", ".join(each.run for each in chain.recorded)),
+        ("start", records[0].start.md5),
+        ("end", records[-1].end.md5),
+        ("configuration", ", ".join(dict.fromkeys(record.config.md5 for record in records))),
+    ]
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
 
 def apparatus_of(store: Store, chain: Chain) -> Facts:
@@ -51,8 +62,13 @@ def apparatus_of(store: Store, chain: Chain) -> Facts:
         return [("start", f"snapshot {md5} is one of wepy 1.x, which is not opened here")]
     parts = manifest.get("apparatus")
     parts = parts if isinstance(parts, dict) else {}
+    last = chain.recorded[-1].record
     found = [(name.replace("_", " "), component_text(parts.get(name))) for name in _PARTS]
-    return [*found, *_system(chain.recorded[-1])]
+    found += _system(chain.recorded[-1])
+    found += [("narration", plain(last.execution.narration or "", 400))]
+    found += [("platform", plain(_told(last.environment.get("platform")), 60))]
+    found += [("versions", plain(_versions(last.environment), 200))]
+    return [(name, value) for name, value in found if value]
 
 
 def component_text(value: Any) -> str:
@@ -87,7 +103,11 @@ def _system(last: Recorded) -> Facts:
     frames = last.recording.frames
     found = []
     if frames is not None:
-        atoms = "" if frames.n_atoms is None else f" of {frames.n_atoms} atoms"
+        atoms = (
+            ""
+            if frames.n_atoms is None
+            else f" of {frames.n_atoms} atom{'s' * (frames.n_atoms != 1)}"
+        )
         every = "" if frames.every == 1 else f", every {frames.every} cycles"
         found.append(("frames", plain(f"{', '.join(frames.fields)}{atoms}{every}", 120)))
     else:

@@ -11,7 +11,7 @@ from wepystore.report.figures import cost, landscape, occupancy, spread, tree, t
 from wepystore.report.shown import Shown, plain
 
 #: Of so many coordinates that are recorded as progress there is a figure.
-_MOST_COORDINATES = 3
+MOST_COORDINATES = 3
 
 #: Of all runs together: a report of many runs is drawn more coarsely.
 _MOST = {"one": 160, "all": 360, "fewest": 36, "points": 4000, "fewest_points": 400}
@@ -33,9 +33,9 @@ def figures_of_runs(study: Study, n_runs: int) -> list[FigureOfRun]:
     """The figures that there are of each run."""
     most = _MOST
     n_stretches = max(most["fewest"], min(most["one"], most["all"] // max(1, n_runs)))
-    coordinates = _coordinates(study)
+    coordinates = coordinates_of(study)
     found = []
-    for place, name in enumerate(coordinates[:_MOST_COORDINATES]):
+    for place, name in enumerate(coordinates[:MOST_COORDINATES]):
         found.append(
             FigureOfRun(
                 f"progress-{place + 1}",
@@ -104,7 +104,7 @@ def figures_of_runs(study: Study, n_runs: int) -> list[FigureOfRun]:
     return found
 
 
-def _coordinates(study: Study) -> list[str]:
+def coordinates_of(study: Study) -> list[str]:
     """Names of what is recorded as progress in any run."""
     found: dict[str, None] = {}
     for chain in study.chains:

@@ -17,6 +17,7 @@ from wepystore.report.figure import (
     Spec,
     flowing,
     layer,
+    pointer,
     quantity,
     spec,
     told,
@@ -76,17 +77,6 @@ def convergence_spec(unit: str, colours: Mapping[str, str]) -> Spec:
         "scale": {"domain": list(colours), "range": list(colours.values())},
         "legend": {"title": "run"} if len(colours) > 1 else None,
     }
-    here = {
-        "name": "pointed",
-        "select": {
-            "type": "point",
-            "on": "pointerover",
-            "nearest": True,
-            "encodings": ["x"],
-            "clear": "pointerout",
-        },
-    }
-    seen = {"condition": {"param": "pointed", "empty": False, "value": 1}, "value": 0}
     running = {"x": x_of_cycles(), "y": y}
     return spec(
         [
@@ -107,12 +97,7 @@ def convergence_spec(unit: str, colours: Mapping[str, str]) -> Spec:
                 {**running, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
             ),
             layer("running", {"type": "line", "color": INK, "strokeWidth": 2}, running),
-            layer(
-                "running",
-                {"type": "point", "filled": True, "color": INK, "size": 60},
-                {**running, "opacity": seen, "tooltip": estimate},
-                params=[here],
-            ),
+            pointer("running", running["x"], y, estimate),
         ],
         height=300,
     )

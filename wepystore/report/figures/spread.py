@@ -12,6 +12,7 @@ from wepystore.report.figure import (
     Spec,
     flowing,
     layer,
+    pointer,
     quantity,
     spec,
     told,
@@ -70,25 +71,8 @@ def weights_spec() -> Spec:
             band("low", "high", 0.3),
             band("lower", "upper", 0.45),
             layer("weights", line, median),
-            _pointer("weights", median["y"], pointed),
+            pointer("weights", median["x"], median["y"], pointed),
         ]
-    )
-
-
-def _pointer(data: str, y: Spec, pointed: list[Spec]) -> Spec:
-    """A point on the line where the pointer is, and what is told there."""
-    near = {"type": "point", "on": "pointerover", "nearest": True, "encodings": ["x"]}
-    param = {"name": "pointed", "select": {**near, "clear": "pointerout"}}
-    return layer(
-        data,
-        {"type": "point", "filled": True, "size": 50, "color": INK},
-        {
-            "x": x_of_cycles("first"),
-            "y": y,
-            "opacity": {"condition": {"param": "pointed", "empty": False, "value": 1}, "value": 0},
-            "tooltip": pointed,
-        },
-        params=[param],
     )
 
 
@@ -124,7 +108,7 @@ def effective_spec() -> Spec:
         [
             layer("effective", line, {"x": x, "y": y}, params=[zoom()]),
             layer("effective", dashed, {"x": x, "y": walkers}),
-            _pointer("effective", y, pointed),
+            pointer("effective", x, y, pointed),
         ],
         height=160,
     )
