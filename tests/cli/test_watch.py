@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -34,7 +35,10 @@ from wepystore.api import (
     Snapshot,
     Walker,
     prepare_store,
+    read_job,
+    run,
 )
+from wepystore.orchestrator.job.job_status import JobReader
 
 RUNNER = RandomWalkRunner(probability=0.4)
 N_WALKERS = 20
@@ -64,18 +68,18 @@ def job(walks: Path, tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[by
     """A job that goes on without end, and its process."""
     folder = tmp_path / "job"
     words = ("--checkpoint-freq=50", "--seed=1", "--job-name=walk", f"--job-dir={folder}")
-    run = subprocess.Popen(
+    process = subprocess.Popen(
         command("run", "orch", *words, walks, "default", "-", 2),
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: (folder / ".progress").exists(), run)
-        yield folder, run
+        until(lambda: (folder / ".progress").exists(), process)
+        yield folder, process
     finally:
-        run.kill()
-        run.wait()
+        process.kill()
+        process.wait()
 
 
 def looked_at(wepy: Wepy, folder: Path, status: int = 0) -> dict[str, Any]:
@@ -91,23 +95,23 @@ def test_from_beginning_to_end(
 ) -> None:
     """While it runs, after kill -9, and when it has done all it was asked for; a look changes no
     file, not even a moment of one."""
-    folder, run = job
-    until(lambda: list((folder / "checkpoint.orch" / "runs").rglob("*.json")), run)
-    os.kill(run.pid, signal.SIGSTOP)
+    folder, process = job
+    until(lambda: list((folder / "checkpoint.orch" / "runs").rglob("*.json")), process)
+    os.kill(process.pid, signal.SIGSTOP)
     before = tree_of(folder)
     told = looked_at(wepy, folder)
     page = wepy("watch --once", folder)
     assert tree_of(folder) == before
-    assert told["state"] == "running" and told["holder"]["pid"] == run.pid
+    assert told["state"] == "running" and told["holder"]["pid"] == process.pid
     assert told["n_cycles"] >= 1 and told["n_cycles_wanted"] is None
     assert told["weights"]["n_walkers"] == N_WALKERS
     assert 1 <= told["weights"]["effective"] <= N_WALKERS
     assert "bins" in told["components"]["resampler"]
-    assert page.status == 0 and f"process {run.pid} on" in page.lines[0]
+    assert page.status == 0 and f"process {process.pid} on" in page.lines[0]
     assert any(line.startswith("resampler: bins: ") for line in page.lines)
 
-    run.kill()
-    run.wait()
+    process.kill()
+    process.wait()
     told = looked_at(wepy, folder, status=75)
     assert told["state"] == "killed" and told["ended_by"] is None
     assert told["checkpoint"]["n_cycles"] % 50 == 0
@@ -132,9 +136,9 @@ def test_a_job_that_a_signal_has_stopped(
     wepy: Wepy, job: tuple[Path, subprocess.Popen[bytes]]
 ) -> None:
     """It says by what, and how to go on."""
-    folder, run = job
-    run.send_signal(signal.SIGTERM)
-    assert run.wait(PATIENCE_S) == 75
+    folder, process = job
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 75
     assert looked_at(wepy, folder, status=75)["ended_by"] == "SIGTERM"
     lines = wepy("watch --once", folder).lines
     assert lines[0].endswith("stopped early: by SIGTERM") and "wepy resume" in lines[-1]
@@ -167,7 +171,7 @@ def test_it_waits_for_a_job_and_ends_with_it(walks: Path, tmp_path: Path) -> Non
 
 def test_ctrl_c_ends_the_look_and_not_the_run(job: tuple[Path, subprocess.Popen[bytes]]) -> None:
     """Status 130; what goes where no terminal is, are plain lines as the run itself tells them."""
-    folder, run = job
+    folder, process = job
     watch = subprocess.Popen(
         command("watch", "--interval=0.05", folder),
         env=environment(),
@@ -180,12 +184,12 @@ def test_ctrl_c_ends_the_look_and_not_the_run(job: tuple[Path, subprocess.Popen[
     assert re.match(r"cycle \d+ · .* · weights ", line) and "\x1b" not in line
     watch.send_signal(signal.SIGINT)
     assert watch.wait(PATIENCE_S) == 130
-    assert run.poll() is None
+    assert process.poll() is None
 
 
 def test_on_a_terminal_a_page_is_drawn_anew(job: tuple[Path, subprocess.Popen[bytes]]) -> None:
     """No line is longer than the window; without colours; the last page stays."""
-    folder, run = job
+    folder, process = job
     controller, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 44, 0, 0))
     watch = subprocess.Popen(
@@ -199,7 +203,7 @@ def test_on_a_terminal_a_page_is_drawn_anew(job: tuple[Path, subprocess.Popen[by
     shown = b""
     while shown.count(b"seed 1, 2 steps a cycle") < 3:
         shown += os.read(controller, 65536)
-    run.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
     while watch.poll() is None:
         time.sleep(0.01)
     while chunk := _rest(controller):
@@ -232,3 +236,140 @@ def test_what_is_no_job_is_said_at_once(wepy: Wepy, walks: Path, tmp_path: Path)
         assert (result.status, result.out) == (1, "")
         assert len(result.err.splitlines()) == 1 and "holds no job" in result.err
     assert wepy("watch --interval=0", tmp_path).status == 2
+
+
+@pytest.fixture(scope="module")
+def done(walks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job that has done all it was asked for."""
+    folder = tmp_path_factory.mktemp("done") / "job"
+    run("default", store=walks, n_steps=2, n_cycles=40, seed=1, job_dir=folder)
+    return folder
+
+
+def test_the_report_beside_it(wepy: Wepy, done: Path, tmp_path: Path) -> None:
+    """Written anew for each checkpoint; never into the job's folder, never over a file that is
+    somebody else's."""
+    before = tree_of(done)
+    result = wepy("watch --html page.html", done)
+    assert (result.status, result.err) == (0, "")
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    again = wepy("watch --once --html page.html", done)
+    assert (again.status, again.out) == (1, "") and "is there already" in again.err
+    assert wepy("watch --once --force --html page.html", done / "checkpoint.orch").status == 0
+    inside = wepy("watch --once --html", done / "page.html", done)
+    assert inside.status == 2 and "in the job's folder" in inside.err
+    assert tree_of(done) == before
+
+
+def test_a_store_that_changes_while_it_is_read(walks: Path, tmp_path: Path) -> None:
+    """Of a process that tells nothing the last checkpoint is shown: many looks, while a new one
+    supersedes it each cycle; no cycle comes twice, and none is lost from the flux."""
+    folder = tmp_path / "job"
+    (folder / ".progress").mkdir(parents=True)  # So that none can be written.
+    words = ("--checkpoint-freq=1", "--n-cycles=40", "--seed=1", f"--job-dir={folder}")
+    process = subprocess.Popen(
+        command("run", "orch", *words, walks, "default", "-", 2),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    reader, seen = JobReader(folder), [0]
+    until(lambda: (folder / "job.json").exists(), process)
+    while not (status := reader.read()).is_over:
+        seen.append(status.standing.n_cycles)
+        time.sleep(0.01)
+    assert process.wait(PATIENCE_S) == 0
+    assert seen == sorted(seen) and len(set(seen)) > 4
+    assert status.state == "complete"
+    # Joined from many looks it is what one look finds.
+    assert status.standing == read_job(folder).standing
+    assert status.standing.flux.estimate() is not None
+
+
+def test_who_a_process_is(wepy: Wepy, done: Path, tmp_path: Path) -> None:
+    """A number that another process has by now is no holder; one on another host may be."""
+    folder = Path(shutil.copytree(done, tmp_path / "job"))
+    holder = {"lock": "wepystore job", "host": os.uname().nodename, "pid": os.getpid()}
+    for since, host, state in [
+        (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), holder["host"], "running"),
+        ("2001-01-01 00:00:00 UTC", holder["host"], "complete"),
+        ("2001-01-01 00:00:00 UTC", "elsewhere", "running"),
+    ]:
+        (folder / ".lock").write_text(json.dumps({**holder, "since": since, "host": host}))
+        assert looked_at(wepy, folder)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("bomb", 3, "does not say what was run"),
+        ("huge", 3, "does not say what was run"),
+        ("pipe", 3, "does not say what was run"),
+        ("newer", 1, "newer wepystore"),
+        ("link", 1, "symbolic link"),
+        ("gone", 1, "has lost checkpoint.orch"),
+    ],
+)
+def test_a_hostile_folder(
+    wepy: Wepy, done: Path, tmp_path: Path, what: str, status: int, said: str
+) -> None:
+    """One line, and nothing followed, waited for or filled into memory."""
+    folder = Path(shutil.copytree(done, tmp_path / "job"))
+    spec, store = folder / "job.json", folder / "checkpoint.orch"
+    if what == "bomb":
+        spec.write_text("[" * 100_000)
+    elif what == "huge":
+        os.truncate(spec, 1 << 40)
+    elif what == "newer":
+        spec.write_text(re.sub('"format":.', '"format":99', spec.read_text()))
+    elif what == "pipe":
+        spec.unlink()
+        os.mkfifo(spec)
+    else:
+        store.rename(tmp_path / "away")
+        if what == "link":
+            store.symlink_to(tmp_path / "away")
+    for options in ("--once", "--json", ""):
+        result = wepy(f"watch {options}", folder)
+        assert (result.status, result.out) == (status, "")
+        assert said in result.err and len(result.err.splitlines()) == 1
+
+
+def test_what_a_component_says_moves_no_cursor(
+    wepy: Wepy, job: tuple[Path, subprocess.Popen[bytes]]
+) -> None:
+    """Texts of a stranger's job are shown with what is not to be seen escaped."""
+    folder, process = job
+    process.kill()
+    process.wait()
+    told = json.loads((folder / ".progress").read_text())
+    told["components"]["resampler"] = {"\x1b[2J": "a\nb\u202e"}
+    (folder / ".progress").write_text(json.dumps(told))
+    page, line = wepy("watch --once", folder).out, wepy("watch --json", folder).out
+    assert "\x1b" not in page + line and "\u202e" not in page + line
+    assert len(line.splitlines()) == 1 and json.loads(line)["components"]["resampler"]
+    # Of a process on another host old news is no proof of its end.
+    (folder / ".progress").write_text(json.dumps({**told, "at": 1e9}))
+    lock = json.loads((folder / ".lock").read_text())
+    (folder / ".lock").write_text(json.dumps({**lock, "host": "elsewhere"}))
+    assert "cannot be asked from here" in wepy("watch --once", folder).lines[0]
+
+
+def test_a_run_that_takes_its_folder_away(walks: Path, tmp_path: Path, wepy: Wepy) -> None:
+    """What fails before its first cycle is done leaves nothing: whoever watched is told."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    holder = {"lock": "wepystore job", "host": os.uname().nodename, "pid": os.getpid()}
+    (folder / ".lock").write_text(json.dumps({**holder, "since": now}))
+    watch = subprocess.Popen(
+        command("watch", "--interval=0.05", folder),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout is not None and "runs, process" in watch.stdout.readline()
+    shutil.rmtree(folder)
+    _, error = watch.communicate(timeout=PATIENCE_S)
+    assert watch.returncode == 1 and "has gone" in error

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from wepystore.cli.common import count, size_text
+from wepystore.cli.common import count, cut, size_text
 from wepystore.cli.run_display import clock, describe
 from wepystore.orchestrator.job.job_status import JobStatus, Standing, WorkerTimes, age_of
 from wepystore.orchestrator.run.watching import Progress, cycles_text
@@ -17,6 +17,8 @@ from wepystore.reporters.told import speed_text
 
 #: So many workers have a line of their own.
 _SHOWN = 8
+#: Of what a component says of itself, so many characters are shown.
+_LONGEST = 240
 
 
 def page(status: JobStatus) -> Iterator[str]:
@@ -96,7 +98,11 @@ def _cycles(status: JobStatus) -> str:
 
 
 def _moment(at: float) -> str:
-    return f"{time.strftime('%H:%M:%S', time.localtime(at))}, {clock(age_of(at))} ago"
+    try:
+        shown = time.strftime("%H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        shown = "an unknown moment"
+    return f"{shown}, {clock(age_of(at))} ago"
 
 
 def _times(standing: Standing) -> Iterator[str]:
@@ -133,7 +139,7 @@ def _ensemble(standing: Standing) -> Iterator[str]:
     for name, facts in standing.components.items():
         if facts:
             told = ", ".join(f"{label}: {value}" for label, value in facts.items())
-            yield f"{name.replace('_', ' ')}: {told}"
+            yield cut(f"{name.replace('_', ' ')}: {told}", _LONGEST)
 
 
 def _workers(standing: Standing) -> Iterator[str]:

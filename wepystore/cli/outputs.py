@@ -15,7 +15,7 @@ from wepystore.errors import FailedError
 
 
 class FileExistsAlreadyError(FailedError):
-    """{file} is there already: name another file with --output, or replace it with --force"""
+    """{file} is there already: name another file, or replace it with --force"""
 
 
 class NoSuchDirectoryError(FailedError):
@@ -27,6 +27,14 @@ def check_directory(file: str) -> None:
     directory = os.path.dirname(file.rstrip("/")) or "."
     if not os.path.isdir(directory):
         raise NoSuchDirectoryError(file=file, directory=directory)
+
+
+def check_new(file: str, replace: bool) -> None:
+    """Raise now what `write_text` would raise later. Raises NoSuchDirectoryError,
+    FileExistsAlreadyError."""
+    check_directory(file)
+    if not replace and os.path.lexists(file):
+        raise FileExistsAlreadyError(file=file)
 
 
 def write_text(file: str, text: str, replace: bool) -> None:

@@ -15,7 +15,7 @@ class JobBusyError(FailedError):
 
 
 class NoJobError(FailedError):
-    """{job_dir} holds no job to resume: {problem}"""
+    """{job_dir} holds no job: {problem}"""
 
 
 class MalformedJobError(DamagedError):

@@ -323,6 +323,10 @@ class JobReader:
         ended = columns["ended"][np.searchsorted(columns["cycle_idx"], min(first, MOST_CYCLES)) :]
         cycle_s = float(ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else 0.0
         runner_s = float(columns["runner_s"].sum())
+        numbers = [columns[name] for name in ("runner_s", "segment_s", "ended")]
+        if not all(math.isfinite(float(column.sum())) for column in numbers):
+            # Who wrote it measured no time.
+            return _Stretch()
         workers, places = np.unique(columns["worker"], return_inverse=True)
         counts = np.bincount(places, minlength=len(workers)).tolist()
         seconds = np.bincount(places, columns["segment_s"], minlength=len(workers)).tolist()
@@ -394,7 +398,8 @@ def _weights_of(store: Store, record: RunRecord) -> Spread | None:
     manifest = store.manifest("snapshots", record.end.md5, record.end.ref)
     with suppress(KeyError, TypeError, ValueError):
         weights = np.array(manifest["walkers"]["weights"], dtype=np.float64)
-        return Spread.of(weights) if weights.ndim == 1 and (weights > 0).all() else None
+        good = weights.ndim == 1 and (weights > 0).all() and np.isfinite(weights.sum())
+        return Spread.of(weights) if good else None
     return None
 
 
@@ -416,7 +421,7 @@ def _standing_told(told: Mapping[str, Any]) -> Standing | None:
             n_warped=int(number(told["n_warped"])),
             n_cloned=_optional_int(told["n_cloned"]),
             n_merged=_optional_int(told["n_merged"]),
-            flux=Flux.of(told["flux"]),
+            flux=_flux(told["flux"]),
             unit="ps" if told["unit"] == "ps" else "steps",
             components={
                 str(name): {str(label): str(value) for label, value in facts.items()}
@@ -428,8 +433,17 @@ def _standing_told(told: Mapping[str, Any]) -> Standing | None:
             ),
             worker_cycles=int(number(told["session_cycles"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None
+
+
+def _flux(value: Any) -> Flux:
+    """Of what a process tells. Raises as Flux.of, and ArithmeticError for what makes no rate."""
+    for block in (*value["blocks"], value["current"]):
+        all(map(number, block))
+    flux = Flux.of(value)
+    flux.estimate()
+    return flux
 
 
 def _optional(value: Any) -> float | None:
