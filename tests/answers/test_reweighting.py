@@ -14,9 +14,9 @@ from tests.systems import plain_configuration
 from wepystore.answers.errors import NotReweightedError, UnfitBinsError, UnknownTimeError
 from wepystore.answers.lineages import Lineages
 from wepystore.answers.reweighting import load_reweighting, reweighting_of
+from wepystore.answers.segments import segments_to_warps
 from wepystore.answers.starts import starts_in_initial_state
 from wepystore.answers.study import load_study
-from wepystore.answers.transitions import transitions_of
 from wepystore.api import (
     Apparatus,
     Configuration,
@@ -28,6 +28,7 @@ from wepystore.api import (
     Walker,
     WalkerState,
     hash_of,
+    load_rates,
     load_runs,
     save_snapshot,
 )
@@ -54,7 +55,7 @@ def test_segments_begin_where_the_states_say(tmp_path: Path) -> None:
     folder, _ = chain(tmp_path)
     ((found,),) = (unit.chains for unit in load_study(folder).units)
     lineages = Lineages(found.tables)
-    segments = transitions_of(lineages, True, found.counted)
+    segments = segments_to_warps(lineages, True, found.counted)
     values = found.tables["progress/progress_coordinate"]
     frames = found.frames()
     remembered = np.concatenate([frames.cycle(c)[:, 1, 0] for c in range(found.n_cycles)])
@@ -76,11 +77,11 @@ def test_the_first_segments_count_where_it_is_known_that_they_began_in_the_initi
     folder, _ = chain(tmp_path)
     ((found,),) = (unit.chains for unit in load_study(folder).units)
     lineages = Lineages(found.tables)
-    known, unknown = (transitions_of(lineages, here, found.counted) for here in (True, False))
+    known, unknown = (segments_to_warps(lineages, here, found.counted) for here in (True, False))
     assert len(known.end) - len(unknown.end) == N_WALKERS
     assert unknown.cycle.min() == 1
     late = np.arange(found.n_cycles) >= 10
-    assert transitions_of(lineages, True, late).cycle.min() == 10
+    assert segments_to_warps(lineages, True, late).cycle.min() == 10
 
 
 def test_the_rate_of_a_walk(walks: Place) -> None:
@@ -98,7 +99,8 @@ def test_the_rate_of_a_walk(walks: Place) -> None:
     assert found.kept.all() and found.left_out == pytest.approx(0, abs=1e-12)
     assert found.n_segments == len(SEEDS) * N_CYCLES * 24
     assert found.length == N_CYCLES
-    assert found.runs == tuple(unit.chains[0].run for unit in load_study(walks.store).units)
+    assert len(found.study.units) == len(found.unit_rates) == len(SEEDS)
+    assert (found.states, found.initial) == (None, (0.0, 0.0))
     assert found.unit_rates.mean() == pytest.approx(found.rate.value, rel=0.1)
 
 
@@ -143,7 +145,7 @@ def test_of_two_branches_each_cycle_counts_once(tmp_path: Path) -> None:
         place.run(seed, n_cycles, trunk.end, n_steps=1)
     found = load_reweighting(place.store, ALONG)
     assert found.n_segments == (10 + 8 + 6) * 8
-    assert len(found.runs) == 1 and found.length == (18 + 16) / 2
+    assert len(found.study.units) == 1 and found.length == (18 + 16) / 2
 
 
 def test_units_of_time(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_where_nothing_is_known_of_the_initial_state(tmp_path: Path) -> None:
         place.run(n_cycles, n_cycles, n_steps=1)
     runs = {record.n_cycles: run for run, record in load_runs(place.store).items()}
     places = [1.0, 2.0, 3.0]
-    with pytest.raises(NotReweightedError, match="where warped walkers went on"):
+    with pytest.raises(NotReweightedError, match="where walkers went on to"):
         load_reweighting(place.store, ALONG, [runs[3]], bins=places)
     with pytest.raises(NotReweightedError, match="no segments lead from the initial state"):
         load_reweighting(place.store, ALONG, [runs[4]], bins=places)
@@ -305,3 +307,59 @@ def test_a_start_that_is_not_here(tmp_path: Path) -> None:
     assert not starts_in_initial_state(store, hash_of(snapshot))
     with pytest.raises(MissingError):
         store.manifest("snapshots", hash_of(snapshot))
+
+
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Three runs of the walk to which nothing is done, one of them of two parts."""
+    place = Place(tmp_path_factory.mktemp("free"), walk_snapshot(None, n_walkers=24))
+    place.runs((1, 2), 40)
+    place.run(4, 20, place.run(3, 20, n_steps=1).end, n_steps=1)
+    return place
+
+
+POSITION = "position(index 0, x)"
+STATES = (f"{POSITION} < 1", f"{POSITION} >= 3")
+
+
+def test_between_states_without_warps(free: Place) -> None:
+    """Of walkers that were last in one state: the exact rate of the walk to another, and back from
+    there."""
+    there = load_reweighting(free.store, POSITION, states=STATES)
+    assert there.states == STATES and there.n_bins == 2
+    assert abs(there.rate.value - 1 / MFPT) < 3 * there.rate.error < 0.5 / MFPT
+    # Down by 3 in mean steps of 1/2, from the place at which it came; at 3 or beyond.
+    back = load_reweighting(free.store, POSITION, states=STATES[::-1])
+    assert abs(back.rate.value - 1 / 6) < 3 * back.rate.error + 0.03
+    assert back.rate.error < 0.05
+
+
+def test_between_states_is_counted_as_of_rates(free: Place) -> None:
+    """The flux that is recorded is that of rates, over all cycles; the weights in the bins and in
+    the first state are those of walkers that were last there."""
+    found = load_reweighting(free.store, POSITION, states=STATES)
+    rates = load_rates(free.store, states=STATES, burn_in=0)
+    assert found.recorded_rate == pytest.approx(rates.pool.flux)
+    assert found.n_arrivals == rates.pool.events
+    assert found.recorded.sum() + found.initial[1] + found.recorded_rate == pytest.approx(1)
+    assert found.probabilities.sum() + found.initial[0] == pytest.approx(1)
+    # Two thirds of the walk are at 0.
+    assert found.initial[0] == pytest.approx(0.75, abs=0.1)
+
+
+def test_between_states_and_with_warps(walks: Place) -> None:
+    """Where all go back to one place, to have come from there and to have begun there is nearly
+    the same; nobody knows of the first segments and what came of them where they were last."""
+    to_warps = load_reweighting(walks.store, ALONG)
+    states = ("progress < 1", "progress >= 3")
+    between = load_reweighting(walks.store, ALONG, states=states)
+    assert between.rate.value == pytest.approx(to_warps.rate.value, rel=0.1)
+    assert 0.9 * to_warps.n_arrivals < between.n_arrivals <= to_warps.n_arrivals
+    assert 0 < to_warps.n_segments - between.n_segments < 0.1 * to_warps.n_segments
+
+
+def test_states_that_nobody_goes_between(free: Place) -> None:
+    """Named, and not counted as a rate of 0."""
+    far = f"{POSITION} > 70"
+    with pytest.raises(NotReweightedError, match=r"was last in position.* came to position.* > 70"):
+        load_reweighting(free.store, POSITION, states=(STATES[0], far))

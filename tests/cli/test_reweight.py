@@ -61,7 +61,9 @@ def test_json(wepy: Wepy, place: Place) -> None:
     assert found["mfpt_interval"][0] < found["mfpt"] < found["mfpt_interval"][1]
     assert (found["along"], found["unit"]) == ("progress/distance", "steps")
     assert (found["n_bins"], found["coarser"]["n_bins"], found["finer"]["n_bins"]) == (4, 2, 5)
-    assert [unit["run"] for unit in found["units"]] == list(expected.runs)
+    assert [unit["run"] for unit in found["units"]] == [
+        unit.chains[0].run for unit in expected.study.units
+    ]
     assert [(each["from"], each["to"]) for each in found["bins"]] == [
         (None, 0.5),
         (0.5, 2.5),
@@ -69,6 +71,29 @@ def test_json(wepy: Wepy, place: Place) -> None:
         (90.0, None),
     ]
     assert [each["kept"] for each in found["bins"]] == [True, True, False, False]
+
+
+def test_between_states(wepy: Wepy, place: Place) -> None:
+    """From which to which is told first, and the first is a row of the distribution."""
+    states = "--from 'progress < 1' --to 'progress >= 3'"
+    found = wepy(f"{COMMAND} {states} --distribution", place.store.path)
+    assert found.status == 0
+    assert found.lines[0] == "from       progress < 1, to progress >= 3"
+    assert [line.split()[0] for line in found.lines[-3:]] == ["in", "2", "2"]
+    told = json.loads(wepy(f"{COMMAND} {states} --json", place.store.path).out)
+    assert told["states"] == ["progress < 1", "progress >= 3"]
+    shares = [told["initial"]["probability"], *(each["probability"] for each in told["bins"])]
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_what_does_not_count_is_named(wepy: Wepy, place: Place, tmp_path: Path) -> None:
+    """On stderr."""
+    here = Place(tmp_path, walk_snapshot(2))
+    for n_cycles in (20, 8):
+        here.run(1, n_cycles, n_steps=1)
+    found = wepy(COMMAND, here.store.path)
+    assert found.status == 0
+    assert "does not count: it is the beginning of" in found.err
 
 
 def test_csv(wepy: Wepy, place: Place) -> None:
@@ -85,6 +110,7 @@ def test_csv(wepy: Wepy, place: Place) -> None:
     ("options", "status", "said"),
     [
         ("--json --csv", 2, "--json and --csv do not go together"),
+        ("--from 'progress < 1'", 2, "--from and --to go together"),
         ("--bins few", 2, "--bins is 'few' and must be"),
         ("--bins 1", 2, "1 is no number from 2 to 500"),
         ("--bins 2,1", 2, "each larger than the one before"),

@@ -6,7 +6,9 @@ arrived, 0.19 in their last half. All seeds are fixed; the figures are in docs/v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ import pytest
 from tests.science import relaxing
 from tests.science.relaxing import MFPT, N_WALKERS, RELAXATION, TARGET
 from tests.science.replicas import Replicas, simulate
+from wepystore.answers.bin_counts import steady
 from wepystore.answers.edges import edges_of
-from wepystore.answers.transitions import Transitions
+from wepystore.answers.segments import Segments
 from wepystore.estimates.ratios import log_interval, pooled
 from wepystore.estimates.steady_state import steady_state
 
@@ -31,17 +34,18 @@ def runs(n_cycles: int, n_runs: int) -> list[Replicas]:
     return [simulate(chain, TARGET, n_cycles, size, N_WALKERS, rng) for size in sizes]
 
 
-def transitions(weights, points, parents, arrived) -> Transitions:
+def segments_of(weights, points, parents, arrived) -> Segments:
     """Of one run; arrays of shape (n_cycles, n_walkers)."""
     origin = parents + N_WALKERS * (np.arange(len(points))[:, np.newaxis] - 1)
     began = np.ones_like(arrived)
     began[1:] = np.take_along_axis(arrived[:-1], parents[1:], 1)
-    return Transitions(
+    return Segments(
         cycle=np.repeat(np.arange(len(points)), N_WALKERS),
         weight=weights.ravel(),
         origin=np.where(began, -1, origin).ravel(),
         end=np.arange(points.size),
         arrived=arrived.ravel(),
+        returned=np.zeros(points.size, bool),
     )
 
 
@@ -52,7 +56,7 @@ def counts_of(replicas: Replicas, width: int = 1) -> np.ndarray:
     for k in range(replicas.points.shape[1]):
         points, weights, parents, arrived = (each[:, k] for each in replicas)
         bins = np.minimum(points // width, n_bins - 1).ravel()
-        found.append(transitions(weights, points, parents, arrived).matrix(bins, n_bins))
+        found.append(segments_of(weights, points, parents, arrived).matrix(bins, n_bins))
     return np.array(found)
 
 
@@ -61,9 +65,9 @@ def counts(n_cycles: int, n_runs: int, width: int = 1) -> np.ndarray:
     return np.concatenate([counts_of(each, width) for each in runs(n_cycles, n_runs)])
 
 
-def rates(every: np.ndarray) -> np.ndarray:
+def rates(every: np.ndarray, state_of: Callable[[Any], Any] = steady) -> np.ndarray:
     """Of each matrix the flux, times the exact mean first passage time."""
-    found = [steady_state(each) for each in every]
+    found = [state_of(each) for each in every]
     return np.array([0.0 if each is None else each.flux for each in found]) * MFPT
 
 
@@ -97,7 +101,7 @@ def test_before_the_flux_is_steady_of_many_runs(n_cycles, plain, half):
     assert recorded(n_cycles, n_runs, n_cycles // 2) == pytest.approx(half, abs=0.03)
     assert 0.95 - 2 * error(found) < found.mean() < 1 + 2 * error(found)
     assert coarse.mean() < 0.75
-    relaxations = [steady_state(each).relaxation for each in counts(n_cycles, n_runs)]
+    relaxations = [steady(each).relaxation for each in counts(n_cycles, n_runs)]
     assert np.median(relaxations) == pytest.approx(RELAXATION, rel=0.1)
 
 
@@ -112,11 +116,10 @@ def ignored_warps(replicas: Replicas) -> np.ndarray:
     found = []
     for k in range(replicas.points.shape[1]):
         points, weights, parents, arrived = (each[:, k] for each in replicas)
-        each = transitions(weights, points, parents, np.zeros_like(arrived))
+        each = segments_of(weights, points, parents, np.zeros_like(arrived))
         found.append(each.matrix(points.ravel(), relaxing.N_SITES))
-    moved = np.array(found)
     # The last site is the target, and leads where its walkers went.
-    return moved[:, :-1, :-1]
+    return np.array(found)[:, : relaxing.N_SITES, : relaxing.N_SITES]
 
 
 @pytest.mark.parametrize("how", ["places as parents", "no warps"])
@@ -125,7 +128,7 @@ def test_counting_otherwise_is_seen(how):
     wrong in the same runs."""
     every = runs(500, 60)
     if how == "no warps":
-        found = rates(np.concatenate([ignored_warps(each) for each in every]))
+        found = rates(np.concatenate([ignored_warps(each) for each in every]), steady_state)
     else:
         found = rates(np.concatenate([counts_of(wrong_parents(each)) for each in every]))
     off = found - rates(counts(500, 60))
@@ -145,13 +148,13 @@ def test_the_usual_bins_where_no_bin_is_one_place():
     found = {n_bins: [] for n_bins in (25, 50, 100, 200)}
     for k in range(n_runs):
         points, weights, parents, arrived = (each[:, k] for each in replicas)
-        segments = transitions(weights, points, parents, arrived)
+        segments = segments_of(weights, points, parents, arrived)
         values = chain.points[points].ravel()
         edges = edges_of(values[~arrived.ravel()], 100)
         bins = np.searchsorted(edges.finer, values, "right")
         finest = segments.matrix(bins, len(edges.finer) + 1)
         for n_bins, some in zip(found, (edges.coarser[1::2], *edges), strict=True):
-            found[n_bins].append(steady_state(edges.merged(finest, some)).flux)
+            found[n_bins].append(steady(edges.merged(finest, some)).flux)
     means = {n: np.mean(each) * relaxing.FINE_MFPT for n, each in found.items()}
     spread = error(np.array(found[100]) * relaxing.FINE_MFPT)
     plain = (replicas.weights * replicas.arrived).sum(axis=2).mean() * relaxing.FINE_MFPT

@@ -118,6 +118,38 @@ def transitions_of(
     WepystoreError : StateTextError, StatesOverlapError; as measure_of and measured;
         UntraceableError, UnusableWeightsError, DamagedError.
     """
+    names, colours = colours_of(study, states)
+    return names, {chain: _between(each) for chain, each in colours.items()}
+
+
+class Colours(NamedTuple):
+    """Which state the histories of walkers were in last; a row for each walker of each cycle.
+
+    Attributes
+    ----------
+    warps : Arrivals
+    in_a, in_b : ndarray of bool
+        Who was in the first and in the second state after the segment.
+    parents : ndarray of int
+        The row of the walker whose state the segment began from; -1 where nobody knows.
+    anew : ndarray of bool
+        Whether it began where a warp leads.
+    before : ndarray of int
+        The colour in the segment: 0 of the first state, 1 of the second, -1 of neither.
+    """
+
+    warps: Arrivals
+    in_a: NDArray[np.bool_]
+    in_b: NDArray[np.bool_]
+    parents: Ints
+    anew: NDArray[np.bool_]
+    before: Ints
+
+
+def colours_of(
+    study: Study, states: tuple[AState, AState]
+) -> tuple[tuple[str, str], dict[int, Colours]]:
+    """As transitions_of, for the id of each chain the colours of its walkers."""
     a, b = (State.read(each) if isinstance(each, str) else each for each in states)
     measures = {
         bounds.along: measure_of(study, bounds.along) for each in (a, b) for bounds in each.bounds
@@ -133,7 +165,7 @@ def transitions_of(
             raise StatesOverlapError(
                 a=a.text, b=b.text, walker=both[0] - warps.first[cycle], cycle=cycle, run=chain.run
             )
-        found[id(chain)] = _between(warps, *inside)
+        found[id(chain)] = _coloured(warps, *inside)
     return (a.text, b.text), found
 
 
@@ -165,12 +197,8 @@ class _Values:
         return self._held[along]
 
 
-def _between(
-    warps: Arrivals, in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]
-) -> tuple[Arrivals, Arrivals]:
-    """The arrivals in B of those from A, and the other way."""
-    chain, first = warps.chain, warps.first
-    parents = parent_rows(chain, first)
+def _coloured(warps: Arrivals, in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]) -> Colours:
+    parents = parent_rows(warps.chain, warps.first)
     warped = np.zeros(len(parents), bool)
     warped[warps.rows] = True
     # The last row is of nobody, and who has no parent begins with no colour.
@@ -178,6 +206,13 @@ def _between(
     last = earliest(np.where(in_a | in_b | anew, -1, parents))
     colour = np.select([in_a[last], in_b[last], anew[last]], [0, 1, 0], -1)
     before = np.where(parents < 0, -1, np.where(anew, 0, colour[parents]))
+    return Colours(warps, in_a, in_b, parents, anew, before)
+
+
+def _between(colours: Colours) -> tuple[Arrivals, Arrivals]:
+    """The arrivals in B of those from A, and the other way."""
+    chain, first = colours.warps.chain, colours.warps.first
+    in_a, in_b, before = colours.in_a, colours.in_b, colours.before
     weights = chain.tables[WEIGHTS]
     cycles = np.repeat(np.arange(len(first) - 1), np.diff(first))
     return (

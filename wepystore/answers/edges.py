@@ -26,15 +26,15 @@ class Edges(NamedTuple):
     finer: Floats
 
     def merged(self, counts: Floats, edges: Floats) -> Floats:
-        """Of weight from bin to bin of `finer`, and to and from one state more, that of other bins.
+        """Of weight between bins of `finer`, and states that come after them, that of other bins.
 
         Parameters
         ----------
-        counts : ndarray of float, shape (n_finer + 1, n_finer + 1)
+        counts : ndarray of float, shape (n_finer + n_states, n_finer + n_states)
         edges : those of the others
         """
         begins = np.searchsorted(self.finer, edges) + 1
-        parts = np.concatenate([[0], begins, [len(counts) - 1]])
+        parts = np.concatenate([[0], begins, np.arange(len(self.finer) + 1, len(counts))])
         found: Floats = np.add.reduceat(np.add.reduceat(counts, parts, axis=0), parts, axis=1)
         return found
 

@@ -13,23 +13,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wepystore.answers.arrivals import warps_of
-from wepystore.answers.columns import Ints
-from wepystore.answers.edges import Edges, edges_of
+from wepystore.answers.between_states import AState, Colours, colours_of
+from wepystore.answers.bin_counts import BinCounts, Placed, steady
+from wepystore.answers.edges import edges_of
 from wepystore.answers.errors import NotReweightedError, UnfitBinsError
 from wepystore.answers.lineages import Lineages
 from wepystore.answers.measured import Along, Measure, measure_of, measured
-from wepystore.answers.rates import scale_of
+from wepystore.answers.rating import scale_of
+from wepystore.answers.segments import segments_between, segments_to_warps
 from wepystore.answers.starts import starts_in_initial_state
 from wepystore.answers.study import Chain, Study, load_study
-from wepystore.answers.transitions import Transitions, transitions_of
-from wepystore.estimates.ratios import FEWEST_UNITS, N_BATCHES, Ratio, log_interval, pooled
-from wepystore.estimates.steady_state import steady_state
+from wepystore.estimates.ratios import Ratio, log_interval, pooled
 from wepystore.records.library import AnyStore
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,10 @@ class Reweighting:
 
     Attributes
     ----------
+    study : Study
     coordinate : str
+    states : (str, str), or None
+        From which state to which; None for where warped walkers begin anew, and the target.
     unit : str
         Of time: "ps", …, "steps" or "cycles".
     rate : Ratio
@@ -79,9 +82,12 @@ class Reweighting:
         Where bins meet; the first and the last have no end. A value that is an edge is in the bin
         above it.
     probabilities : ndarray of float, shape (n_bins,)
-        Of each bin, and not of the target, in the steady state; 0 for what is left out.
+        Of each bin in the steady state, of walkers that are neither at the target nor in the first
+        of `states`; 0 for what is left out.
     recorded : ndarray of float, shape (n_bins,)
-        Mean weight in each bin in the cycles that count.
+        Mean weight in each bin in the cycles that count, of what is known to come from there.
+    initial : (float, float)
+        Probability in the first of `states`, and mean weight there.
     kept : ndarray of bool, shape (n_bins,)
         Which bins lead from the initial state to the target, and can be reached from it.
     left_out : float
@@ -91,15 +97,15 @@ class Reweighting:
         that are too wide make it too short, never too long.
     length : float
         Mean time of a chain of runs, in `unit`.
-    runs : tuple of str
-        Of each independent unit its longest run.
     unit_rates : ndarray of float, shape (n_units,)
-        The rate of each alone, 1 / unit; 0 where the target is not reached.
+        The rate of each independent unit alone, 1 / unit; 0 where the target is not reached.
     n_segments, n_arrivals : int
         How many there are, and how many of them ended at the target.
     """
 
+    study: Study
     coordinate: str
+    states: tuple[str, str] | None
     unit: str
     rate: Ratio
     recorded_rate: float
@@ -108,11 +114,11 @@ class Reweighting:
     edges: Floats
     probabilities: Floats
     recorded: Floats
+    initial: tuple[float, float]
     kept: Bools
     left_out: float
     relaxation: float
     length: float
-    runs: tuple[str, ...]
     unit_rates: Floats
     n_segments: int
     n_arrivals: int
@@ -146,7 +152,7 @@ class Reweighting:
         told = f"{self.rate.value:.3g} 1/{self.unit}"
         if self.interval:
             told += " ({:.2g} to {:.2g})".format(*self.interval)
-        of = f"{self.n_arrivals} arrivals in {len(self.runs)} units"
+        of = f"{self.n_arrivals} arrivals in {len(self.unit_rates)} units"
         return f"<Reweighting along {self.coordinate}: {told}, {self.n_bins} bins; {of}>"
 
     def _repr_html_(self) -> str:
@@ -164,6 +170,7 @@ def load_reweighting(
     *,
     bins: int | ArrayLike | None = None,
     unit: str | None = None,
+    states: tuple[AState, AState] | None = None,
 ) -> Reweighting:
     """The rate in the steady state that runs lead to, and how far it depends on the bins.
 
@@ -177,48 +184,58 @@ def load_reweighting(
         from the lowest to the highest; None for 100, or fewer where there are few segments.
     unit : str or None
         As of load_rates.
+    states : None or two of State or str
+        From the first to the second one, as of load_rates, of walkers that were last in the first,
+        which are taken to be alike whenever they are there. None for runs whose walkers begin anew
+        when they arrive at a target.
 
     Raises
     ------
-    WepystoreError : NotReweightedError where no walker was warped, or too little is known of where
+    WepystoreError : NotReweightedError where no walker arrived, or too little is known of where
         walkers went on from; UnfitBinsError for bins that cannot be; UnknownTimeError; as
         load_study, warps_of, Lineages and measured.
     """
-    return reweighting_of(load_study(store, runs), along, bins=bins, unit=unit)
+    study = load_study(store, runs)
+    return reweighting_of(study, along, bins=bins, unit=unit, states=states)
 
 
 def reweighting_of(
-    study: Study, along: Along, *, bins: int | ArrayLike | None = None, unit: str | None = None
+    study: Study,
+    along: Along,
+    *,
+    bins: int | ArrayLike | None = None,
+    unit: str | None = None,
+    states: tuple[AState, AState] | None = None,
 ) -> Reweighting:
     """As load_reweighting, of a study."""
     base, factor, unit = scale_of(study, unit)
     duration = _one_duration(study, base) * factor
     measure = measure_of(study, along)
-    units = [[_segments(chain, measure) for chain in each.chains] for each in study.units]
-    every = [each for segments in units for each in segments]
-    if not any(each.transitions.arrived.any() for each in every):
-        raise NotReweightedError(why="no walker was warped, so that none is known to arrive")
-    n_segments = sum(len(each.transitions.end) for each in every)
-    edges = edges_of(_sampled(every), _checked_bins(bins, n_segments))
-    return _Counts(units, edges).answer(study, measure.label, duration, unit)
+    names, colours = (None, {}) if states is None else colours_of(study, states)
+    units = [
+        [_placed(chain, measure, colours.get(id(chain))) for chain in each.chains]
+        for each in study.units
+    ]
+    every = [each for unit in units for each in unit]
+    segments = [each.segments for each in every]
+    n_arrivals = sum(int(each.arrived.sum()) for each in segments)
+    if not n_arrivals:
+        raise NotReweightedError(why=_nobody_arrived(names))
+    n_segments = sum(len(each.end) for each in segments)
+    counts = BinCounts(units, edges_of(_sampled(every), _checked_bins(bins, n_segments)))
+    return Reweighting(
+        study=study,
+        coordinate=measure.label,
+        states=names,
+        unit=unit,
+        length=duration * float(np.mean([chain.n_cycles for chain in study.chains])),
+        n_segments=n_segments,
+        n_arrivals=n_arrivals,
+        **_estimates(counts, duration, measure.label, len(study.units)),
+    )
 
 
-class _Segments(NamedTuple):
-    """Those of a chain.
-
-    Attributes
-    ----------
-    values : ndarray of float, shape (number of walkers in all cycles,)
-    transitions : Transitions
-    counted : ndarray of bool, shape (n_cycles,)
-    """
-
-    values: Floats
-    transitions: Transitions
-    counted: Bools
-
-
-def _segments(chain: Chain, measure: Measure) -> _Segments:
+def _placed(chain: Chain, measure: Measure, colours: Colours | None) -> Placed:
     every = measured(chain, measure, np.ones(chain.n_cycles, bool))
     if len(every.cycles) < chain.n_cycles:
         lacking = np.setdiff1d(np.arange(chain.n_cycles), every.cycles)
@@ -227,20 +244,28 @@ def _segments(chain: Chain, measure: Measure) -> _Segments:
     values = every.values
     if values.ndim > 1:
         raise UnfitBinsError(why=f"{measure.label} is {values.shape[1]} numbers, and one is needed")
+    if colours is not None:
+        return Placed(values, segments_between(colours, chain.counted), chain.counted)
     # Weights that are none would make no error here, but a number.
     warps_of(chain)
-    from_initial = starts_in_initial_state(chain.store, chain.recorded[0].record.start.md5)
-    transitions = transitions_of(Lineages(chain.tables), from_initial, chain.counted)
-    return _Segments(values, transitions, chain.counted)
+    anew = starts_in_initial_state(chain.store, chain.recorded[0].record.start.md5)
+    segments = segments_to_warps(Lineages(chain.tables), anew, chain.counted)
+    return Placed(values, segments, chain.counted)
 
 
-def _sampled(every: Sequence[_Segments]) -> Floats:
-    """Values at ends of segments that did not arrive. Raises UnfitBinsError."""
-    ends = [each.transitions.end[~each.transitions.arrived] for each in every]
+def _nobody_arrived(names: tuple[str, str] | None) -> str:
+    if names is None:
+        return "no walker was warped"
+    return f"no walker that was last in {names[0]} came to {names[1]}"
+
+
+def _sampled(every: Sequence[Placed]) -> Floats:
+    """Values at ends of segments in bins. Raises UnfitBinsError."""
+    ends = [s.end[~(s.arrived | s.returned)] for _, s, _ in every]
     step = 1 + sum(map(len, ends)) // _SAMPLE
     values = np.concatenate([e.values[end[::step]] for e, end in zip(every, ends, strict=True)])
     if not len(values):
-        raise UnfitBinsError(why="all walkers arrived in each cycle")
+        raise UnfitBinsError(why="no segment ends anywhere but at the target or where all began")
     return values
 
 
@@ -273,101 +298,47 @@ def _one_duration(study: Study, unit: str) -> float:
     return float(next(study.chains).durations(unit)[0])
 
 
-class _Counts:
-    """The weight that went from bin to bin."""
+def _estimates(counts: BinCounts, duration: float, coordinate: str, n_units: int) -> dict[str, Any]:
+    """What the counts come to. Raises NotReweightedError."""
+    edges = counts.edges
+    together = counts.together(edges.chosen)
+    found = steady(together)
+    if found is None:
+        raise NotReweightedError(why=_why_not(together, coordinate))
+    rate, total = found.flux / duration, together.sum()
+    fluxes = counts.fluxes(counts.parts) / duration
+    units = counts.parts.reshape(n_units, -1, *together.shape).sum(axis=1)
+    _, error = pooled(fluxes * counts.lengths, counts.lengths)
+    degrees = len(fluxes) - 1
+    low, high = log_interval(rate, error, degrees)
+    # Of what did not arrive.
+    share = found.probabilities[:-1] / (found.probabilities[:-1].sum() or 1.0)
+    recorded = together.sum(axis=0) / total
+    return {
+        "rate": Ratio(rate, float(low), float(high), float(error), degrees, counts.between),
+        "recorded_rate": float(recorded[-1]) / duration,
+        "coarser": _binned(counts, edges.coarser, duration),
+        "finer": _binned(counts, edges.finer, duration),
+        "edges": edges.chosen,
+        "probabilities": share[:-1],
+        "recorded": recorded[:-2],
+        "initial": (float(share[-1]), float(recorded[-2])),
+        "kept": found.kept[:-2],
+        "left_out": found.left_out,
+        "relaxation": found.relaxation * duration,
+        "unit_rates": counts.fluxes(units) / duration,
+    }
 
-    def __init__(self, units: Sequence[Sequence[_Segments]], edges: Edges) -> None:
-        self.edges = edges
-        n_finest, n_bins = len(edges.finer) + 2, len(edges.chosen) + 2
-        #: Of all units, in the finest bins.
-        self.finest: Floats = np.zeros((n_finest, n_finest))
-        #: Of each, or of each batch of one or two, in those that were chosen; and their cycles.
-        self.between = len(units) >= FEWEST_UNITS
-        n_parts = 1 if self.between else N_BATCHES
-        self.parts: Floats = np.zeros((len(units) * n_parts, n_bins, n_bins))
-        self.lengths: Floats = np.zeros(len(self.parts))
-        self.n_segments = self.n_arrivals = 0
-        for place, unit in enumerate(units):
-            self._add(unit, slice(place * n_parts, (place + 1) * n_parts))
 
-    def _add(self, unit: Sequence[_Segments], places: slice) -> None:
-        """Count the segments of a unit into its parts."""
-        parts, lengths = self.parts[places], self.lengths[places]
-        counted: Bools = np.concatenate([each.counted for each in unit])
-        n_cycles = int(counted.sum())
-        rank: Ints = np.cumsum(counted) - counted
-        part: Ints = rank * len(parts) // n_cycles
-        lengths += np.bincount(part[counted], minlength=len(parts))
-        first = 0
-        for each in unit:
-            self.n_segments += len(each.transitions.end)
-            self.n_arrivals += int(each.transitions.arrived.sum())
-            bins = np.searchsorted(self.edges.finer, each.values, "right")
-            of_segment = part[first + each.transitions.cycle]
-            first += len(each.counted)
-            for k in range(len(parts)):
-                chosen = of_segment == k
-                found = each.transitions.matrix(bins, len(self.edges.finer) + 1, chosen)
-                self.finest += found
-                parts[k] += self.edges.merged(found, self.edges.chosen)
-
-    def answer(self, study: Study, coordinate: str, duration: float, unit: str) -> Reweighting:
-        """What came of it. Raises NotReweightedError."""
-        counts = self.edges.merged(self.finest, self.edges.chosen)
-        steady = steady_state(counts)
-        if steady is None:
-            raise NotReweightedError(why=_why_not(counts, coordinate))
-        rate, total = steady.flux / duration, counts.sum()
-        rates = self._rates(self.parts, counts[-1]) / duration
-        units = self.parts.reshape(len(study.units), -1, *counts.shape).sum(axis=1)
-        _, error = pooled(rates * self.lengths, self.lengths)
-        degrees = len(rates) - 1
-        low, high = log_interval(rate, error, degrees)
-        inner = steady.probabilities[:-1]
-        lengths = [chain.n_cycles for chain in study.chains]
-        return Reweighting(
-            coordinate=coordinate,
-            unit=unit,
-            rate=Ratio(rate, float(low), float(high), float(error), degrees, self.between),
-            recorded_rate=counts[:, -1].sum() / total / duration,
-            coarser=self._binned(self.edges.coarser, duration),
-            finer=self._binned(self.edges.finer, duration),
-            edges=self.edges.chosen,
-            probabilities=inner / (inner.sum() or 1.0),
-            recorded=counts[:, :-1].sum(axis=0) / total,
-            kept=steady.kept[:-1],
-            left_out=steady.left_out,
-            relaxation=steady.relaxation * duration,
-            length=duration * sum(lengths) / len(lengths),
-            runs=tuple(unit.chains[0].run for unit in study.units),
-            unit_rates=self._rates(units, counts[-1]) / duration,
-            n_segments=self.n_segments,
-            n_arrivals=self.n_arrivals,
-        )
-
-    def _binned(self, edges: Floats, duration: float) -> Binned:
-        steady = steady_state(self.edges.merged(self.finest, edges))
-        return Binned(len(edges) + 1, None if steady is None else steady.flux / duration)
-
-    def _rates(self, parts: Floats, begins: Floats) -> Floats:
-        """The flux of each part a cycle; 0 where the target is not reached.
-
-        Where walkers begin anew is taken from all: few of the segments tell of it, and in a part
-        in which none arrived none do.
-        """
-        found = np.zeros(len(parts))
-        for place, counts in enumerate(parts):
-            known = counts.copy()
-            known[-1] = begins
-            steady = steady_state(known)
-            found[place] = 0.0 if steady is None else steady.flux
-        return found
+def _binned(counts: BinCounts, edges: Floats, duration: float) -> Binned:
+    found = steady(counts.together(edges))
+    return Binned(len(edges) + 1, None if found is None else found.flux / duration)
 
 
 def _why_not(counts: Floats, coordinate: str) -> str:
     """Why no steady state is known."""
-    if not counts[-1].any():
-        return "where warped walkers went on to is not recorded: there is no cycle after"
+    if not counts[-2].any():
+        return "where walkers went on to from the initial state is not known: no cycle comes after"
     return (
         f"in bins along {coordinate} no segments lead from the initial state to the target: take "
         "wider bins, or run longer"

@@ -47,6 +47,7 @@ from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
     from wepystore.answers.rates import Event, Rate, Rates
+    from wepystore.answers.study import Study
 
 #: As many runs are named where they do not count.
 _MOST_NAMED = 5
@@ -77,7 +78,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     else:
         for line in _lines(rates) if events is None else _event_lines(events):
             console.out(line)
-    _tell_left_out(rates, console)
+    tell_left_out(rates.study, console)
     return 0
 
 
@@ -257,10 +258,11 @@ def _cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def _tell_left_out(rates: Rates, console: Console) -> None:
+def tell_left_out(study: Study, console: Console) -> None:
+    """Name on stderr the runs that do not count, or not as one would think."""
     for told, runs in (
-        ("does not count", rates.study.left_out),
-        ("counts without what led to its start", rates.study.apart),
+        ("does not count", study.left_out),
+        ("counts without what led to its start", study.apart),
     ):
         for run, why in runs[:_MOST_NAMED]:
             console.note(f"run {run} {told}: {why}")

@@ -3,18 +3,24 @@
 Usage:
   wepy reweight [options] --along COORDINATE [ORCH] [RUN...]
 
-For runs whose walkers begin anew when they arrive at the target. COORDINATE is cut into bins, and
-each segment tells from which bin to which a walker went, with its weight. What the matrix of these
-comes to is the steady state, and what arrives in it is the rate: a history-augmented Markov state
-model. It does not wait until the flux is steady, but the bins have to be so narrow that walkers in
-one are alike. So the rate with half and with twice as many bins stands beside it: where these
-differ, take more bins, or a better coordinate. RUN, and which runs are independent, are as for
-'wepy rates'; all cycles count.
+COORDINATE is cut into bins, and each segment tells from which bin to which a walker went, with its
+weight. What the matrix of these comes to is the steady state, and what arrives in it is the rate: a
+history-augmented Markov state model. It does not wait until the flux is steady, but the bins have
+to be so narrow that walkers in one are alike. So the rate with half and with twice as many bins
+stands beside it: where these differ, take more bins, or a better coordinate. RUN, and which runs
+are independent, are as for 'wepy rates'; all cycles count.
+
+Without --from and --to it is the rate from where warped walkers begin anew to where they arrive.
+With these it is that from one state to another, of walkers that were last in the first one, also
+of runs in which nothing is warped.
 
 Options:
-  --along COORDINATE  What is recorded of each walker, 'progress/distances'.
+  --along COORDINATE  Of the walkers after their segments: one number each, as for 'wepy profile',
+                      known in each cycle; 'progress' is what the boundary conditions measure.
   --bins BINS         So many, with as many segments in each; or where they meet, from the lowest
                       to the highest, as 0.3,0.5,0.8. Default: 100, or fewer for short runs.
+  --from STATE        From this state, as for 'wepy rates', and
+  --to STATE          into this one.
   --unit UNIT         Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
   --distribution      List the bins, with the probability of each in the steady state.
   --json              Print it as JSON, for programs.
@@ -30,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import count, runs_of, table
 from wepystore.cli.console import Console
-from wepystore.cli.rates import with_interval
+from wepystore.cli.rates import tell_left_out, with_interval
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,12 +47,21 @@ def main(args: dict[str, Any], console: Console) -> int:
     """Print what reweighting comes to."""
     if args["--json"] and args["--csv"]:
         raise UsageError("--json and --csv do not go together")
-    bins = _bins(args["--bins"])
+    bins, states = _bins(args["--bins"]), (args["--from"], args["--to"])
+    if (states[0] is None) != (states[1] is None):
+        raise UsageError("--from and --to go together: the two states")
     store, runs = runs_of(args)
 
     from wepystore.answers.reweighting import load_reweighting
 
-    found = load_reweighting(store, args["--along"], runs, bins=bins, unit=args["--unit"])
+    found = load_reweighting(
+        store,
+        args["--along"],
+        runs,
+        bins=bins,
+        unit=args["--unit"],
+        states=None if states[0] is None else states,
+    )
     if args["--json"]:
         console.json(_facts(found))
     elif args["--csv"]:
@@ -61,6 +76,7 @@ def main(args: dict[str, Any], console: Console) -> int:
             console.out("")
             for line in _distribution(found):
                 console.out(line)
+    tell_left_out(found.study, console)
     return 0
 
 
@@ -80,6 +96,8 @@ def _lines(found: Reweighting) -> Iterator[str]:
     """For people."""
     label, unit, rate = "{:10} {}".format, found.unit, found.rate
     interval = found.interval
+    if found.states is not None:
+        yield label("from", f"{found.states[0]}, to {found.states[1]}")
     yield label("rate", f"{with_interval(rate.value, interval)} 1/{unit}")
     passage = (1 / interval[1], 1 / interval[0]) if interval else None
     yield label("MFPT", f"{with_interval(found.mfpt, passage)} {unit}")
@@ -89,7 +107,7 @@ def _lines(found: Reweighting) -> Iterator[str]:
     yield label("recorded", f"{recorded}, the mean of the flux in all cycles")
     yield label("relaxation", _of_relaxation(found))
     yield label("left out", _of_what_is_left_out(found))
-    units = count(len(found.runs), "independent run")
+    units = count(len(found.unit_rates), "independent run")
     arrivals = count(found.n_arrivals, "arrival")
     yield label("counted", f"{count(found.n_segments, 'segment')} of {units}, {arrivals}")
 
@@ -97,7 +115,7 @@ def _lines(found: Reweighting) -> Iterator[str]:
 def _of_interval(found: Reweighting) -> str:
     if found.interval is None:
         return "none: there are too few cycles to compare parts of them"
-    n_units = len(found.runs)
+    n_units = len(found.unit_rates)
     if found.rate.between:
         return f"95 %, from the spread between {n_units} independent runs, for these bins"
     each = "this run" if n_units == 1 else "each of 2 independent runs"
@@ -109,7 +127,7 @@ def _of_interval(found: Reweighting) -> str:
 
 def _of_bins(found: Reweighting) -> str:
     others = (
-        f"{'none' if rate is None else with_interval(rate, None)} with {n_bins}"
+        f"{'none' if rate is None else format(rate, '.3g')} with {n_bins}"
         for n_bins, rate in (found.coarser, found.finer)
     )
     told = f"{found.n_bins}; the rate is {' and '.join(others)}"
@@ -148,6 +166,8 @@ def _rows(found: Reweighting) -> Iterator[tuple[Any, ...]]:
 
 def _distribution(found: Reweighting) -> list[str]:
     rows: list[tuple[str, ...]] = [("from", "to", "steady", "recorded")]
+    if found.states is not None:
+        rows.append(("in", found.states[0], *(f"{share:.3g}" for share in found.initial)))
     for begin, end, steady, recorded, kept in _rows(found):
         ends = ["" if edge is None else f"{edge:.6g}" for edge in (begin, end)]
         rows.append((*ends, f"{steady:.3g}" if kept else "left out", f"{recorded:.3g}"))
@@ -159,6 +179,7 @@ def _facts(found: Reweighting) -> dict[str, Any]:
     names = ("from", "to", "probability", "recorded", "kept")
     return {
         "along": found.coordinate,
+        "states": found.states,
         "unit": found.unit,
         "flux": found.rate.value,
         "interval": interval,
@@ -176,8 +197,11 @@ def _facts(found: Reweighting) -> dict[str, Any]:
         "segments": found.n_segments,
         "arrivals": found.n_arrivals,
         "units": [
-            {"run": run, "flux": flux}
-            for run, flux in zip(found.runs, found.unit_rates.tolist(), strict=True)
+            {"run": unit.chains[0].run, "flux": flux}
+            for unit, flux in zip(found.study.units, found.unit_rates.tolist(), strict=True)
         ],
+        "initial": dict(zip(names[2:4], found.initial, strict=True)),
+        "left_out_runs": [{"run": run, "why": why} for run, why in found.study.left_out],
+        "apart": [{"run": run, "why": why} for run, why in found.study.apart],
         "bins": [dict(zip(names, row, strict=True)) for row in _rows(found)],
     }
