@@ -25,8 +25,7 @@ from wepystore.store.names import Buffer
 DTYPES = ("<f8", "<i8", "|b1")
 
 #: What may be in a recording besides: text, as the bytes of its UTF-8, and frames.
-TEXT = "|u1"
-SINGLE = "<f4"
+_OF_RECORDINGS = ("|u1", "<f4")
 
 
 def header(shape: Sequence[int], descr: str) -> bytes:
@@ -83,8 +82,9 @@ def _bytes_of(array: NDArray[Any]) -> Any:
 #: The whole of a header that is read: what `header` writes, and numpy for such arrays. No array has
 #: more dimensions, or a longer one; of a stranger's numbers Python may refuse to make any.
 _HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '(<f8|<f4|<i8|\|b1|\|u1)', 'fortran_order': False, "
-    rb"'shape': \((|\d{1,18},|\d{1,18}(?:, \d{1,18}){1,63})\), \} *\n",
+    rb"\x93NUMPY\x01\x00..\{'descr': '(%s)', 'fortran_order': False, "
+    rb"'shape': \((|\d{1,18},|\d{1,18}(?:, \d{1,18}){1,63})\), \} *\n"
+    % b"|".join(re.escape(name).encode() for name in (*DTYPES, *_OF_RECORDINGS)),
     re.DOTALL,
 )
 
