@@ -73,13 +73,18 @@ def test_one_walker_that_goes_nowhere(page: Page, tmp_path: Path) -> None:
     assert page.complaints == []
 
 
-def test_nobody_has_arrived(tmp_path: Path) -> None:
-    """No rate is made of no event."""
+def test_nobody_has_arrived(page: Page, tmp_path: Path) -> None:
+    """No rate is made of no event, and what has no warps is drawn without them."""
     bc = TargetBC(PositionCoordinate(), [LEFT], threshold=50.0)
     report = reported(tmp_path, 6, bc, BinResampler(PositionCoordinate(), [0.0], 3))
     assert "no walker was warped" in whys(report)["rate"]
     assert report.headlines[0].value == "none"
     assert not report.rates
+    file = tmp_path / "report.html"
+    file.write_text(report_html(report))
+    page.open(file)
+    assert page.value("document.querySelectorAll('#drawn-progress-1 g.mark-rect path').length") > 1
+    assert page.complaints == []
 
 
 def test_several_targets(tmp_path: Path) -> None:

@@ -148,9 +148,8 @@ def test_nobodys_words_act(report: Report, page: Page, tmp_path: Path) -> None:
         type(run)(HOSTILE, run.colour, *3 * [[(HOSTILE, HOSTILE)]]) for run in report.runs[:1]
     )
     headline = type(report.headlines[0])(HOSTILE, HOSTILE, HOSTILE)
-    hostile = Report(
-        HOSTILE, (headline,), (HOSTILE,), runs, figures, [[(HOSTILE, HOSTILE)]], report.study
-    )
+    row = [(HOSTILE, HOSTILE)]
+    hostile = Report(HOSTILE, (headline,), (HOSTILE,), runs, figures, [row], HOSTILE, report.study)
     text = report_html(hostile, [HOSTILE])
     assert "<script>window" not in text and "<img src=http:" not in text
     file = tmp_path / "hostile.html"

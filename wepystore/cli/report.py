@@ -19,6 +19,8 @@ Options:
   --as ENDINGS      As which: svg, png or pdf, or several as svg,pdf [default: svg].
   --along COORDINATE  Show the free energy along this, too, as 'wepy profile' does; as often as you
                     like.
+  --structure       Show the structures on the heaviest way to a target as well, without water.
+  --atoms ATOMS     Show these atoms of them, such as 'protein or resname LIG'.
   --unit UNIT       Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
 """
 
@@ -62,6 +64,7 @@ def main(args: dict[str, Any], console: Console) -> int:
         window=window,
         unit=args["--unit"],
         along=args["--along"],
+        atoms=args["--atoms"] or ("not water" if args["--structure"] else None),
     )
     if args["--figures"] is not None:
         for file in _drawn(report, args["--figures"], endings, args["--force"]):
@@ -117,9 +120,10 @@ def _commands(report: Report, args: dict[str, Any], runs: list[str] | None) -> I
         yield f"wepy verify {orch} {run}"
     asked = [
         f"{option} {shlex.quote(args[option])}"
-        for option in ("--window", "--burn-in", "--unit", "--title")
+        for option in ("--window", "--burn-in", "--unit", "--title", "--atoms")
         if args[option] is not None
     ]
+    asked += ["--structure"] * args["--structure"]
     asked += [f"--along {shlex.quote(text)}" for text in args["--along"]]
     output = f"-O {shlex.quote(args['--output'])}"
     yield " ".join(["wepy report", *asked, output, orch, *(runs or ())])

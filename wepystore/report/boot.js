@@ -44,7 +44,9 @@
     const datasets = {};
     for (const [name, columns] of Object.entries(data)) datasets[name] = rowsOf(columns);
     place.replaceChildren();
-    const spec = { ...figure.spec, datasets };
+    // A layer of nothing would have scales of nothing.
+    const layer = figure.spec.layer.filter((each) => datasets[each.data.name].length);
+    const spec = { ...figure.spec, layer, datasets };
     views.set(figure.name, await vegaEmbed(place, spec, { ...options, downloadFileName: figure.name }));
   };
 
@@ -61,6 +63,56 @@
     }
     document.documentElement.dataset.drawn = "all";
   };
+
+  const structure = (held) => {
+    const place = document.getElementById("seen");
+    const slider = document.getElementById("frame");
+    const button = document.getElementById("play");
+    const where = document.getElementById("where");
+    const viewer = $3Dmol.createViewer(place, { backgroundAlpha: 0 });
+    const model = viewer.addModel(held.pdb, "pdb");
+    const frames = held.frames.map((flat) => {
+      const atoms = [];
+      for (let k = 0; k < flat.length; k += 3) atoms.push([flat[k], flat[k + 1], flat[k + 2]]);
+      return atoms;
+    });
+    model.setCoordinates(frames, "array");
+    const protein = { resn: "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split(" ") };
+    const colours = { prop: "elem", map: { ...$3Dmol.elementColors.Jmol, C: 0x0072b2 } };
+    viewer.setStyle({}, { stick: { radius: 0.13, colorscheme: colours }, sphere: { scale: 0.24, colorscheme: colours } });
+    if (model.selectedAtoms({ atom: "CA", ...protein }).length > 3) {
+      viewer.setStyle(protein, { cartoon: { color: "spectrum" } });
+    }
+    let playing = null;
+    const show = (k) => {
+      slider.value = k;
+      viewer.setFrame(k).then(() => viewer.render());
+      where.textContent = "cycle " + held.cycle[k] + ", weight " + held.weight[k].toPrecision(3);
+    };
+    const stop = () => {
+      clearInterval(playing);
+      playing = null;
+      button.textContent = "Play";
+    };
+    slider.addEventListener("input", () => {
+      stop();
+      show(Number(slider.value));
+    });
+    button.addEventListener("click", () => {
+      if (playing) return stop();
+      button.textContent = "Stop";
+      playing = setInterval(() => show((Number(slider.value) + 1) % held.frames.length), 120);
+    });
+    viewer.zoomTo();
+    show(0);
+  };
+  if (held.structure) {
+    try {
+      structure(held.structure);
+    } catch (error) {
+      nothing(document.getElementById("seen"), "This browser cannot show structures: " + error);
+    }
+  }
 
   const chosen = document.querySelectorAll('input[name="run"]');
   for (const input of chosen) input.addEventListener("change", () => drawAll(input.value, false));

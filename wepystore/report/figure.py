@@ -111,7 +111,9 @@ class Figure:
         if isinstance(held, str):
             raise KeyError(run)
         datasets = {name: rows_of(columns) for name, columns in held.items()}
-        return {**self.spec, "datasets": datasets}
+        # A layer of nothing would have scales of nothing.
+        layers = [each for each in self.spec["layer"] if datasets[each["data"]["name"]]]
+        return {**self.spec, "layer": layers, "datasets": datasets}
 
 
 def rows_of(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
@@ -140,7 +142,7 @@ def layer(data: str, mark: str | Spec, encoding: Spec, **more: Any) -> Spec:
 def x_of_cycles(field: str = "cycle", **more: Any) -> Spec:
     """The axis that nearly all figures share."""
     scale = {"nice": False, "zero": False, "padding": 5}
-    axis = {"title": "cycle", "grid": False, "tickCount": 8, "format": "~s"}
+    axis = {"title": "cycle", "grid": False, "tickCount": 8, "format": ",d"}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, **more}
 
 

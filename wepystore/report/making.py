@@ -11,6 +11,7 @@ from wepystore.answers.profiles import profile_of
 from wepystore.answers.rates import Rates, rates_of
 from wepystore.answers.study import Chain, Study, load_study
 from wepystore.answers.windows import Window
+from wepystore.coordinates.errors import SelectionTextError
 from wepystore.coordinates.language import Progress
 from wepystore.errors import FailedError
 from wepystore.records.library import AnyStore
@@ -20,7 +21,8 @@ from wepystore.report.figures import convergence, energy, forest
 from wepystore.report.headline import Headline, headlines_of, table_of
 from wepystore.report.provenance import Facts, apparatus_of, hashes_of, numbers_of
 from wepystore.report.shown import Shown, plain
-from wepystore.report.wanted import MOST_COORDINATES, FigureOfRun, coordinates_of, figures_of_runs
+from wepystore.report.structure import Structure, structure_of
+from wepystore.report.wanted import FigureOfRun, coordinates_of, figures_of_runs
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Report:
     figures : tuple of Figure
     rates : list of list of (name, value)
         A row for each rate.
+    structure : Structure, text or None
+        Along a lineage; a text says why there is none, None stands for not asked for.
     study : Study
     """
 
@@ -66,6 +70,7 @@ class Report:
     runs: tuple[ReportedRun, ...]
     figures: tuple[Figure, ...]
     rates: list[Facts]
+    structure: Structure | str | None
     study: Study
 
 
@@ -77,6 +82,7 @@ def make_report(
     window: Window | None = None,
     unit: str | None = None,
     along: Sequence[Along] = (),
+    atoms: str | None = None,
 ) -> Report:
     """What there is to report of runs.
 
@@ -90,6 +96,8 @@ def make_report(
         Of times, as of load_rates.
     along : sequence of str, Coordinate or callable
         Along which there are profiles, besides what is recorded as progress.
+    atoms : str or None
+        A selection of atoms: then their ways along the heaviest lineage are shown as well.
 
     Raises
     ------
@@ -102,8 +110,9 @@ def make_report(
     colours = dict(zip(hashes, colours_of(len(chains)), strict=True))
     rates = _rates(study, window or Window(), unit)
     figures = _of_rates(rates, labels, {labels[run]: colours[run] for run in hashes})
-    figures += _profiles(study, window or Window(), along)
-    figures += _of_runs(study, labels)
+    coordinates = coordinates_of(study)
+    figures += _profiles(study, window or Window(), along, coordinates)
+    figures += _of_runs(study, labels, coordinates)
     return Report(
         title=plain(title, 120) or "Weighted ensemble report",
         headlines=headlines_of(study, rates),
@@ -120,8 +129,18 @@ def make_report(
         ),
         figures=tuple(figures),
         rates=[] if isinstance(rates, str) else table_of(rates, labels),
+        structure=None if atoms is None else _structure(study, atoms),
         study=study,
     )
+
+
+def _structure(study: Study, atoms: str) -> Structure | str:
+    try:
+        return structure_of(study, atoms)
+    except SelectionTextError:
+        raise
+    except FailedError as why:
+        return str(why)
 
 
 def _rates(study: Study, window: Window, unit: str | None) -> Rates | str:
@@ -166,9 +185,10 @@ def _of_rates(
     ]
 
 
-def _profiles(study: Study, window: Window, along: Sequence[Along]) -> list[Figure]:
+def _profiles(
+    study: Study, window: Window, along: Sequence[Along], recorded: Sequence[str]
+) -> list[Figure]:
     """Profiles along what was asked for, and along what is recorded."""
-    recorded = coordinates_of(study)[:MOST_COORDINATES]
     asked: list[Along] = [*along, *map(Progress, recorded)]
     if not asked:
         why = "no progress is recorded of these runs, and no coordinate was asked for"
@@ -197,9 +217,9 @@ def _profiles(study: Study, window: Window, along: Sequence[Along]) -> list[Figu
     return found
 
 
-def _of_runs(study: Study, labels: Mapping[str, str]) -> list[Figure]:
+def _of_runs(study: Study, labels: Mapping[str, str], coordinates: Sequence[str]) -> list[Figure]:
     """The figures of each run."""
-    wanted = figures_of_runs(study, len(labels))
+    wanted = figures_of_runs(coordinates, len(labels))
     data: dict[str, dict[str, Datasets | str]] = {each.name: {} for each in wanted}
     for chain in study.chains:
         label = labels[chain.run]

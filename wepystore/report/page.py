@@ -19,6 +19,7 @@ from wepystore import __version__
 from wepystore.report.figure import Figure
 from wepystore.report.making import Report, ReportedRun
 from wepystore.report.provenance import Facts
+from wepystore.report.structure import Structure, as_data
 
 _MOST_NAMED = 12
 _SECTIONS = ("Rate", "Profile", "Paths", "Weights and resampling", "Time")
@@ -34,7 +35,10 @@ def report_html(report: Report, commands: Sequence[str] = ()) -> str:
         What is typed to do it again.
     """
     player, boot, style = (_part(name) for name in ("vega.min.js", "boot.js", "style.css"))
+    shown = report.structure
+    scripts = [player, *([_part("3Dmol.min.js")] if isinstance(shown, Structure) else []), boot]
     held = {
+        "structure": as_data(shown) if isinstance(shown, Structure) else None,
         "runs": [run.label for run in report.runs],
         "figures": [
             {"name": each.name, "spec": each.spec, "data": each.data} for each in report.figures
@@ -44,15 +48,14 @@ def report_html(report: Report, commands: Sequence[str] = ()) -> str:
         [
             "<!DOCTYPE html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(player, boot)}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(*scripts)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<link rel="icon" href="data:,">',
             f"<title>{escape(report.title)}</title>",
             f"<style>{style}</style></head><body>",
             *_body(report, commands),
             f'<script type="application/json" id="held">{json_text(held)}</script>',
-            f"<script>{player}</script>",
-            f"<script>{boot}</script>",
+            *(f"<script>{script}</script>" for script in scripts),
             "</body></html>",
             "",
         ]
@@ -102,6 +105,8 @@ def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
             yield from _figure(each)
         if section == "Rate":
             yield from _rates(report.rates)
+        if section == "Paths" and report.structure is not None:
+            yield from _structure(report.structure)
     yield from _what_was_run(report, commands)
     yield "</main>"
     yield from _footer()
@@ -150,6 +155,18 @@ def _what_was_run(report: Report, commands: Sequence[str]) -> Iterator[str]:
         yield "<h3>To do it again</h3><pre>"
         yield escape("\n".join(commands))
         yield "</pre>"
+
+
+def _structure(shown: Structure | str) -> Iterator[str]:
+    yield '<figure id="structure"><h3>Structures on the way</h3>'
+    if isinstance(shown, str):
+        yield f'<p class="nothing">{escape(shown)}</p></figure>'
+        return
+    last = len(shown.frames) - 1
+    yield '<div class="seen" id="seen"></div><p class="step"><button id="play">Play</button>'
+    yield f'<input id="frame" type="range" min="0" max="{last}" value="0" aria-label="frame">'
+    yield '<output id="where"></output></p>'
+    yield f"<figcaption>{escape(shown.caption)}</figcaption></figure>"
 
 
 def _rates(rows: Sequence[Facts]) -> Iterator[str]:

@@ -41,12 +41,17 @@ class Shown:
     Attributes
     ----------
     n_walkers : ndarray of int, shape (n_cycles,)
+    columns : frozenset of str
+        What is recorded.
     weights : ndarray of float, shape (n_rows,)
         Of each walker of each cycle, one cycle after the other.
     """
 
     def __init__(self, label: str, tables: RunTables, most_stretches: int = 200) -> None:
         self.label, self.tables, self._most = label, tables, most_stretches
+        # A mapping's own `in` would read the column.
+        self.columns = frozenset(tables.recording.columns)
+        self._held: dict[str, tuple[Floats, bool]] = {}
         held = tables.read([N_WALKERS, WEIGHTS])
         self.n_walkers: Ints = held[N_WALKERS].astype(np.int64)
         self.weights: Floats = held[WEIGHTS].astype(np.float64)
@@ -105,9 +110,12 @@ class Shown:
 
     def _progress(self, name: str) -> tuple[Floats, bool]:
         column = f"{CONTINUAL}/{name}"
-        values: NDArray[Any] = self.tables[column] if column in self.tables else np.empty(0)
-        is_one = values.size == len(self.weights) and values.dtype.kind in "fiu"
-        return values.ravel().astype(np.float64), bool(is_one and len(self.weights))
+        if name not in self._held:
+            has_it = column in self.columns
+            values: NDArray[Any] = self.tables[column] if has_it else np.empty(0)
+            is_one = values.size == len(self.weights) > 0 and values.dtype.kind in "fiu"
+            self._held[name] = values.ravel().astype(np.float64, copy=False), bool(is_one)
+        return self._held[name]
 
     def stretches(self, most: int | None = None) -> Stretches:
         """Its cycles in stretches. Raises NothingToShowError where there are none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wepystore.answers.study import Chain, Study
@@ -29,13 +29,19 @@ class FigureOfRun:
     draw: Callable[[Shown, Chain], Datasets]
 
 
-def figures_of_runs(study: Study, n_runs: int) -> list[FigureOfRun]:
-    """The figures that there are of each run."""
+def figures_of_runs(coordinates: Sequence[str], n_runs: int) -> list[FigureOfRun]:
+    """The figures that there are of each run.
+
+    Parameters
+    ----------
+    coordinates : sequence of str
+        Names of what is recorded as progress.
+    n_runs : int
+    """
     most = _MOST
     n_stretches = max(most["fewest"], min(most["one"], most["all"] // max(1, n_runs)))
-    coordinates = coordinates_of(study)
     found = []
-    for place, name in enumerate(coordinates[:MOST_COORDINATES]):
+    for place, name in enumerate(coordinates):
         found.append(
             FigureOfRun(
                 f"progress-{place + 1}",
@@ -109,4 +115,4 @@ def coordinates_of(study: Study) -> list[str]:
     found: dict[str, None] = {}
     for chain in study.chains:
         found.update(dict.fromkeys(Shown("", chain.tables).coordinates))
-    return list(found)
+    return list(found)[:MOST_COORDINATES]

@@ -111,13 +111,13 @@ def occupancy_of(run: Shown, most_stretches: int) -> Datasets:
 
 def _assigned(run: Shown) -> tuple[Ints, Ints]:
     """For each record the cycle, and the numbers of the region, the outermost first."""
-    field = next((name for name in _FIELDS if f"resampling/{name}" in run.tables), None)
+    field = next((name for name in _FIELDS if f"resampling/{name}" in run.columns), None)
     if field is None:
         raise NothingToShowError(why="its resampler records no bins or regions")
     wanted = [
         f"resampling/{name}" for name in (field, f"{field}/{LENGTHS}", "cycle_idx", "step_idx")
     ]
-    held = run.tables.read([name for name in wanted if name in run.tables])
+    held = run.tables.read([name for name in wanted if name in run.columns])
     cycle = held["resampling/cycle_idx"].astype(np.int64)
     n = len(cycle)
     lengths = held.get(f"resampling/{field}/{LENGTHS}")

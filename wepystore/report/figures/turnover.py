@@ -83,7 +83,7 @@ def turnover_of(run: Shown) -> Datasets:
 
 def _counted(run: Shown) -> tuple[Floats, Floats]:
     """Clones and merges of each cycle."""
-    names = [f"resampling/{name}" for name in _COLUMNS if f"resampling/{name}" in run.tables]
+    names = [f"resampling/{name}" for name in _COLUMNS if f"resampling/{name}" in run.columns]
     held = {name.partition("/")[2]: column for name, column in run.tables.read(names).items()}
     decisions = run.tables.recording.decisions
     clone, squash = decisions.get("CLONE"), decisions.get("SQUASH")
