@@ -111,6 +111,8 @@ def test_what_it_is_beside_the_recorded(walks: Place) -> None:
     study = load_study(walks.store)
     arrived = [each.tables["warping/weight"].sum() for each in study.chains]
     assert found.recorded_rate == pytest.approx(sum(arrived) / len(arrived) / N_CYCLES)
+    squares = sum((each.tables["warping/weight"] ** 2).sum() for each in study.chains)
+    assert found.effective_arrivals == pytest.approx(sum(arrived) ** 2 / squares)
     at_0 = [
         (each.tables["weights"] * (each.tables[ALONG] == 0)).sum() / N_CYCLES
         for each in study.chains

@@ -29,15 +29,18 @@ def test_for_people(wepy: Wepy, place: Place) -> None:
     """Rate, what it depends on, and what it is beside, each in a line."""
     found = wepy(COMMAND, place.store.path)
     assert (found.status, found.err) == (0, "")
-    names = ("rate", "MFPT", "interval", "bins", "recorded", "relaxation", "left out", "counted")
-    assert [line[:10].rstrip() for line in found.lines] == list(names)
+    names = ["rate", "MFPT", "interval", "bins", "recorded", "relaxation", "left out"]
+    names += ["counted", "arrivals"]
+    assert [line[:10].rstrip() for line in found.lines] == names
     told = {line[:10].rstrip(): line[11:] for line in found.lines}
     expected = load_reweighting(place.store, "progress")
     assert told["rate"].startswith(f"{expected.rate.value:.2g} (")
     assert told["rate"].endswith(" 1/steps")
     assert "between 3 independent runs" in told["interval"]
     assert told["bins"].startswith("3; the rate is ") and "no more apart" in told["bins"]
-    assert told["counted"].startswith("1440 segments of 3 independent runs, ")
+    assert told["counted"] == "1440 segments of 3 independent runs"
+    assert told["arrivals"].startswith(f"{expected.n_arrivals}; they tell as much as ")
+    assert told["recorded"].endswith(f": {expected.recorded_rate / expected.rate.value:.2g} of it")
     cycles = wepy(f"{COMMAND} --unit cycles --distribution", place.store.path)
     assert cycles.lines[len(names) :][:2] == ["", "from  to  steady  recorded"]
     assert len(cycles.lines) == len(names) + 2 + 3
@@ -49,7 +52,7 @@ def test_some_of_the_runs(wepy: Wepy, place: Place) -> None:
     found = wepy(COMMAND, place.store.path, run[:10])
     assert found.status == 0
     assert "four parts of this run: optimistic" in found.out
-    assert "480 segments of 1 independent run," in found.out
+    assert "480 segments of 1 independent run\n" in found.out
 
 
 def test_json(wepy: Wepy, place: Place) -> None:

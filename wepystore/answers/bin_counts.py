@@ -52,6 +52,8 @@ class BinCounts:
         Their cycles.
     between : bool
         Whether the parts are units.
+    arrived : list of ndarray of float
+        Weights of those who arrived.
     """
 
     def __init__(self, units: Sequence[Sequence[Placed]], edges: Edges) -> None:
@@ -62,6 +64,7 @@ class BinCounts:
         n_parts = 1 if self.between else N_BATCHES
         self.parts: Floats = np.zeros((len(units) * n_parts, n_bins, n_bins))
         self.lengths: Floats = np.zeros(len(self.parts))
+        self.arrived: list[Floats] = []
         for place, unit in enumerate(units):
             self._add(unit, slice(place * n_parts, (place + 1) * n_parts))
 
@@ -77,6 +80,7 @@ class BinCounts:
             bins = np.searchsorted(self.edges.finer, values, "right")
             of_segment = part[first + segments.cycle]
             first += len(cycles)
+            self.arrived.append(segments.weight[segments.arrived])
             for k in range(len(parts)):
                 found = segments.matrix(bins, len(self.edges.finer) + 1, of_segment == k)
                 self.finest += found

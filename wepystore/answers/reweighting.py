@@ -29,7 +29,7 @@ from wepystore.answers.rating import scale_of
 from wepystore.answers.segments import segments_between, segments_to_warps
 from wepystore.answers.starts import starts_in_initial_state
 from wepystore.answers.study import Chain, Study, load_study
-from wepystore.estimates.ratios import Ratio, log_interval, pooled
+from wepystore.estimates.ratios import Ratio, effective_number, log_interval, pooled
 from wepystore.records.library import AnyStore
 
 Floats = NDArray[np.float64]
@@ -101,6 +101,8 @@ class Reweighting:
         The rate of each independent unit alone, 1 / unit; 0 where the target is not reached.
     n_segments, n_arrivals : int
         How many there are, and how many of them ended at the target.
+    effective_arrivals : float
+        So many of equal weight tell as much.
     """
 
     study: Study
@@ -122,6 +124,7 @@ class Reweighting:
     unit_rates: Floats
     n_segments: int
     n_arrivals: int
+    effective_arrivals: float
 
     @property
     def n_bins(self) -> int:
@@ -308,14 +311,17 @@ def _estimates(counts: BinCounts, duration: float, coordinate: str, n_units: int
     rate, total = found.flux / duration, together.sum()
     fluxes = counts.fluxes(counts.parts) / duration
     units = counts.parts.reshape(n_units, -1, *together.shape).sum(axis=1)
-    _, error = pooled(fluxes * counts.lengths, counts.lengths)
-    degrees = len(fluxes) - 1
+    error = float(pooled(fluxes * counts.lengths, counts.lengths)[1])
+    effective, degrees = effective_number(np.concatenate(counts.arrived)), len(fluxes) - 1
+    if not counts.between:
+        # Batches that are few agree by chance.
+        error = max(error, rate / math.sqrt(effective))
     low, high = log_interval(rate, error, degrees)
     # Of what did not arrive.
     share = found.probabilities[:-1] / (found.probabilities[:-1].sum() or 1.0)
     recorded = together.sum(axis=0) / total
     return {
-        "rate": Ratio(rate, float(low), float(high), float(error), degrees, counts.between),
+        "rate": Ratio(rate, float(low), float(high), error, degrees, counts.between),
         "recorded_rate": float(recorded[-1]) / duration,
         "coarser": _binned(counts, edges.coarser, duration),
         "finer": _binned(counts, edges.finer, duration),
@@ -326,6 +332,7 @@ def _estimates(counts: BinCounts, duration: float, coordinate: str, n_units: int
         "kept": found.kept[:-2],
         "left_out": found.left_out,
         "relaxation": found.relaxation * duration,
+        "effective_arrivals": effective,
         "unit_rates": counts.fluxes(units) / duration,
     }
 

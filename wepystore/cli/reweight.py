@@ -104,12 +104,14 @@ def _lines(found: Reweighting) -> Iterator[str]:
     yield label("interval", _of_interval(found))
     yield label("bins", _of_bins(found))
     recorded = f"{with_interval(found.recorded_rate, None)} 1/{unit}"
-    yield label("recorded", f"{recorded}, the mean of the flux in all cycles")
+    share = found.recorded_rate / rate.value
+    yield label("recorded", f"{recorded}, the mean of the flux in all cycles: {share:.2g} of it")
     yield label("relaxation", _of_relaxation(found))
     yield label("left out", _of_what_is_left_out(found))
     units = count(len(found.unit_rates), "independent run")
-    arrivals = count(found.n_arrivals, "arrival")
-    yield label("counted", f"{count(found.n_segments, 'segment')} of {units}, {arrivals}")
+    yield label("counted", f"{count(found.n_segments, 'segment')} of {units}")
+    told = f"they tell as much as {found.effective_arrivals:.2g} of equal weight"
+    yield label("arrivals", f"{found.n_arrivals}; {told}")
 
 
 def _of_interval(found: Reweighting) -> str:
@@ -196,6 +198,7 @@ def _facts(found: Reweighting) -> dict[str, Any]:
         "left_out": found.left_out,
         "segments": found.n_segments,
         "arrivals": found.n_arrivals,
+        "effective_arrivals": found.effective_arrivals,
         "units": [
             {"run": unit.chains[0].run, "flux": flux}
             for unit, flux in zip(found.study.units, found.unit_rates.tolist(), strict=True)
