@@ -54,15 +54,21 @@ SEGMENT_S = 0.3
 
 
 def cycles() -> list[dict[str, Any]]:
-    """What the recorder is told of a few cycles."""
+    """What the recorder is told of each cycle. No two objects are of equal walkers, though most
+    walkers of a few cycles come again."""
     random = np.random.default_rng(1)
+
+    def states(n_walkers: int) -> list[WalkerState]:
+        drawn = random.normal(size=(n_walkers, N_ATOMS, 3))
+        return [WalkerState(positions=each, box_vectors=np.eye(3)) for each in drawn]
+
+    few = [states(N_WALKERS) for _ in range(BLOCK)]
     found = []
-    for _ in range(BLOCK + 1):
-        states = [
-            WalkerState(positions=random.normal(size=(N_ATOMS, 3)), box_vectors=np.eye(3))
-            for _ in range(N_WALKERS)
-        ]
-        found.append({"new_walkers": [Walker(state, 1 / N_WALKERS) for state in states]})
+    for number in range(N_CYCLES):
+        # The first and the last: a block is in two objects.
+        first, last = states(2)
+        every = [first, *few[number % BLOCK][1:-1], last]
+        found.append({"new_walkers": [Walker(state, 1 / N_WALKERS) for state in every]})
     return found
 
 
@@ -83,9 +89,7 @@ class Recorded:
     def cycle(self) -> float:
         """Seconds that one is held up."""
         begun = time.perf_counter()
-        # Each differs from all others: equal ones would be one object.
-        shown = self._shown[self._n_cycles % len(self._shown)]
-        self._recorder.add(shown)
+        self._recorder.add(self._shown[self._n_cycles])
         self._recorder.keep()
         self._n_cycles += 1
         return time.perf_counter() - begun
@@ -140,7 +144,7 @@ def saved_s(folder: Path, shown: list[dict[str, Any]]) -> float:
     begun = time.perf_counter()
     for number in range(N_CYCLES):
         with open(folder / f"{number}.npy", "wb") as file:
-            np.save(file, stacks[number % len(stacks)])
+            np.save(file, stacks[number])
             file.flush()
             os.fsync(file.fileno())
     return time.perf_counter() - begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from wepystore.engine.ensemble import Ensemble
 from wepystore.engine.kept_frames import Recording
 from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import DamagedError
+from wepystore.records import frame_rows, npy
 from wepystore.records import frames as module
 from wepystore.records.errors import CannotRecordError
 from wepystore.records.frame_fields import fields_of, frames_of
@@ -50,11 +52,17 @@ def shots(counts: list[int], seed: int = 0) -> list[CycleFrames]:
     return found
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.sampled_from([1, 150, 400, 1 << 25]))
-def test_what_is_put_into_objects_comes_out(counts: list[int], part_bytes: int) -> None:
-    """Also where walkers come and go, and those of a cycle are in several objects."""
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=6) | st.integers(1, 6).map(lambda n: [n] * 4),
+    st.sampled_from([1, 150, 400, 1 << 25]),
+    st.sampled_from([1, 1 << 14]),
+)
+def test_what_is_put_into_objects_comes_out(counts: list[int], part_bytes: int, large: int) -> None:
+    """Also where walkers come and go, those of a cycle are in several objects, and rows are
+    written from where they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PART_BYTES", part_bytes)
+        patch.setattr(frame_rows, "_LARGE", large)
         frames = Frames(FIELDS, 1, 8)
         made = shots(counts)
         groups = list(groups_of(frames, made))
@@ -62,6 +70,8 @@ def test_what_is_put_into_objects_comes_out(counts: list[int], part_bytes: int) 
             max(counts), len(counts), frames.frame_bytes
         )
         for group in groups:
+            copied = [npy.buffers(each) for each in (*group.arrays.values(), group.missing)]
+            assert b"".join(group.buffers()) == b"".join(itertools.chain(*copied))
             size = sum(array.nbytes for array in group.arrays.values())
             assert size <= part_bytes or group.n_walkers == 1
         for (arrays, lacking), (found, missing) in zip(

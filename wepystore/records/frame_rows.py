@@ -8,6 +8,7 @@ which the tables of the recording tell.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from wepystore.records import frames as manifests
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.frames import Frames
+
+#: Frames of so many bytes are written from where they are.
+_LARGE = 1 << 14
 
 #: Numbers of walkers in some cycles.
 Counts = Sequence[int] | NDArray[np.int64]
@@ -42,19 +46,27 @@ class Group:
     Attributes
     ----------
     n_walkers : int
-    arrays : {field: array of shape (n_frames, *shape)}
+    rows : {field: arrays of shape (n, *shape), to be put one after the other}
     missing : array of int, shape (n, 2)
     """
 
     n_walkers: int
-    arrays: Mapping[str, NDArray[Any]]
+    rows: Mapping[str, Sequence[NDArray[Any]]]
     missing: NDArray[np.int64]
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Of each field one, of shape (n_frames, *shape)."""
+        return {
+            name: rows[0] if len(rows) == 1 else np.concatenate(rows)
+            for name, rows in self.rows.items()
+        }
 
     def buffers(self) -> list[Any]:
         """The object, as buffers."""
         found: list[Any] = []
-        for array in (*self.arrays.values(), self.missing):
-            found += npy.buffers(array)
+        for rows in (*self.rows.values(), [self.missing]):
+            found += npy.concatenation_buffers(rows)
         return found
 
 
@@ -71,19 +83,24 @@ def groups_of(frames: Frames, cycles: Sequence[CycleFrames]) -> Iterator[Group]:
         first += n_walkers
 
 
-_Rows = tuple[dict[str, NDArray[Any]], list[tuple[int, int]]]
+_Rows = tuple[dict[str, Sequence[NDArray[Any]]], list[tuple[int, int]]]
 
 
 def _alike(
     frames: Frames, cycles: Sequence[CycleFrames], counts: Sequence[int], first: int, n_walkers: int
 ) -> _Rows:
     """Arrays, and what is missing, of walkers that are there in all cycles."""
-    arrays = {}
+    arrays: dict[str, Sequence[NDArray[Any]]] = {}
     for field in frames.fields:
         every = [values[field.name][first : first + n_walkers] for values, _ in cycles]
-        # One cycle is as it is to be: of a large system it takes as much memory as the walkers.
-        stacked = every[0] if len(every) == 1 else np.stack(every, axis=1)
-        arrays[field.name] = stacked.reshape(-1, *field.shape)
+        # Of a large system they are as they are to be, row by row: a copy takes memory and time.
+        if len(every) == 1:
+            arrays[field.name] = [every[0].reshape(-1, *field.shape)]
+        elif field.n_bytes >= _LARGE:
+            places = range(min(n_walkers, len(every[0])))
+            arrays[field.name] = [values[k : k + 1] for k in places for values in every]
+        else:
+            arrays[field.name] = [np.stack(every, axis=1).reshape(-1, *field.shape)]
     missing = [
         (number, (walker - first) * len(cycles) + place)
         for place, (_, lacking) in enumerate(cycles)
@@ -106,7 +123,7 @@ def _unlike(
             array[rows[:n_here]] = values[name][first : first + n_here]
         missing += [(k, int(rows[w - first])) for k, w in lacking if first <= w < first + n_here]
         rows[:n_here] += 1
-    return arrays, missing
+    return {name: [array] for name, array in arrays.items()}, missing
 
 
 def counts_of(counts: Counts, first: int, n_walkers: int) -> NDArray[np.int64]:
@@ -182,7 +199,7 @@ def checked(frames: Frames, arrays: Sequence[NDArray[Any]], n_walkers: int, wher
     check_arrays(frames, arrays, where)
     *found, missing = arrays
     names = [field.name for field in frames.fields]
-    return Group(n_walkers, dict(zip(names, found, strict=True)), missing)
+    return Group(n_walkers, {n: [array] for n, array in zip(names, found, strict=True)}, missing)
 
 
 def check_arrays(frames: Frames, arrays: Sequence[NDArray[Any] | npy.Placed], where: str) -> None:

@@ -7,6 +7,7 @@ elsewhere. It says which objects hold them; what is in these, records/frame_rows
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,15 +290,22 @@ def decode_frames(manifest: Any, where: str) -> Frames:
 def _check_order(frames: Frames) -> None:
     """Raise ValueError unless there are full blocks, then what is left over, and objects for just
     those of which frames are kept."""
-    counts, size = [block.n_cycles for block in frames.blocks], frames.block_cycles
-    rest = counts[frames.n_full :]
-    if counts[: frames.n_full] != [size] * frames.n_full or sum(rest) >= size:
-        raise ValueError("its blocks are not full ones, and what is left over")
+    check_blocks([block.n_cycles for block in frames.blocks], frames.block_cycles)
     first = 0
     for block in frames.blocks:
         if bool(block.parts) != bool(kept_cycles(first, block.n_cycles, frames.every)):
             raise ValueError("it has frames of cycles of which none are kept, or lacks some")
         first += block.n_cycles
+
+
+def check_blocks(counts: Sequence[int], size: int) -> list[int]:
+    """What is left over, of parts of so many cycles. Raise ValueError unless those before are full
+    blocks of this size, and these together none."""
+    n_full = counts.count(size)
+    rest = list(counts[n_full:])
+    if any(n_cycles != size for n_cycles in counts[:n_full]) or sum(rest) >= size:
+        raise ValueError("its parts are not full blocks, and what is left over")
+    return rest
 
 
 def _field(value: Any) -> FrameField:

@@ -60,6 +60,13 @@ def buffers(array: NDArray[Any]) -> list[Any]:
     return [header(array.shape, array.dtype.str), _bytes_of(array)]
 
 
+def concatenation_buffers(arrays: Sequence[NDArray[Any]]) -> list[Any]:
+    """The .npy file of arrays of one type, as they are to be stored, one after the other, without
+    putting them together."""
+    shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:])
+    return [header(shape, arrays[0].dtype.str), *map(_bytes_of, arrays)]
+
+
 def stack_buffers(arrays: Sequence[NDArray[Any]], where: str) -> list[Any]:
     """The .npy file of equally shaped arrays stacked on a new first axis, without stacking them."""
     held = [storable(array, where) for array in arrays]

@@ -265,10 +265,24 @@ def _move(thing: Any, home: str, homes: list[tuple[Any, str]]) -> None:
             _move(member.__func__ if held else member, home, homes)
 
 
+#: What was imported when somebody asked last, which objects these are, and which are a user's.
+_looked_at: tuple[dict[str, Any], dict[str, int], list[types.ModuleType]] = ({}, {}, [])
+
+
 def _user_modules() -> list[types.ModuleType]:
     """Imported modules that are neither Python's, nor installed, nor this package's."""
+    global _looked_at
+    imported = sys.modules.copy()
+    # By which objects they are: anything may be there, and not all can be compared.
+    ids = dict(zip(imported, map(id, imported.values()), strict=True))
+    if ids != _looked_at[1]:
+        _looked_at = imported, ids, _users_of(imported)
+    return _looked_at[2]
+
+
+def _users_of(imported: Mapping[str, Any]) -> list[types.ModuleType]:
     found = []
-    for name, module in list(sys.modules.items()):
+    for name, module in imported.items():
         path = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
         if (
             isinstance(path, str)

@@ -35,7 +35,7 @@ from wepystore.engine.record_tables import (
 )
 from wepystore.records import npy
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
-from wepystore.records.frames import FramesSummary
+from wepystore.records.frames import FramesSummary, check_blocks
 from wepystore.records.snapshot import check_type
 from wepystore.records.values import MISSHAPEN, Sink, only
 from wepystore.store import canonical
@@ -422,7 +422,9 @@ def decode_recording(manifest: Any, where: str) -> Recording:
             raise ValueError("its columns are not sorted, or there are no weights among them")
         if found.n_cycles != manifest["n_cycles"]:
             raise ValueError("its tables have not as many cycles as it says")
-        _check_order(found)
+        rest = check_blocks([part.n_cycles for part in tables], found.block_cycles)
+        if len(rest) > _MOST_PIECES:
+            raise ValueError(f"it has {len(rest)} pieces that are no full blocks")
         return found
     except MISSHAPEN as problem:
         raise MalformedRecordError(
@@ -440,16 +442,6 @@ def _more_of(manifest: Mapping[str, Any], where: str) -> dict[str, Any]:
         "masses": None if masses is None else Ref.from_json(masses, where),
         "step_size_ps": size,
     }
-
-
-def _check_order(recording: Recording) -> None:
-    """Raise ValueError unless there are full blocks, and then a few pieces, together none."""
-    counts, size = [part.n_cycles for part in recording.tables], recording.block_cycles
-    rest = counts[recording.n_full :]
-    if counts[: recording.n_full] != [size] * recording.n_full or sum(rest) >= size:
-        raise ValueError("its tables are not full blocks, and what is left over")
-    if len(rest) > _MOST_PIECES:
-        raise ValueError(f"it has {len(rest)} pieces that are no full blocks")
 
 
 def part_of(value: Any, where: str) -> Part:

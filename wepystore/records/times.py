@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wepystore.errors import FailedError
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
+from wepystore.records.frames import check_blocks
 from wepystore.records.recording import Columns, Part, part_of
 from wepystore.records.run import RunRecord
 from wepystore.records.values import Fetch, only, reading
@@ -92,9 +93,7 @@ def times_of(record: RunRecord, where: str) -> Times | None:
         ):
             raise ValueError("their sums are no seconds")
         found = Times(size, tuple(part_of(each, where) for each in told["parts"]), seconds)
-        rest = [part.n_cycles for part in found.parts[found.n_full :]]
-        if sum(rest) >= size or size in rest:
-            raise ValueError("they are not full blocks, and what is left over")
+        check_blocks([part.n_cycles for part in found.parts], size)
         if sum(part.n_cycles for part in found.parts) != told["n_cycles"]:
             raise ValueError("their parts have not as many cycles as they say")
     return found

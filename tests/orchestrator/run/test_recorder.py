@@ -42,7 +42,7 @@ from wepystore.api import (
 )
 from wepystore.orchestrator.errors import CycleFailedError
 from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run import recorder
+from wepystore.orchestrator.run import recorder, series
 from wepystore.orchestrator.run.resume import resume
 from wepystore.orchestrator.run.writer import Writer
 from wepystore.records import frames
@@ -125,13 +125,14 @@ def test_workers_make_no_difference(pair_store: Prepared, tmp_path: Path) -> Non
     assert record_of(tmp_path / "one").recording == record_of(tmp_path / "two").recording
 
 
-@pytest.mark.parametrize("blocks", [4, 64])
+@pytest.mark.parametrize(("blocks", "little"), [(4, 1 << 14), (64, 0), (64, 1 << 14)])
 def test_every_checkpoint_holds_every_cycle_in_few_parts(
-    pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
+    pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, little: int
 ) -> None:
     """After each of them the recording has all cycles: in full blocks, pieces of a sixteenth of a
-    block, and one for each power of two of the rest (D5)."""
+    block, and one for each power of two of the rest, or one where that is little (D5)."""
     monkeypatch.setattr(recorder, "block_cycles_for", lambda n_walkers: blocks)
+    monkeypatch.setattr(series, "_LITTLE", little)
     job = tmp_path / "job"
     seen = []
 
@@ -147,7 +148,7 @@ def test_every_checkpoint_holds_every_cycle_in_few_parts(
     n_cycles, most = (12, 1) if blocks == 4 else (70, 4)
     options = {"n_cycles": n_cycles, "checkpoint_freq": 1}
     run_job(pair_store.store, pair_store.snapshot_hash, job, Looking(), **options)
-    rests = [[], [1], [2], [2, 1]]
+    rests = [[], [1], [2], [3] if little else [2, 1]]
     expected = [
         [blocks] * (n // blocks) + [most] * (n % blocks // most) + rests[n % most]
         for n in range(1, n_cycles)

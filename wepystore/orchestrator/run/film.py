@@ -38,6 +38,9 @@ class _Form:
     def joined(self, stretches: Sequence[Shots]) -> Shots:
         return [shot for stretch in stretches for shot in stretch]
 
+    def n_bytes(self, stretch: Shots) -> int:
+        return sum(array.nbytes for arrays, _ in stretch for array in arrays.values())
+
     def objects(self, stretch: Shots) -> list[Object]:
         return [group.buffers() for group in groups_of(self._frames, stretch)]
 
@@ -96,7 +99,7 @@ class Film:
         rest = frames.blocks[frames.n_full :]
         pieces = [(b.n_cycles, taken, b) for b, taken in zip(rest, shots, strict=True)]
         full = frames.blocks[: frames.n_full]
-        self.series = Series(_Form(frames), frames.block_cycles, full, pieces)
+        self.series = Series(_Form(frames), frames.block_cycles, full, pieces, frames.every)
         self.series.put = self._put
 
     def put_with(self, put: Put[Shots]) -> None:

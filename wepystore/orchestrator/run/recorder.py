@@ -53,6 +53,9 @@ class _Tables:
         weights, records = zip(*cycles, strict=True)
         return self._layout.columns(first_cycle, weights, records)
 
+    def n_bytes(self, stretch: Columns) -> int:
+        return sum(array.nbytes for array in stretch.values())
+
     def objects(self, stretch: Columns) -> list[Object]:
         return [buffers_of(stretch)]
 

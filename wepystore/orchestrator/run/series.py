@@ -11,11 +11,14 @@ from wepystore.store.names import Ref
 
 #: A piece has at most such a part of a block's cycles.
 _PIECES = 16
-#: And so many at most: to join thousands takes longer than a checkpoint.
+#: And so many at most of which something is kept: to join thousands takes longer than a checkpoint.
 _PIECE_CYCLES = 256
 
 #: What there is of one cycle.
 R = TypeVar("R")
+#: Bytes that are written again rather than in one more piece.
+_LITTLE = 1 << 14
+
 #: What is recorded of a stretch of cycles, in memory.
 S = TypeVar("S")
 #: What a manifest says of the objects that it is in.
@@ -43,6 +46,9 @@ class Form(Protocol[_Cycle, S, _Part]):
 
     def joined(self, stretches: Sequence[S]) -> S:
         """One stretch of several that follow each other."""
+
+    def n_bytes(self, stretch: S) -> int:
+        """The size of what one holds."""
 
     def objects(self, stretch: S) -> list[Object]:
         """What is to be written of one."""
@@ -76,6 +82,8 @@ class Series(Generic[R, S, P]):
         Full ones that there are.
     pieces : sequence of (number of cycles, stretch, part)
         What there is besides.
+    every : int
+        Something is kept of one of so many cycles.
 
     Attributes
     ----------
@@ -89,8 +97,9 @@ class Series(Generic[R, S, P]):
         block_cycles: int,
         blocks: Sequence[P] = (),
         pieces: Sequence[tuple[int, S, P]] = (),
+        every: int = 1,
     ) -> None:
-        self._form, self.block_cycles = form, block_cycles
+        self._form, self.block_cycles, self._every = form, block_cycles, every
         self._blocks = list(blocks)
         self._pieces = [_Piece(*each) for each in pieces]
         # Of the block that is not full yet, those that are in no piece.
@@ -156,12 +165,10 @@ class Series(Generic[R, S, P]):
         cycles are added, but not while another one of these does. `last`: what is left over becomes
         one piece."""
         self._gather(self._cycles)
-        # Pieces that follow each other become one when the later one has as many cycles, so there
-        # are few of them, and no cycle is written often; but no checkpoint writes half a block.
-        most = min(self.block_cycles // _PIECES, _PIECE_CYCLES)
-        while len(self._pieces) > 1 and (
-            last or self._pieces[-2].n_cycles <= min(self._pieces[-1].n_cycles, most // 2)
-        ):
+        # Pieces that follow each other become one when the later one has as many cycles, or both
+        # are next to nothing, so there are few of them, and no cycle is written often; but no
+        # checkpoint writes half a block.
+        while len(self._pieces) > 1 and (last or self._are_one(*self._pieces[-2:])):
             *self._pieces, one, other = self._pieces
             joined = self._form.joined([one.stretch, other.stretch])
             self._pieces.append(_Piece(one.n_cycles + other.n_cycles, joined))
@@ -182,3 +189,11 @@ class Series(Generic[R, S, P]):
             return [*blocks, *(piece.part for piece in pieces if piece.part is not None)]
 
         return put
+
+    def _are_one(self, one: _Piece[S, P], other: _Piece[S, P]) -> bool:
+        """Whether two pieces, of which the second follows the first, become one."""
+        most = min(self.block_cycles // _PIECES, _PIECE_CYCLES * self._every)
+        if one.n_cycles <= min(other.n_cycles, most // 2):
+            return True
+        n_bytes = self._form.n_bytes(one.stretch) + self._form.n_bytes(other.stretch)
+        return one.n_cycles + other.n_cycles <= most and n_bytes <= _LITTLE

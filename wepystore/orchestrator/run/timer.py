@@ -33,6 +33,9 @@ class _Form:
             for name, dtype in COLUMNS.items()
         }
 
+    def n_bytes(self, stretch: Columns) -> int:
+        return sum(array.nbytes for array in stretch.values())
+
     def objects(self, stretch: Columns) -> list[Object]:
         return [buffers_of(stretch)]
 
