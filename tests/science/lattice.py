@@ -98,9 +98,10 @@ def _through(*heights: float, width: int = 6) -> tuple[float, ...]:
     return tuple(found)
 
 
-#: A barrier, a high barrier, and two with an intermediate between them.
+#: A barrier, a high barrier, and two with an intermediate between them: steep, so that of four
+#: walkers on a site few go on in a cycle, and flux comes in bursts.
 MODELS = (
-    Lattice("8 kT", _through(0, 8, 0)),
-    Lattice("12 kT", _through(0, 12, 0, width=8)),
-    Lattice("intermediate", _through(0, 7, 3, 8, 0)),
+    Lattice("8 kT", _through(0, 8, 0, width=3)),
+    Lattice("12 kT", _through(0, 12, 0, width=4)),
+    Lattice("intermediate", _through(0, 7, 3, 8, 0, width=3)),
 )

@@ -8,6 +8,7 @@ arrives. Who begins anew after a warp begins there, and so do all when a run beg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from wepystore.answers.arrivals import Arrivals, Floats
 from wepystore.answers.columns import Ints, Records, read_columns
-from wepystore.answers.parents import parents_of
+from wepystore.answers.parents import parent_rows_of
 from wepystore.answers.study import Chain
 from wepystore.records.recording import CONTINUAL, LENGTHS, WEIGHTS
 
@@ -120,13 +121,15 @@ def trace(arrivals: Arrivals, counts: NDArray[np.bool_], state: InitialState | N
     arrivals, counts : those of a chain, and which of its cycles count
     state : the initial state, if that is known
     """
-    parents = parent_rows(arrivals.chain, arrivals.first)
+    parents = parent_rows(arrivals.chain)
     durations = None if state is None else _durations(arrivals, parents, state)
     start = int(counts.argmax())
-    first, last = arrivals.first[start : start + 2].tolist()
-    parents[:last] = -1
-    origins = earliest(parents, first)[arrivals.rows]
-    return Traced(np.where((origins >= first) & (origins < last), origins - first, -1), durations)
+    # Of what was before nothing is asked.
+    first = arrivals.first[start:] - arrivals.first[start]
+    parents = parents[arrivals.first[start] :] - arrivals.first[start]
+    rows = np.maximum(-1, arrivals.rows - arrivals.first[start])
+    origins = np.where(rows < 0, -1, earliest(parents, first, rows))
+    return Traced(np.where(origins < first[1], origins, -1), durations)
 
 
 def _durations(arrivals: Arrivals, parents: Ints, state: InitialState) -> Ints:
@@ -134,38 +137,48 @@ def _durations(arrivals: Arrivals, parents: Ints, state: InitialState) -> Ints:
     assert progress is not None
     inside = state.has(progress)
     warped = np.zeros(len(parents), bool)
-    warped[arrivals.rows] = True
+    warped[arrivals.ended_rows] = True
     # The last row is of nobody.
     stops = inside | (parents < 0) | warped[parents]
-    found = earliest(np.where(stops, -1, parents))[arrivals.rows]
+    parents = np.where(stops, -1, parents)
+    found = earliest(parents, arrivals.first, arrivals.rows)
     cycle = np.searchsorted(arrivals.first, found, "right") - 1
     taken: Ints = np.maximum(1, arrivals.cycle - cycle + ~inside[found])
     return taken
 
 
-def parent_rows(chain: Chain, first: Ints) -> Ints:
-    """Of each walker of each cycle the row of its parent, -1 where there is none; rows begin with
-    `first` in each cycle."""
-    records = Records(read_columns(chain.tables, ["resampling"]), "resampling", chain.run)
-    parents = parents_of(records, chain.tables.recording.decisions.get("SQUASH", _SQUASH))
-    before = np.repeat(np.append(0, first[:-2]), np.diff(first))
-    return np.where(parents < 0, -1, before + parents)
+def parent_rows(chain: Chain) -> Ints:
+    """Of each walker of each cycle the row of its parent, -1 where there is none. Raises
+    UntraceableError, DamagedError."""
+    columns = read_columns(chain.tables, ["resampling"], more=())
+    records = Records(columns, "resampling", chain.run)
+    return parent_rows_of(records, chain.tables.recording.decisions.get("SQUASH", _SQUASH))
 
 
-def earliest(parents: Ints, first: int = 0) -> Ints:
+def earliest(parents: Ints, first: Ints, asked: Ints | None = None) -> Ints:
     """For each row the earliest one that it descends from, perhaps itself.
 
     Parameters
     ----------
     parents : ndarray of int, shape (n,)
-        Of each row one before it; -1 for none.
-    first : int
-        Of rows before this nothing is asked.
+        Of each row one of the cycle before; below 0 for none.
+    first : ndarray of int, shape (n_cycles + 1,)
+        Where the rows of each cycle begin.
+    asked : ndarray of int, or None
+        Rows; None for all.
     """
-    found = np.where(parents < first, np.arange(len(parents)), parents)
-    while True:
-        # Each time twice as far.
-        further = found[found]
-        if np.array_equal(further[first:], found[first:]):
-            return found
-        found = further
+    found, n_cycles, counts = np.arange(len(parents)), len(first) - 1, np.diff(first)
+    length = math.isqrt(n_cycles) + 1
+    # Within stretches of so many cycles, all at once; then from one to the next.
+    for place in range(1, length):
+        cycles = slice(place, n_cycles, length)
+        here = counts[cycles]
+        ends = np.cumsum(here)
+        rows = np.repeat(first[:-1][cycles] - ends + here, here) + np.arange(ends[-1])
+        before = parents[rows]
+        found[rows] = np.where(before < 0, rows, found[before])
+    for cycle in range(length, n_cycles, length):
+        begin = slice(first[cycle], first[cycle + 1])
+        before = parents[begin]
+        found[begin] = np.where(before < 0, found[begin], found[found[before]])
+    return found[found if asked is None else found[asked]]

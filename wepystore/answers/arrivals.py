@@ -35,6 +35,9 @@ class Arrivals:
     exposure : ndarray of float, shape (n_cycles,), or 1
         The weight that could arrive in each cycle.
     are_warps : bool
+    goes_on : ndarray of bool, shape (n,), or None
+        Of warps, whether the walker went on as it was, as its record says: then it does not begin
+        anew. None where no record says so of any.
     """
 
     chain: Chain
@@ -45,12 +48,18 @@ class Arrivals:
     target: Ints | None = None
     exposure: Floats | float = 1.0
     are_warps: bool = True
+    goes_on: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> Ints:
         """Of those who arrived, in columns that have one row for each walker of each cycle."""
         found: Ints = self.first[self.cycle] + self.walker
         return found
+
+    @property
+    def ended_rows(self) -> Ints:
+        """The rows of those whose children begin anew."""
+        return self.rows if self.goes_on is None else self.rows[~self.goes_on]
 
     def per_cycle(self, target: int | None = None) -> Floats:
         """The weight that arrived in each cycle, shape (n_cycles,): at one target, or at all."""
@@ -69,7 +78,9 @@ def warps_of(chain: Chain) -> Arrivals:
     check_weights(chain, weights, first)
     cycle, walker = warping.cycle, warping.walkers_that_are_there()
     target = warping.numbers("target_idx") if warping.has("target_idx") else None
-    return Arrivals(chain, cycle, walker, weights[first[cycle] + walker], first, target)
+    goes_on = warping.numbers("continuous") != 0 if warping.has("continuous") else None
+    weight = weights[first[cycle] + walker]
+    return Arrivals(chain, cycle, walker, weight, first, target, goes_on=goes_on)
 
 
 def check_weights(chain: Chain, weights: Floats, first: Ints) -> None:

@@ -198,12 +198,12 @@ class _Values:
 
 
 def _coloured(warps: Arrivals, in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]) -> Colours:
-    parents = parent_rows(warps.chain, warps.first)
+    parents, first = parent_rows(warps.chain), warps.first
     warped = np.zeros(len(parents), bool)
-    warped[warps.rows] = True
+    warped[warps.ended_rows] = True
     # The last row is of nobody, and who has no parent begins with no colour.
     anew = (parents >= 0) & warped[parents]
-    last = earliest(np.where(in_a | in_b | anew, -1, parents))
+    last = earliest(np.where(in_a | in_b | anew, -1, parents), first)
     colour = np.select([in_a[last], in_b[last], anew[last]], [0, 1, 0], -1)
     before = np.where(parents < 0, -1, np.where(anew, 0, colour[parents]))
     return Colours(warps, in_a, in_b, parents, anew, before)

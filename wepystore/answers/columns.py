@@ -25,9 +25,9 @@ _MOST = 1 << 52
 
 
 def read_columns(
-    tables: RunTables, of: Collection[str] = tuple(_FIELDS), more: Collection[str] = ()
+    tables: RunTables, of: Collection[str] = tuple(_FIELDS), more: Collection[str] = (WEIGHTS,)
 ) -> dict[str, NDArray[Any]]:
-    """Of all cycles the weights, and who was resampled and warped, as they are recorded; a
+    """Of all cycles who was resampled and warped, and the weights, as they are recorded; a
     `walker_idx` that is missing is -1.
 
     Nothing else is read. Raises DamagedError.
@@ -38,7 +38,7 @@ def read_columns(
     of : "resampling", "warping", or both
     more : names of other columns
     """
-    wanted = {MISSING, N_WALKERS, WEIGHTS, *more}
+    wanted = {MISSING, N_WALKERS, *more}
     for table in of:
         fields = (CYCLE_IDX, "walker_idx", *_FIELDS[table])
         wanted.update(f"{table}/{field}" for field in fields)
@@ -74,10 +74,11 @@ class Records:
 
     def __init__(self, columns: Mapping[str, NDArray[Any]], table: str, run: str) -> None:
         self._columns, self._table, self._run = columns, table, run
-        self.n_walkers: Ints = columns[N_WALKERS].astype(np.int64)
-        self.cycle: Ints = columns.get(f"{table}/{CYCLE_IDX}", np.empty(0)).astype(np.int64)
-        inside = (self.cycle >= 0) & (self.cycle < len(self.n_walkers))
-        if not inside.all() or (np.diff(self.cycle) < 0).any():
+        self.n_walkers: Ints = columns[N_WALKERS].astype(np.int64, copy=False)
+        cycle = columns.get(f"{table}/{CYCLE_IDX}", np.empty(0))
+        self.cycle: Ints = cycle.astype(np.int64, copy=False)
+        n_cycles, ends = len(self.n_walkers), self.cycle[[0, -1]] if len(self.cycle) else ()
+        if any(not 0 <= end < n_cycles for end in ends) or (self.cycle[1:] < self.cycle[:-1]).any():
             raise self._malformed("are not of its cycles, one after the other")
 
     def __len__(self) -> int:
@@ -102,7 +103,8 @@ class Records:
         lengths = self._columns.get(f"{self._table}/{_TARGETS}/{LENGTHS}")
         if lengths is None:
             lengths = np.full(len(self), slots.size // max(1, len(self)))
-        return slots, np.repeat(np.arange(len(self)), lengths)
+        records = np.arange(len(self))
+        return slots, records if (lengths == 1).all() else np.repeat(records, lengths)
 
     def walkers(self) -> Ints:
         """Whose each record is: of the walker in its place in the cycle where it does not say."""
@@ -126,6 +128,9 @@ class Records:
         # Somebody's own component may declare anything.
         if column.dtype.kind not in "iu" and not np.isfinite(column).all():
             raise self._untraceable(f"a {field} in {self._table} is no number")
+        most = max(int(column.max(initial=0)), -int(column.min(initial=0)))
+        if column.dtype == np.int64 and most <= _MOST:
+            return column
         whole: Ints = np.clip(column, -_MOST, _MOST).astype(np.int64)
         return whole
 

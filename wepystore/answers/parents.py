@@ -6,9 +6,32 @@ import numpy as np
 
 from wepystore.answers.columns import Ints, Records
 
+#: Records that are looked at in one go.
+_AT_A_TIME = 1 << 14
+
 
 def parents_of(records: Records, squash: int) -> Ints:
     """The parent of each walker of each cycle: whose state it went on from.
+
+    Parameters
+    ----------
+    records, squash : as in parent_rows_of
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        For each walker, one cycle after the other, its number among the walkers of the cycle
+        before; -1 in the first cycle, and where no record says.
+    """
+    rows, n_walkers = parent_rows_of(records, squash), records.n_walkers
+    first = np.cumsum(n_walkers) - n_walkers
+    before = np.repeat(np.append(0, first[:-1])[: len(n_walkers)], n_walkers)
+    return np.where(rows < 0, -1, rows - before)
+
+
+def parent_rows_of(records: Records, squash: int) -> Ints:
+    """For each walker, one cycle after the other, the row of its parent among all of these; -1 in
+    the first cycle, and where no record says.
 
     Records of several steps in one cycle are composed. Where nothing was resampled each walker goes
     on in its place.
@@ -19,21 +42,18 @@ def parents_of(records: Records, squash: int) -> Ints:
         Of resampling.
     squash : int
         Number of the decision whose walkers go on nowhere.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        For each walker, one cycle after the other, its number among the walkers of the cycle
-        before; -1 in the first cycle, and where no record says.
     """
     n_walkers = records.n_walkers
+    if not records.has("step_idx") or not records.numbers("step_idx").any():
+        return _of_one_step(records, squash)
     first = np.cumsum(n_walkers) - n_walkers
     cycles = np.repeat(np.arange(len(n_walkers)), n_walkers)
     slots = np.arange(len(cycles)) - first[cycles]
     before = cycles - 1
     n_before = np.where(before < 0, 0, n_walkers[before])
     found = _before_resampling(records, squash, before, slots)
-    return np.where(found < n_before, found, -1)
+    known = (found >= 0) & (found < n_before)
+    return np.where(known, first[before] + found, -1)
 
 
 def _before_resampling(records: Records, squash: int, cycles: Ints, slots: Ints) -> Ints:
@@ -50,8 +70,6 @@ def _before_resampling(records: Records, squash: int, cycles: Ints, slots: Ints)
         return found
     walkers = records.walkers()
     targets, record = records.slots()
-    if not records.has("step_idx") or not records.numbers("step_idx").any():
-        return _of_one_step(records, squash, found, walkers, targets, record)
     step, steps_of = _steps(records)
     # More than there are slots, or walkers, in any step of a resampler that makes sense.
     width = 1 + max(records.n_walkers.max(), len(targets))
@@ -76,21 +94,28 @@ def _before_resampling(records: Records, squash: int, cycles: Ints, slots: Ints)
     return found
 
 
-def _of_one_step(
-    records: Records, squash: int, found: Ints, walkers: Ints, targets: Ints, record: Ints
-) -> Ints:
-    """As _before_resampling, where no cycle has records of several steps, of all slots of all
-    cycles, which `found` has: then none need be looked up."""
-    n_walkers = records.n_walkers
+def _of_one_step(records: Records, squash: int) -> Ints:
+    """As parent_rows_of, where no cycle has records of several steps: none need be looked up."""
+    n_walkers, cycle = records.n_walkers, records.cycle
     ends = np.cumsum(n_walkers)
+    first = ends - n_walkers
     n_after = np.append(n_walkers[1:], 0)
-    has_records = np.bincount(records.cycle, minlength=len(n_walkers)) > 0
-    found[np.repeat(np.append(False, has_records[:-1]), n_walkers)] = -1
-    cycle = records.cycle[record]
-    known = (records.numbers("decision_id") != squash)[record]
-    known &= (targets >= 0) & (targets < n_after[cycle])
-    # Of several records for one slot the last one counts, as numpy has it.
-    found[(ends[cycle] + targets)[known]] = walkers[record[known]]
+    found = np.full(int(n_walkers.sum()), -1)
+    for quiet in np.flatnonzero(np.bincount(cycle, minlength=len(n_walkers)) == 0).tolist():
+        kept = min(n_walkers[quiet], n_after[quiet])
+        found[ends[quiet] : ends[quiet] + kept] = np.arange(first[quiet], first[quiet] + kept)
+    if not len(records):
+        return found
+    walkers, decisions = records.walkers(), records.numbers("decision_id")
+    targets, record = records.slots()
+    # So many at a time stay in the processor's cache, and take memory once.
+    for begin in range(0, len(targets), _AT_A_TIME):
+        some, slots = record[begin : begin + _AT_A_TIME], targets[begin : begin + _AT_A_TIME]
+        whose, when = walkers[some], cycle[some]
+        known = (decisions[some] != squash) & (whose < n_walkers[when])
+        known &= (slots >= 0) & (slots < n_after[when])
+        # Of several records for one slot the last one counts, as numpy has it.
+        found[(ends[when] + slots)[known]] = (first[when] + whose)[known]
     return found
 
 

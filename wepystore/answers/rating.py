@@ -95,7 +95,7 @@ class Rate:
         For 95 %; None where there are no parts to compare.
     mfpt, mfpt_interval : as flux and interval
         Mean first passage time, 1 / flux, in `unit`: of warps by the Hill relation. None for one of
-        several targets.
+        several targets, and where walkers went on as they were from a target.
     within : bool
         Whether the interval is from batches of one or two units, and so optimistic.
     stationary : bool or None
@@ -260,7 +260,7 @@ def rate_of(group: Group, target: int | None, scale: Scale) -> Rate:
     ):
         why = f"how long events take foretells {red:.2g} 1/{scale.unit} (RED), above the interval"
         verdict = Stationarity(False, True, f"{why}; {verdict.reason}")
-    is_passage = target is None
+    is_passage = target is None and not any(_some_go_on(part) for part in group.parts)
     return Rate(
         **known,
         flux=flux,
@@ -328,6 +328,12 @@ def _series(unit: Sequence[Part], target: int | None, scale: Scale) -> tuple[Flo
         for part in unit
     ]
     return np.concatenate(values), np.concatenate(lengths) * scale.factor
+
+
+def _some_go_on(part: Part) -> bool:
+    """Whether a walker went on from a target as it was: then the flux is of no first passages."""
+    goes_on, inside = part.arrivals.goes_on, part.counts[part.arrivals.cycle]
+    return goes_on is not None and bool(goes_on[inside].any())
 
 
 def _chosen(part: Part, target: int | None) -> NDArray[np.bool_]:

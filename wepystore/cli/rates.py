@@ -117,11 +117,14 @@ def _of_all(pool: Rate, rates: Rates) -> Iterator[str]:
     label = "{:10} {}".format
     if pool.source is not None:
         yield label("from", f"{pool.source}, to {pool.destination}")
-    if pool.flux is None or pool.mfpt is None:
+    if pool.flux is None:
         yield label("rate", f"none: {pool.reason}")
         return
     yield label("rate", f"{with_interval(pool.flux, pool.interval)} 1/{pool.unit}")
-    yield label("MFPT", f"{with_interval(pool.mfpt, pool.mfpt_interval)} {pool.unit}")
+    mfpt = "none: walkers went on from the target, and passed it more than once"
+    if pool.mfpt is not None:
+        mfpt = f"{with_interval(pool.mfpt, pool.mfpt_interval)} {pool.unit}"
+    yield label("MFPT", mfpt)
     yield label("interval", _of_interval(pool))
     yield label("steady", _of_steadiness(pool))
     if pool.red is not None:
