@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,9 @@ from wepystore.records.frames import (
     encode_frames,
     kept_cycles,
 )
+from wepystore.records.recording import Part as TablePart
+from wepystore.records.recording import Recording as Happened
+from wepystore.records.recording import decode_recording, encode_recording
 from wepystore.records.sinks import Memory
 from wepystore.store import canonical
 from wepystore.store.names import Ref
@@ -199,6 +204,24 @@ def manifest(**change: Any) -> Any:
     entry = encode_frames(frames, memory)
     value = canonical.load_object(memory.entries["frames", entry.md5], "it")
     return {**value, **change}
+
+
+@pytest.mark.parametrize(("n_different", "is_refused"), [(1, True), (40, False)])
+def test_one_object_again_and_again_is_refused(n_different: int, is_refused: bool) -> None:
+    """A stranger's lines of some bytes each would be gigabytes where what is left over is read, of
+    frames and of tables: not so what is there."""
+    refs = [Ref.of(bytes([k]))._replace(size=1 << 22) for k in range(n_different)]
+    every = [refs[k % n_different] for k in range(80)]
+    blocks = [{"n_cycles": 1, "parts": [{"n_walkers": 3, "object": r.to_json()}]} for r in every]
+    recording = Happened(10, 1 << 14, ("missing", "n_walkers", "weights"))
+    recording = replace(recording, tables=tuple(TablePart(1, ref) for ref in every))
+    memory = Memory()
+    md5 = encode_recording(recording, memory).md5
+    tables = canonical.load_object(memory.entries["recordings", md5], "it")
+    strange = manifest(blocks=blocks, n_cycles=80, block_cycles=1 << 14)
+    for read, value in ((decode_frames, strange), (decode_recording, tables)):
+        with pytest.raises(DamagedError, match="335544320 bytes") if is_refused else nullcontext():
+            assert read(value, "it").n_cycles == 80  # type: ignore[operator]
 
 
 def test_a_manifest_is_read_as_it_was_written() -> None:

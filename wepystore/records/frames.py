@@ -37,6 +37,10 @@ _MOST_BLOCK_FRAMES = 1 << 14
 #: More than there are cycles, walkers, atoms or axes.
 _MOST = 1 << 32
 
+#: Where nothing moves the same object comes again. What is left over is read as a whole, so of a
+#: stranger's lines that name one again and again so many bytes, or times what there is, are enough.
+_MOST_AGAIN, _TIMES = 1 << 28, 8
+
 
 @dataclass(frozen=True)
 class FrameField:
@@ -291,6 +295,7 @@ def _check_order(frames: Frames) -> None:
     """Raise ValueError unless there are full blocks, then what is left over, and objects for just
     those of which frames are kept."""
     check_blocks([block.n_cycles for block in frames.blocks], frames.block_cycles)
+    check_left_over([part.ref for block in frames.blocks[frames.n_full :] for part in block.parts])
     first = 0
     for block in frames.blocks:
         if bool(block.parts) != bool(kept_cycles(first, block.n_cycles, frames.every)):
@@ -306,6 +311,14 @@ def check_blocks(counts: Sequence[int], size: int) -> list[int]:
     if any(n_cycles != size for n_cycles in counts[:n_full]) or sum(rest) >= size:
         raise ValueError("its parts are not full blocks, and what is left over")
     return rest
+
+
+def check_left_over(refs: Sequence[Ref]) -> None:
+    """Raise ValueError for the objects of what is no full block, if they are a few again and
+    again."""
+    every, once = sum(ref.size for ref in refs), sum(ref.size for ref in set(refs))
+    if every > max(_MOST_AGAIN, _TIMES * once):
+        raise ValueError(f"what is left over would have {every} bytes, of {once} that there are")
 
 
 def _field(value: Any) -> FrameField:

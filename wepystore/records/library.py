@@ -12,6 +12,7 @@ from wepystore.engine.fit import check_type
 from wepystore.records.attached import Attached
 from wepystore.records.bundle import decode, encode
 from wepystore.records.configuration import Configuration
+from wepystore.records.errors import MalformedRecordError
 from wepystore.records.histories import Step, history_of_run
 from wepystore.records.recording import N_WALKERS, Recording
 from wepystore.records.run import RunRecord, read_record, read_records
@@ -197,7 +198,12 @@ def load_times(store: AnyStore, name: str) -> dict[str, NDArray[Any]]:
     times = times_of(read_record(store, run), f"run {run}")
     if times is None:
         raise NoTimesError(run=run)
-    return joined(read_stretches(times.parts, store.object, f"the times of {run}"))
+    where = f"the times of {run}"
+    stretches = read_stretches(times.parts, store.object, where)
+    try:
+        return joined(stretches)
+    except MemoryError as problem:
+        raise MalformedRecordError(where=where, what="table of times", problem=problem) from None
 
 
 def find_frames(

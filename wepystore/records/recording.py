@@ -35,7 +35,7 @@ from wepystore.engine.record_tables import (
 )
 from wepystore.records import npy
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
-from wepystore.records.frames import FramesSummary, check_blocks
+from wepystore.records.frames import FramesSummary, check_blocks, check_left_over
 from wepystore.records.snapshot import check_type
 from wepystore.records.values import MISSHAPEN, Sink, only
 from wepystore.store import canonical
@@ -425,6 +425,7 @@ def decode_recording(manifest: Any, where: str) -> Recording:
         rest = check_blocks([part.n_cycles for part in tables], found.block_cycles)
         if len(rest) > _MOST_PIECES:
             raise ValueError(f"it has {len(rest)} pieces that are no full blocks")
+        check_left_over([part.ref for part in tables[found.n_full :]])
         return found
     except MISSHAPEN as problem:
         raise MalformedRecordError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wepystore.errors import FailedError
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
-from wepystore.records.frames import check_blocks
+from wepystore.records.frames import check_blocks, check_left_over
 from wepystore.records.recording import Columns, Part, part_of
 from wepystore.records.run import RunRecord
 from wepystore.records.values import Fetch, only, reading
@@ -94,6 +94,7 @@ def times_of(record: RunRecord, where: str) -> Times | None:
             raise ValueError("their sums are no seconds")
         found = Times(size, tuple(part_of(each, where) for each in told["parts"]), seconds)
         check_blocks([part.n_cycles for part in found.parts], size)
+        check_left_over([part.ref for part in found.parts[found.n_full :]])
         if sum(part.n_cycles for part in found.parts) != told["n_cycles"]:
             raise ValueError("their parts have not as many cycles as they say")
     return found
@@ -101,7 +102,8 @@ def times_of(record: RunRecord, where: str) -> Times | None:
 
 def read_stretches(parts: Sequence[Part], fetch: Fetch, where: str) -> list[Columns]:
     """The columns of several parts, verified. Raises DamagedError."""
-    return [_read(part, fetch, where) for part in parts]
+    read = {part: _read(part, fetch, where) for part in dict.fromkeys(parts)}
+    return [read[part] for part in parts]
 
 
 def joined(stretches: Sequence[Columns]) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, contents
+from tests.store.helpers import add_config, add_recording, add_run, add_snapshot, attach, contents
 from tests.systems import tree_of
 from wepystore import durable
 from wepystore.store import Ref, Store, canonical, renewal
@@ -269,14 +269,15 @@ def test_killed_at_every_point(tmp_path: Path, step: int) -> None:
 
 @POINTS
 def test_killed_at_every_point_among_covered_runs(tmp_path: Path, step: int) -> None:
-    """The same where a run goes with its end: killed at any point, every run that is there is
-    whole."""
+    """The same where a run goes with its end, and with what is attached to it: killed at any point,
+    every run that is there is whole."""
     for number in range(1, 100, step):
         store = Store.create(tmp_path / f"{number}.orch")
         start, config = add_snapshot(store, "a"), add_config(store, "c")
         add_run(store, start, add_snapshot(store, "b"), config)
         stays = contents(store)
         short = add_run(store, start, add_snapshot(store, "early"), config, n_cycles=5)
+        attach(store, short, add_recording(store, "attached", n_cycles=5))
         for kind in KINDS:
             for md5 in store.hashes(kind):
                 os.utime(store.file(kind, md5), (1e9, 1e9))
