@@ -124,7 +124,10 @@ class Drawing:
 
 
 class Page:
-    """Lines on stdout that are drawn anew in their place; gone at the end of the block."""
+    """Facts on stdout that are drawn anew in their place; gone at the end of the block."""
+
+    #: A window so wide has room for two columns, in which what is long goes on in the next line.
+    _WIDE = 72
 
     @staticmethod
     def can_be_drawn() -> bool:
@@ -135,16 +138,33 @@ class Page:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
-        self._live = Live(console=RichConsole(highlight=False), auto_refresh=False, transient=True)
+        self._rich = RichConsole(highlight=False)
+        self._live = Live(console=self._rich, auto_refresh=False, transient=True)
         self._live.start()
         return self
 
-    def draw(self, lines: Iterable[str]) -> None:
-        """Show these in place of those before; what is too long for the window is cut."""
+    def draw(self, facts: Iterable[tuple[str, str]], part: float | None = None) -> None:
+        """Show these in place of those before, and how great a part of all is done. In a narrow
+        window what is too long is cut."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        shown = Text("\n").join(Text(printable(line)) for line in lines)
-        shown.no_wrap, shown.overflow = True, "ellipsis"
+        width = self._rich.width
+        shown = Table.grid(padding=(0, 2, 0, 0))
+        if width >= self._WIDE:
+            shown.add_column(no_wrap=True)
+            shown.add_column()
+        for label, text in facts:
+            told = Text(printable(text))
+            name = Text(printable(label), "dim")
+            if width >= self._WIDE:
+                shown.add_row(name, told)
+            else:
+                shown.add_row(Text.assemble(name, ": ", told, no_wrap=True, overflow="ellipsis"))
+            if label == "cycles" and part is not None:
+                bar = ProgressBar(total=1.0, completed=part, width=max(8, width // 2))
+                shown.add_row(*[""] * (width >= self._WIDE), bar)
         self._live.update(shown, refresh=True)
 
     def __exit__(self, *error: object) -> None:

@@ -21,23 +21,36 @@ _SHOWN = 8
 _LONGEST = 240
 
 
-def page(status: JobStatus) -> Iterator[str]:
-    """All there is to tell, in lines."""
-    yield f"job {status.job_dir}: {_state(status)}"
+def page(status: JobStatus) -> Iterator[tuple[str, str]]:
+    """All there is to tell: what of, and what."""
+    yield "job", str(status.job_dir)
+    yield "state", _state(status)
     if (spec := status.spec) is None:
         return
     standing = status.standing
-    yield _cycles(status)
+    yield "cycles", _cycles(status)
+    if times := _times(standing):
+        yield "time", times
     if status.state == "running" and standing.told_at is not None:
-        yield f"as of {_moment(standing.told_at)}"
-    yield f"seed {spec.request.seed}, {spec.request.n_steps} steps a cycle"
-    yield from _times(standing)
+        yield "as of", _moment(standing.told_at)
+    yield "run", f"seed {spec.request.seed}, {spec.request.n_steps} steps a cycle"
     if standing.n_cycles:
         yield from _ensemble(standing)
         yield from _workers(standing)
-    yield _kept(status)
+    yield "checkpoint", _kept(status)
     if status.is_over and status.state != "complete":
-        yield f"to go on: wepy resume {arguments(status.job_dir)}"
+        yield "to go on", f"wepy resume {arguments(status.job_dir)}"
+
+
+def part_done(status: JobStatus) -> float | None:
+    """Of what a job is to do, by its cycles, or by the time of its session; None where nothing is
+    known to end it."""
+    standing, request = status.standing, status.spec.request if status.spec is not None else None
+    if request is not None and request.n_cycles:
+        return min(1.0, standing.n_cycles / request.n_cycles)
+    if standing.session_s and standing.remaining_s is not None:
+        return standing.session_s / (standing.session_s + standing.remaining_s)
+    return None
 
 
 def line(status: JobStatus) -> str:
@@ -73,25 +86,22 @@ def _state(status: JobStatus) -> str:
     if status.state == "not begun":
         return "not begun; there is nothing of it yet"
     if status.state == "running":
-        text = "runs" if holder is None else f"runs, {who}, since {holder.since}"
+        text = "running" if holder is None else f"running: {who}, since {holder.since}"
         if holder is not None and not holder.is_here and not age_of(status.standing.told_at) < 60:
             text += ", a host that cannot be asked from here whether it still does"
         return text
     if status.state == "killed":
-        return f"was killed: {who} is no more, and did not say why"
+        return f"killed: {who} is no more, and did not say why"
     if status.state == "complete":
         return "complete"
     why = {"until": "the time was up", "error": "a cycle failed", "seconds": "SECONDS were over"}
-    return f"stopped early: {why.get(status.ended_by or '', f'by {status.ended_by}')}"
+    return f"stopped: {why.get(status.ended_by or '', f'by {status.ended_by}')}"
 
 
 def _cycles(status: JobStatus) -> str:
     assert status.spec is not None
     n_done, wanted = status.standing.n_cycles, status.spec.request.n_cycles
-    if not wanted:
-        text = f"{cycles_text(n_done)} done"
-    else:
-        text = f"cycle {n_done}/{wanted}, {100 * n_done / wanted:.3g} %"
+    text = f"{n_done}/{wanted}, {100 * n_done / wanted:.3g} %" if wanted else str(n_done)
     if status.state == "killed" and n_done > status.kept_cycles:
         text += f"; those after {status.kept_cycles} are lost"
     return text
@@ -105,7 +115,7 @@ def _moment(at: float) -> str:
     return f"{shown}, {clock(age_of(at))} ago"
 
 
-def _times(standing: Standing) -> Iterator[str]:
+def _times(standing: Standing) -> str:
     parts = []
     if standing.session_s is not None:
         parts.append(f"{clock(standing.session_s)} elapsed")
@@ -115,44 +125,43 @@ def _times(standing: Standing) -> Iterator[str]:
         parts.append(f"{clock(standing.remaining_s)} left")
     if standing.ns_per_day is not None:
         parts.append(speed_text(standing.ns_per_day))
-    if parts:
-        yield " · ".join(parts)
+    return " · ".join(parts)
 
 
-def _ensemble(standing: Standing) -> Iterator[str]:
+def _ensemble(standing: Standing) -> Iterator[tuple[str, str]]:
     if (weights := standing.weights) is not None:
-        yield (
-            f"{weights.n_walkers} walkers, weights {weights.smallest:.2g} to "
-            f"{weights.largest:.2g}, as much as {weights.effective:.1f} equal ones"
-        )
+        spread = f"weights {weights.smallest:.2g} to {weights.largest:.2g}"
+        equal = f"as much as {weights.effective:.1f} equal ones"
+        yield "walkers", f"{weights.n_walkers}, {spread}, {equal}"
     counts = [
         ("clone", standing.n_cloned),
         ("merge", standing.n_merged),
         ("warp", standing.n_warped),
     ]
-    yield " · ".join(count(number, what) for what, number in counts if number is not None)
+    told = " · ".join(count(number, what) for what, number in counts if number is not None)
+    yield "so far", told
     if standing.n_warped:
         # Of the page of the dashboard, without its table.
         for text in rate_lines(standing.flux, standing.unit):
-            if text.startswith("- "):
-                yield text.removeprefix("- ").replace(" :: ", ": ", 1)
+            label, is_told, said = text.removeprefix("- ").partition(" :: ")
+            if is_told:
+                yield label, said
     for name, facts in standing.components.items():
         if facts:
             told = ", ".join(f"{label}: {value}" for label, value in facts.items())
-            yield cut(f"{name.replace('_', ' ')}: {told}", _LONGEST)
+            yield name.replace("_", " "), cut(told, _LONGEST)
 
 
-def _workers(standing: Standing) -> Iterator[str]:
+def _workers(standing: Standing) -> Iterator[tuple[str, str]]:
     workers = sorted(standing.workers, key=lambda each: (each.busy or 0.0, each.worker))
-    if not workers:
-        return
     cycles = f"in {cycles_text(standing.worker_cycles)}"
     if len(workers) <= _SHOWN:
         for each in sorted(workers, key=_by_number):
-            yield f"worker {_worker(each)} {cycles}"
+            yield f"worker {each.worker}", f"{_worker(each)} {cycles}"
         return
-    yield f"{len(workers)} workers {cycles}; least busy: {_worker(workers[0])}"
-    yield f"most busy: {_worker(workers[-1])}"
+    yield "workers", f"{len(workers)} {cycles}"
+    for label, each in (("least busy", workers[0]), ("most busy", workers[-1])):
+        yield label, f"worker {each.worker}: {_worker(each)}"
 
 
 def _by_number(worker: WorkerTimes) -> tuple[int, str]:
@@ -162,16 +171,16 @@ def _by_number(worker: WorkerTimes) -> tuple[int, str]:
 def _worker(worker: WorkerTimes) -> str:
     mean = worker.seconds / worker.n_segments if worker.n_segments else math.nan
     busy = f", busy {100 * worker.busy:.0f} %" if worker.busy is not None else ""
-    return f"{worker.worker}: {count(worker.n_segments, 'segment')}, {mean:.3g} s each{busy}"
+    return f"{count(worker.n_segments, 'segment')}, {mean:.3g} s each{busy}"
 
 
 def _kept(status: JobStatus) -> str:
     if not status.kept_cycles:
-        return "no checkpoint yet"
+        return "none yet"
     ago = f", {clock(age_of(status.kept_at))} ago" if status.kept_at is not None else ""
     size = status.recorded_bytes
     recorded = f"; {size_text(size)} recorded up to there" if size is not None else ""
-    return f"last checkpoint: after {cycles_text(status.kept_cycles)}{ago}{recorded}"
+    return f"after {cycles_text(status.kept_cycles)}{ago}{recorded}"
 
 
 def to_json(status: JobStatus) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def _print_page(looks: Iterator[JobStatus], console: Console) -> JobStatus:
     from wepystore.cli import job_text
 
     for status in looks:
-        for line in job_text.page(status):
-            console.out(line)
+        for label, text in job_text.page(status):
+            console.out(f"{label}: {text}")
     return status
 
 
@@ -140,7 +140,7 @@ def _draw(looks: Iterator[JobStatus], console: Console) -> JobStatus:
         with Page() as page:
             for status in looks:
                 last = [status]
-                page.draw(job_text.page(status))
+                page.draw(job_text.page(status), job_text.part_done(status))
     finally:
         _print_page(iter(last), console)
     return status

@@ -80,11 +80,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def process_start(pid: int) -> float:
-    """When a process began, in s since the system did. Raises OSError, ValueError, IndexError."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        ticks = int(file.read().rpartition(b")")[2].split()[19])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def process_start(pid: int) -> float | None:
+    """When a process of this host began, in s since the system did; None where that is not told."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def rename_to_new() -> Callable[[str, str], None] | None:

@@ -89,7 +89,7 @@ def test_three_tell_the_same(walks: Prepared, tmp_path: Path) -> None:
         )
         lines = list(rate_lines(progress.flux, progress.unit))
         assert not progress.n_warped or "\n".join(lines) in page
-        shown = list(job_text.page(status))
+        shown = [f"{label}: {text}" for label, text in job_text.page(status)]
         for line in lines if progress.n_warped else ():
             assert line.startswith("|") or line[2:].replace(" :: ", ": ", 1) in shown
         rate = re.search(r"rate ([\d.e-]+) 1/steps \((\S+ to [\d.e-]+)", describe(progress))

@@ -183,6 +183,7 @@ class JobReader:
         self._spec: tuple[Any, JobSpec] | None = None
         self._store: Store | None = None
         self._newest: tuple[Any, tuple[str, RunRecord] | None] = (None, None)
+        self._told: tuple[Holder | None, dict[str, Any] | None] = (None, None)
         self._records: dict[str, RunRecord] = {}
         self._kept: tuple[str, Standing] | None = None
         # Up to so many cycles, of a run that had been resumed so often.
@@ -196,7 +197,7 @@ class JobReader:
         spec = self._read_spec(works)
         if spec is None:
             return JobStatus(self.job_dir, RUNNING if works else NOT_BEGUN, holder=holder)
-        told = read_progress(self.job_dir)
+        told = self._read_progress(holder if works else None)
         newest = self._read_newest(spec, works)
         status = JobStatus(self.job_dir, RUNNING, holder=holder, spec=spec)
         if newest is not None:
@@ -209,6 +210,15 @@ class JobReader:
         if standing is None or status.state in (COMPLETE, STOPPED):
             standing = self._standing_kept(newest, works)
         return _changed(status, standing=standing)
+
+    def _read_progress(self, worker: Holder | None) -> dict[str, Any] | None:
+        """What the last process tells, or told."""
+        told = read_progress(self.job_dir)
+        if told is None and worker is not None and self._told[0] == worker:
+            # On NFS what is replaced while it is read is lost to its reader for a moment.
+            return self._told[1]
+        self._told = (worker, told)
+        return told
 
     def _read_spec(self, works: bool) -> JobSpec | None:
         """What was asked for; None if there is no job yet. Raises NoJobError where there will be

@@ -6,7 +6,6 @@ ends; what stands in the file only tells a person who holds it.
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import errno
 import fcntl
@@ -25,8 +24,6 @@ from wepystore.store.system import is_alive, process_start
 LOCK = ".lock"
 #: Bytes of the file.
 _LARGEST = 4096
-#: A lock is signed after its process began; both moments are rounded.
-_ROUNDED_S = 2.0
 
 #: What opening a folder, a link or a pipe by that name comes to.
 _NOT_OURS = frozenset((errno.EISDIR, errno.ELOOP, errno.ENXIO))
@@ -87,6 +84,7 @@ class JobLock:
             "host": os.uname().nodename,
             "pid": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()) + " UTC",
+            "began": process_start(os.getpid()),
         }
         try:
             os.ftruncate(self._descriptor, 0)
@@ -113,11 +111,14 @@ class Holder(NamedTuple):
     ----------
     since : str
         UTC.
+    began : float or None
+        When its process did, in s since the system did.
     """
 
     host: str
     pid: int
     since: str
+    began: float | None = None
 
     @property
     def is_here(self) -> bool:
@@ -126,16 +127,11 @@ class Holder(NamedTuple):
 
     def is_gone(self) -> bool:
         """Whether it has certainly ended. One on another host cannot be asked after."""
-        return self.is_here and not (is_alive(self.pid) and self._has_begun())
-
-    def _has_begun(self) -> bool:
-        """Whether the process of that number is as old as the lock, and no later one."""
-        try:
-            locked = calendar.timegm(time.strptime(self.since, "%Y-%m-%d %H:%M:%S UTC"))
-            age = time.clock_gettime(time.CLOCK_BOOTTIME) - process_start(self.pid)
-        except (OSError, ValueError, IndexError, AttributeError):
-            return True
-        return time.time() - age < locked + _ROUNDED_S
+        if not self.is_here:
+            return False
+        # Another process may have its number by now.
+        another = self.began is not None and process_start(self.pid) not in (None, self.began)
+        return another or not is_alive(self.pid)
 
 
 def holder_of(folder: Path) -> Holder | None:
@@ -144,7 +140,12 @@ def holder_of(folder: Path) -> Holder | None:
         told = _told_in(files.read_own(folder / LOCK, _LARGEST))
     except OSError:
         return None
-    return Holder(told["host"], told["pid"], told["since"]) if told else None
+    if not told:
+        return None
+    began = told.get("began")
+    return Holder(
+        told["host"], told["pid"], told["since"], began if isinstance(began, float) else None
+    )
 
 
 def has_lock(folder: Path) -> bool:
