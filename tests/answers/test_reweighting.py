@@ -276,18 +276,34 @@ def snapshot_of(starts: list[float], initial: list[float], **more: Any) -> Snaps
         ([0.0, 0.0], [0.0, 0.0], True),
         ([0.0, 1.0], [0.0], False),
         ([1.0, 1.0], [0.0], False),
-        ([0.0, 1.0], [0.0, 1.0], False),
+        ([0.0, 1.0], [0.0, 1.0], True),
+        ([1.0, 0.0], [0.0, 1.0], True),
+        ([0.0, 0.0, 1.0], [0.0, 1.0], False),
+        ([0.0, 1.0], [0.0, 1.0, 2.0], False),
     ],
 )
 def test_whether_a_run_started_in_the_initial_state(
     tmp_path: Path, starts: list[float], initial: list[float], expected: bool
 ) -> None:
-    """It did if all walkers were where warped ones go."""
+    """It did if its walkers were where warped ones go, and as many there."""
     store = Store.create(tmp_path / "a.orch")
     assert (
         starts_in_initial_state(store, save_snapshot(store, snapshot_of(starts, initial)))
         is expected
     )
+
+
+def test_weights_of_initial_states(tmp_path: Path) -> None:
+    """Of places to which warped walkers go more often there have to be more at the start."""
+    store = Store.create(tmp_path / "a.orch")
+    plain = snapshot_of([0.0, 1.0], [0.0, 1.0])
+    states = [walker.state for walker in plain.walkers]
+    boundary = RandomWalkTargetBC(9, states, initial_weights=[3.0, 1.0])
+    apparatus = Apparatus(plain.apparatus.runner, boundary, NoResampler())
+    for weights, expected in (([0.5, 0.5], False), ([0.75, 0.25], True)):
+        walkers = [Walker(*each) for each in zip(states, weights, strict=True)]
+        snapshot = save_snapshot(store, Snapshot(walkers, apparatus))
+        assert starts_in_initial_state(store, snapshot) is expected
 
 
 def test_velocities_do_not_matter(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Two barriers of 8 kT, and between them a well 5.05 kT deep that has to fill firs
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ def chain() -> Chain:
     return Chain(sites, matrix, (sites == 0).astype(np.float64))
 
 
+@cache
+def _below() -> NDArray[np.float64]:
+    """The probability to go no farther than each site but the last, from each."""
+    return np.cumsum(chain().matrix, axis=1)[:, :-1]
+
+
 class Lattice(EnsembleRunner):
     """Moves the x of the one atom from site to site."""
 
@@ -52,11 +59,10 @@ class Lattice(EnsembleRunner):
         rng: np.random.Generator,
         cycle_idx: int | None,
     ) -> None:
-        below = np.cumsum(chain().matrix, axis=1)[:, :-1]
         for _ in range(n_steps):
             sites = positions[:, 0, 0].astype(np.int64)
             drawn = rng.random(len(sites))
-            positions[:, 0, 0] = (below[sites] <= drawn[:, np.newaxis]).sum(axis=1)
+            positions[:, 0, 0] = (_below()[sites] <= drawn[:, np.newaxis]).sum(axis=1)
 
 
 def snapshot(**options: Any) -> Snapshot:

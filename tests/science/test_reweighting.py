@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import pytest
 from tests.science import relaxing
 from tests.science.relaxing import MFPT, N_WALKERS, RELAXATION, TARGET
 from tests.science.replicas import Replicas, simulate
+from tests.systems import plain_configuration, run_job
 from wepystore.answers.bin_counts import BinCounts, Placed, steady
 from wepystore.answers.edges import Edges, edges_of
-from wepystore.answers.reweighting import _estimates
+from wepystore.answers.reweighting import _estimates, load_reweighting
 from wepystore.answers.segments import Segments
+from wepystore.api import prepare_store, reconcile
 from wepystore.estimates.steady_state import steady_state
 
 SEED = 20260111
@@ -134,6 +137,26 @@ def test_counting_otherwise_is_seen(how):
     off = found - rates(counts(500, 60))
     print(how, found.mean(), off.mean(), "+-", error(off))
     assert abs(off.mean()) > 4 * error(off)
+
+
+@pytest.mark.slow
+def test_by_the_engine_and_a_store(tmp_path: Path):
+    """Five runs of the engine, out of a store: the interval holds the rate of which a tenth has
+    come, and bins of two sites are said to matter."""
+    made = prepare_store(tmp_path / "a.orch", relaxing.snapshot(), plain_configuration())
+    for seed in range(5):
+        job = tmp_path / f"job{seed}"
+        run_job(made.store, made.snapshot_hash, job, n_cycles=500, n_steps=1, seed=seed)
+        reconcile(tmp_path / "a.orch", job)
+    found = load_reweighting(tmp_path / "a.orch", "progress")
+    low, high = found.interval or (0, 0)
+    print("engine, 5 runs:", found.rate.value * MFPT, low * MFPT, high * MFPT, found.relaxation)
+    assert low * MFPT < 1 < high * MFPT < 5
+    assert found.recorded_rate * MFPT < 0.3
+    assert not found.bins_matter and found.n_bins == TARGET
+    assert found.relaxation > 2 * found.length
+    wide = load_reweighting(tmp_path / "a.orch", "progress", bins=np.arange(1.5, TARGET, 2))
+    assert wide.bins_matter and wide.rate.value < 0.6 * found.rate.value
 
 
 @pytest.mark.slow

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wepystore.records import npy
 from wepystore.store.errors import MissingError
@@ -14,24 +14,30 @@ from wepystore.store.manifests import walkers_of
 from wepystore.store.names import Ref
 from wepystore.store.store import Store
 
+#: The weights of a start may be off by so much; they are rounded.
+_TOLERANCE = 1e-6
+
 
 def starts_in_initial_state(store: Store, snapshot: str) -> bool:
-    """Whether all walkers of a snapshot have the positions to which its boundary conditions send
-    those that arrive; False where there are several such, or nobody knows. Raises DamagedError.
+    """Whether the walkers of a snapshot have the positions to which its boundary conditions send
+    those that arrive, of several with the same weights; False where nobody knows. Raises
+    DamagedError.
 
     Nothing of the apparatus is loaded: its manifest names them.
     """
     try:
         manifest = store.manifest("snapshots", snapshot)
-        apparatus = manifest.get("apparatus")
-        boundary = _under(apparatus, "boundary_conditions", "component", "params")
-        (initial,) = _stacks(store, _under(boundary, "initial_states", "states"))
-        return all(
-            each.shape[1:] == initial.shape[1:] and bool((each == initial[0]).all())
-            for each in (*_stacks(store, manifest.get("walkers")), initial)
-        )
+        params = _under(manifest, "apparatus", "boundary_conditions", "component", "params")
+        states = _under(params, "initial_states", "states")
+        initial = {"states": _under(states, "index"), "groups": _under(states, "groups")}
+        shares = _shares(store, initial, _under(params, "initial_weights"))
+        walkers = manifest.get("walkers")
+        started = _shares(store, walkers, _under(walkers, "weights"))
     except (MissingError, ValueError, IndexError):
         return False
+    return shares.keys() == started.keys() and all(
+        math.isclose(shares[place], started[place], rel_tol=_TOLERANCE) for place in shares
+    )
 
 
 def _under(value: Any, *keys: str) -> Any:
@@ -40,14 +46,22 @@ def _under(value: Any, *keys: str) -> Any:
     return value
 
 
-def _stacks(store: Store, states: Any) -> list[NDArray[Any]]:
-    """The positions of states, of each group, shape (n, n_atoms, 3); of the same bytes once. Raises
-    ValueError where they are not known, MissingError, DamagedError."""
-    groups = walkers_of({"walkers": states}).fields
-    if not groups or not all("positions" in fields for fields in groups):
-        raise ValueError("there are no positions")
-    where = "the states of a snapshot"
-    refs = [Ref.from_json(fields["positions"], where) for fields in groups]
-    known = {ref.md5: ref for ref in refs}
-    found = [npy.load(store.object(ref), where) for ref in known.values()]
-    return [np.atleast_1d(each) for each in found]
+def _shares(store: Store, states: Any, weights: Any) -> dict[bytes, float]:
+    """The weight of states at each of their positions; equal weights where there are none. Raises
+    ValueError where they are not known, IndexError, MissingError, DamagedError."""
+    held = walkers_of({"walkers": states})
+    index: Sequence[int] = held.states or ()
+    numbers = walkers_of({"walkers": {"weights": weights or [1.0] * len(index)}}).weights or ()
+    if len(numbers) != len(index) or not all("positions" in fields for fields in held.fields):
+        raise ValueError("there are no positions, or no weights")
+    where, rows = "the states of a snapshot", []
+    for fields in held.fields:
+        stack = npy.load(store.object(Ref.from_json(fields["positions"], where)), where)
+        rows += [row.tobytes() for row in np.atleast_1d(stack)]
+    total = math.fsum(numbers)
+    if not total > 0 or min(index) < 0:
+        raise ValueError("these are no weights, or no states")
+    found: dict[bytes, float] = {}
+    for state, weight in zip(index, numbers, strict=True):
+        found[rows[state]] = found.get(rows[state], 0.0) + weight / total
+    return found
