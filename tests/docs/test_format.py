@@ -98,7 +98,7 @@ def run_page(page: Path, shell: Shell, lacking: Iterable[str] = ()) -> dict[int,
     return skipped
 
 
-PAGES = [PAGE, DOCS / "recording.md", DOCS / "coordinates.md"]
+PAGES = [PAGE, *(DOCS / f"{page}.md" for page in ("recording", "coordinates", "answers"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -3,7 +3,7 @@
 Runs of weighted ensembles on a line (lattice.py), whose flux is known; the last half of each
 counts. Repeats are of other runs each time, and the seed is fixed. An interval is right if the 99 %
 interval of the proportion that was found overlaps 92 to 98 %. What comes out is written down in
-docs/design/0049-rates.md.
+docs/design/0054-rates.md.
 """
 
 from __future__ import annotations
