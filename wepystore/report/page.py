@@ -134,7 +134,9 @@ def _chooser(runs: Sequence[ReportedRun]) -> Iterator[str]:
 def _figure(figure: Figure) -> Iterator[str]:
     yield f'<figure id="{figure.name}"><h3>{escape(figure.title)}</h3>'
     yield f'<div class="drawn" id="drawn-{figure.name}"></div>'
-    yield f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
+    if any(not isinstance(data, str) for data in figure.data.values()):
+        yield f"<figcaption>{escape(figure.caption)}</figcaption>"
+    yield "</figure>"
 
 
 def _what_was_run(report: Report, commands: Sequence[str]) -> Iterator[str]:
