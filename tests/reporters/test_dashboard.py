@@ -11,6 +11,7 @@ import pytest
 
 from tests.reporters.recorded import Recording, open_reporter, replay
 from wepystore.reporters.dashboard import DashboardReporter
+from wepystore.reporters.dashboard_state import write_lines
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,30 @@ def test_a_resumed_page_counts_on(recording: Recording, tmp_path: Path, failed: 
     ever = [value for r in recording.reports for value in r["progress_data"]["min_distances"]]
     assert f"| {min(ever):.4g} | {max(ever):.4g} |\n" in page
     assert "from cycle" not in page
+
+
+def test_the_speed_is_that_of_the_session(recording: Recording, tmp_path: Path) -> None:
+    """As the progress line has it: a resumed job does not drag the speed of another machine along,
+    nor the time between opening the files and the first cycle."""
+    first = open_reporter(DashboardReporter(), tmp_path / "job", recording)
+    for report in recording.reports[:20]:
+        first.report(**report)
+    first.flush()
+    memory = Path(tmp_path / ".job.dash.org.state")
+    # These took a year.
+    lines = [line.partition(" ")[2] for line in memory.read_text().splitlines()]
+    slow = [re.sub('"wall_s":[^,]*', '"wall_s":3e7', line) for line in lines]
+    write_lines(str(memory), slow)
+    resumed = open_reporter(DashboardReporter(), tmp_path / "job", recording, resume_at=20)
+    resumed._clock -= 3600.0  # An hour since its file was opened.
+    for report in recording.reports[20:]:
+        resumed.report(**report)
+    resumed.cleanup()
+    page = Path(resumed.path).read_text()
+    told = re.search(r"^- speed :: (\S+) ns/day in all$", page, re.M)
+    # 20 cycles of 8 walkers x 0.12 ps: in an hour 0.46 ns/day, in a year 5e-5.
+    assert told is not None and float(told[1].replace(",", "")) > 0.47
+    assert "- wall-clock time :: 8333:2" in page
 
 
 def test_warps_are_listed_once_where_two_flushes_tell_of_one_cycle(

@@ -55,7 +55,8 @@ def part_done(status: JobStatus) -> float | None:
 
 def line(status: JobStatus) -> str:
     """How it stands in a line, as the run itself tells it."""
-    if status.state != "running" or not status.standing.n_cycles:
+    standing = status.standing
+    if status.state != "running" or not standing.n_cycles or standing.weights is None:
         return f"job {status.job_dir}: {_state(status)}"
     return describe(progress_of(status))
 

@@ -54,6 +54,16 @@ def test_remaining_time_is_what_ends_first() -> None:
     assert used(Budget(1.0), 5.0).remaining(3) == 0.0
 
 
+def test_what_opening_took_is_no_part_of_a_cycle() -> None:
+    """Workers that take 15 s to start do not make the two cycles since take 10 s each."""
+    budget = used(Budget(1e9, n_cycles=10), 15.0)
+    budget.cycles_begin()
+    budget.begun -= 4.0
+    assert budget.cycling() == pytest.approx(4.0, abs=0.1)
+    assert budget.remaining(2) == pytest.approx(16.0, abs=0.5)
+    assert budget.elapsed() == pytest.approx(19.0, abs=0.1)
+
+
 def test_a_resumed_run_counts_from_its_start() -> None:
     """One cycle of the session always runs by the time; cycles are those of the run."""
     budget = used(Budget(1e-9, n_cycles=12, first=10), 100.0)

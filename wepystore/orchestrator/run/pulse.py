@@ -66,7 +66,7 @@ class Pulse:
             begun = time.monotonic()
             write_progress(self._folder, self._facts(self._progress))
             now = time.monotonic()
-            self._next = now + min(max(_EVERY_S, (now - begun) / _SHARE), _LATEST_S)
+            self._next = now + wait_after(now - begun)
 
     def _facts(self, progress: Progress) -> dict[str, Any]:
         return {
@@ -88,6 +88,11 @@ class Pulse:
             "runner_s": self._runner_s,
             "checkpoint": self._account.kept,
         }
+
+
+def wait_after(took: float) -> float:
+    """How long not to tell anything where the last time took so long, in s."""
+    return min(max(_EVERY_S, took / _SHARE), _LATEST_S)
 
 
 def _facts_of(part: Any) -> dict[str, str]:
