@@ -77,15 +77,19 @@ def stationarity(
     if not before > 0 or not after > 0:
         which, rises = ("second", False) if before > 0 else ("first", True)
         text = f"no event in the {which} half of what is counted"
+        # As likely as that so many coins fall alike.
+        if 2 * 0.5**effective > 1 - level:
+            return _unknown(f"too few events to tell: {text}")
         return Stationarity(False, rises, text + (", so the flux rises" if rises else ""))
     if of_units:
         # Of one unit both halves: what is high in both is no difference.
         error, degrees = _paired(halves, before, after), len(units) - 1
     else:
         error = math.hypot(error_before / before, error_after / after)
-        # As many independent events in each half would differ by chance so much.
-        error = max(error, 2 / math.sqrt(effective))
         degrees = 2 * (n * len(units) - 1)
+    # So many independent events differ by chance so much, at least; one unit with nearly all of
+    # the flux would differ from nothing.
+    error = max(error, 2 / math.sqrt(effective))
     ratio = after / before
     factor = math.exp(min(700.0, t_quantile((1 + level) / 2, degrees) * error))
     return _told(ratio, ratio / factor, ratio * factor)

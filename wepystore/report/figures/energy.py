@@ -114,7 +114,11 @@ def energy_of(profile: Profile) -> Datasets:
         "windows": {
             "at": [at for part in parts for at in values(axis.centres)],
             "energy": [each for part in parts for each in values(part, 3)],
-            "window": [_name(part) for part in profile.windows for _ in range(axis.n_bins)],
+            "window": [
+                _name(part, number)
+                for number, part in enumerate(profile.windows, 1)
+                for _ in range(axis.n_bins)
+            ],
         },
     }
 
@@ -126,5 +130,8 @@ def _line(part: Histogram) -> Floats:
     return part.free_energy
 
 
-def _name(part: Histogram) -> str:
-    return "none" if part.window is None else f"{part.window[0]} to {part.window[1]}"
+def _name(part: Histogram, number: int) -> str:
+    """Its cycles, or where runs are not equally long, which stretch of each it is."""
+    if part.window is None:
+        return f"part {number} of {N_WINDOWS} of each run"
+    return f"{part.window[0]} to {part.window[1]}"
