@@ -89,6 +89,25 @@ def test_batches_are_of_equal_time() -> None:
     assert lengths.max() <= 40 and lengths.sum() == 120
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [0.0, 0.0, 0.0, 1.0],
+        [1.0, 0.0, 0.0, 0.0],
+        [0.0] * 5,
+        [0.0, 0.0, 1.0],
+        [5.0, 0.1, 0.1, 0.1, 0.1, 9.0],
+        [0.0] * 10 + [1.0],
+    ],
+)
+def test_batches_of_uneven_lengths_lose_nothing(lengths: list[float]) -> None:
+    """Nor do they count anything twice: as where few cycles have the weight that could arrive."""
+    values = 2.0 ** np.arange(len(lengths))
+    sums, totals = batches(values, lengths)
+    assert len(sums) == min(4, len(lengths))
+    assert sums.sum() == values.sum() and totals.sum() == pytest.approx(sum(lengths))
+
+
 def test_effective_number_of_events() -> None:
     """(sum w)^2 / sum w^2: all of equal ones, one where one outweighs all."""
     assert effective_number([0.25] * 4) == pytest.approx(4)

@@ -96,7 +96,9 @@ def batches(values: ArrayLike, lengths: ArrayLike, n: int = N_BATCHES) -> tuple[
     ends = np.cumsum(lengths)
     # The first cycle of each: that in the middle of which the batch before has had its share.
     starts = np.searchsorted(ends - lengths / 2, ends[-1] * np.arange(n) / n)
-    starts = np.maximum(starts, np.arange(n))
+    # Each has a cycle of its own, whatever the lengths are.
+    places = np.arange(n)
+    starts = places + np.maximum.accumulate(np.minimum(starts - places, len(lengths) - n))
     return np.add.reduceat(values, starts, axis=0), np.add.reduceat(lengths, starts)
 
 
