@@ -46,6 +46,32 @@ def test_networkx_reads_a_node_for_each_walker_of_each_cycle(
             assert node["region"] == regions[place]
 
 
+def test_it_is_laid_out(tree: Any) -> None:
+    """It lies from left to right by cycle and upwards by progress, a walker as large as its weight,
+    those that were warped in a colour of their own."""
+    nodes = [node for _, node in tree.nodes.items()]
+    looks = [node["viz"] for node in nodes]
+    assert all(
+        look["position"]["x"] == 20 * n["cycle"] for n, look in zip(nodes, looks, strict=True)
+    )
+    progress = np.array([node["min_distances"] for node in nodes])
+    height = np.array([look["position"]["y"] for look in looks])
+    share = (progress - progress.min()) / (progress.max() - progress.min())
+    assert height == pytest.approx(1000 * share, abs=0.1)
+    weight = np.log([node["weight"] for node in nodes])
+    part = (weight - weight.min()) / (weight.max() - weight.min())
+    assert [look["size"] for look in looks] == pytest.approx(2 + 12 * part, rel=1e-2)
+    assert {look["color"]["r"] == 213 and look["color"]["g"] == 94 for look in looks} == {
+        True,
+        False,
+    }
+    assert all(
+        (look["color"]["r"], look["color"]["g"]) == (213, 94)
+        for node, look in zip(nodes, looks, strict=True)
+        if node["warped"]
+    )
+
+
 def test_edges_go_where_the_states_went(tree: Any, recording: Recording) -> None:
     """The states themselves say who descends from whom: the tree must say the same."""
     for report in recording.reports[:-1]:

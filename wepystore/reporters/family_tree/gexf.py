@@ -13,6 +13,17 @@ from numpy.typing import NDArray
 
 _NAMESPACE = "http://www.gexf.net/1.2draft"
 
+#: How it looks where nobody lays it out: cycles to the right so far apart, progress upwards over so
+#: much, or walkers so far apart where there is none.
+_PER_CYCLE, _HEIGHT, _PER_WALKER = 20, 1000.0, 20.0
+#: The size of the lightest walker and of the heaviest, on a scale of logarithms.
+_SMALLEST, _LARGEST = 2.0, 14.0
+#: From the lightest to the heaviest (viridis), and of those that were warped.
+_COLOURS = np.array(
+    [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64
+)
+_WARPED_COLOUR = (213, 94, 0)
+
 #: Flags of a row: there is a walker of this number; it was warped.
 WALKER, WARPED = 1, 2
 
@@ -25,7 +36,10 @@ _BATCH = 1 << 14
 _NODE = (
     '<node id="%d-%d" label="%d-%d"><attvalues><attvalue for="0" value="%d"/>'
     '<attvalue for="1" value="%d"/><attvalue for="2" value="%r"/>'
-    '<attvalue for="3" value="%s"/>%s</attvalues></node>\n'
+    '<attvalue for="3" value="%s"/>%s</attvalues>%s</node>\n'
+)
+_LOOKS = (
+    '<viz:size value="%.3g"/><viz:position x="%d" y="%.5g" z="0"/><viz:color r="%d" g="%d" b="%d"/>'
 )
 _EDGE = '<edge id="%d" source="%d-%d" target="%d-%d"/>\n'
 
@@ -102,7 +116,7 @@ def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
     start_of_last = int(np.searchsorted(rows["cycle"], last))
     file.write(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<gexf xmlns="{_NAMESPACE}" version="1.2">\n'
+        f'<gexf xmlns="{_NAMESPACE}" xmlns:viz="{_NAMESPACE}/viz" version="1.2">\n'
         "<meta><creator>wepystore</creator></meta>\n"
         '<graph mode="static" defaultedgetype="directed">\n'
         '<attributes class="node" mode="static">\n'
@@ -110,8 +124,9 @@ def write(file: IO[str], progress: Sequence[str], rows: NDArray[Any]) -> None:
     for place, (title, kind) in enumerate([*_FIXED, *((name, "double") for name in progress)]):
         file.write(f'<attribute id="{place}" title={quoteattr(title)} type="{kind}"/>\n')
     file.write("</attributes>\n<nodes>\n")
+    looks = _Looks(rows)
     for batch in _batches(rows):
-        file.write("".join(_nodes(batch[(batch["flags"] & WALKER) != 0])))
+        file.write("".join(_nodes(batch[(batch["flags"] & WALKER) != 0], looks)))
     file.write("</nodes>\n<edges>\n")
     number = 0
     for batch in _batches(rows[:start_of_last]):
@@ -133,7 +148,59 @@ def _batches(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield rows[start : start + _BATCH]
 
 
-def _nodes(rows: NDArray[Any]) -> Iterator[str]:
+class _Looks:
+    """Where nodes are, how large, and of which colour."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        has_progress = rows["progress"].shape[1] > 0
+        self._low, self._scale = 0.0, 0.0
+        lightest, heaviest = np.inf, 0.0
+        low, high = np.inf, -np.inf
+        for batch in _batches(rows):
+            weight = batch["weight"][_is_weight(batch["weight"])]
+            lightest = min(lightest, weight.min(initial=np.inf))
+            heaviest = max(heaviest, weight.max(initial=0.0))
+            progress = batch["progress"][:, 0] if has_progress else np.empty(0)
+            progress = progress[np.isfinite(progress)]
+            low, high = (
+                min(low, progress.min(initial=np.inf)),
+                max(high, progress.max(initial=-np.inf)),
+            )
+        if low < high and np.isfinite(high - low):
+            self._low, self._scale = low, _HEIGHT / (high - low)
+        self._lightest = np.log(lightest) if heaviest else 0.0
+        self._span = (np.log(heaviest) - self._lightest if heaviest else 0.0) or 1.0
+
+    def of(self, rows: NDArray[Any]) -> list[str]:
+        """For each of these rows."""
+        y = _PER_WALKER * rows["walker"].astype(np.float64)
+        if self._scale:
+            progress = rows["progress"][:, 0]
+            # Of whom it is not known lies at the bottom.
+            known = np.isfinite(progress)
+            y = np.where(known, (np.where(known, progress, 0.0) - self._low) * self._scale, 0.0)
+        weight = np.where(_is_weight(rows["weight"]), rows["weight"], np.exp(self._lightest))
+        part = np.clip((np.log(weight) - self._lightest) / self._span, 0.0, 1.0)
+        at = part * (len(_COLOURS) - 1)
+        lower = np.minimum(at.astype(np.int64), len(_COLOURS) - 2)
+        colour = _COLOURS[lower] + (at - lower)[:, None] * (_COLOURS[lower + 1] - _COLOURS[lower])
+        colour[(rows["flags"] & WARPED) != 0] = _WARPED_COLOUR
+        columns = (
+            (_SMALLEST + part * (_LARGEST - _SMALLEST)).tolist(),
+            (_PER_CYCLE * rows["cycle"]).tolist(),
+            y.tolist(),
+            *colour.round().astype(np.int64).T.tolist(),
+        )
+        return [_LOOKS % each for each in zip(*columns, strict=True)]
+
+
+def _is_weight(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which have a logarithm."""
+    found: NDArray[np.bool_] = np.isfinite(values) & (values > 0)
+    return found
+
+
+def _nodes(rows: NDArray[Any], looks: _Looks) -> Iterator[str]:
     extras = [""] * len(rows)
     regions = rows["region"]
     if len(rows) and (regions[:, 0] >= 0).any():
@@ -149,8 +216,9 @@ def _nodes(rows: NDArray[Any]) -> Iterator[str]:
         ]
     warped = ["true" if flags & WARPED else "false" for flags in rows["flags"].tolist()]
     columns = (rows["cycle"].tolist(), rows["walker"].tolist(), rows["weight"].tolist())
-    for cycle, walker, weight, flag, extra in zip(*columns, warped, extras, strict=True):
-        yield _NODE % (cycle, walker, cycle, walker, cycle, walker, weight, flag, extra)
+    each = zip(*columns, warped, extras, looks.of(rows), strict=True)
+    for cycle, walker, weight, flag, extra, look in each:
+        yield _NODE % (cycle, walker, cycle, walker, cycle, walker, weight, flag, extra, look)
 
 
 def _region(key: bytes) -> str:
