@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from wepystore.coordinates import shapes
 from wepystore.coordinates.geometry import Angle, AtomDistance, Torsion
 from wepystore.coordinates.shapes import RMSD, Contacts, RadiusOfGyration
 
@@ -106,20 +107,26 @@ def test_shapes(seed: int) -> None:
     assert np.allclose(distance.values(positions), expected, atol=1e-6)
 
 
-@given(st.integers(0, 2**32), st.floats(0.2, 3.0))
-@settings(deadline=None, max_examples=30)
-def test_contacts_are_counted_one_by_one(seed: int, cutoff: float) -> None:
-    """Also beyond half a box, and where an atom is in both groups."""
+@given(st.integers(0, 2**32), st.floats(0.2, 3.0), st.floats(0.2, 10.0), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_contacts_are_counted_one_by_one(
+    seed: int, cutoff: float, size: float, prunes: bool
+) -> None:
+    """Also beyond half a box, where an atom is in both groups, and where far atoms are left out
+    at first."""
     rng = np.random.default_rng(seed)
     boxes = boxes_of(rng)
-    positions = rng.uniform(-5, 5, size=(N_FRAMES, N_ATOMS, 3))
+    positions = rng.uniform(0, size, size=(N_FRAMES, N_ATOMS, 3)) + rng.normal(size=3)
     first, second = (0, 1, 2, 3), (2, 3, 4, 5, 6)
     pairs = {tuple(sorted((a, b))) for a in first for b in second if a != b}
     for box in (boxes, None):
         counted = sum(
             (AtomDistance(pair).values(positions, box) < cutoff).astype(int) for pair in pairs
         )
-        assert np.array_equal(Contacts(first, second, cutoff).values(positions, box), counted)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(shapes, "_WORTH_PRUNING", 1 if prunes else 10**9)
+            found = Contacts(first, second, cutoff).values(positions, box)
+        assert np.array_equal(found, counted)
 
 
 def test_contacts_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wepystore.answers.binning import Axis
-from wepystore.estimates.ratios import LEVEL, effective_number
+from wepystore.estimates.ratios import LEVEL
 from wepystore.estimates.stationarity import Stationarity, stationarity
 
 Floats = NDArray[np.float64]
@@ -86,22 +86,26 @@ def halves_of(axes: Sequence[Axis], units: Sequence[Sequence[Held]], probability
     probability : ndarray, of the shape of the bins
     """
     places = [
-        (axis, *place)
-        for k, axis in enumerate(axes)
-        for place in _stretches(np.moveaxis(probability, k, 0), _STRETCHES // len(axes))
+        _stretches(np.moveaxis(probability, k, 0), _STRETCHES // len(axes))
+        for k in range(len(axes))
     ]
-    level = 1 - (1 - LEVEL) / len(places)
+    level = 1 - (1 - LEVEL) / sum(map(len, places))
     found = []
-    shape = probability.shape
-    for axis, first, stop in places:
-        inside = np.zeros(shape, bool)
-        inside[(slice(None),) * _number(axes, axis) + (slice(first, stop),)] = True
-        found.append(_Stretch(axis, first, stop, _compared(units, inside.ravel(), level)))
+    for k, axis in enumerate(axes):
+        numbers = np.arange(axis.n_bins)
+        # Of each bin along this axis the number of its stretch; of none the last.
+        along = np.full(axis.n_bins, len(places[k]))
+        for number, (first, stop) in enumerate(places[k]):
+            along[(numbers >= first) & (numbers < stop)] = number
+        shape = [1] * len(axes)
+        shape[k] = axis.n_bins
+        of_bin = np.broadcast_to(along.reshape(shape), probability.shape).ravel()
+        compared = _compared(units, np.append(of_bin, len(places[k])), len(places[k]), level)
+        found += [
+            _Stretch(axis, first, stop, each)
+            for (first, stop), each in zip(places[k], compared, strict=True)
+        ]
     return _told(found)
-
-
-def _number(axes: Sequence[Axis], axis: Axis) -> int:
-    return next(k for k, each in enumerate(axes) if each is axis)
 
 
 def _stretches(probability: Floats, n: int) -> list[tuple[int, int]]:
@@ -113,23 +117,33 @@ def _stretches(probability: Floats, n: int) -> list[tuple[int, int]]:
 
 
 def _compared(
-    units: Sequence[Sequence[Held]], inside: NDArray[np.bool_], level: float
-) -> Stationarity:
-    """The weight in some bins."""
-    # The last place is that of the walkers in no bin.
-    chosen = np.append(inside, False)
-    series, weights = [], []
+    units: Sequence[Sequence[Held]], of_bin: Ints, n_stretches: int, level: float
+) -> list[Stationarity]:
+    """The weight in each stretch; `of_bin` tells the stretch of each bin, and at last of none."""
+    n = n_stretches + 1
+    values, lengths = [], []
+    sums, squares = np.zeros(n), np.zeros(n)
     for unit in units:
-        values, lengths = [], []
-        for part in unit:
-            n_cycles = len(part.cycles)
-            cycle = np.repeat(np.arange(n_cycles), part.n_walkers)
-            held = chosen[part.bins]
-            values.append(np.bincount(cycle[held], part.weights[held], n_cycles))
-            lengths.append(np.bincount(cycle, part.weights, n_cycles))
-            weights.append(part.weights[held])
-        series.append((np.concatenate(values), np.concatenate(lengths)))
-    return stationarity(series, effective_number(np.concatenate(weights)), level)
+        held = []
+        for cycles, n_walkers, bins, weights in unit:
+            number = of_bin[bins]
+            sums += np.bincount(number, weights, n)
+            squares += np.bincount(number, weights**2, n)
+            number += np.repeat(np.arange(len(cycles)) * n, n_walkers)
+            held.append(np.bincount(number, weights, len(cycles) * n).reshape(-1, n))
+        every = np.concatenate(held)
+        values.append(every)
+        lengths.append(every.sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        effective = np.nan_to_num(sums**2 / squares)
+    return [
+        stationarity(
+            [(each[:, k], length) for each, length in zip(values, lengths, strict=True)],
+            float(effective[k]),
+            level,
+        )
+        for k in range(n_stretches)
+    ]
 
 
 def _told(stretches: Sequence[_Stretch]) -> Halves:

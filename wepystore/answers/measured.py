@@ -39,7 +39,7 @@ Ints = NDArray[np.int64]
 Along = str | Coordinate | Progress | Callable[[Any, Any], Any]
 
 #: So much of the positions is in memory at a time, in bytes.
-_STRETCH_BYTES = 1 << 23
+_STRETCH_BYTES = 1 << 21
 _PROGRESS = "progress/"
 
 

@@ -137,8 +137,12 @@ def moved(atoms: Atoms, places: Mapping[int, int]) -> Atoms:
 
 
 def part(positions: NDArray[Any], atoms: Atoms) -> Floats:
-    """Positions of some atoms, shape (n_frames, len(atoms), 3), in double precision."""
-    found: Floats = positions[:, list(atoms)].astype(np.float64)
+    """Positions of some atoms, shape (n_frames, len(atoms), 3), in double precision: a copy."""
+    first, last = atoms[0], atoms[-1]
+    # What lies together is several times as fast as a slice.
+    in_a_row = atoms == tuple(range(first, last + 1))
+    place = slice(first, last + 1) if in_a_row else list(atoms)
+    found: Floats = positions[:, place].astype(np.float64)
     return found
 
 
@@ -147,8 +151,13 @@ def centre(positions: NDArray[Any], atoms: Atoms, masses: tuple[float, ...] | No
     held = part(positions, atoms)
     if masses is None:
         return held[:, 0]
-    weights = np.array(masses) / sum(masses)
-    found: Floats = np.einsum("fax,a->fx", held, weights)
+    return mean_of(held, np.array(masses) / sum(masses))
+
+
+def mean_of(held: Floats, weights: Floats) -> Floats:
+    """The mean of points (n_frames, n, n_axes), with weights that sum up to 1."""
+    # A product of matrices, several times as fast as a sum along the middle.
+    found: Floats = np.matmul(weights, held)
     return found
 
 

@@ -16,6 +16,7 @@ from wepystore.coordinates.base import (
     as_atoms,
     as_masses,
     index_text,
+    mean_of,
     moved,
     part,
     union,
@@ -29,8 +30,10 @@ from wepystore.coordinates.periodic import (
 )
 from wepystore.coordinates.superposition import rmsd, rotations
 
-#: Pairs of atoms that are looked at in one go: some arrays of 8 MB each.
-_CHUNK = 1 << 20
+#: Pairs of atoms that are looked at in one go: some arrays that a processor keeps at hand.
+_CHUNK = 1 << 16
+#: Pairs of atoms in a frame from which on it pays to leave out those that are far anyway.
+_WORTH_PRUNING = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,8 @@ class RMSD(Coordinate):
         """What is superposed, and what is measured, about the centroid of the former."""
         n_superposed = len(self.superposed or self.measured)
         superposed = held[:, :n_superposed]
-        centroids = superposed.mean(axis=1, keepdims=True)
+        n_points = superposed.shape[1]
+        centroids = mean_of(superposed, np.full(n_points, 1 / n_points))[:, np.newaxis]
         superposed = superposed - centroids
         if self.superposed is None:
             return superposed, superposed
@@ -185,8 +189,8 @@ class RadiusOfGyration(Coordinate):
         held = part(positions, self.group)
         masses = self.masses or (1.0,)
         weights = np.array(masses) / sum(masses)
-        held -= np.einsum("fax,a->fx", held, weights)[:, np.newaxis]
-        squares: Floats = np.einsum("fax,fax,a->f", held, held, weights)
+        held -= mean_of(held, weights)[:, np.newaxis]
+        squares: Floats = np.einsum("fax,fax->fa", held, held) @ weights
         return np.sqrt(squares)
 
 
@@ -237,20 +241,59 @@ class Contacts(Coordinate):
         return found
 
     def _values(self, positions: NDArray[Any], boxes: Floats | None) -> Floats:
-        found = np.zeros(len(positions))
-        unknown = ~np.isfinite(positions[:, list(self.atoms)]).all(axis=(1, 2))
-        frames = max(1, _CHUNK // (len(self.first) * len(self.second)))
-        rows = max(1, _CHUNK // len(self.second))
-        for begin in range(0, len(positions), frames):
+        if len(self.first) * len(self.second) < _WORTH_PRUNING:
+            found = self._count(part(positions, self.first), part(positions, self.second), boxes)
+        else:
+            one = [slice(k, k + 1) for k in range(len(positions))]
+            found = np.array(
+                [self._count_near(positions[k], None if boxes is None else boxes[k]) for k in one]
+            )
+        known = np.isfinite(positions[:, list(self.atoms)]).all(axis=(1, 2))
+        return np.where(known, found, np.nan)
+
+    def _count_near(self, positions: NDArray[Any], boxes: Floats | None) -> float:
+        """Of one frame, by those atoms of the second group that can be near the first."""
+        first, second = part(positions, self.first), part(positions, self.second)
+        middle = first.mean(axis=1)
+        a, b = first[0] - middle, second[0] - middle
+        if boxes is not None:
+            b = minimum_image(b, boxes[0])
+        within = float(np.sqrt((a**2).sum(axis=1).max())) + self.cutoff
+        # A hair more, so that rounding leaves no atom out.
+        near = (b**2).sum(axis=1) <= (within * (1 + 1e-9)) ** 2
+        if boxes is not None and within > half_width(boxes)[0]:
+            return float(self._count(first, second[:, near], boxes, near)[0])
+        # Who is near one of the first is so in the image that is nearest to their middle.
+        b = b[near]
+        squares = a @ b.T
+        squares *= -2
+        squares += (a**2).sum(axis=1)[:, np.newaxis]
+        squares += (b**2).sum(axis=1)
+        pairs = squares < self.cutoff**2
+        if self._doubles.any():
+            pairs &= ~self._doubles[:, near]
+        return float(np.count_nonzero(pairs))
+
+    def _count(
+        self,
+        first: Floats,
+        second: Floats,
+        boxes: Floats | None,
+        columns: NDArray[np.bool_] | slice = slice(None),
+    ) -> Floats:
+        """Pairs of first (n, A, 3) and second (n, B, 3), `columns` of the second group."""
+        found = np.zeros(len(first))
+        n_second = max(1, second.shape[1])
+        frames = max(1, _CHUNK // (first.shape[1] * n_second))
+        rows = max(1, _CHUNK // n_second)
+        for begin in range(0, len(first), frames):
             some = slice(begin, begin + frames)
-            near = part(positions[some], self.second)[:, np.newaxis]
             box = None if boxes is None else boxes[some]
-            for row in range(0, len(self.first), rows):
-                atoms = self.first[row : row + rows]
-                here = part(positions[some], atoms)[:, :, np.newaxis]
-                pairs = self._near(here, near, box) & ~self._doubles[row : row + rows]
+            for row in range(0, first.shape[1], rows):
+                here = slice(row, row + rows)
+                pairs = self._near(first[some, here, np.newaxis], second[some, np.newaxis], box)
+                pairs &= ~self._doubles[here, columns]
                 found[some] += pairs.sum(axis=(1, 2))
-        found[unknown] = np.nan
         return found
 
     def _near(self, a: Floats, b: Floats, boxes: Floats | None) -> NDArray[np.bool_]:
