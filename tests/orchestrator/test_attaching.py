@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import resource
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.store.care.test_gc import in_child
 from tests.store.helpers import attach
 from tests.systems import (
     REPOSITORY,
@@ -48,6 +52,7 @@ from wepystore.api import (
     prepare_store,
     reconcile,
 )
+from wepystore.compat.wepy import entries
 from wepystore.orchestrator import attaching
 from wepystore.orchestrator.run import recorder
 from wepystore.records import frames
@@ -207,6 +212,17 @@ def test_wepys_file_of_another_run_is_refused(
     for each in names:
         change(file, each, 1e-8 - 1e-4)
     add_trajectories(store, run, file)
+
+
+def test_a_text_that_begins_again_and_again_is_read_once() -> None:
+    """Some kB of a stranger's, which were looked through from each of a million places on."""
+    text = zlib.compress(b"<State a='1'>" * (1 << 20))
+
+    def work() -> bool:
+        resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+        return entries.positions(base64.b64encode(text)) == []
+
+    assert in_child(work) == 0
 
 
 def annotated(**facts: Any) -> Callable[[h5py.File], None]:

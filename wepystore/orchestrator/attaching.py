@@ -167,7 +167,8 @@ class _Fit:
         found = self._store.read_manifest("snapshots", entry.md5, entry.ref)
         other = formats.stands_for(found.value)
         if other is not None:
-            return None, [self._chosen(np.array(each)) for each in other.positions(found.data)]
+            held = (np.reshape(each, (-1, 3)) for each in other.positions(found.data))
+            return None, [self._chosen(each) for each in held]
         walkers = decode_walkers(found.value, found.fetch, f"snapshot {entry.md5}")
         states = [self._chosen(walker.state.get("positions")) for walker in walkers]
         return [walker.weight for walker in walkers], states

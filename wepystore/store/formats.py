@@ -6,6 +6,7 @@ is to know of it says a module that is imported when such bytes are met.
 
 from __future__ import annotations
 
+from array import array
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -31,9 +32,9 @@ class Format(Protocol):
     def unpacked(self, data: bytes, most: int) -> bytes:
         """The pickle in it, so many bytes of it at most; b"" if it is damaged."""
 
-    def positions(self, data: bytes) -> list[list[tuple[float, ...]]]:
-        """The positions of the states in a snapshot, nm, as far as they can be told without opening
-        it."""
+    def positions(self, data: bytes) -> list[array[float]]:
+        """The positions of the states in a snapshot, three numbers for each atom, nm, as far as
+        they can be told without opening it."""
 
     def decode(self, kind: str, data: bytes, where: str) -> Any:
         """The Snapshot or Configuration in it. Runs its pickle."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 import zlib
+from array import array
 from typing import Any
 
 from wepystore.errors import FailedError
@@ -21,7 +22,7 @@ _CHUNK = 1 << 20
 # The class that a pickle makes is named within its first bytes.
 _CLASSES = {b"SimSnapshot": "snapshots", b"orchestration.configuration": "configs"}
 # OpenMM pickles a State as its XML; of one state there is one, however many walkers have it.
-_STATE = re.compile(rb"<State [^<>]*>.*?</State>", re.DOTALL)
+_STATE, _STATE_ENDS = re.compile(rb"<State [^<>]*>"), b"</State>"
 _POSITION = re.compile(rb'<Position x="([^"<>]{1,30})" y="([^"<>]{1,30})" z="([^"<>]{1,30})"/>')
 _MOST_BYTES = 1 << 28
 
@@ -54,17 +55,26 @@ def unpacked(data: bytes, most: int) -> bytes:
         return b""
 
 
-def positions(data: bytes) -> list[list[tuple[float, ...]]]:
-    """The positions of the states in a snapshot, nm, as far as they stand in it as a text: its
-    pickle is not opened."""
+def positions(data: bytes) -> list[array[float]]:
+    """The positions of the states in a snapshot, three numbers for each atom, nm, as far as they
+    stand in it as a text: its pickle is not opened."""
+    text, place = unpacked(data, _MOST_BYTES), 0
     found = []
-    for state in _STATE.finditer(unpacked(data, _MOST_BYTES)):
-        rows = _POSITION.findall(state[0])
+    # What begins and never ends is looked for once, and numbers are no objects: of a stranger's
+    # text either could take any time and memory.
+    while (begin := _STATE.search(text, place)) is not None:
+        place = text.find(_STATE_ENDS, begin.end())
+        if place < 0:
+            break
+        numbers = array("d")
         try:
-            found.append([tuple(map(float, row)) for row in rows])
+            for row in _POSITION.finditer(text, begin.end(), place):
+                numbers.extend(map(float, row.groups()))
         except ValueError:
             return []
-    return [each for each in found if each]
+        if numbers:
+            found.append(numbers)
+    return found
 
 
 def decode(kind: str, data: bytes, where: str) -> Any:
