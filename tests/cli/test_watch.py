@@ -265,6 +265,27 @@ def test_the_report_beside_it(wepy: Wepy, done: Path, tmp_path: Path) -> None:
     assert tree_of(done) == before
 
 
+def test_the_report_of_a_job_that_goes_on(
+    job: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """There after the first checkpoint, and at the end it is of the end."""
+    folder, process = job
+    watch = subprocess.Popen(
+        command("watch", "--json", "--interval=0.05", "--html=page.html", folder),
+        env=environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until((tmp_path / "page.html").exists, watch)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    *_, last = watch.communicate(timeout=PATIENCE_S)[0].splitlines()
+    assert watch.returncode == 75
+    page, status = (tmp_path / "page.html").read_text(), json.loads(last)
+    assert status["state"] == "stopped" and status["record"][:8] in page
+
+
 def test_a_store_that_changes_while_it_is_read(walks: Path, tmp_path: Path) -> None:
     """Of a process that tells nothing the last checkpoint is shown: many looks, while a new one
     supersedes it each cycle; no cycle comes twice, and none is lost from the flux."""

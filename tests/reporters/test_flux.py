@@ -144,6 +144,20 @@ def test_what_is_told_has_no_more_digits_than_are_known() -> None:
     assert flat["rate"].startswith("1.3 1/steps") or flat["rate"].startswith("1.2 1/steps")
 
 
+def test_many_cycles_at_once_are_to_the_bit_what_they_are_one_by_one() -> None:
+    """A resumed run takes those before from its tables, in stretches of any length."""
+    rng = np.random.default_rng(3)
+    cycles = [(rng.random(rng.integers(3)) * 1e-3).tolist() for _ in range(1000)]
+    one_by_one = joined = Flux()
+    for weights in cycles:
+        one_by_one = one_by_one.after(0.3, weights)
+    done = 0
+    for length in (0, 1, 1, 62, 3, 200, 0, 733):
+        joined = joined.after_cycles(0.3, cycles[done : done + length])
+        done += length
+    assert joined == one_by_one and one_by_one.estimate() is not None
+
+
 @pytest.mark.parametrize(
     "state",
     [

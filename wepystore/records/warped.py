@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def flux_after(
             cycles, weights = _warps(part, recording, store)
             ends = np.searchsorted(cycles, np.arange(begin, stop + 1)).tolist()
             held = weights.tolist()
-            for k in range(stop - begin):
-                flux = flux.after(cycle_time, held[ends[k] : ends[k + 1]])
+            warped = (held[first_warp:last] for first_warp, last in pairwise(ends))
+            flux = flux.after_cycles(cycle_time, warped)
         first = stop
     return flux
 

@@ -12,7 +12,7 @@ all cycles would carry that start along for ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,18 +111,25 @@ class Flux:
 
     def after(self, time: float, weights: Sequence[float]) -> Flux:
         """This and one more cycle, in which walkers of these weights were warped."""
+        return self.after_cycles(time, [weights])
+
+    def after_cycles(self, time: float, warped: Iterable[Sequence[float]]) -> Flux:
+        """This and as many more cycles, to the bit as one after the other; of each the weights."""
+        blocks, length = self.blocks, self.length
         n_cycles, total, weight, squares, n_warps = self.current
-        if weights:
-            weight += math.fsum(weights)
-            squares += math.fsum(each * each for each in weights)
-        current = Block(n_cycles + 1, total + time, weight, squares, n_warps + len(weights))
-        if current.n_cycles < self.length:
-            return Flux(self.first, self.length, self.blocks, current)
-        blocks, length = (*self.blocks, current), self.length
-        if len(blocks) == _MOST_BLOCKS:
-            blocks = tuple(_sum(blocks[k : k + 2]) for k in range(0, _MOST_BLOCKS, 2))
-            length *= 2
-        return Flux(self.first, length, blocks)
+        for weights in warped:
+            n_cycles, total = n_cycles + 1, total + time
+            if weights:
+                weight += math.fsum(weights)
+                squares += math.fsum(each * each for each in weights)
+                n_warps += len(weights)
+            if n_cycles == length:
+                blocks = (*blocks, Block(n_cycles, total, weight, squares, n_warps))
+                n_cycles, total, weight, squares, n_warps = _NOTHING
+                if len(blocks) == _MOST_BLOCKS:
+                    blocks = tuple(_sum(blocks[k : k + 2]) for k in range(0, _MOST_BLOCKS, 2))
+                    length *= 2
+        return Flux(self.first, length, blocks, Block(n_cycles, total, weight, squares, n_warps))
 
     def windows(self) -> list[tuple[int, int, Block]]:
         """(first cycle, last cycle, what was warped) of up to eleven stretches, from 1.

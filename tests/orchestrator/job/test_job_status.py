@@ -15,6 +15,7 @@ from wepystore.api import (
     Apparatus,
     BinResampler,
     Configuration,
+    CycleFailedError,
     DashboardReporter,
     PositionCoordinate,
     Prepared,
@@ -23,6 +24,7 @@ from wepystore.api import (
     SerialMapper,
     Snapshot,
     Walker,
+    load_snapshot,
     prepare_store,
     read_job,
     resume,
@@ -108,6 +110,40 @@ def test_three_tell_the_same(walks: Prepared, tmp_path: Path) -> None:
     assert status.kept_cycles == status.standing.n_cycles == 90
     (dash,) = job.glob("*.dash.org")
     assert "\n".join(rate_lines(status.standing.flux, "steps")) in dash.read_text()
+    assert repr(status).endswith("job': complete, 90 of 90 cycles, 90 kept>")
+    assert "<th>rate</th><td>rate " in status._repr_html_()
+
+
+def test_its_seconds_were_over(walks: Prepared, tmp_path: Path) -> None:
+    """Before all cycles were done: something is left, and the page says why it stopped; a job that
+    was asked for SECONDS alone has done all."""
+    job = tmp_path / "job"
+    run_job(walks.store, walks.snapshot_hash, job, seconds=1e-6, n_cycles=10**6)
+    status = read_job(job)
+    assert (status.state, status.ended_by, status.is_over) == ("stopped", "seconds", True)
+    assert ("state", "stopped: SECONDS were over") in list(job_text.page(status))
+    run_job(walks.store, walks.snapshot_hash, tmp_path / "all", seconds=1e-6, n_cycles=None)
+    assert read_job(tmp_path / "all").state == "complete"
+
+
+def test_a_failed_cycle(walks: Prepared, tmp_path: Path) -> None:
+    """Stopped by an error, from whose checkpoint it can go on."""
+    job = tmp_path / "job"
+
+    class Failing(DashboardReporter):
+        def report(self, **report: Any) -> None:
+            if report["cycle_idx"] == 4:
+                raise OSError(5, "the disk is broken", "here")
+
+    configuration = Configuration(SerialMapper(), [Failing()])
+    made = prepare_store(
+        tmp_path / "x.orch", load_snapshot(walks.store, walks.snapshot_hash), configuration
+    )
+    with pytest.raises(CycleFailedError):
+        run_job(made.store, made.snapshot_hash, job, n_cycles=9)
+    status = read_job(job)
+    assert (status.state, status.ended_by, status.kept_cycles) == ("stopped", "error", 4)
+    assert ("state", "stopped: a cycle failed") in list(job_text.page(status))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from wepystore.records.trust import arguments
 from wepystore.records.warped import flux_after
 from wepystore.reporters import files
 from wepystore.reporters.flux import Flux
-from wepystore.reporters.told import Spread, ns_per_day
+from wepystore.reporters.told import Spread, ns_per_day, rate_text, speed_text
 from wepystore.store.errors import MissingError
 from wepystore.store.places import CHECKPOINT
 from wepystore.store.store import Store
@@ -154,6 +155,33 @@ class JobStatus:
     kept_cycles: int = 0
     kept_at: float | None = None
     recorded_bytes: int | None = None
+
+    def __repr__(self) -> str:
+        wanted = self.spec.request.n_cycles if self.spec is not None else None
+        done = f"{self.standing.n_cycles}{f' of {wanted}' if wanted else ''} cycles"
+        return f"<JobStatus {str(self.job_dir)!r}: {self.state}, {done}, {self.kept_cycles} kept>"
+
+    def _repr_html_(self) -> str:
+        told = self.standing
+        facts = {
+            "state": self.state,
+            "ended by": self.ended_by,
+            "cycles": told.n_cycles,
+            "kept": self.kept_cycles,
+            "clones": told.n_cloned,
+            "merges": told.n_merged,
+            "warps": told.n_warped,
+            "weights": told.weights
+            and f"{told.weights.smallest:.2g} to {told.weights.largest:.2g}",
+            "rate": rate_text(told.flux, told.unit),
+            "speed": told.ns_per_day and speed_text(told.ns_per_day),
+        }
+        rows = (
+            f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>"
+            for name, value in facts.items()
+            if value is not None
+        )
+        return f"<table><caption>{escape(str(self.job_dir))}</caption>{''.join(rows)}</table>"
 
     @property
     def is_over(self) -> bool:
