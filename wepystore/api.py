@@ -217,7 +217,7 @@ from wepystore.store.errors import (
 from wepystore.store.merge import Outcome, Plan
 from wepystore.store.resolving import resolve
 from wepystore.store.store import Store
-from wepystore.trajectories.errors import NothingToWriteError, NotTogetherError
+from wepystore.trajectories.errors import NotAsRecordedError, NothingToWriteError, NotTogetherError
 from wepystore.trajectories.exporting import export_lineages, export_run
 from wepystore.trajectories.together import export_runs
 
@@ -237,13 +237,13 @@ __all__ = [
     "NoConfigurationError", "NoFramesError", "NoJobError", "NoProfileError", "NoRateError",
     "NoResampler", "NoRoomError", "NoSuchFieldError", "NoSuchProgressError", "NoSuchRunInFileError",
     "NoSuchStoreError", "NoSuchWalkerError", "NoSuchWarpError", "NoTimesError", "NotANumberError",
-    "NotAStoreError", "NotAStoreThereError", "NotAlikeError", "NotEmptyError", "NotInstalledError",
-    "NotJoinableError", "NotRecordedError", "NotRepeatableError", "NotReweightedError",
-    "NotTogetherError", "NothingToCountError", "NothingToWriteError", "OfAnotherRunError",
-    "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "OwnCoordinate", "PairDistance",
-    "PickleLoadError", "Plan", "PlatformError", "Position", "PositionCoordinate", "Potential",
-    "Prepared", "ProcessMapper", "Profile", "Progress", "ProgressCoordinate", "REVOResampler",
-    "RMSDDistance", "RadiusOfGyration", "RandomWalkDistance", "RandomWalkRunner",
+    "NotAStoreError", "NotAStoreThereError", "NotAlikeError", "NotAsRecordedError", "NotEmptyError",
+    "NotInstalledError", "NotJoinableError", "NotRecordedError", "NotRepeatableError",
+    "NotReweightedError", "NotTogetherError", "NothingToCountError", "NothingToWriteError",
+    "OfAnotherRunError", "OpenMMRunner", "Outcome", "OverdampedLangevinRunner", "OwnCoordinate",
+    "PairDistance", "PickleLoadError", "Plan", "PlatformError", "Position", "PositionCoordinate",
+    "Potential", "Prepared", "ProcessMapper", "Profile", "Progress", "ProgressCoordinate",
+    "REVOResampler", "RMSDDistance", "RadiusOfGyration", "RandomWalkDistance", "RandomWalkRunner",
     "RandomWalkTargetBC", "Rate", "Rates", "RebindingBC", "RebindingDistance",
     "ReceptorLigandDistance", "RecordedAlreadyError", "RecordedPlatformError", "Recording",
     "ReferenceCoordinate", "Report", "Reporter", "RequestError", "Resampler", "Reweighting",
