@@ -135,6 +135,20 @@ def test_between_states(place: Place, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(rows) == 1 + found[0]["events"] and rows[1].endswith("progress >= 2")
 
 
+def test_states_by_a_function_of_ones_own(
+    place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is code, and run only if that is asked for; then it is as the progress is."""
+    file = tmp_path / "own.py"
+    file.write_text("def place(positions, box_vectors):\n    return positions[:, 0, 0]\n")
+    words = ["--from", f"{file}:place < 1", "--to", f"{file}:place >= 2"]
+    status, out, err = said(capsys, place.store.path, *words)
+    assert status == 5 and not out and "is code" in err
+    status, out, _ = said(capsys, place.store.path, "--trust", *words)
+    plain = said(capsys, place.store.path)[1]
+    assert status == 0 and out.splitlines()[1:3] == plain.splitlines()[:2]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [

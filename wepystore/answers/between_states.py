@@ -22,7 +22,7 @@ from wepystore.answers.ancestry import earliest, parent_rows
 from wepystore.answers.arrivals import Arrivals, warps_of
 from wepystore.answers.columns import Ints
 from wepystore.answers.errors import StatesOverlapError, StateTextError
-from wepystore.answers.measured import Measure, measure_of, measured
+from wepystore.answers.measured import Along, Measure, measure_of, measured
 from wepystore.answers.study import Chain, Study
 from wepystore.records.recording import WEIGHTS
 
@@ -36,13 +36,13 @@ class Bounds(NamedTuple):
 
     Attributes
     ----------
-    along : str
-        As of wepystore.coordinates.language.
+    along : str, Coordinate or callable
+        As of measure_of.
     low, high : float
     low_open, high_open : bool
     """
 
-    along: str
+    along: Along
     low: float = -math.inf
     high: float = math.inf
     low_open: bool = True
@@ -172,9 +172,9 @@ def colours_of(
 class _Values:
     """Coordinates of all walkers of a chain; NaN in cycles of which no frames are kept."""
 
-    def __init__(self, chain: Chain, measures: dict[str, Measure]) -> None:
+    def __init__(self, chain: Chain, measures: dict[Along, Measure]) -> None:
         self._chain, self._measures = chain, measures
-        self._held: dict[str, NDArray[np.float64]] = {}
+        self._held: dict[Along, NDArray[np.float64]] = {}
 
     def inside(self, state: State) -> NDArray[np.bool_]:
         """Which walkers of which cycles are in a state, one row for each."""
@@ -182,13 +182,14 @@ class _Values:
         inside: NDArray[np.bool_] = np.logical_and.reduce(found)
         return inside
 
-    def _of(self, along: str) -> NDArray[np.float64]:
+    def _of(self, along: Along) -> NDArray[np.float64]:
         if along not in self._held:
             chain = self._chain
             known = measured(chain, self._measures[along], np.ones(chain.n_cycles, bool))
             counts = chain.tables["n_walkers"]
             if known.values.ndim != 1:
-                raise StateTextError(text=along, part=f"{along}, which is several numbers,")
+                label = self._measures[along].label
+                raise StateTextError(text=label, part=f"{label}, which is several numbers,")
             values = np.full(int(counts.sum()), np.nan)
             has = np.zeros(len(counts), bool)
             has[known.cycles] = True

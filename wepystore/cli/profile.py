@@ -77,7 +77,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     bins = [_bins(text) for text in args["--bins"] or ["50"]]
     asked["bins"] = bins if len(bins) > 1 else bins[0]
     store, runs = runs_of(args)
-    along = [_along(text, args["--trust"]) for text in args["--along"]]
+    along = [along_of(text, args["--trust"]) for text in args["--along"]]
 
     from wepystore.answers.profiles import load_profile
 
@@ -94,7 +94,9 @@ def main(args: dict[str, Any], console: Console) -> int:
     return 0
 
 
-def _along(text: str, trusted: bool) -> Any:
+def along_of(text: str, trusted: bool) -> Any:
+    """What a text asks for: itself, or the function in a file that it names, which must be trusted.
+    Raises CoordinateTextError, UntrustedCodeError, OwnCodeError, NoSuchFunctionError."""
     from wepystore.coordinates.language import FromFile, read
 
     asked = read(text)

@@ -24,6 +24,7 @@ after a warp was last in the --from state.
 Options:
   --from STATE  From this state, and with --to back into it.
   --to STATE    Into this state, which no walker is in that is in the other.
+  --trust       Run the code in FILE.py, where a state is of a FILE.py:FUNCTION.
   --window A:B  Count the cycles from A to before B of each chain, from 0, or with -1 from the end.
   --burn-in N   Leave out the first N cycles of each chain, and count all others.
   --unit UNIT   Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
@@ -46,6 +47,7 @@ from wepystore.cli.console import Console
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
+    from wepystore.answers.between_states import State
     from wepystore.answers.rates import Event, Rate, Rates
     from wepystore.answers.study import Study
 
@@ -61,7 +63,7 @@ def main(args: dict[str, Any], console: Console) -> int:
     if (states[0] is None) != (states[1] is None):
         raise UsageError("--from and --to go together: the two states")
     if states[0] is not None:
-        chosen["states"] = states
+        chosen["states"] = tuple(_state(text, args["--trust"]) for text in states)
     store, runs = runs_of(args)
 
     from wepystore.answers.rates import load_rates
@@ -80,6 +82,17 @@ def main(args: dict[str, Any], console: Console) -> int:
             console.out(line)
     tell_left_out(rates.study, console)
     return 0
+
+
+def _state(text: str, trusted: bool) -> State:
+    """With the functions loaded that it names, if they are trusted. Raises StateTextError,
+    UntrustedCodeError, OwnCodeError, NoSuchFunctionError."""
+    from wepystore.answers.between_states import State
+    from wepystore.cli.profile import along_of
+
+    found = State.read(text)
+    bounds = (each._replace(along=along_of(str(each.along), trusted)) for each in found.bounds)
+    return State(found.text, tuple(bounds))
 
 
 def _window(args: dict[str, Any]) -> dict[str, Any]:
