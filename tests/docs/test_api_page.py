@@ -17,7 +17,7 @@ def test_its_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """From top to bottom, in one folder."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     exec(compile("\n".join(blocks), "api.md", "exec"), {"__name__": "__main__"})
 
 

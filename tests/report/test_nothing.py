@@ -109,3 +109,31 @@ def test_a_coordinate_that_is_no_number(value: float) -> None:
         edges_of(np.array([value, value]))
     edges = edges_of(np.array([value, 2.0, 2.0]))
     assert edges[0] < 2.0 < edges[-1] and np.isfinite(edges).all()
+
+
+class Strange(TargetBC):
+    """A user's own, which calls its coordinate what it likes."""
+
+    PROGRESS_FIELDS = ("</script><script>window.hacked=1</script>\u202e[0].x",)
+    PROGRESS_RECORD_FIELDS = PROGRESS_FIELDS
+
+
+def test_a_coordinate_may_be_called_anything(page: Page, tmp_path: Path) -> None:
+    """A stranger's names go through all figures as text, and none of it acts."""
+    bc = Strange(PositionCoordinate(), [LEFT], threshold=0.0)
+    resampler = BinResampler(PositionCoordinate(), [-0.5], 4)
+    told = "<img src=http://127.0.0.1:9/x onerror=window.hacked=1>"
+    report = reported(tmp_path, 8, bc, resampler, n_cycles=20, n_steps=50, narration=told)
+    assert not whys(report).keys() & {"progress-1", "ways", "profile-1"}
+    file = tmp_path / "report.html"
+    file.write_text(report_html(report))
+    seen = len(page.requests)
+    page.open(file)
+    assert page.value("window.hacked") is None
+    assert not [url for url in page.requests[seen:] if url.startswith("http")]
+    assert "window.hacked=1</script>" in page.value(
+        "document.querySelector('#progress-1 h3').innerText"
+    )
+    assert told in page.value("document.body.innerText")
+    assert page.value("document.querySelectorAll('#drawn-ways g.mark-trail path').length") > 0
+    assert page.complaints == []

@@ -41,7 +41,13 @@ def report_html(report: Report, commands: Sequence[str] = ()) -> str:
         "structure": as_data(shown) if isinstance(shown, Structure) else None,
         "runs": [run.label for run in report.runs],
         "figures": [
-            {"name": each.name, "spec": each.spec, "data": each.data} for each in report.figures
+            {
+                "name": each.name,
+                # What a screen is read out as.
+                "spec": {**each.spec, "description": each.title},
+                "data": each.data,
+            }
+            for each in report.figures
         ],
     }
     return "\n".join(
