@@ -60,6 +60,7 @@ from wepystore.records.library import find_frames
 from wepystore.records.run import encode_run
 from wepystore.records.run_frames import read_cycles
 from wepystore.records.sinks import Remembering
+from wepystore.records.spare_frames import frames_to_spare
 from wepystore.records.trust import users_own
 from wepystore.reporters.hdf5 import run_in_file
 from wepystore.store.care import fsck, gc
@@ -459,3 +460,5 @@ def test_the_frames_of_what_is_attached_may_be_elsewhere(
         load_frames(there, run)
     reconcile(there, store.path)
     assert load_frames(there, run).cycles.tolist() == [*range(53)]
+    # wepy's record tells of no end, and no job needs them to go on.
+    assert frames_to_spare(store, [run]) == store.hashes("frames")

@@ -37,7 +37,7 @@ def frames_to_spare(
     """
     records = read_records(store)
     for run in runs:
-        if run in records and not records[run].execution.was_told:
+        if run in records and _goes_on(records[run]):
             raise GoesOnError(run=run)
     going = {*runs} | _old(store, records, begun_before)
     frames: dict[str, set[str]] = {}
@@ -68,9 +68,15 @@ def _old(store: Store, records: Mapping[str, RunRecord], before: datetime | None
     for md5, record in records.items():
         begun = _moment(record.execution.begun)
         is_old = before is not None and begun is not None and begun < before
-        if is_old and record.execution.was_told and not {md5, record.end.md5} & held:
+        if is_old and not _goes_on(record) and not {md5, record.end.md5} & held:
             found.add(md5)
     return found
+
+
+def _goes_on(record: RunRecord) -> bool:
+    """Whether a job may need the frames of a run to go on: not those that were given to it later,
+    as to one of wepy's, whose record tells of no end."""
+    return record.recording is not None and not record.execution.was_told
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -200,7 +200,7 @@ def _covered(
     names: list[Name] = [("runs", md5) for md5 in sorted(runs)]
     kept = {
         ref.md5
-        for name in found.attached_to(names)
+        for name in found.attached_to(set(names))
         if old(*name, UNNEEDED) is None
         for _, ref in found.parts[name]
     }
