@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 from tests.orchestrator.run.test_recorder import Wavering
 from tests.systems import (
+    environment,
     langevin,
     pair_apparatus,
     pair_snapshot,
@@ -443,6 +446,43 @@ def test_without_the_library_the_extra_is_named(
     assert list(tmp_path.iterdir()) == []
     export_run(made.store, made.first, tmp_path / "a.pdb", atoms="0")
     export_run(made.store, made.first, tmp_path / "a.h5", atoms="0")
+
+
+#: Writes a file again and again, each time to a disk with so much more room.
+_FILLS = """
+import os, resource, sys
+from wepystore.api import export_run
+store, run, file = sys.argv[1:]
+export_run(store, run, file, walkers=[0])
+size, (_, most) = os.path.getsize(file), resource.getrlimit(resource.RLIMIT_FSIZE)
+for room in [1, *range(size // 12, size, size // 6), size - 100, size - 3, size - 1]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        export_run(store, run, file, replace=True, walkers=[0])
+    except OSError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+assert not [name for name in os.listdir(os.path.dirname(file)) if ".part." in name]
+print(size == os.path.getsize(file))
+"""
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".dcd", ".xtc"])
+def test_a_full_disk_ends_an_export_and_not_the_program(
+    made: Made, tmp_path: Path, suffix: str
+) -> None:
+    """Wherever in a file it is met: one line with the name of the file, which stays as it was, and
+    the program ends as it should."""
+    file = tmp_path / f"a{suffix}"
+    words = [sys.executable, "-c", _FILLS, made.store, made.first, file]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    said = {line.partition("] ")[2] for line in done.stdout.splitlines() if "Errno" in line}
+    assert done.stdout.count("Errno") >= 5
+    odd = f"not all of it could be written; is the disk full?: '{file}'"
+    full = {f"File too large: '{file.with_suffix(each)}'" for each in (suffix, ".csv", ".pdb")}
+    assert said and said <= ({*full, odd} if suffix != ".h5" else full)
+    assert done.stdout.splitlines()[-1] == "True"
 
 
 def test_files_get_their_names_together(tmp_path: Path) -> None:

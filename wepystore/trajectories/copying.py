@@ -13,6 +13,7 @@ from wepystore.reporters.base import named_errors
 from wepystore.trajectories.drafts import Drafts
 from wepystore.trajectories.errors import NotCopiedError, NotHDF5Error
 from wepystore.trajectories.files import understood
+from wepystore.trajectories.hdf5_file import new_hdf5
 
 #: So many bytes of a dataset are in memory at a time.
 _STRETCH_BYTES = 1 << 25
@@ -57,10 +58,9 @@ def copy_hdf5(
         held,
         Drafts(replace) as drafts,
         understood(target),
-        named_errors(target),
-        h5py.File(drafts.new(target), "w", libver="earliest") as made,
+        new_hdf5(drafts.new(target), target) as new,
     ):
-        _Copy(source, expand).group(held, made)
+        _Copy(source, expand).group(held, new.file)
 
 
 class _Copy:

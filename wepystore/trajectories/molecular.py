@@ -5,7 +5,10 @@ DCD and XTC are written by MDTraj, PDB by OpenMM.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, repeat
@@ -20,6 +23,9 @@ from wepystore.records.run_frames import Integers, RunFrames
 from wepystore.trajectories.atoms import KeptAtoms, mdtraj_for
 from wepystore.trajectories.errors import NotMolecularError
 from wepystore.trajectories.moving import BOX, Moves
+
+#: A DCD file has so many bytes before its frames.
+_DCD_HEAD = 276
 
 #: So much of the frames is in memory at a time, in bytes.
 _STRETCH_BYTES = 1 << 25
@@ -128,12 +134,26 @@ class Structures:
             raise NotMolecularError(run=self._trajectory.run, file=self._file, why=why)
 
 
+@contextmanager
+def _full_disks_told() -> Iterator[None]:
+    """Where a frame is cut off MDTraj fails in other ways, which tell nobody anything."""
+    try:
+        yield
+    except (TypeError, RuntimeError) as problem:
+        raise _cut_off() from problem
+
+
+def _cut_off() -> OSError:
+    return OSError(errno.EIO, "not all of it could be written; is the disk full?")
+
+
 def write_dcd(draft: str, structures: Structures) -> None:
-    """A DCD file. Raises LibraryMissingError."""
+    """A DCD file. Raises LibraryMissingError, OSError."""
     mdtraj = mdtraj_for("a .dcd file")
     from mdtraj.utils import box_vectors_to_lengths_and_angles
 
-    with mdtraj.formats.DCDTrajectoryFile(draft, "w") as made:
+    least = _DCD_HEAD
+    with _full_disks_told(), mdtraj.formats.DCDTrajectoryFile(draft, "w") as made:
         for positions, boxes in structures:
             cell: Sequence[Any] = (None, None)
             if boxes is not None:
@@ -141,14 +161,19 @@ def write_dcd(draft: str, structures: Structures) -> None:
                 lengths, angles = (np.stack(e, 1) for e in (found[:3], found[3:]))
                 cell = (10 * lengths, angles)
             made.write(10 * positions, *cell)
+            frame = 3 * (8 + 4 * positions.shape[1]) + (0 if boxes is None else 56)
+            least += len(positions) * frame
+    # What is left to be written when it is closed MDTraj does not look after.
+    if os.path.getsize(draft) < least:
+        raise _cut_off()
 
 
 def write_xtc(draft: str, structures: Structures, cycles: Integers) -> None:
     """An XTC file, whose steps and times are the numbers of the cycles. Raises
-    LibraryMissingError."""
+    LibraryMissingError, OSError."""
     mdtraj = mdtraj_for("a .xtc file")
     begin = 0
-    with mdtraj.formats.XTCTrajectoryFile(draft, "w") as made:
+    with _full_disks_told(), mdtraj.formats.XTCTrajectoryFile(draft, "w") as made:
         for positions, boxes in structures:
             some = cycles[begin : begin + len(positions)]
             begin += len(positions)
@@ -160,6 +185,15 @@ def write_xtc(draft: str, structures: Structures, cycles: Integers) -> None:
                 step=some.astype(np.int32),
                 box=cell,
             )
+    # As of a DCD, but how long a frame is only it tells; what it raises there is of any kind.
+    try:
+        with mdtraj.formats.XTCTrajectoryFile(draft, "r") as held:
+            held.seek(begin - 1)
+            n_last = len(held.read(1)[0])
+    except Exception as problem:
+        raise _cut_off() from problem
+    if n_last != 1:
+        raise _cut_off()
 
 
 def write_pdb(draft: str, structures: Structures, n_frames: int) -> None:

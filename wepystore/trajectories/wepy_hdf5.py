@@ -21,6 +21,7 @@ from wepystore.reporters.base import named_errors
 from wepystore.reporters.hdf5.layout import RunWriter, create_file, put_dataset
 from wepystore.trajectories.atoms import KeptAtoms
 from wepystore.trajectories.frame_places import FramePlaces, Segment, copy_segments
+from wepystore.trajectories.hdf5_file import new_hdf5
 from wepystore.trajectories.molecular import Trajectory
 from wepystore.trajectories.moving import Moves
 
@@ -126,15 +127,16 @@ def write_hdf5(
     """
     copies: list[tuple[Segment, int]] = []
     store = None
-    with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
-        continued = []
+    with new_hdf5(draft, file) as new:
+        made, continued = new.file, []
         for number, piece in enumerate(pieces):
             store = piece.places.store
             if number == 0:
                 summaries = piece.tables.recording.summaries
                 _create(made, piece.frames.fields, atoms, choice, summaries)
             run = _Run(made, number, piece, choice)
-            run.write()
+            for _ in run.written():
+                new.check()
             copies += run.copies
             if piece.continues is not None:
                 continued.append((number, piece.continues))
@@ -167,7 +169,8 @@ def write_hdf5_of(
         What is done to the frames before.
     """
     choice, fields = Choice(atoms=places), trajectories[0].frames.fields
-    with named_errors(file), h5py.File(draft, "w", libver="earliest") as made:
+    with new_hdf5(draft, file) as new:
+        made = new.file
         _create(made, fields, atoms, choice, {})
         writer = RunWriter(made)
         writer.create({}, dict.fromkeys(TABLES, ()))
@@ -185,6 +188,7 @@ def write_hdf5_of(
                     if places is not None and of.name in OF_ATOMS:
                         values = values[:, places]
                     _put(dataset, slice(some.start, some.start + len(values)), values)
+                    new.check()
 
 
 def _create(
@@ -232,13 +236,15 @@ class _Run:
         self._begin = (ends - found[N_WALKERS])[span]
         self._weights = found[WEIGHTS]
 
-    def write(self) -> None:
+    def written(self) -> Iterator[None]:
+        """Write it, a trajectory after the other."""
         self._write_tables()
         self._writer.annotate(self._piece.attributes)
         states = [_init_fields(s, self._piece, self._choice) for s, _ in self._piece.init_walkers]
         self._writer.write_init_walkers(states, [weight for _, weight in self._piece.init_walkers])
         for walker in range(int(self._n_walkers.max())):
             self._write_trajectory(walker)
+            yield
 
     def _write_trajectory(self, walker: int) -> None:
         present = np.flatnonzero(self._n_walkers > walker)
