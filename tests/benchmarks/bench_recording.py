@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,7 +54,7 @@ from wepystore.api import (
 from wepystore.engine.kept_frames import Recording as Choice
 from wepystore.engine.runners.base import EnsembleRunner
 from wepystore.orchestrator.job.ledger import Ledger
-from wepystore.orchestrator.run.checkpoint import Checkpointer, Durable
+from wepystore.orchestrator.run.checkpoint import Checkpointer, Handed
 from wepystore.orchestrator.run.recorder import Recorder
 from wepystore.orchestrator.run.writer import Writer
 from wepystore.records.run import RunRecord
@@ -268,7 +267,7 @@ def checkpoints(folder: Path, n_cycles: int) -> tuple[Taken, int]:
     taken = Taken()
     begin = Checkpointer.begin
 
-    def timed(self: Checkpointer, walkers: Any, number: int, last: bool = False) -> Future[Durable]:
+    def timed(self: Checkpointer, walkers: Any, number: int, last: bool = False) -> Handed:
         clocks = time.process_time(), time.perf_counter()
         end = begin(self, walkers, number, last)
         # Not behind the run: what is measured is all of it.

@@ -210,7 +210,7 @@ def _happened(told: dict[str, Any]) -> Iterator[str]:
 def _with_short_times(execution: Any) -> Any:
     """As a record has it, and of the tables of times how large they are; what they tell in all has
     a line of its own (_spent_text)."""
-    times = execution.get("times") if isinstance(execution, dict) else None
+    times = circumstances_of(execution).times
     if not isinstance(times, dict):
         return execution
     size = size_text(sum(ref.size for _, ref in references(times)))

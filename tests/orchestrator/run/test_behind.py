@@ -27,21 +27,21 @@ class Late(Recorder):
         super().__init__()
         self.done = [threading.Event() for _ in range(100)]
         self.n_under_way = self.most_under_way = 0
-        begin, write = Checkpointer.begin, Checkpointer._write
+        begin, write = Checkpointer.begin, Checkpointer._written_of
 
         def counted(writer: Checkpointer, *of: Any, **options: Any) -> Any:
             self.n_under_way += 1
             self.most_under_way = max(self.most_under_way, self.n_under_way)
             return begin(writer, *of, **options)
 
-        def late(writer: Checkpointer, made: Any, before: Any) -> Any:
+        def late(writer: Checkpointer, made: Any) -> Any:
             assert made.is_last or self.done[made.n_cycles + 1].wait(LONG)
-            found = write(writer, made, before)
+            found = write(writer, made)
             self.n_under_way -= 1
             return found
 
         patch.setattr(Checkpointer, "begin", counted)
-        patch.setattr(Checkpointer, "_write", late)
+        patch.setattr(Checkpointer, "_written_of", late)
 
     def cycle_done(self, progress: Any) -> None:
         super().cycle_done(progress)
@@ -77,6 +77,26 @@ def test_the_run_goes_on_while_one_is_written(
     assert record_of(job).recording == record_of(tmp_path / "7").recording
 
 
+def test_no_more_than_two_cycles_walkers_are_held(
+    pair_store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second cycle after a checkpoint does not begin before the walkers of that are written."""
+    watcher, write, came = Recorder(), Checkpointer._written_of, []
+    done = [threading.Event() for _ in range(10)]
+    watcher.on_cycle = lambda progress: done[progress.n_cycles_done].set()
+
+    def slow(writer: Checkpointer, made: Any) -> Any:
+        if not made.is_last:
+            assert done[made.n_cycles + 1].wait(LONG)
+            came.append(done[made.n_cycles + 2].wait(0.3))
+        return write(writer, made)
+
+    monkeypatch.setattr(Checkpointer, "_written_of", slow)
+    options = {"n_cycles": 7, "checkpoint_freq": 3}
+    run_job(pair_store.store, pair_store.snapshot_hash, tmp_path / "job", watcher, **options)
+    assert came == [False, False]
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_one_that_cannot_be_written_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_late: bool
@@ -90,15 +110,15 @@ def test_one_that_cannot_be_written_ends_the_run(
     job, watcher = tmp_path / "job", Recorder()
     with monkeypatch.context() as patch:
         watcher = Late(patch) if is_late else watcher
-        write = Checkpointer._write
+        write = Checkpointer._written_of
 
-        def full(writer: Checkpointer, made: Any, before: Any) -> Any:
-            found = write(writer, made, before) if made.n_cycles < 4 or is_late else None
+        def full(writer: Checkpointer, made: Any) -> Any:
+            found = write(writer, made) if made.n_cycles < 4 or is_late else None
             if made.n_cycles == 4:
                 raise OSError(errno.ENOSPC, "No space left on device", "a file")
             return found
 
-        patch.setattr(Checkpointer, "_write", full)
+        patch.setattr(Checkpointer, "_written_of", full)
         with pytest.raises(CheckpointFailedError, match="a file: No space left") as caught:
             run_job(made.store, made.snapshot_hash, job, watcher, **more)
     assert "2 cycles up to the last checkpoint: kept" in str(caught.value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from wepystore.engine.component import Text
@@ -42,18 +43,20 @@ _REMOVED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Checkpoint:
-    """All that is to be written of one, as it was when it was handed over."""
+    """All that is to be written of one, as it was when it was handed over; walkers and what is
+    recorded until they are."""
 
     begun: float
     n_cycles: int
-    walkers: Values
+    walkers: Values | None
     manifest: Mapping[str, Any]
     apparatus: Held
     recorded: Callable[[Sink], Written] | None
     record: Unfinished
     is_last: bool
+    taken: threading.Event = field(default_factory=threading.Event)
 
 
 class Durable(NamedTuple):
@@ -61,6 +64,14 @@ class Durable(NamedTuple):
 
     end: EntryRef
     seconds: float
+
+
+class Handed(NamedTuple):
+    """A checkpoint that was handed over: when its walkers need no memory any more, or it has
+    failed, and when it is durable."""
+
+    taken: threading.Event
+    durable: Future[Durable]
 
 
 class Checkpointer:
@@ -115,7 +126,7 @@ class Checkpointer:
         self._going: set[Name] = set()
         self._removed: Future[None] | None = None
 
-    def begin(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> Future[Durable]:
+    def begin(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> Handed:
         """Hand over a checkpoint, as all is now; what it supersedes is taken away after it. To be
         called again when that one is durable, so that no two are in memory."""
         begun = time.perf_counter()
@@ -132,17 +143,23 @@ class Checkpointer:
             record=self._record(n_cycles),
             is_last=last,
         )
-        written = self._writer.submit(self._write, made, self._removed)
+        durable = self._writer.submit(self._write, made, self._removed)
         self._removed = self._writer.submit(self._remove_superseded)
-        return written
+        return Handed(made.taken, durable)
 
     def write(self, walkers: Sequence[Any], n_cycles: int, last: bool = False) -> EntryRef:
         """Make a checkpoint durable; the end's reference."""
-        return self.begin(walkers, n_cycles, last).result().end
+        return self.begin(walkers, n_cycles, last).durable.result().end
 
     def _write(self, made: _Checkpoint, before: Future[None] | None) -> Durable:
-        if before is not None:
-            before.result()
+        try:
+            if before is not None:
+                before.result()
+            return self._written_of(made)
+        finally:
+            made.taken.set()
+
+    def _written_of(self, made: _Checkpoint) -> Durable:
         # What somebody has removed meanwhile is put again.
         self._texts = {
             t: ref for t, ref in self._texts.items() if self.store.has("objects", ref.md5)
@@ -150,10 +167,15 @@ class Checkpointer:
         with self._writer.batch() as batch:
             sink = Remembering(batch, self._texts)
             made.apparatus.put_into(sink)
+            # Whatever is written needs no memory any more: blocks already are.
+            recorded = made.recorded(sink) if made.recorded is not None else None
+            made.recorded = None
+            assert made.walkers is not None
             end = EntryRef("snapshots", put_snapshot(made.walkers, made.manifest, sink))
+            made.walkers = None
+            made.taken.set()
             record = made.record(end=end)
-            if made.recorded is not None:
-                recorded = made.recorded(sink)
+            if recorded is not None:
                 how = record.execution._replace(recorded_bytes=recorded.n_bytes)
                 if recorded.times is not None:
                     how = how._replace(times=recorded.times.to_json())

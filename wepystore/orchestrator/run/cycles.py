@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from wepystore.errors import WepystoreError
 from wepystore.orchestrator.errors import CheckpointFailedError, CycleFailedError
 from wepystore.orchestrator.run.account import Account
 from wepystore.orchestrator.run.budget import Budget, CycleDropped, StopSignals
-from wepystore.orchestrator.run.checkpoint import Checkpointer, Durable
+from wepystore.orchestrator.run.checkpoint import Checkpointer, Handed
 from wepystore.orchestrator.run.desk import Desk
 from wepystore.orchestrator.run.pulse import Pulse
 from wepystore.orchestrator.run.request import RunRequest
@@ -68,15 +67,6 @@ class Due:
             self._interval = min(max(EVERY_S, took / _SHARE - took), _LATEST_S)
 
 
-@dataclass(frozen=True)
-class _Handed:
-    """A checkpoint that was handed over, after so many cycles and seconds."""
-
-    n_cycles: int
-    at: float
-    writing: Future[Durable]
-
-
 @dataclass
 class Saving:
     """Has a checkpoint written when one is due, after the reporters' files, while the run goes on;
@@ -93,7 +83,8 @@ class Saving:
     def __post_init__(self) -> None:
         self._due = Due(self.request.checkpoint_every, self.budget.elapsed())
         self._n_kept = self.account.n_done
-        self._handed: _Handed | None = None
+        #: What was handed over, after how many cycles and seconds.
+        self._handed: tuple[Handed, int, float] | None = None
 
     def is_due(self) -> bool:
         """Whether it is time for one, and another cycle follows."""
@@ -122,19 +113,28 @@ class Saving:
 
         Raises CheckpointFailedError, if it could not be written.
         """
-        handed = self._handed
-        if handed is None or not (wait or handed.writing.done()):
+        if self._handed is None or not (wait or self._handed[0].durable.done()):
             return None
+        handed, n_cycles, at = self._handed
         with self._failing():
-            end, seconds = handed.writing.result()
+            end, seconds = handed.durable.result()
         self._handed = None
-        self._n_kept = handed.n_cycles
-        ago = self.budget.elapsed() - handed.at - seconds
-        self.account.kept = (handed.n_cycles, time.time() - ago)
-        self._due.written(handed.at + seconds, seconds)
+        self._n_kept = n_cycles
+        ago = self.budget.elapsed() - at - seconds
+        self.account.kept = (n_cycles, time.time() - ago)
+        self._due.written(at + seconds, seconds)
         self.budget.checkpoint_written(seconds)
-        self.watcher.checkpoint_written(end.md5, handed.n_cycles, seconds)
+        self.watcher.checkpoint_written(end.md5, n_cycles, seconds)
         return end
+
+    def before_cycle(self) -> None:
+        """Tell of what is durable. Walkers of three cycles are not held: of one that was handed
+        over a cycle ago they are written first. Raises as settle."""
+        if self._handed is not None and self._handed[1] < self.account.n_done:
+            begun = self.budget.elapsed()
+            self._handed[0].taken.wait()
+            self.checkpointer.note_time(self.budget.elapsed() - begun)
+        self.settle(wait=False)
 
     def _hand_over(self, walkers: Sequence[Any], last: bool = False) -> None:
         n_done, now = self.account.n_done, self.budget.elapsed()
@@ -142,8 +142,8 @@ class Saving:
             # Files first: a checkpoint vouches for all that the reporters were told before it.
             self.desk.tell("flush", n_done)
             self.account.note_checkpoint(self.budget.elapsed())
-            writing = self.checkpointer.begin(walkers, n_done, last)
-        self._handed = _Handed(n_done, now, writing)
+            handed = self.checkpointer.begin(walkers, n_done, last)
+        self._handed = handed, n_done, now
         self._due.begun(now)
         self.budget.is_writing = True
 
@@ -192,7 +192,7 @@ class Cycles:
         signals.budget.cycles_begin()
         while (why := signals.budget.ends(account.n_done)) is None and signals.received is None:
             kept = account.kept
-            self.saving.settle(wait=False)
+            self.saving.before_cycle()
             undo = undoing(self.manager.boundary_conditions, self.manager.resampler)
             try:
                 result = self._cycle(walkers)
