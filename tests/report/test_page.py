@@ -85,6 +85,9 @@ def test_what_is_pointed_at_is_told(shown: Page) -> None:
     shown.wait("document.querySelector('#vg-tooltip-element.visible') !== null")
     told = shown.value("document.querySelector('#vg-tooltip-element').innerText")
     assert "weight a cycle" in told and "from cycle" in told
+    # Each line in one row: nothing of the page's own look meddles with it.
+    cell = "document.querySelector('#vg-tooltip-element td.key')"
+    assert shown.value(f"getComputedStyle({cell}).display") == "table-cell"
 
 
 def test_a_figure_can_be_enlarged(shown: Page) -> None:

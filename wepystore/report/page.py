@@ -93,7 +93,7 @@ def _body(report: Report, commands: Sequence[str]) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>{escape(report.title)}</h1>"
     yield f'<p class="lead">{escape(_who(report))}</p>'
-    yield '<dl class="key">'
+    yield '<dl class="headlines">'
     for name, value, note in report.headlines:
         small = f"<small>{escape(note)}</small>" if note else ""
         yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{small}</dd></div>"

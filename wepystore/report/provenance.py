@@ -30,6 +30,7 @@ def numbers_of(chain: Chain) -> Facts:
         ("arrivals", ", ".join(_told(how.n_warped) for how in hows)),
         ("begun", _told(hows[0].begun)[:16].replace("T", " ")),
         ("on the clock", _clock(sum(walls)) if len(walls) == len(hows) else ""),
+        ("ns/day", _speed(chain, walls)),
         ("same bits again", "yes" if all(record.reproducible for record in records) else "no"),
     ]
     return [(name, plain(value, 120)) for name, value in found]
@@ -44,6 +45,18 @@ def hashes_of(chain: Chain) -> Facts:
         ("end", records[-1].end.md5),
         ("configuration", ", ".join(dict.fromkeys(record.config.md5 for record in records))),
     ]
+
+
+def _speed(chain: Chain, walls: list[float]) -> str:
+    """Of all walkers together."""
+    sampled = [
+        each.record.execution.sampled_ps(each.record.n_cycles, each.record.n_steps)
+        for each in chain.recorded
+    ]
+    known = [each for each in sampled if each is not None]
+    if len(walls) != len(sampled) or len(known) != len(sampled) or not sum(walls) > 0:
+        return ""
+    return f"{sum(known) * 1e-3 / (sum(walls) / 86400):,.3g}"
 
 
 def _clock(seconds: float) -> str:

@@ -87,7 +87,7 @@ def convergence_spec(unit: str, colours: Mapping[str, str]) -> Spec:
             ),
             layer(
                 "flux",
-                {"type": "circle", "opacity": 0.55, "size": 22},
+                {"type": "circle", "opacity": 0.75, "size": 22},
                 {"x": x, "y": y, "color": colour, "tooltip": point},
                 params=[zoom()],
             ),

@@ -75,7 +75,7 @@ def forest_spec(unit: str, n_rows: int, colours: Mapping[str, str]) -> Spec:
     hollow = {"type": "point", "shape": "diamond", "size": 70, "opacity": 0.8, "invalid": "filter"}
     return spec(
         [
-            layer("rates", {"type": "rule", "strokeWidth": 3, "opacity": 0.45}, bars),
+            layer("rates", {"type": "rule", "strokeWidth": 3, "opacity": 0.6}, bars),
             layer("rates", {"type": "circle", "size": 110, "opacity": 1}, point),
             layer("rates", hollow, red, transform=[{"filter": "isValid(datum.red)"}]),
         ],
