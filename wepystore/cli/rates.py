@@ -42,23 +42,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wepystore.cli.common import count, positive_int, runs_of, table
+from wepystore.cli.common import count, runs_of, table
 from wepystore.cli.console import Console
+from wepystore.cli.counting import interval_text, tell_left_out, window_of
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
     from wepystore.answers.between_states import State
     from wepystore.answers.rates import Event, Rate, Rates
-    from wepystore.answers.study import Study
-
-#: As many runs are named where they do not count.
-_MOST_NAMED = 5
 
 
 def main(args: dict[str, Any], console: Console) -> int:
     if args["--json"] and args["--csv"]:
         raise UsageError("--json and --csv do not go together")
-    chosen = _window(args)
+    chosen = window_of(args)
     states = args["--from"], args["--to"]
     if (states[0] is None) != (states[1] is None):
         raise UsageError("--from and --to go together: the two states")
@@ -93,24 +90,6 @@ def _state(text: str, trusted: bool) -> State:
     found = State.read(text)
     bounds = (each._replace(along=along_of(str(each.along), trusted)) for each in found.bounds)
     return State(found.text, tuple(bounds))
-
-
-def _window(args: dict[str, Any]) -> dict[str, Any]:
-    """What the options say counts. Raises UsageError."""
-    window, burn_in = args["--window"], args["--burn-in"]
-    if window is not None and burn_in is not None:
-        raise UsageError("--window and --burn-in do not go together")
-    if burn_in is not None:
-        return {"burn_in": 0 if burn_in == "0" else positive_int(burn_in, "--burn-in")}
-    if window is None:
-        return {}
-    first, colon, stop = window.partition(":")
-    try:
-        if not colon:
-            raise ValueError
-        return {"window": (int(first or 0), int(stop) if stop else None)}
-    except ValueError:
-        raise UsageError(f"--window is {window!r} and must be A:B, such as 100:500") from None
 
 
 def _lines(rates: Rates) -> Iterator[str]:
@@ -161,13 +140,7 @@ def _of_all(pool: Rate, rates: Rates) -> Iterator[str]:
 def _of_interval(rate: Rate) -> str:
     if rate.interval is None:
         return "none: there are too few cycles to compare parts of them"
-    if not rate.within:
-        return f"95 %, from the spread between {rate.n_units} independent runs"
-    each = "this run" if rate.n_units == 1 else "each of 2 independent runs"
-    return (
-        f"95 %, from four parts of {each}: optimistic, since what was not met is not in it; runs "
-        "with other seeds tell more"
-    )
+    return interval_text(rate.n_units, rate.within)
 
 
 def _of_steadiness(rate: Rate) -> str:
@@ -272,15 +245,3 @@ def _cell(value: Any) -> str:
         return ""
     text = json.dumps(value) if isinstance(value, bool) else str(value)
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
-
-
-def tell_left_out(study: Study, console: Console) -> None:
-    """Name on stderr the runs that do not count, or not as one would think."""
-    for told, runs in (
-        ("does not count", study.left_out),
-        ("counts without what led to its start", study.apart),
-    ):
-        for run, why in runs[:_MOST_NAMED]:
-            console.note(f"run {run} {told}: {why}")
-        if len(runs) > _MOST_NAMED:
-            console.note(f"and {count(len(runs) - _MOST_NAMED, 'other run')} likewise")

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any
 
 from wepystore.cli.common import count, runs_of, table
 from wepystore.cli.console import Console
-from wepystore.cli.rates import tell_left_out, with_interval
+from wepystore.cli.counting import tell_left_out
+from wepystore.cli.rates import with_interval
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:

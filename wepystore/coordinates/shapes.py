@@ -240,37 +240,39 @@ class Contacts(Coordinate):
         found: NDArray[np.bool_] = (first == second) | (in_both & (first > second))
         return found
 
+    @cached_property
+    def _has_doubles(self) -> bool:
+        return bool(self._doubles.any())
+
     def _values(self, positions: NDArray[Any], boxes: Floats | None) -> Floats:
+        first, second = part(positions, self.first), part(positions, self.second)
         if len(self.first) * len(self.second) < _WORTH_PRUNING:
-            found = self._count(part(positions, self.first), part(positions, self.second), boxes)
+            found = self._count(first, second, boxes)
         else:
-            one = [slice(k, k + 1) for k in range(len(positions))]
-            found = np.array(
-                [self._count_near(positions[k], None if boxes is None else boxes[k]) for k in one]
-            )
+            each: list[Floats | None] = [None] * len(positions) if boxes is None else [*boxes]
+            found = np.array([*map(self._count_near, first, second, each)], np.float64)
         known = np.isfinite(positions[:, list(self.atoms)]).all(axis=(1, 2))
         return np.where(known, found, np.nan)
 
-    def _count_near(self, positions: NDArray[Any], boxes: Floats | None) -> float:
+    def _count_near(self, first: Floats, second: Floats, box: Floats | None) -> float:
         """Of one frame, by those atoms of the second group that can be near the first."""
-        first, second = part(positions, self.first), part(positions, self.second)
-        middle = first.mean(axis=1)
-        a, b = first[0] - middle, second[0] - middle
-        if boxes is not None:
-            b = minimum_image(b, boxes[0])
-        within = float(np.sqrt((a**2).sum(axis=1).max())) + self.cutoff
+        middle = first.mean(axis=0)
+        a, b = first - middle, second - middle
+        if box is not None:
+            b = minimum_image(b, box)
+        a_squares, b_squares = (np.einsum("ax,ax->a", each, each) for each in (a, b))
+        within = float(np.sqrt(a_squares.max())) + self.cutoff
         # A hair more, so that rounding leaves no atom out.
-        near = (b**2).sum(axis=1) <= (within * (1 + 1e-9)) ** 2
-        if boxes is not None and within > half_width(boxes)[0]:
-            return float(self._count(first, second[:, near], boxes, near)[0])
+        near = b_squares <= (within * (1 + 1e-9)) ** 2
+        if box is not None and within > half_width(box):
+            return float(self._count(first[None], second[None, near], box[None], near)[0])
         # Who is near one of the first is so in the image that is nearest to their middle.
-        b = b[near]
-        squares = a @ b.T
+        squares = a @ b[near].T
         squares *= -2
-        squares += (a**2).sum(axis=1)[:, np.newaxis]
-        squares += (b**2).sum(axis=1)
+        squares += a_squares[:, np.newaxis]
+        squares += b_squares[near]
         pairs = squares < self.cutoff**2
-        if self._doubles.any():
+        if self._has_doubles:
             pairs &= ~self._doubles[:, near]
         return float(np.count_nonzero(pairs))
 
