@@ -94,7 +94,7 @@ class Reweighting:
         Part of all weight that begins or ends a segment in another bin.
     relaxation : float
         Time until the slowest part of what is not yet steady has fallen to 1/e, in `unit`. Bins
-        that are too wide make it too short, never too long.
+        that are too wide make it too short.
     length : float
         Mean time of a chain of runs, in `unit`.
     unit_rates : ndarray of float, shape (n_units,)
@@ -310,7 +310,10 @@ def _estimates(counts: BinCounts, duration: float, coordinate: str, n_units: int
         raise NotReweightedError(why=_why_not(together, coordinate))
     rate, total = found.flux / duration, together.sum()
     fluxes = counts.fluxes(counts.parts) / duration
-    units = counts.parts.reshape(n_units, -1, *together.shape).sum(axis=1)
+    unit_rates = fluxes
+    if not counts.between:
+        units = counts.parts.reshape(n_units, -1, *together.shape).sum(axis=1)
+        unit_rates = counts.fluxes(units) / duration
     error = float(pooled(fluxes * counts.lengths, counts.lengths)[1])
     effective, degrees = effective_number(np.concatenate(counts.arrived)), len(fluxes) - 1
     if not counts.between:
@@ -333,7 +336,7 @@ def _estimates(counts: BinCounts, duration: float, coordinate: str, n_units: int
         "left_out": found.left_out,
         "relaxation": found.relaxation * duration,
         "effective_arrivals": effective,
-        "unit_rates": counts.fluxes(units) / duration,
+        "unit_rates": unit_rates,
     }
 
 
