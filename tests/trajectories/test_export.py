@@ -135,6 +135,7 @@ def test_what_is_left_out_of_a_wepy_file_is_not_a_number(made: Made, tmp_path: P
     frames, tables = load_frames(made.store, made.first), load_tables(made.store, made.first)
     with h5py.File(file) as found:
         assert_array_equal(found["_settings/main_rep_idxs"], [1])
+        assert found["runs/0"].attrs["first_cycle"] == 2
         for walker in range(N_WALKERS):
             held = found[f"runs/0/trajectories/{walker}"]
             true = np.full((9, 1, 3), np.nan)

@@ -97,6 +97,33 @@ def test_of_some_atoms_and_some_cycles(made: tuple[Path, str], tmp_path: Path) -
         export_lineages(*made, [], tmp_path / "b.h5")
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".dcd"])
+def test_all_are_laid_over_the_first_frame_of_the_first(
+    made: tuple[Path, str], tmp_path: Path, suffix: str
+) -> None:
+    """By the atoms that are named, also where these are not written."""
+    lineages, frames = found_in(made)
+    files = export_lineages(*made, lineages, tmp_path / f"a{suffix}", align="0-2", atoms="0-3")
+    first = lineages[0].frames_of(frames)[0, :3]
+    for number, lineage in enumerate(lineages):
+        if suffix == ".h5":
+            with h5py.File(files[0]) as file:
+                found = file[f"runs/0/trajectories/{number}/positions"][:]
+        else:
+            found = mdtraj.load(files[number], top=tmp_path / "a.pdb").xyz
+        true = lineage.frames_of(frames)
+        middles = found[:, :3].mean(axis=1)
+        assert np.allclose(middles, first.mean(axis=0), atol=1e-4)
+        # Nothing is bent.
+        held = (np.linalg.norm(e[:, :4] - e[:, 3:4], axis=2) for e in (found, true))
+        assert np.allclose(*held, atol=1e-4)
+        # No small turn brings them nearer.
+        for turn in (np.array([[1, e, 0], [-e, 1, 0], [0, 0, 1]]) for e in (0.02, -0.02)):
+            turned = (found[:, :3] - middles[:, None]) @ turn + middles[:, None]
+            far = ((turned - first) ** 2).sum(axis=(1, 2))
+            assert (far > ((found[:, :3] - first) ** 2).sum(axis=(1, 2))).all()
+
+
 def test_a_lineage_that_no_frame_is_kept_of(tmp_path: Path) -> None:
     """Between two cycles of which frames are: nothing is written."""
     store, runs = chain(tmp_path, every=20)

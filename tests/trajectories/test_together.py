@@ -275,6 +275,11 @@ def test_a_copy_of_a_strangers_file_holds_no_file_of_mine(tmp_path: Path) -> Non
             file.create_dataset("x", (1 << 47,), "f8", external=[(str(held), 0, size)])
         with pytest.raises(WepystoreError, match="shorter than it is said to be"):
             copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
+    # What ends with the object is all there.
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        file.create_dataset("x", (8,), "f8", external=[(str(held), 0, 64)])
+    copy_hdf5(tmp_path / "made.h5", tmp_path / "copy.h5")
+    (tmp_path / "copy.h5").unlink()
     shutil.rmtree(tmp_path / "objects")
     with h5py.File(tmp_path / "made.h5", "w") as file:
         file["x"] = h5py.ExternalLink(str(secret), "/")
@@ -363,6 +368,9 @@ def test_runs_of_which_other_things_are_kept_do_not_go_together(made: Made, tmp_
         reconcile(store.path, job)
         with pytest.raises(WepystoreError, match="do not go into one file"):
             export_runs(store.path, tmp_path / "a.h5", [made.first, run])
+        # Alone it does, also where of all atoms the last is kept.
+        (alone,) = export_run(store, run, tmp_path / f"{number}.h5")
+        assert positions_of(alone)[0].shape == (1, 2 - number, 3)
     assert not (tmp_path / "a.h5").exists()
     with pytest.raises(WepystoreError, match=r"does not go with a \.dcd file"):
         export_runs(store.path, tmp_path / "a.dcd")
