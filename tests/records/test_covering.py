@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from wepystore.records.run import RunRecord
 from wepystore.records.sinks import Remembering
 from wepystore.records.tables import read_recording
 from wepystore.store.care import fsck, gc
+from wepystore.store.names import Ref
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +118,29 @@ def test_a_store_into_which_a_job_is_brought_does_not_grow(filled: Store) -> Non
     after = load_tables(filled, longest)
     assert all(np.array_equal(after[name], column) for name, column in before.items())
     assert not gc.plan(filled, now=later(), covered=lambda: superfluous(filled)).items
+
+
+class Counting(Store):
+    """A store that counts which of its objects are read."""
+
+    read_objects: ClassVar[Counter[str]] = Counter()
+
+    def object(self, ref: Ref) -> bytes:
+        self.read_objects[ref.md5] += 1
+        return super().object(ref)
+
+
+def test_what_covers_many_is_not_read_for_each(filled: Store) -> None:
+    """Of ten checkpoints of one run neither its tables nor its frames are read ten times."""
+    longest = load_run(filled, of_length(filled, 11)).recording
+    assert longest is not None
+    manifest = filled.manifest("recordings", longest.md5)
+    objects = [part["object"]["md5"] for part in manifest["tables"]]
+    frames = filled.manifest("frames", manifest["frames"]["entry"]["md5"])
+    objects += [part["object"]["md5"] for each in frames["blocks"] for part in each["parts"]]
+    Counting.read_objects.clear()
+    assert len(superfluous(Counting.open(filled.path))) == 10
+    assert len(objects) == 4 and {Counting.read_objects[md5] for md5 in objects} <= {1, 2, 3}
 
 
 def test_what_somebody_counts_on_stays(filled: Store, pair_store: Prepared, tmp_path: Path) -> None:

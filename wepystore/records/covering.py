@@ -11,7 +11,7 @@ import numpy as np
 
 from wepystore.errors import DamagedError
 from wepystore.records.attached import recorded_runs
-from wepystore.records.frame_rows import groups_of
+from wepystore.records.frame_rows import CycleFrames, groups_of
 from wepystore.records.frames import Frames
 from wepystore.records.recording import N_WALKERS, Recording, buffers_of
 from wepystore.records.run import RunRecord, place_in
@@ -70,6 +70,8 @@ class _Covering:
 
     def __init__(self, store: Store, md5: str, record: RunRecord) -> None:
         self._store, self._md5, self._record = store, md5, record
+        # Checkpoints of one block are compared with the same one, one after the other.
+        self._last: dict[int, list[CycleFrames]] = {}
 
     @functools.cached_property
     def _tables(self) -> RunTables | None:
@@ -113,7 +115,13 @@ class _Covering:
         if self._frames is None:
             return False
         their = read_frames(self._store, shorter, "its frames")
-        return frames_begin_with(self._store, self._frames, self._tables[N_WALKERS], their)
+        return frames_begin_with(self._store, self._frames, self._counts, their, self._last)
+
+    @functools.cached_property
+    def _counts(self) -> Integers:
+        """Its walkers in each cycle."""
+        assert self._tables is not None
+        return self._tables[N_WALKERS]
 
     @functools.cached_property
     def _frames(self) -> Frames | None:
@@ -153,8 +161,15 @@ def begins_with(longer: RunTables, shorter: Recording) -> bool:
     return True
 
 
-def frames_begin_with(store: Store, longer: Frames, counts: Integers, shorter: Frames) -> bool:
-    """As begins_with, of frames; `counts` are the walkers in each cycle of the longer."""
+def frames_begin_with(
+    store: Store,
+    longer: Frames,
+    counts: Integers,
+    shorter: Frames,
+    last: dict[int, list[CycleFrames]] | None = None,
+) -> bool:
+    """As begins_with, of frames; `counts` are the walkers in each cycle of the longer, `last` as of
+    read_cycles."""
     if (longer.fields, longer.every) != (shorter.fields, shorter.every):
         return False
     if not np.array_equal(longer.atoms, shorter.atoms):  # type: ignore[arg-type]
@@ -164,7 +179,8 @@ def frames_begin_with(store: Store, longer: Frames, counts: Integers, shorter: F
         is_same = is_same and longer.blocks[place : place + 1] == (block,)
         stop = first + block.n_cycles
         if not is_same:
-            here = read_cycles(store, longer, counts, first, stop, "the frames of a longer run")
+            where = "the frames of a longer run"
+            here = read_cycles(store, longer, counts, first, stop, where, last)
             refs = [Ref.of(*group.buffers()) for group in groups_of(shorter, here)]
             if refs != [part.ref for part in block.parts]:
                 return False

@@ -130,18 +130,27 @@ def read_block(
 
 
 def read_cycles(
-    store: Store, frames: Frames, counts: Integers, start: int, stop: int, where: str
+    store: Store,
+    frames: Frames,
+    counts: Integers,
+    start: int,
+    stop: int,
+    where: str,
+    last: dict[int, list[CycleFrames]] | None = None,
 ) -> list[CycleFrames]:
     """The frames of the cycles from `start` to before `stop` of which they are kept, verified;
-    `counts` are the walkers in each cycle."""
+    `counts` are the walkers in each cycle. The block that was read last stays in `last`, for who
+    asks for more of it."""
     found: list[CycleFrames] = []
-    first = 0
-    for block in frames.blocks:
+    first, last = 0, {} if last is None else last
+    for number, block in enumerate(frames.blocks):
         kept = kept_cycles(first, block.n_cycles, frames.every)
         if first < stop and start < first + block.n_cycles and kept:
-            here = counts[kept.start : kept.stop : kept.step].tolist()
-            shots = read_block(store, frames, block, here, where)
-            each = zip(kept, shots, strict=True)
+            if number not in last:
+                here = counts[kept.start : kept.stop : kept.step].tolist()
+                last.clear()
+                last[number] = read_block(store, frames, block, here, where)
+            each = zip(kept, last[number], strict=True)
             found += [shot for cycle_idx, shot in each if start <= cycle_idx < stop]
         first += block.n_cycles
     return found
