@@ -191,7 +191,6 @@ class Cycles:
         account, signals = self.account, self.signals
         signals.budget.cycles_begin()
         while (why := signals.budget.ends(account.n_done)) is None and signals.received is None:
-            kept = account.kept
             self.saving.before_cycle()
             undo = undoing(self.manager.boundary_conditions, self.manager.resampler)
             try:
@@ -215,8 +214,6 @@ class Cycles:
             self._tell(result, n_walkers)
             if self.saving.is_due():
                 self.saving.begin(walkers)
-            if account.kept is not kept:
-                self.pulse.write()
         ended_by = why if why in (N_CYCLES, SECONDS) else signals.received or UNTIL
         has_all = why == N_CYCLES or (why == SECONDS and self.request.n_cycles is None)
         account.note_end(ended_by, has_all)
