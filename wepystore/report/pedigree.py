@@ -96,20 +96,7 @@ def pedigree_of(
     parent[known] = np.where(lineages.warped[parent[known]], -1, parent[known])
     leaf = _leaves(lineages, first, most_arrivals, most_stayed)
     led_to = leaf.copy()
-    begin = first.tolist()
-    above = parent.tolist()
-    # Few are left of each cycle: plain numbers are quicker than arrays.
-    waiting: dict[int, int] = {}
-    for cycle in range(len(n_walkers) - 1, -1, -1):
-        here = begin[cycle] + np.flatnonzero(leaf[begin[cycle] : begin[cycle + 1]])
-        for row in here.tolist():
-            waiting[row] = waiting.get(row, 0) | int(leaf[row])
-        before: dict[int, int] = {}
-        for row, whom in waiting.items():
-            led_to[row] = whom
-            if above[row] >= 0:
-                before[above[row]] = before.get(above[row], 0) | whom
-        waiting = before
+    _mark_ancestors(led_to, parent.tolist(), cycle_of)
     rows = np.flatnonzero(led_to)
     place = np.full(len(led_to), -1)
     place[rows] = np.arange(len(rows))
@@ -117,6 +104,34 @@ def pedigree_of(
     cycles: Ints = cycle_of[rows]
     branch = _branches(cycles, parents)
     return Pedigree(rows, cycles, parents, branch, led_to[rows], leaf[rows])
+
+
+def _mark_ancestors(led_to: Ints, parent: list[int], cycle_of: Ints) -> None:
+    """Mark who led to those that are marked.
+
+    Parameters
+    ----------
+    led_to : ndarray of int, shape (n,)
+        Of each walker of each cycle; changed.
+    parent : list of int
+        For each the row of its parent; -1 where there is none.
+    cycle_of : ndarray of int, shape (n,)
+    """
+    rows = np.flatnonzero(led_to)
+    leaves: dict[int, list[int]] = {}
+    for row, cycle in zip(rows.tolist(), cycle_of[rows].tolist(), strict=True):
+        leaves.setdefault(cycle, []).append(row)
+    whom = dict(zip(rows.tolist(), led_to[rows].tolist(), strict=True))
+    # Few are left of each cycle: plain numbers are quicker than arrays.
+    waiting: list[int] = []
+    for cycle in range(max(leaves, default=-1), -1, -1):
+        before = {}
+        for row in {*waiting, *leaves.get(cycle, ())}:
+            above = parent[row]
+            if above >= 0:
+                before[above] = whom[above] = whom.get(above, 0) | whom[row]
+        waiting = list(before)
+    led_to[list(whom)] = list(whom.values())
 
 
 def _leaves(lineages: Lineages, first: Ints, most_arrivals: int, most_stayed: int) -> Ints:
