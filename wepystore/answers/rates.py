@@ -256,20 +256,26 @@ def _check_targets(study: Study) -> None:
 def _events(
     arrivals: Arrivals, counts: np.ndarray, states: tuple[str, str] | None
 ) -> Iterator[Event]:
-    chain, targets = arrivals.chain, arrivals.target
+    chain, numbers = arrivals.chain, np.flatnonzero(counts)
     firsts = np.array([span.first_cycle for span in chain.runs])
-    for number in np.flatnonzero(counts).tolist():
-        cycle = int(arrivals.cycle[number])
-        span = chain.runs[int(np.searchsorted(firsts, cycle, "right")) - 1]
+    cycles = arrivals.cycle[numbers]
+    runs = np.searchsorted(firsts, cycles, "right") - 1
+    targets = [None] * len(numbers)
+    if arrivals.target is not None:
+        targets = arrivals.target[numbers].tolist()
+    columns = (numbers, runs, cycles - firsts[runs], cycles, arrivals.walker[numbers])
+    for (number, run, cycle, joined, walker), weight, target in zip(
+        np.stack(columns, axis=1).tolist(), arrivals.weight[numbers].tolist(), targets, strict=True
+    ):
         yield Event(
             lineage_of=chain.run,
             warp=number if arrivals.are_warps else None,
-            run=span.run,
-            cycle=cycle - span.first_cycle,
-            joined_cycle=cycle,
-            walker=int(arrivals.walker[number]),
-            weight=float(arrivals.weight[number]),
-            target=None if targets is None else int(targets[number]),
+            run=chain.runs[run].run,
+            cycle=cycle,
+            joined_cycle=joined,
+            walker=walker,
+            weight=weight,
+            target=target,
             destination=states[1] if states else None,
         )
 
