@@ -135,6 +135,22 @@ def test_between_states(place: Place, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(rows) == 1 + found[0]["events"] and rows[1].endswith("progress >= 2")
 
 
+def test_the_flux_along_a_coordinate(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table, as JSON, as CSV; the last value is the target, and what goes there the rate."""
+    rate = json.loads(said(capsys, place.store.path, "--json")[1])["rates"][0]
+    words = [place.store.path, "--through", "progress"]
+    found = json.loads(said(capsys, *words, "--json")[1])
+    assert found["points"][-1]["at"] == 2.0 and found["unit"] == "steps"
+    assert found["points"][-1]["flux"] == pytest.approx(rate["flux"])
+    rows = said(capsys, *words, "--csv")[1].splitlines()
+    assert rows[0] == "at,flux,low,high" and len(rows) == 1 + len(found["points"])
+    status, out, err = said(capsys, *words)
+    assert status == 0 and not err and len(out.splitlines()) == len(rows)
+    assert out.startswith("progress/distance") and "net flux (1/steps)" in out
+    status, out, err = said(capsys, *words, "--events")
+    assert status == 2 and not out and "does not go together" in err
+
+
 def test_states_by_a_function_of_ones_own(
     place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

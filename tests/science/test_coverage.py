@@ -18,6 +18,8 @@ import pytest
 
 from tests.science.ensembles import RELAXED
 from tests.science.lattice import MODELS, Floats, Lattice
+from tests.science.reference import random_walk
+from tests.science.walks import experiment, resampler
 from wepystore.estimates.ratios import effective_number, log_interval, over_units
 
 SEED = 20251101
@@ -102,6 +104,21 @@ def test_intervals_within_runs_are_optimistic(model: Lattice) -> None:
         found = over_runs(model, n, 300)
         print(f"coverage: {model.name}, within {n} runs: {found}")
         assert found.held / found.n > 0.75
+
+
+@pytest.mark.slow
+def test_intervals_over_runs_of_the_engine_cover() -> None:
+    """Of a walk in bins, by its own runner, boundary conditions, resampler and cycles: 100 repeats
+    of three runs, and 60 of five of the same."""
+    made = experiment(resampler("bins", 1), n_walkers=40, n_cycles=50, n_steps=10, target=5)
+    fluxes, _ = made.repeats(300, SEED)
+    rate = 1 / random_walk().every(10).mfpt(5)
+    for n in (3, 5):
+        groups = fluxes[:, 20:].reshape(-1, n, 30)
+        found = [over_units([(run, np.ones(30)) for run in group]) for group in groups]
+        held = Proportion(sum(bool(e.low <= rate <= e.high) for e in found), len(found))
+        print(f"coverage: a walk by the engine, {n} runs: {held}")
+        assert held.is_right
 
 
 def test_a_sample_of_intervals_covers() -> None:

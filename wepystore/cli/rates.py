@@ -30,6 +30,8 @@ Options:
   --unit UNIT   Of times: ps, ns, us, ms, s, steps or cycles. Rates are in 1/UNIT.
   --events      List the arrivals that count, the heaviest first, with the K by which 'wepy get
                 lineage --warp K RUN' knows them.
+  --through C   Instead, the net flux through values of the coordinate C, from where half of the
+                weight is to where walkers arrive: in a steady state it is the same everywhere.
   --json        Print it as JSON, for programs.
   --csv         Print it as CSV.
 """
@@ -50,6 +52,7 @@ from wepystore.errors import UsageError
 if TYPE_CHECKING:
     from wepystore.answers.between_states import State
     from wepystore.answers.rates import Event, Rate, Rates
+    from wepystore.store import Store
 
 
 def main(args: dict[str, Any], console: Console) -> int:
@@ -61,7 +64,11 @@ def main(args: dict[str, Any], console: Console) -> int:
         raise UsageError("--from and --to go together: the two states")
     if states[0] is not None:
         chosen["states"] = tuple(_state(text, args["--trust"]) for text in states)
+    if args["--through"] is not None and (args["--events"] or states[0] is not None):
+        raise UsageError("--through does not go together with --events, --from and --to")
     store, runs = runs_of(args)
+    if args["--through"] is not None:
+        return _print_profile(store, runs, chosen, args, console)
 
     from wepystore.answers.rates import load_rates
 
@@ -79,6 +86,46 @@ def main(args: dict[str, Any], console: Console) -> int:
             console.out(line)
     tell_left_out(rates.study, console)
     return 0
+
+
+def _print_profile(
+    store: Store, runs: list[str] | None, chosen: dict[str, Any], args: dict[str, Any], out: Console
+) -> int:
+    """The net flux along a coordinate."""
+    from wepystore.answers.study import load_study
+    from wepystore.answers.through import flux_profile
+    from wepystore.answers.windows import Window
+    from wepystore.cli.profile import along_of
+
+    first, stop = chosen.get("window", (chosen.get("burn_in"), None))
+    study = load_study(store, runs)
+    along = along_of(args["--through"], args["--trust"])
+    found = flux_profile(study, along, window=Window(first, stop), unit=args["--unit"])
+    columns = (found.at, found.flux, found.low, found.high)
+    rows = [
+        [value if math.isfinite(value) else None for value in row]
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    names = ("at", "flux", "low", "high")
+    if args["--json"]:
+        known = {"along": found.along, "along_unit": found.along_unit, "unit": found.unit}
+        points = [dict(zip(names, row, strict=True)) for row in rows]
+        out.json({**known, "within": found.within, "points": points})
+    elif args["--csv"]:
+        for row in (names, *rows):
+            out.out(",".join(_cell(value) for value in row))
+    else:
+        heading = (f"{found.along} {found.along_unit}".strip(), f"net flux (1/{found.unit})")
+        shown = ((f"{row[0]:.4g}", _net(row)) for row in rows)
+        for line in table([heading, *shown]):
+            out.out(line)
+    tell_left_out(study, out)
+    return 0
+
+
+def _net(row: Sequence[Any]) -> str:
+    _, flux, low, high = row
+    return with_interval(flux, None if low is None or high is None else (low, high))
 
 
 def _state(text: str, trusted: bool) -> State:
