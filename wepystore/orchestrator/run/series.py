@@ -165,13 +165,10 @@ class Series(Generic[R, S, P]):
         cycles are added, but not while another one of these does. `last`: what is left over becomes
         one piece."""
         self._gather(self._cycles)
-        # Pieces that follow each other become one when the later one has as many cycles, or both
-        # are next to nothing, so there are few of them, and no cycle is written often; but no
-        # checkpoint writes half a block.
-        while len(self._pieces) > 1 and (last or self._are_one(*self._pieces[-2:])):
-            *self._pieces, one, other = self._pieces
-            joined = self._form.joined([one.stretch, other.stretch])
-            self._pieces.append(_Piece(one.n_cycles + other.n_cycles, joined))
+        if (n_pieces := self._becoming_one(last)) > 1:
+            self._pieces, many = self._pieces[:-n_pieces], self._pieces[-n_pieces:]
+            joined = self._form.joined([piece.stretch for piece in many])
+            self._pieces.append(_Piece(sum(piece.n_cycles for piece in many), joined))
         blocks, going, pieces = self._blocks[:], self._going, self._pieces[:]
 
         def put(sink: Sink) -> list[P]:
@@ -190,10 +187,19 @@ class Series(Generic[R, S, P]):
 
         return put
 
-    def _are_one(self, one: _Piece[S, P], other: _Piece[S, P]) -> bool:
-        """Whether two pieces, of which the second follows the first, become one."""
+    def _becoming_one(self, last: bool) -> int:
+        """How many of the last pieces become one."""
+        if last or len(self._pieces) < 2:
+            return len(self._pieces)
+        # Those that follow each other do when the later one has as many cycles, or both are next
+        # to nothing, so there are few of them, and no cycle is written often; but no checkpoint
+        # writes half a block.
         most = min(self.block_cycles // _PIECES, _PIECE_CYCLES * self._every)
-        if one.n_cycles <= min(other.n_cycles, most // 2):
-            return True
-        n_bytes = self._form.n_bytes(one.stretch) + self._form.n_bytes(other.stretch)
-        return one.n_cycles + other.n_cycles <= most and n_bytes <= _LITTLE
+        found = n_cycles = n_bytes = 0
+        for piece in reversed(self._pieces):
+            size = self._form.n_bytes(piece.stretch)
+            is_little = n_cycles + piece.n_cycles <= most and n_bytes + size <= _LITTLE
+            if found and not is_little and piece.n_cycles > min(n_cycles, most // 2):
+                break
+            found, n_cycles, n_bytes = found + 1, n_cycles + piece.n_cycles, n_bytes + size
+        return found

@@ -134,7 +134,8 @@ class Watcher:
         """A cycle is whole."""
 
     def checkpoint_written(self, end: str, n_cycles: int, seconds: float) -> None:
-        """A checkpoint is durable; it took `seconds`, and `end` is the hash of its snapshot."""
+        """A checkpoint is durable, `seconds` after it was handed over, and `end` is the hash of its
+        snapshot; cycles may have been done since. Told between two of them, and in their order."""
 
     def stopping(self, signal_name: str) -> None:
         """A signal asks for an end. Called in its handler: to do next to nothing."""
