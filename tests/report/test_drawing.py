@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -19,19 +20,20 @@ def test_each_figure_is_drawn(made: Made) -> None:
     """A figure of all runs is a file, one of each run is as many; each is what its name says."""
     pytest.importorskip("vl_convert", reason="vl-convert-python: pip install 'wepystore[report]'")
     report = make_report(made.path, made.runs[:1])
-    files = dict(drawn_figures(report, list(ENDINGS)))
     (label,) = (run.label for run in report.runs)
+    files = dict(drawn_figures(report, ["svg"]))
+    few = replace(report, figures=tuple(f for f in report.figures if f.name == "weights"))
+    others = dict(drawn_figures(few, list(ENDINGS)))
+    assert {file.partition(".")[2]: data[:4] for file, data in others.items()} == ENDINGS
     for figure in report.figures:
         for run, data in figure.data.items():
             name = f"{figure.name}-{run}" if run else figure.name
-            for ending, begin in ENDINGS.items():
-                drawn = files.pop(f"{name}.{ending}", b"")
-                assert drawn.startswith(begin) != isinstance(data, str)
-                if ending == "svg" and drawn and name == f"progress-1-{label}":
-                    cells = [
-                        e for e in ET.fromstring(drawn).iter() if "mark-rect" in e.get("class", "")
-                    ]
-                    assert sum(len(each) for each in cells) > 100
+            drawn = files.pop(f"{name}.svg", b"")
+            assert drawn.startswith(b"<svg") != isinstance(data, str)
+            if name == f"progress-1-{label}":
+                every = ET.fromstring(drawn).iter()
+                cells = [each for each in every if "mark-rect" in each.get("class", "")]
+                assert sum(len(each) for each in cells) > 100
     assert not files
 
 
