@@ -65,7 +65,7 @@ def test_the_weight_in_bins(walks: Path) -> None:
     seen = mean > 0
     factor = np.exp(stats.t.ppf(0.975, len(units) - 1) * error[seen] / mean[seen])
     assert np.allclose(profile.low[seen], mean[seen] / factor, rtol=1e-9)
-    assert np.allclose(profile.high[seen], mean[seen] * factor, rtol=1e-9)
+    assert np.allclose(profile.high[seen], np.minimum(1, mean[seen] * factor), rtol=1e-9)
     assert (profile.n_units, profile.n_cycles, profile.within) == (4, 4 * N_CYCLES // 2, False)
     assert profile.window == (N_CYCLES // 2, N_CYCLES - 1)
 
@@ -121,6 +121,17 @@ def test_which_cycles_count(walks: Path) -> None:
         load_profile(walks, along=X, burn_in=99)
     with pytest.raises(ValueError, match="do not go together"):
         load_profile(walks, along=X, burn_in=1, window=(0, 2))
+
+
+def test_too_little_to_tell(walks: Path) -> None:
+    """Of two cycles an interval may go as far as all of the weight, and no farther; of one there is
+    none, and nobody says that it is steady."""
+    runs = [next(iter(unit.chains)).run for unit in load_study(walks).units]
+    two = load_profile(walks, runs[:1], along=X, bins=[-0.5, 1.5, 3.5], window=(0, 2))
+    assert np.nanmax(two.high) == 1 and (two.low[two.probability > 0] > 0).all()
+    one = load_profile(walks, runs[:1], along=X, bins=[-0.5, 1.5, 3.5], window=(0, 1))
+    assert np.isnan(one.low).all() and np.isnan(one.high).all() and one.probability[0] > 0
+    assert two.stationary is one.stationary is None and "too few" in one.reason
 
 
 def _of_run(path: Path, run: str, first: int) -> list[Any]:

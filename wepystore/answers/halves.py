@@ -67,7 +67,7 @@ class _Stretch(NamedTuple):
         """What the halves say."""
         found = self.found
         if not math.isfinite(found.ratio):
-            return f"{self} {found.reason}"
+            return f"{self} there are too few walkers or cycles to compare"
         return (
             f"{self} the weight of the second half of what is counted is {found.ratio:.2g} times "
             f"that of the first ({found.low:.2g} to {found.high:.2g})"

@@ -338,7 +338,8 @@ def _histogram(
         window=windows.pop() if len(windows) == 1 else None,
         probability=found.value.reshape(shape),
         low=found.low.reshape(shape),
-        high=found.high.reshape(shape),
+        # No more than all of it; a NaN stays one.
+        high=np.minimum(found.high, 1.0).reshape(shape),
         n_walkers=counts.reshape(shape),
         outside=max(0.0, 1.0 - float(found.value.sum())),
         n_cycles=sum(len(part.cycles) for unit in parts for part in unit),
