@@ -126,6 +126,7 @@ def test_only_what_is_asked_for_is_read(store: Store) -> None:
     tables = RunTables([("it", recorded(store, wide), 4)], store)
     before = bytes_read()
     assert len(tables["weights"]) == len(wide["weights"])
+    assert "warping/place" in tables and "warping/plaice" not in tables
     assert bytes_read() - before < 50_000
     assert tables["warping/place"].nbytes == 2_400_000
     assert bytes_read() - before > 2_400_000

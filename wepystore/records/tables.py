@@ -271,6 +271,10 @@ class RunTables(Mapping[str, NDArray[Any]]):
                     found.append(cut(columns, first, begin, end))
         return joined(found)
 
+    def __contains__(self, name: object) -> bool:
+        # A Mapping would read the column to find out.
+        return name in self.recording.columns
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.recording.columns)
 
