@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,12 @@ def test_a_function_of_ones_own(said: Any, place: Place, tmp_path: Path) -> None
     ):
         file.write_text(content)
         assert said_of in said("--along", f"{file}:square", "--trust")[2]
+    file.write_text("raise SystemExit(0)")
+    assert "running it raised SystemExit" in said("--along", f"{file}:square", "--trust")[2]
+    for name, make in (("folder.py", os.mkdir), ("pipe.py", os.mkfifo)):
+        make(tmp_path / name)
+        status, out, err = said("--along", f"{tmp_path / name}:f", "--trust")
+        assert (status, out) == (1, "") and err.endswith(f"{name} cannot be used: it is no file\n")
     assert "No such file" in said("--along", f"{tmp_path}/no.py:f", "--trust")[2]
 
 

@@ -70,9 +70,10 @@ def _read(file: str) -> bytes:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as problem:
         raise OwnCodeError(file=file, why=problem.strerror or problem) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OwnCodeError(file=file, why="it is no file")
     with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OwnCodeError(file=file, why="it is no file")
         code = opened.read(_MOST_BYTES + 1)
     if len(code) > _MOST_BYTES:
         raise OwnCodeError(file=file, why=f"it has more than {_MOST_BYTES} bytes")
@@ -87,7 +88,7 @@ def _run(file: str, code: bytes) -> types.ModuleType:
     sys.modules[module.__name__] = module
     try:
         exec(compile(code, file, "exec"), vars(module))
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         why = f"running it raised {type(problem).__name__}: {problem}"
         raise OwnCodeError(file=file, why=why) from problem
     return module
