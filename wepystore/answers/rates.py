@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
@@ -190,27 +190,41 @@ def rates_of(
         id(chain): _counts(chain.n_cycles, window.of(chain)) & chain.counted
         for chain in study.chains
     }
-    flows = []
-    for names, arrivals in _flows(study, states):
-        units = [
-            [Part(arrivals[id(chain)], counts[id(chain)]) for chain in unit.chains]
-            for unit in study.units
-        ]
-        has_events = any(part.counts[part.arrivals.cycle].any() for u in units for part in u)
-        if with_ancestors and has_events:
-            units = traced(units, durations=names is None)
-        flows.append((Flow(names, tuple(map(tuple, units))), has_events))
-    if not any(has_events for _, has_events in flows):
-        raise NoRateError(
-            why=_why_none(study, window, sum(int(c.sum()) for c in counts.values()), states)
-        )
+    flows = [
+        _flow(study, names, arrivals, counts, with_ancestors)
+        for names, arrivals in _flows(study, states)
+    ]
+    if not any(_has_events(flow.units) for flow in flows):
+        n_cycles = sum(int(each.sum()) for each in counts.values())
+        raise NoRateError(why=_why_none(study, window, n_cycles, states))
     rows = [
         rate_of(group._replace(states=flow.states), target, scale)
-        for together in zip(*(groups_of(flow.units) for flow, _ in flows), strict=True)
-        for group, (flow, _) in zip(together, flows, strict=True)
+        for together in zip(*(groups_of(flow.units) for flow in flows), strict=True)
+        for group, flow in zip(together, flows, strict=True)
         for target in _asked(flow)
     ]
-    return Rates(study, window, scale.unit, tuple(rows), tuple(flow for flow, _ in flows))
+    return Rates(study, window, scale.unit, tuple(rows), tuple(flows))
+
+
+def _flow(
+    study: Study,
+    names: tuple[str, str] | None,
+    arrivals: Mapping[int, Arrivals],
+    counts: Mapping[int, np.ndarray],
+    with_ancestors: bool,
+) -> Flow:
+    """The arrivals of one kind, of which cycles that count."""
+    units = [
+        [Part(arrivals[id(chain)], counts[id(chain)]) for chain in unit.chains]
+        for unit in study.units
+    ]
+    if with_ancestors and _has_events(units):
+        units = traced(units, durations=names is None)
+    return Flow(names, tuple(map(tuple, units)))
+
+
+def _has_events(units: Sequence[Sequence[Part]]) -> bool:
+    return any(part.counts[part.arrivals.cycle].any() for unit in units for part in unit)
 
 
 def _flows(

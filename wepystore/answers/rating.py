@@ -17,7 +17,7 @@ from wepystore.answers.arrivals import Arrivals
 from wepystore.answers.errors import UnknownTimeError, UntraceableError
 from wepystore.answers.study import Study
 from wepystore.estimates.durations import red_flux
-from wepystore.estimates.ratios import effective_number, over_units
+from wepystore.estimates.ratios import Ratio, effective_number, over_units
 from wepystore.estimates.stationarity import Stationarity, stationarity
 
 Floats = NDArray[np.float64]
@@ -223,49 +223,23 @@ def _lasts(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def rate_of(group: Group, target: int | None, scale: Scale) -> Rate:
+    """The rate of a group, into one of the targets or into all."""
     series = [_series(unit, target, scale) for unit in group.units]
-    time = sum(part.time(scale) for part in group.parts)
-    exposure = sum(float(lengths.sum()) for _, lengths in series)
     weights = np.concatenate([_weights(part, target) for part in group.parts])
-    effective = effective_number(weights)
-    windows = {_extent(part) for part in group.parts}
-    known: dict[str, Any] = {
-        "of": group.of,
-        "runs": group.runs,
-        "target": target,
-        "source": group.states[0] if group.states else None,
-        "destination": group.states[1] if group.states else None,
-        "n_units": len(series),
-        "n_cycles": sum(len(lengths) for _, lengths in series),
-        "time": time,
-        "occupied": exposure / time,
-        "unit": scale.unit,
-        "window": windows.pop() if len(windows) == 1 else None,
-        "events": len(weights),
-        "effective_events": effective,
-        "heaviest": float(weights.max() / weights.sum()) if len(weights) else None,
-        "ancestors": _ancestors(group.parts, target),
-    }
+    known = _counted(group, target, scale, series, weights)
     if not len(weights):
         return Rate(**known, **_NOTHING, reason="no event")
-    found = over_units(series, effective)
-    verdict = stationarity(series, effective)
-    flux, red = found.value, _red(group.parts, target, scale)
+    found = over_units(series, known["effective_events"])
+    red = _red(group.parts, target, scale)
+    verdict = stationarity(series, known["effective_events"])
+    verdict = _beside_red(verdict, found, red, scale.unit)
     interval = (found.low, found.high) if math.isfinite(found.low) else None
-    if (
-        interval
-        and red
-        and red > max(interval[1], _BEYOND * flux)
-        and verdict.stationary is not False
-    ):
-        why = f"how long events take foretells {red:.2g} 1/{scale.unit} (RED), above the interval"
-        verdict = Stationarity(False, True, f"{why}; {verdict.reason}")
     is_passage = target is None and not any(_some_go_on(part) for part in group.parts)
     return Rate(
         **known,
-        flux=flux,
+        flux=found.value,
         interval=interval,
-        mfpt=1 / flux if is_passage else None,
+        mfpt=1 / found.value if is_passage else None,
         mfpt_interval=(1 / interval[1], 1 / interval[0]) if interval and is_passage else None,
         within=not found.between,
         stationary=verdict.stationary,
@@ -273,6 +247,47 @@ def rate_of(group: Group, target: int | None, scale: Scale) -> Rate:
         reason=verdict.reason,
         red=red,
     )
+
+
+def _counted(
+    group: Group,
+    target: int | None,
+    scale: Scale,
+    series: Sequence[tuple[Floats, Floats]],
+    weights: Floats,
+) -> dict[str, Any]:
+    """What there is of a group, whatever it comes to."""
+    time = sum(part.time(scale) for part in group.parts)
+    exposure = sum(float(lengths.sum()) for _, lengths in series)
+    windows = {_extent(part) for part in group.parts}
+    source, destination = group.states or (None, None)
+    return {
+        "of": group.of,
+        "runs": group.runs,
+        "target": target,
+        "source": source,
+        "destination": destination,
+        "n_units": len(series),
+        "n_cycles": sum(len(lengths) for _, lengths in series),
+        "time": time,
+        "occupied": exposure / time,
+        "unit": scale.unit,
+        "window": windows.pop() if len(windows) == 1 else None,
+        "events": len(weights),
+        "effective_events": effective_number(weights),
+        "heaviest": float(weights.max() / weights.sum()) if len(weights) else None,
+        "ancestors": _ancestors(group.parts, target),
+    }
+
+
+def _beside_red(verdict: Stationarity, found: Ratio, red: float | None, unit: str) -> Stationarity:
+    """The verdict, unless RED is above the interval, and not by a little."""
+    if verdict.stationary is False or not red or not math.isfinite(found.high):
+        return verdict
+    if red <= max(found.high, _BEYOND * found.value):
+        return verdict
+    why = f"how long events take foretells {red:.2g} 1/{unit} (RED), above the interval"
+    return Stationarity(False, True, f"{why}; {verdict.reason}")
 
 
 def _ancestors(parts: Sequence[Part], target: int | None) -> int | None:

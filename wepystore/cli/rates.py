@@ -56,16 +56,7 @@ if TYPE_CHECKING:
 
 
 def main(args: dict[str, Any], console: Console) -> int:
-    if args["--json"] and args["--csv"]:
-        raise UsageError("--json and --csv do not go together")
-    chosen = window_of(args)
-    states = args["--from"], args["--to"]
-    if (states[0] is None) != (states[1] is None):
-        raise UsageError("--from and --to go together: the two states")
-    if states[0] is not None:
-        chosen["states"] = tuple(_state(text, args["--trust"]) for text in states)
-    if args["--through"] is not None and (args["--events"] or states[0] is not None):
-        raise UsageError("--through does not go together with --events, --from and --to")
+    chosen = _chosen(args)
     store, runs = runs_of(args)
     if args["--through"] is not None:
         return _print_profile(store, runs, chosen, args, console)
@@ -86,6 +77,21 @@ def main(args: dict[str, Any], console: Console) -> int:
             console.out(line)
     tell_left_out(rates.study, console)
     return 0
+
+
+def _chosen(args: dict[str, Any]) -> dict[str, Any]:
+    """What is counted, and between which states. Raises UsageError."""
+    if args["--json"] and args["--csv"]:
+        raise UsageError("--json and --csv do not go together")
+    chosen = window_of(args)
+    states = args["--from"], args["--to"]
+    if (states[0] is None) != (states[1] is None):
+        raise UsageError("--from and --to go together: the two states")
+    if states[0] is not None:
+        chosen["states"] = tuple(_state(text, args["--trust"]) for text in states)
+    if args["--through"] is not None and (args["--events"] or states[0] is not None):
+        raise UsageError("--through does not go together with --events, --from and --to")
+    return chosen
 
 
 def _print_profile(

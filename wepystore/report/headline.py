@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from wepystore.answers.rates import Rate, Rates
 from wepystore.answers.study import Chain, Study
-from wepystore.records.circumstances import Circumstances
 
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -111,21 +110,22 @@ def _amounts(study: Study) -> list[Headline]:
         Headline("Independent runs", str(n_units), several),
         Headline("Cycles", f"{counted:,}", _walkers(chains)),
     ]
-    spans = [each for chain in chains for each in chain.recorded]
-    unique = {each.run: each for each in spans}.values()
-    hows: list[tuple[Circumstances, int, int | None]] = [
-        (each.record.execution, each.record.n_cycles, each.record.n_steps) for each in unique
-    ]
-    sampled = [how.sampled_ps(n_cycles, n_steps) for how, n_cycles, n_steps in hows]
-    if sampled and all(each is not None for each in sampled):
-        total = sum(each or 0.0 for each in sampled)
-        walls = [how.wall_s for how, *_ in hows]
-        wall = sum(each or 0.0 for each in walls)
-        speed = ""
-        if wall > 0 and all(each is not None for each in walls):
-            speed = f"{number_text(total * 1e-3 / (wall / 86400))} ns/day, all walkers together"
-        found.append(Headline("Sampled", time_text(total, "ps"), speed))
-    return found
+    sampled = _sampled(chains)
+    return [*found, sampled] if sampled else found
+
+
+def _sampled(chains: list[Chain]) -> Headline | None:
+    """The time of all walkers together, and how fast; None where a run does not tell."""
+    every = {each.run: each.record for chain in chains for each in chain.recorded}.values()
+    sampled = [record.execution.sampled_ps(record.n_cycles, record.n_steps) for record in every]
+    if None in sampled or not sampled:
+        return None
+    total = sum(each for each in sampled if each)
+    walls = [record.execution.wall_s for record in every]
+    wall, speed = sum(each for each in walls if each), ""
+    if wall > 0 and None not in walls:
+        speed = f"{number_text(total * 1e-3 / (wall / 86400))} ns/day, all walkers together"
+    return Headline("Sampled", time_text(total, "ps"), speed)
 
 
 def _walkers(chains: list[Chain]) -> str:
