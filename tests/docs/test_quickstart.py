@@ -24,7 +24,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder that it was run in, and what it said on stderr."""
+    """The folder that it was run in, and what it said."""
     home = tmp_path_factory.mktemp("quickstart")
     shutil.copytree(ROOT / "fixtures", home / "fixtures")
     programs = home / "programs"
@@ -46,12 +46,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     done = subprocess.run(
         ["sh", home / "bin" / "quickstart"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    return home / "_output", done.stderr
+    assert done.returncode == 0, done.stdout
+    return home / "_output", done.stdout
 
 
 def execution(job: Path) -> dict[str, int]:
@@ -62,7 +63,7 @@ def execution(job: Path) -> dict[str, int]:
 
 def test_its_last_lines_say_what_the_two_runs_did(told: tuple[Path, str]) -> None:
     """Clones, merges and warps as the records of the runs just made have them: the first one
-    resamples, the second one warps, and the flux comes with it."""
+    resamples, the second one warps, of which a rate with its interval is made, and a report."""
     output, said = told
     last = said.partition("What they did:\n")[2]
     for name, n_cycles, n_steps in (("first_job", 150, 10), ("run_again", 250, 100)):
@@ -75,9 +76,12 @@ def test_its_last_lines_say_what_the_two_runs_did(told: tuple[Path, str]) -> Non
     assert len(regions) == 2
     assert all(int(levels.split(", ")[-1]) > 1 for levels, _, _ in regions)
     assert all(float(low) < float(high) for _, low, high in regions)
-    weight = re.search(r"its weight, (\S+) in all, is the flux:\n  rate: \S", last)
-    assert weight is not None
-    assert 0 < float(weight[1]) < 1e-3
+    rate = re.search(r"^rate +(\S+) \(.* 1/ps$", said, re.M)
+    assert rate is not None
+    assert 0 < float(rate[1]) < 1e-3
+    report = output / "quickstart-1" / "report.html"
+    assert f"  {report.relative_to(output.parent)}   figures" in said
+    assert report.stat().st_size > 1e6
 
 
 def test_it_simulates_the_example_that_is_there_now(told: tuple[Path, str]) -> None:
