@@ -38,7 +38,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"dask", "distributed", "numpy", "networkx", "openmm"},
     ),
     "reporters": (
-        {"engine", "estimates", "durable", "errors", "_version"},
+        {"engine", "coordinates", "estimates", "durable", "errors", "_version"},
         {"numpy", "h5py", "networkx"},
     ),
     "records": (

@@ -60,7 +60,10 @@ def walk_through(orch: Path, tmp: Path, first: list[object], again: list[object]
         f".{start_hash}.restree.gexf.spool",
         *(
             f"{start_hash}.{suffix}"
-            for suffix in ("wepy.h5", "dash.org", "init_top.pdb", "walkers.dcd", "restree.gexf")
+            for suffix in (
+                *("wepy.h5", "dash.org", "init_top.pdb"),
+                *("walkers.dcd", "walkers.csv", "restree.gexf"),
+            )
         ),
     }
     checkpoint = job / "checkpoint.orch"

@@ -275,7 +275,7 @@ def same_in_the_end(job: Path, whole: Path, n_told: int = 0) -> None:
     and the snapshot besides.
     """
     assert {entry.name for entry in job.iterdir()} == {entry.name for entry in whole.iterdir()}
-    for suffix in ("walkers.dcd", "init_top.pdb", "restree.gexf"):
+    for suffix in ("walkers.dcd", "walkers.csv", "init_top.pdb", "restree.gexf"):
         assert (job / f"job.{suffix}").read_bytes() == (whole / f"job.{suffix}").read_bytes(), (
             suffix
         )

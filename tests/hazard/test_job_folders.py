@@ -33,7 +33,7 @@ _NAMES = """
     j.wepy.h5 .j.wepy.h5.tmp .j.wepy.h5.journal .j.wepy.h5.journal.tmp
     j.dash.org .j.dash.org.tmp .j.dash.org.state ..j.dash.org.state.tmp
     j.init_top.pdb .j.init_top.pdb.tmp
-    j.walkers.dcd .j.walkers.dcd.tmp
+    j.walkers.dcd .j.walkers.dcd.tmp j.walkers.csv .j.walkers.csv.tmp
     j.restree.gexf .j.restree.gexf.tmp .j.restree.gexf.spool ..j.restree.gexf.spool.tmp
 """
 NAMES = _NAMES.split()

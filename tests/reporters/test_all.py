@@ -71,6 +71,7 @@ def test_reporters_do_not_change_the_result(recording: Recording, tmp_path: Path
         "watched.dash.org",
         "watched.init_top.pdb",
         "watched.restree.gexf",
+        "watched.walkers.csv",
         "watched.walkers.dcd",
         "watched.wepy.h5",
     ]
@@ -153,7 +154,7 @@ def test_no_resampling_and_no_boundary_conditions_make_whole_files(tmp_path: Pat
         [],
     )
     run(tmp_path / "job", plain, ALL_REPORTERS, 3)
-    assert len(list(tmp_path.glob("job.*"))) == 5
+    assert len(list(tmp_path.glob("job.*"))) == 6
 
 
 class ForeignState:

@@ -42,8 +42,9 @@ _PROTEIN = (
     *("PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL", "ACE", "NME", "NHE", "NH2", "ASH", "GLH"),
     *("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "CYX", "CYM", "LYN", "MSE"),
 )
-_WATER = ("HOH", "WAT", "SOL", "TIP3", "TP3")
-_GROUPS = {"protein": _PROTEIN, "water": _WATER}
+#: Names of residues.
+WATER = ("HOH", "WAT", "SOL", "TIP3", "TP3")
+_GROUPS = {"protein": _PROTEIN, "water": WATER}
 _ALONE = ("all", *_GROUPS)
 KEYWORDS = (*_TEXTS, *_NUMBERS, *_ALONE, *_OPERATORS)
 

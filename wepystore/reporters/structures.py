@@ -11,6 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from wepystore.coordinates.selections import WATER
+from wepystore.coordinates.superposition import rotations
 from wepystore.engine.protocols import StructureCapabilities
 from wepystore.engine.structure_files import pdb_text, write_dcd
 from wepystore.engine.topology import openmm_topology
@@ -42,7 +47,11 @@ class InitTopologyReporter(Reporter):
 
 
 class WalkerReporter(Reporter):
-    """Writes `JOB.walkers.dcd`: the walkers as they go into the next cycle, one frame each.
+    """Writes `JOB.walkers.dcd`: the walkers as they go into the next cycle, one frame each, and
+    `JOB.walkers.csv`: their weights.
+
+    Each is laid over the first by all atoms that are not water's, so that a viewer shows how they
+    differ and not how they have tumbled; the sides and angles of a box are as they were.
 
     Rewritten whole, at most every 5 s and for at most about 5 % of the time, at
     each `flush` and at the end. The topology for it is in `JOB.init_top.pdb`.
@@ -53,11 +62,14 @@ class WalkerReporter(Reporter):
     _topology: Any = None
     _walkers: Sequence[Any] | None = None
     _has_box = True
+    _solute: NDArray[np.int64] | None = None
 
     def init(self, *, init_walkers: Sequence[Walker], runner: Any = None, **parts: Any) -> None:
         """Parse the topology."""
         system = StructureCapabilities(runner)
         self._topology = openmm_topology(system.topology) if system.topology else None
+        if self._topology is not None:
+            self._solute = _solute_of(self._topology)
         self._has_box = bool(system.has_box)
         self._walkers = None
         self._next = time.monotonic() + _LEAST_S
@@ -79,7 +91,30 @@ class WalkerReporter(Reporter):
             boxes = [state["box_vectors"] for state in states]
         draft = draft_name(self.path)
         with named_errors(self.path), replacing(self.path, draft) as file:
-            write_dcd(file, self._topology, [state["positions"] for state in states], boxes)
+            positions = _over_the_first([state["positions"] for state in states], self._solute)
+            write_dcd(file, self._topology, positions, boxes)
+        weights = (f"{place},{float(w.weight)!r}\n" for place, w in enumerate(self._walkers))
+        beside = self.path.removesuffix(".dcd") + ".csv"
+        replace_file(beside, "".join(("walker,weight\n", *weights)).encode())
         self._walkers = None
         now = time.monotonic()
         self._next = now + max(_LEAST_S, (now - began) / _SHARE)
+
+
+def _solute_of(topology: Any) -> NDArray[np.int64]:
+    """The numbers of all atoms that are not water's, or if there are none of all."""
+    every = list(topology.atoms())
+    found = [atom.index for atom in every if atom.residue.name not in WATER]
+    return np.array(found or [atom.index for atom in every], np.int64)
+
+
+def _over_the_first(positions: Sequence[Any], solute: Any) -> Sequence[Any]:
+    """Each laid over the first by these atoms; as they are where any is no number."""
+    stack = np.array(positions, np.float64)
+    if not np.isfinite(stack).all():
+        return positions
+    held = stack[:, solute]
+    centres = held.mean(axis=1, keepdims=True)
+    turns = rotations(held - centres, held[0] - centres[0], least=True)
+    moved: Sequence[Any] = np.matmul(stack - centres, turns) + centres[0]
+    return moved
