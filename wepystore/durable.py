@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -126,17 +127,30 @@ def make_directory(path: Path) -> set[Path]:
     try:
         path.mkdir()
     except FileExistsError:
-        if path.is_dir():
-            return set()
-        if not os.path.lexists(path):
-            # It was there, empty, and somebody has removed it just now (Store.remove).
+        # Empty ones may come and go (Store.remove), so that two looks need not see the same.
+        found = _mode(path)
+        if found is None and not path.is_symlink():
             return make_directory(path)
+        if found is not None and stat.S_ISDIR(found):
+            return set()
         # FileExistsError would tell a caller of `move` that its file is there.
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     except FileNotFoundError:
         changed = make_directory(path.parent)
         return changed | make_directory(path)
     return {path.parent}
+
+
+def _mode(path: Path) -> int | None:
+    """What is there, through links; None where there is nothing, 0 of links that go round."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return 0
 
 
 def move(source: Path, final: Path, replace: bool) -> None:

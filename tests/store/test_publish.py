@@ -207,8 +207,11 @@ def test_a_directory_may_go_while_it_is_made(tmp_path: Path) -> None:
             over.set()
     directory.mkdir(exist_ok=True)
     (directory / "c").touch()
-    with pytest.raises(NotADirectoryError):
-        durable.make_directory(directory / "c")
+    (directory / "d").symlink_to("nowhere")
+    (directory / "e").symlink_to("e")
+    for name in ("c", "d", "e"):
+        with pytest.raises(NotADirectoryError):
+            durable.make_directory(directory / name)
 
 
 def test_nothing_is_visible_after_an_error(store: Store) -> None:
