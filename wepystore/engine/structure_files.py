@@ -79,7 +79,7 @@ def write_pdb(
 def write_dcd(
     file: IO[bytes],
     topology: Topology,
-    frames: Sequence[NDArray[np.float64]],
+    frames: Iterable[NDArray[np.float64]],
     boxes: Sequence[NDArray[np.float64]] | None = None,
 ) -> None:
     """Write structures, in their order, as a DCD file.
@@ -103,19 +103,22 @@ def write_dcd(
     # OpenMM takes the unit cell of a frame from the topology, where it is given one.
     _set_box(topology, boxes[0] if boxes else None)
     writer = app.DCDFile(file, topology, 1.0 * unit.picosecond)
-    if not len(frames):
+    n_frames = n_atoms = 0
+    for place, frame in enumerate(frames):
+        if place == 0:
+            writer.writeModel(np.asarray(frame))
+            n_atoms = len(frame)
+        elif len(frame) != n_atoms:
+            raise ValueError(f"frame {place} has {len(frame)} atoms, the first has {n_atoms}")
+        else:
+            _append_frame(file, frame, boxes[place] if boxes else None)
+        n_frames += 1
+    if not n_frames:
         return
-    writer.writeModel(np.asarray(frames[0]))
-    for place, frame in enumerate(frames[1:], start=1):
-        if len(frame) != len(frames[0]):
-            raise ValueError(
-                f"frame {place} has {len(frame)} atoms, the first has {len(frames[0])}"
-            )
-        _append_frame(file, frame, boxes[place] if boxes else None)
     file.seek(_DCD_N_FRAMES)
-    file.write(struct.pack("<i", len(frames)))
+    file.write(struct.pack("<i", n_frames))
     file.seek(_DCD_LAST_STEP)
-    file.write(struct.pack("<i", len(frames) - 1))
+    file.write(struct.pack("<i", n_frames - 1))
     # The same walkers make the same bytes, whatever the clock says.
     file.seek(_DCD_TIME)
     file.write(b"Walkers of a weighted ensemble, one frame each".ljust(80, b"\0"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -108,13 +108,18 @@ def _solute_of(topology: Any) -> NDArray[np.int64]:
     return np.array(found or [atom.index for atom in every], np.int64)
 
 
-def _over_the_first(positions: Sequence[Any], solute: Any) -> Sequence[Any]:
-    """Each laid over the first by these atoms; as they are where any is no number."""
-    stack = np.array(positions, np.float64)
-    if not np.isfinite(stack).all():
+def _over_the_first(positions: Sequence[Any], solute: Any) -> Iterable[Any]:
+    """Each laid over the first by these atoms, one after the other; as they are where that cannot
+    be, which whoever writes them may say."""
+    try:
+        held = np.array([np.asarray(each)[solute] for each in positions], np.float64)
+    except (IndexError, ValueError):
         return positions
-    held = stack[:, solute]
-    centres = held.mean(axis=1, keepdims=True)
-    turns = rotations(held - centres, held[0] - centres[0], least=True)
-    moved: Sequence[Any] = np.matmul(stack - centres, turns) + centres[0]
-    return moved
+    if held.ndim != 3 or not held.size or not np.isfinite(held).all():
+        return positions
+    centres = held.mean(axis=1)
+    turns = rotations(held - centres[:, None], held[0] - centres[0], least=True)
+    return (
+        (np.asarray(each) - centre) @ turn + centres[0]
+        for each, centre, turn in zip(positions, centres, turns, strict=True)
+    )
