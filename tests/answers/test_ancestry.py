@@ -43,6 +43,14 @@ def test_the_earliest_ancestor_is_found(seed: int) -> None:
     assert earliest(parents, first, some).tolist() == expected[::3]
 
 
+@pytest.mark.parametrize("n_cycles", range(6))
+def test_ancestors_in_few_cycles(n_cycles: int) -> None:
+    """Also in one alone, as where only the last one counts."""
+    first = 2 * np.arange(n_cycles + 1)
+    parents = np.concatenate([[-1, -1], np.arange(2 * n_cycles)])[: 2 * n_cycles]
+    assert earliest(parents, first).tolist() == [0, 1] * n_cycles
+
+
 def test_durations_are_those_of_lineages(tmp_path: Path) -> None:
     """Of each arrival the cycles since its lineage was last in the lower half of the weight, or
     since it began anew, or since the start."""

@@ -22,6 +22,7 @@ from wepystore.answers.errors import (
 )
 from wepystore.answers.lineages import load_lineages
 from wepystore.answers.rates import Rates, load_rates
+from wepystore.answers.rating import Part, groups_of
 from wepystore.answers.study import load_study
 from wepystore.api import UnbindingBC, load_run, load_tables
 from wepystore.records import npy
@@ -272,3 +273,21 @@ def test_they_show_themselves(rates: Rates) -> None:
     html = rates._repr_html_()
     assert html.count("<tr>") == 6 and rates.pool.runs[0][:8] in html
     assert len(warps_of(next(rates.study.chains)).per_cycle()) == N_CYCLES
+
+
+def test_a_chain_of_which_nothing_counts_has_no_row(place: Place) -> None:
+    """All of it that is in the window may stand in a chain before it."""
+    chain, other, *_ = load_study(place.store).chains
+    counts = np.ones(chain.n_cycles, bool)
+    unit = [Part(warps_of(chain), counts), Part(warps_of(other), ~counts)]
+    assert [group.of for group in groups_of([unit])] == ["pool", "chain"]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_last_cycles_alone(place: Place, n: int) -> None:
+    """A number, or a line that there is none."""
+    try:
+        found = load_rates(place.store, burn_in=N_CYCLES - n)
+    except NoRateError:
+        pytest.fail("this store has arrivals in its last cycles")
+    assert found.pool.n_cycles == n * len(SEEDS) and found.pool.flux is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.answers.studies import Place, walk_snapshot
 from wepystore.answers.errors import NoRateError
 from wepystore.answers.rates import load_rates
 from wepystore.answers.study import load_study
-from wepystore.answers.through import flux_profile
+from wepystore.answers.through import _Steps, flux_profile
 from wepystore.answers.windows import Window
 from wepystore.api import load_lineages, load_tables
 
@@ -68,3 +69,20 @@ def test_where_nothing_arrives(tmp_path: Path) -> None:
     place.run(1, 4, n_steps=1)
     with pytest.raises(NoRateError, match="no walker was warped"):
         flux_profile(load_study(place.store))
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_through_the_place_of_an_arrival_goes_what_arrives(upwards: bool) -> None:
+    """Whichever side it comes from: a walker from 1 to 3, and its mirror image."""
+    sign = 1 if upwards else -1
+    steps = SimpleNamespace(
+        after=sign * np.array([1.0, 2.0, 3.0]),
+        before=sign * np.array([0.0, 1.0, 2.0]),
+        begins=np.zeros(3, bool),
+        known=np.array([False, True, True]),
+        weights=np.ones(3),
+        cycles=np.arange(3),
+        warps=SimpleNamespace(first=np.arange(4)),
+    )
+    found = _Steps.through(steps, sign * np.array([1.5, 2.0, 3.0]), upwards)
+    assert found.sum(axis=0).tolist() == [1, 1, 1]

@@ -112,6 +112,8 @@ def test_effective_number_of_events() -> None:
     """(sum w)^2 / sum w^2: all of equal ones, one where one outweighs all."""
     assert effective_number([0.25] * 4) == pytest.approx(4)
     assert effective_number([1.0, 1e-9, 1e-9]) == pytest.approx(1)
+    assert effective_number([1e-170] * 4) == pytest.approx(4)
+    assert effective_number([0.0, 0.0]) == effective_number([]) == 0
     assert effective_number([]) == 0.0
 
 

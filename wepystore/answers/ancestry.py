@@ -170,7 +170,7 @@ def earliest(parents: Ints, first: Ints, asked: Ints | None = None) -> Ints:
     found, n_cycles, counts = np.arange(len(parents)), len(first) - 1, np.diff(first)
     length = math.isqrt(n_cycles) + 1
     # Within stretches of so many cycles, all at once; then from one to the next.
-    for place in range(1, length):
+    for place in range(1, min(length, n_cycles)):
         cycles = slice(place, n_cycles, length)
         here = counts[cycles]
         ends = np.cumsum(here)

@@ -206,7 +206,9 @@ def groups_of(units: Sequence[Sequence[Part]]) -> Iterator[Group]:
         yield Group("unit", _lasts(unit), [unit])
     for unit in units:
         for part in unit if len(unit) > 1 else ():
-            yield Group("chain", _lasts([part]), [[part]])
+            # All that counts of it may stand in a chain before it.
+            if part.counts.any():
+                yield Group("chain", _lasts([part]), [[part]])
     for part in (part for unit in units for part in unit):
         spans = part.arrivals.chain.runs
         for span in spans if len(spans) > 1 else ():
@@ -227,13 +229,13 @@ def rate_of(group: Group, target: int | None, scale: Scale) -> Rate:
     series = [_series(unit, target, scale) for unit in group.units]
     weights = np.concatenate([_weights(part, target) for part in group.parts])
     known = _counted(group, target, scale, series, weights)
-    if not len(weights):
+    if not weights.any():
         return Rate(**known, **_NOTHING, reason="no event")
     found = over_units(series, known["effective_events"])
     red = _red(group.parts, target, scale)
     verdict = stationarity(series, known["effective_events"])
     verdict = _beside_red(verdict, found, red, scale.unit)
-    interval = (found.low, found.high) if math.isfinite(found.low) else None
+    interval = (found.low, found.high) if math.isfinite(found.low) and found.low > 0 else None
     is_passage = target is None and not any(_some_go_on(part) for part in group.parts)
     return Rate(
         **known,
@@ -275,7 +277,7 @@ def _counted(
         "window": windows.pop() if len(windows) == 1 else None,
         "events": len(weights),
         "effective_events": effective_number(weights),
-        "heaviest": float(weights.max() / weights.sum()) if len(weights) else None,
+        "heaviest": float(weights.max() / weights.sum()) if weights.any() else None,
         "ancestors": _ancestors(group.parts, target),
     }
 

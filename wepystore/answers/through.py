@@ -87,10 +87,12 @@ class _Steps:
         """Of each cycle the net weight that went through each of these, shape (n_cycles, n)."""
         # Who begins anew comes from the far end.
         before = np.where(self.begins, -np.inf if upwards else np.inf, self.before)
+        # Who comes to a value has gone through it, from either side.
+        below = np.less if upwards else np.less_equal
         n_cycles = len(self.warps.first) - 1
         found = np.empty((n_cycles, len(at)))
         for k, value in enumerate(at.tolist()):
-            moved = (before < value).astype(np.int64) - (self.after < value)
+            moved = below(before, value).astype(np.int64) - below(self.after, value)
             moved[~self.known] = 0
             found[:, k] = np.bincount(self.cycles, self.weights * moved, n_cycles)
         return found if upwards else -found

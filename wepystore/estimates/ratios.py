@@ -105,6 +105,8 @@ def batches(values: ArrayLike, lengths: ArrayLike, n: int = N_BATCHES) -> tuple[
 def effective_number(weights: ArrayLike) -> float:
     """So many equal weights tell as much: (sum w)^2 / sum w^2 (Kish); 0 of none."""
     weights = np.asarray(weights, np.float64)
+    # The squares of small ones would be none.
+    weights = weights / (weights.max(initial=0.0) or 1.0)
     return effective_of(float(weights.sum()), float((weights**2).sum()))
 
 
