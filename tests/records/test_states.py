@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from wepystore.api import Walker, WalkerState
 from wepystore.records import npy
 from wepystore.records.errors import MalformedRecordError
 from wepystore.records.sinks import Memory
+from wepystore.records.snapshot import as_values
 from wepystore.records.values import decode_states, encode_states, unique_states
 
 
@@ -143,3 +145,13 @@ def test_a_stack_is_the_npy_file_of_the_stacked_arrays() -> None:
     assert stacked == b"".join(bytes(b) for b in npy.array_buffers(np.stack(rows), "x"))
     with pytest.raises(MalformedRecordError, match="do not go together"):
         npy.stack_buffers([np.zeros(2), np.zeros(3)], "x")
+
+
+def test_states_of_somebodys_own_are_as_they_were_when_they_were_taken() -> None:
+    """A mapping that its runner changes in place, while what was handed over is written."""
+    state = {"positions": np.zeros((2, 3))}
+    held = as_values([SimpleNamespace(weight=1.0, state=state)])
+    assert isinstance(held, tuple)
+    state["positions"] += 1
+    state["time"] = np.ones(1)
+    assert list(held[1][0]) == ["positions"] and not held[1][0]["positions"].any()

@@ -113,7 +113,7 @@ def _told(ratio: float, low: float, high: float) -> Stationarity:
     if high < 1:
         return Stationarity(False, False, f"it falls: {halves}", ratio, low, high)
     if low < 1 / FACTOR or high > FACTOR:
-        why = f"too few events to tell: {halves}"
+        why = f"too few events, or runs too different, to see a factor of two: {halves}"
         return Stationarity(None, False, why, ratio, low, high)
     return Stationarity(True, False, halves, ratio, low, high)
 

@@ -100,6 +100,10 @@ class Held:
             self._refs[text] = Ref.of(data)
         return self._refs[text]
 
+    def refs(self) -> dict[Text, Ref]:
+        """Those of its texts: what another one of the same kind is to know."""
+        return {text: self._refs[text] for text in self._texts}
+
     def put_into(self, sink: Sink) -> None:
         """Put all of it."""
         for text in self._texts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Self
 from wepystore.engine import fit
 from wepystore.engine.adapt import native_state
 from wepystore.engine.ensemble import Ensemble
-from wepystore.engine.walker import Walker
+from wepystore.engine.walker import Walker, WalkerState
 from wepystore.errors import BuildWarning
 from wepystore.records.errors import CannotRecordError, MalformedRecordError
 from wepystore.records.values import (
@@ -152,8 +153,11 @@ def put_snapshot(walkers: Values, apparatus: Mapping[str, Any], sink: Sink) -> R
 
 
 def _fields(state: Any, index: int) -> Mapping[str, Any]:
-    if isinstance(state, Mapping):
+    if isinstance(state, WalkerState):
         return state
+    if isinstance(state, Mapping):
+        # Of somebody's own: what runs on while it is written may change it in place.
+        return copy.deepcopy(dict(state))
     if hasattr(state, "dict"):
         return native_state(state, f"walkers[{index}].state")
     raise CannotRecordError(

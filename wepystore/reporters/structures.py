@@ -115,7 +115,8 @@ def _over_the_first(positions: Sequence[Any], solute: Any) -> Iterable[Any]:
         held = np.array([np.asarray(each)[solute] for each in positions], np.float64)
     except (IndexError, ValueError):
         return positions
-    if held.ndim != 3 or not held.size or not np.isfinite(held).all():
+    # Of squares as well; false of what is no number.
+    if held.ndim != 3 or held.shape[-1] != 3 or not held.size or not (np.abs(held) < 1e100).all():
         return positions
     centres = held.mean(axis=1)
     turns = rotations(held - centres[:, None], held[0] - centres[0], least=True)

@@ -133,6 +133,7 @@ class Checkpointer:
         # What the run may change is read here, what is a value in the thread that writes.
         apparatus = Held(self._refs)
         manifest = encode_apparatus(self._apparatus, apparatus)
+        self._refs = apparatus.refs()
         made = _Checkpoint(
             begun=begun,
             n_cycles=n_cycles,
