@@ -239,6 +239,8 @@ def test_where_there_is_no_profile(walks: Path) -> None:
     """Never a number that is not one."""
     with pytest.raises(NoProfileError, match=r"in any bin: position.* goes from 0 to"):
         load_profile(walks, along=X, bins=[50, 60])
+    with pytest.raises(UnfitBinsError, match="together they are 100,000,000, and may be 250,000"):
+        load_profile(walks, along=[X, X], bins=10_000)
     with pytest.raises(NoProfileError, match="one number a walker or two, not 3"):
         load_profile(walks, along=lambda p, b: np.repeat(p[:, 0], 3, axis=1))
     with pytest.raises(NotANumberError, match=r"<lambda> is not a number for walker \d+ in cycle"):

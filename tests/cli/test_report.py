@@ -76,3 +76,18 @@ def test_figures_are_files(wepy: Wepy, made: Made) -> None:  # noqa: F811
     assert done.status == 0 and "out/rate.svg" in done.lines
     assert sorted(map(str, Path("out").iterdir())) == sorted(done.lines)
     assert not Path("report.html").exists()
+
+
+def test_a_title_of_any_bytes_and_a_file_that_is_there(
+    wepy: Wepy,
+    made: Made,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """It is shown escaped; and what would not be written in the end is not begun."""
+    page = tmp_path / "odd.html"
+    done = wepy("report", "--title", "odd\udcff", "-O", page, made.path)
+    assert (done.status, done.out) == (0, f"{page}\n"), done.err
+    assert "odd\\udcff" in page.read_text()
+    figures = tmp_path / "figures"
+    done = wepy("report", "-O", page, "--figures", figures, made.path)
+    assert done.status == 1 and "--force" in done.err and not figures.exists()

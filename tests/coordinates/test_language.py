@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wepystore.coordinates import selections
 from wepystore.coordinates.composed import Combination
 from wepystore.coordinates.errors import (
     CoordinateTextError,
@@ -230,3 +231,9 @@ def test_what_the_system_does_not_tell() -> None:
             of(text, bare)
     with pytest.raises(UnknownSystemError, match="are 0, or no masses"):
         of("rg(all)", System(N_ATOMS, masses=np.full(N_ATOMS, np.nan)))
+
+
+def test_a_text_of_blanks_is_read_once() -> None:
+    """However long: it took a time that grew with its square, minutes for this one."""
+    words = list(selections._TOKEN.finditer("all" + " " * 1_000_000))
+    assert [word[0] for word in words] == ["all"]

@@ -15,8 +15,8 @@ Ints = NDArray[np.int64]
 
 #: As many bins if nobody says.
 N_BINS = 50
-#: Of more there would be few walkers in each, and in two dimensions no memory.
-MOST_BINS = 10_000
+#: Of more there would be few walkers in each; and in two dimensions no memory.
+MOST_BINS, MOST_TOGETHER = 10_000, 250_000
 
 
 @dataclass(frozen=True, eq=False)

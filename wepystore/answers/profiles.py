@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wepystore.answers.binning import N_BINS, Axis, axis_of, together
-from wepystore.answers.errors import NoProfileError
+from wepystore.answers.binning import MOST_TOGETHER, N_BINS, Axis, axis_of, together
+from wepystore.answers.errors import NoProfileError, UnfitBinsError
 from wepystore.answers.halves import Halves, Held, halves_of
 from wepystore.answers.measured import Along, Measure, Measured, measure_of, measured
 from wepystore.answers.study import Chain, Study, load_study
@@ -294,7 +294,7 @@ def _axes(
     if n_axes == 2 and isinstance(bins, list | tuple) and len(bins) == 2:
         each = [*bins]
     labels = [measure for measure in measures for _ in range(n_axes // len(measures))]
-    return tuple(
+    axes = tuple(
         axis_of(
             measure.label if len(measures) == n_axes else f"{measure.label} {k}",
             measure.unit,
@@ -304,6 +304,11 @@ def _axes(
         )
         for k, measure in enumerate(labels)
     )
+    n_bins = math.prod(axis.n_bins for axis in axes)
+    if n_bins > MOST_TOGETHER:
+        why = f"together they are {n_bins:,}, and may be {MOST_TOGETHER:,}"
+        raise UnfitBinsError(why=why)
+    return axes
 
 
 def _histogram(

@@ -39,7 +39,8 @@ def check_new(file: str, replace: bool) -> None:
 
 def write_text(file: str, text: str, replace: bool) -> None:
     """A file with a text, whole or not at all. Raises FileExistsAlreadyError."""
-    write_bytes(file, text.encode(), replace)
+    # Names of files need not be UTF-8; they are then shown as on a terminal.
+    write_bytes(file, text.encode(errors="backslashreplace"), replace)
 
 
 def write_bytes(file: str, data: bytes, replace: bool) -> None:

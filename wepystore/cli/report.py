@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from wepystore.cli.common import runs_of
 from wepystore.cli.console import Console
 from wepystore.cli.counting import window_of
-from wepystore.cli.outputs import check_directory, write_bytes, write_text
+from wepystore.cli.outputs import check_new, write_bytes, write_text
 from wepystore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def main(args: dict[str, Any], console: Console) -> int:
     chosen = window_of(args)
     store, runs = runs_of(args)
     endings = _endings(args)
-    check_directory(args["--output"] or _PAGE)
+    if args["--output"] is not None or args["--figures"] is None:
+        check_new(args["--output"] or _PAGE, args["--force"])
 
     from wepystore.answers.windows import Window
     from wepystore.report.making import make_report

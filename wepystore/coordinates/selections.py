@@ -27,7 +27,7 @@ from wepystore.coordinates.systems import System
 
 Mask = NDArray[np.bool_]
 
-_TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
+_TOKEN = re.compile(r"(\(|\)|[^\s()]+)")
 _RANGE = re.compile(r"(-?\d{1,12})(?:-(-?\d{1,12}))?")
 _TORSION = re.compile(r"@([A-Za-z0-9]+)-(?:([^\s:]+):)?(-?\d{1,12})")
 
